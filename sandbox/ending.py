@@ -1,0 +1,115 @@
+"""How a call in a box ended: plain facts, without judgement.
+
+The box fills an ``Ending`` in; the runner's verdict turns it into a result or an error envelope.
+Everything under ``reply`` comes from the plugin's side and is untrusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """How far the call had come when it ended."""
+
+    SETUP = "setup"
+    LOAD = "load"
+    RUN = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class SetupFailure:
+    """Why the box could not be set up as required: nothing of the plugin ran."""
+
+    operation: str
+    message: str
+    errno: int | None = None
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitHit:
+    """A limit that we enforced by killing the call, in the limit's own unit.
+
+    ``name`` is a field of ``Limits``.
+    """
+
+    name: str
+    configured: float
+    observed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a call used; zeros when nothing ran."""
+
+    wall_ms: int = 0
+    cpu_ms: int = 0
+    peak_memory_bytes: int = 0
+    processes: int = 0
+    output_bytes: int = 0
+    log_bytes_dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What confined a call: ``mode`` is "warm" or "cold", ``layers`` as "landlock:7", "seccomp"."""
+
+    mode: str = "cold"
+    layers: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """``run`` returned: ``body`` is the JSON text of its value, not parsed yet."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unserializable:
+    """``run`` returned something that strict JSON cannot carry; ``message`` says what and where."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The plugin raised, while loading or running. Strings are whole only up to their caps."""
+
+    exception: str
+    message: str
+    traceback: str
+    errno: int | None = None
+    is_memory_error: bool = False
+    cannot_start_thread: bool = False
+
+
+Reply = Returned | Unserializable | Raised
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Everything known about one ended call. At most one of the causes is judged: the first.
+
+    ``protocol_error`` says what was wrong with the reply channel's bytes. ``exit_code`` and
+    ``signal`` (a name as "SIGSEGV") are the cell's own end as its parent saw it; both ``None``
+    when it was still running or is unknown. ``killed`` tells that we killed it.
+    """
+
+    stage: Stage
+    usage: Usage = field(default_factory=Usage)
+    isolation: Isolation = field(default_factory=Isolation)
+    setup: SetupFailure | None = None
+    cancelled: bool = False
+    limit: LimitHit | None = None
+    signal: str | None = None
+    exit_code: int | None = None
+    killed: bool = False
+    protocol_error: str | None = None
+    reply: Reply | None = None
+    log_tail: str = ""
+    details: Mapping[str, object] = field(default_factory=dict)
