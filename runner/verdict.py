@@ -1,0 +1,254 @@
+"""From how a call ended to what it means: one pure function, an ordered table of small rules.
+
+ToolRunner calls ``judge`` once a call. The first rule that matches decides: could not confine,
+cancelled, a limit that we enforced, how the process ended, the reply. Nothing here measures,
+parses, logs or raises; what a plugin said is quoted, never believed.
+"""
+
+import errno
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from runner.errors import ErrorType
+from sandbox.ending import Ending, LimitHit, Raised, Returned, Stage, Unserializable
+
+_DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FORK_ERRORS = frozenset({"BlockingIOError", "OSError"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call came to: exactly one of ``result_body`` and ``error_type`` is set.
+
+    ``result_body`` is JSON text that nobody has parsed yet.
+    """
+
+    result_body: bytes | None
+    error_type: ErrorType | None
+    message: str = ""
+    details: Mapping[str, object] = field(default_factory=dict)
+    traceback: str = ""
+
+
+def judge(ending: Ending) -> Outcome:
+    """Return the outcome of an ended call; total, and the same for the same ending."""
+    for rule in _RULES:
+        outcome = rule(ending)
+        if outcome is not None:
+            return outcome
+    return _error(ending, ErrorType.PLUGIN_CRASHED, "ended without a reply, nobody knows how")
+
+
+def _error(
+    ending: Ending,
+    error_type: ErrorType,
+    message: str,
+    details: Mapping[str, object] | None = None,
+    traceback: str = "",
+) -> Outcome:
+    merged = {**ending.details, **(details or {})}
+    if ending.log_tail:
+        merged["log_tail"] = ending.log_tail
+    return Outcome(None, error_type, message, merged, traceback)
+
+
+# Could not confine
+
+
+def _could_not_confine(ending: Ending) -> Outcome | None:
+    setup = ending.setup
+    if setup is None:
+        return None
+    details = {"operation": setup.operation, "errno": setup.errno, "remedy": setup.remedy}
+    message = f"{setup.operation}: {setup.message}" + (f"; {setup.remedy}" if setup.remedy else "")
+    return _error(ending, ErrorType.SANDBOX_ERROR, message, details)
+
+
+# Cancelled
+
+
+def _cancelled(ending: Ending) -> Outcome | None:
+    if not ending.cancelled:
+        return None
+    return _error(ending, ErrorType.CANCELLED, f"the call was cancelled{_while_loading(ending)}")
+
+
+# A limit that we enforced
+
+
+@dataclass(frozen=True, slots=True)
+class _LimitWords:
+    """How to report one limit; ``text`` may use {amount} ("131 MiB of 128 MiB") and {most}."""
+
+    error_type: ErrorType
+    unit: str
+    text: str
+
+
+_LIMITS: Mapping[str, _LimitWords] = MappingProxyType(
+    {
+        "wall_seconds": _LimitWords(ErrorType.TIME_LIMIT_EXCEEDED, " s", "ran longer than {most}"),
+        "load_seconds": _LimitWords(
+            ErrorType.PLUGIN_LOAD_ERROR, " s", "took longer than {most} to load"
+        ),
+        "cpu_seconds": _LimitWords(
+            ErrorType.CPU_LIMIT_EXCEEDED, " s", "used {amount} of processor time"
+        ),
+        "memory_mb": _LimitWords(ErrorType.MEMORY_LIMIT_EXCEEDED, " MiB", "used {amount}"),
+        "processes": _LimitWords(ErrorType.PROCESS_LIMIT_EXCEEDED, " processes", "had {amount}"),
+        "threads": _LimitWords(ErrorType.PROCESS_LIMIT_EXCEEDED, " threads", "had {amount}"),
+        "scratch_mb": _LimitWords(
+            ErrorType.DISK_LIMIT_EXCEEDED, " MiB", "wrote {amount} of scratch space"
+        ),
+        "output_mb": _LimitWords(ErrorType.OUTPUT_LIMIT_EXCEEDED, " MiB", "replied with {amount}"),
+    }
+)
+
+
+def _limit_enforced(ending: Ending) -> Outcome | None:
+    hit = ending.limit
+    if hit is None:
+        return None
+    limit = {"name": hit.name, "configured": hit.configured, "observed": hit.observed}
+    words = _LIMITS.get(hit.name)
+    if words is None:
+        message = f"the sandbox ended the call for a limit nobody enforces: {hit.name}"
+        return _error(ending, ErrorType.INTERNAL_ERROR, message, {"limit": limit})
+    message = words.text.format(amount=_amount(hit, words.unit), most=_most(hit, words.unit))
+    if words.error_type is not ErrorType.PLUGIN_LOAD_ERROR:
+        message += _while_loading(ending)
+    return _error(ending, words.error_type, message, {"limit": limit})
+
+
+def _amount(hit: LimitHit, unit: str) -> str:
+    if _number(hit.observed) == _number(hit.configured):
+        return f"more than {_most(hit, unit)}"
+    return f"{_number(hit.observed)}{unit} of {_most(hit, unit)}"
+
+
+def _most(hit: LimitHit, unit: str) -> str:
+    return f"{_number(hit.configured)}{unit}"
+
+
+def _number(value: float) -> str:
+    """Return up to two decimals: "131", "0.25", "1024"."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _while_loading(ending: Ending) -> str:
+    return " while loading" if ending.stage is Stage.LOAD else ""
+
+
+# How the process ended. A final reply decides over it: after its reply a process may hang, crash
+# or be killed by us.
+
+
+def _died_by_signal(ending: Ending) -> Outcome | None:
+    """A death that was not our doing comes before whatever half of a reply it left behind."""
+    if ending.signal is None or ending.killed or _is_final(ending):
+        return None
+    details = {"signal": ending.signal}
+    if ending.signal == "SIGXCPU":
+        message = f"used up its processor time{_while_loading(ending)} (SIGXCPU)"
+        return _error(ending, ErrorType.CPU_LIMIT_EXCEEDED, message, details)
+    hint = ""
+    if ending.signal == "SIGKILL":
+        hint = "; not by us: see the kernel's log for its out-of-memory killer"
+    return _death(ending, f"died by {ending.signal}", details, hint)
+
+
+def _broke_protocol(ending: Ending) -> Outcome | None:
+    if ending.protocol_error is None:
+        return None
+    return _error(ending, ErrorType.PROTOCOL_ERROR, ending.protocol_error, _end_facts(ending))
+
+
+def _ended_without_reply(ending: Ending) -> Outcome | None:
+    if ending.reply is not None:
+        return None
+    if ending.exit_code is not None:
+        end = f"ended with exit status {ending.exit_code} without a reply"
+    elif ending.killed:
+        end = "was killed by the runner before it replied"
+    else:
+        return None
+    return _death(ending, end, _end_facts(ending))
+
+
+def _death(ending: Ending, end: str, details: Mapping[str, object], hint: str = "") -> Outcome:
+    if ending.stage is Stage.SETUP:
+        # Nothing of the plugin has run yet, so it cannot be to blame.
+        facts = {"operation": "set-up", "errno": None, "remedy": "", **details}
+        message = f"the sandbox {end} while it was set up{hint}; try `toolrunner doctor`"
+        return _error(ending, ErrorType.SANDBOX_ERROR, message, facts)
+    if ending.stage is Stage.LOAD:
+        return _error(ending, ErrorType.PLUGIN_LOAD_ERROR, f"{end} while loading{hint}", details)
+    return _error(ending, ErrorType.PLUGIN_CRASHED, end + hint, details)
+
+
+def _is_final(ending: Ending) -> bool:
+    return ending.reply is not None and ending.protocol_error is None
+
+
+def _end_facts(ending: Ending) -> dict[str, object]:
+    facts = {"signal": ending.signal, "exit_code": ending.exit_code}
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+# The reply
+
+
+def _returned(ending: Ending) -> Outcome | None:
+    if not isinstance(ending.reply, Returned):
+        return None
+    return Outcome(ending.reply.body, None)
+
+
+def _unserializable(ending: Ending) -> Outcome | None:
+    if not isinstance(ending.reply, Unserializable):
+        return None
+    return _error(ending, ErrorType.OUTPUT_VALIDATION_ERROR, ending.reply.message)
+
+
+def _raised(ending: Ending) -> Outcome | None:
+    raised = ending.reply
+    if not isinstance(raised, Raised):
+        return None
+    error_type = _type_of(raised, ending.stage)
+    message = f"{raised.exception}: {raised.message}" if raised.message else raised.exception
+    if error_type is ErrorType.VALIDATION_ERROR:
+        message = raised.message or "the plugin says that the input is invalid"
+    details: dict[str, object] = {"exception": raised.exception}
+    if raised.errno is not None:
+        details["errno"] = raised.errno
+    return _error(ending, error_type, message + _while_loading(ending), details, raised.traceback)
+
+
+def _type_of(raised: Raised, stage: Stage) -> ErrorType:
+    if raised.is_memory_error:
+        return ErrorType.MEMORY_LIMIT_EXCEEDED
+    if stage is not Stage.RUN:
+        return ErrorType.PLUGIN_LOAD_ERROR
+    if raised.exception == "InvalidInput":
+        return ErrorType.VALIDATION_ERROR
+    if raised.cannot_start_thread or (
+        raised.errno == errno.EAGAIN and raised.exception in _FORK_ERRORS
+    ):
+        return ErrorType.PROCESS_LIMIT_EXCEEDED
+    if raised.errno in _DISK_ERRNOS:
+        return ErrorType.DISK_LIMIT_EXCEEDED
+    return ErrorType.EXECUTION_ERROR
+
+
+_RULES: tuple[Callable[[Ending], Outcome | None], ...] = (
+    _could_not_confine,
+    _cancelled,
+    _limit_enforced,
+    _died_by_signal,
+    _broke_protocol,
+    _ended_without_reply,
+    _returned,
+    _unserializable,
+    _raised,
+)
