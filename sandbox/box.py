@@ -1,0 +1,273 @@
+"""The parent's handle on one box: start it, give it orders, hear it, end it.
+
+The box is a warden with all that it makes. Whatever happens, after ``close`` nothing of it is
+left: no process, no descriptor, no file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import asdict
+from types import TracebackType
+
+import psutil
+
+from sandbox.ending import SetupFailure
+from sandbox.inside import protocol
+from sandbox.layers import Layers
+from sandbox.limits import Limits
+from sandbox.profile import Program, box_profile, box_uid
+from sandbox.spawn import Spawner
+from sandbox.watchdog import children_of, tree_below
+
+SETUP_SECONDS = 15.0
+CLOSE_SECONDS = 2.0
+
+
+class SetupError(Exception):
+    """The box could not be set up as required: nothing of the plugin ran."""
+
+    def __init__(self, failure: SetupFailure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Box:
+    """One box. Use it as a context manager; entering starts it."""
+
+    def __init__(self, spawner: Spawner, program: Program, layers: Layers, number: int) -> None:
+        self._spawner = spawner
+        self._program = program
+        self._layers = layers
+        self._uid = box_uid(number)
+        self._stack = contextlib.ExitStack()
+        self._launcher: subprocess.Popen[bytes] | None = None
+        self.warden = 0
+        self.zygote = 0
+        self.control: socket.socket
+        self._scratch = "/scratch"
+
+    def __enter__(self) -> Box:
+        with contextlib.ExitStack() as stack:
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def _start(self, stack: contextlib.ExitStack) -> None:
+        if "mount" not in self._layers.namespaces:
+            self._scratch = self._make_host_scratch(stack)
+        profile = box_profile(
+            self._program, self._layers, uid=self._uid, scratch=self._scratch
+        )
+        self.control, theirs = socket.socketpair(
+            socket.AF_UNIX,
+            socket.SOCK_STREAM if self._layers.portable else socket.SOCK_SEQPACKET,
+        )
+        stack.callback(self._end)
+        try:
+            with theirs:
+                self._launcher = self._spawner.spawn(
+                    str(theirs.fileno()), pass_fds=(theirs.fileno(),)
+                )
+            self.control.send(json.dumps(profile).encode())
+        except OSError as error:
+            raise SetupError(
+                SetupFailure("start the launcher", str(error), error.errno, _spawn_remedy(error))
+            ) from error
+        deadline = time.monotonic() + SETUP_SECONDS
+        self.warden = int(str(self._expect("warden", deadline)["pid"]))
+        self._expect("ready", deadline)
+        if not self._layers.portable:
+            children = children_of(self.warden)
+            self.zygote = children[0] if children else 0
+
+    def _make_host_scratch(self, stack: contextlib.ExitStack) -> str:
+        """Make a folder of the box's user outside of any box, and see to its removal."""
+        folder = tempfile.mkdtemp(prefix="toolrunner-")
+        stack.callback(remove_tree, folder)
+        if self._uid is not None:
+            os.chown(folder, self._uid, self._uid)
+        return folder
+
+    def _expect(self, event: str, deadline: float) -> dict[str, object]:
+        """Return the next event, which must be ``event``."""
+        if not _readable(self.control, max(0.0, deadline - time.monotonic())):
+            raise SetupError(SetupFailure("start the box", f"no word of it in {SETUP_SECONDS:g} s"))
+        message = self.read_event()
+        if message is None:
+            raise SetupError(SetupFailure("start the box", self._last_words()))
+        if message["event"] == "failed":
+            raise SetupError(setup_failure(message))
+        if message["event"] != event:
+            unexpected = f"expected {event!r}, got {message!r}"
+            raise SetupError(SetupFailure("start the box", unexpected))
+        return message
+
+    def _last_words(self) -> str:
+        """Return what the launcher said before it died; it is trusted and says little."""
+        if self._launcher is None or self._launcher.stderr is None:
+            return "the launcher did not start"
+        words = b""
+        os.set_blocking(self._launcher.stderr.fileno(), False)
+        with contextlib.suppress(subprocess.TimeoutExpired, OSError):
+            self._launcher.wait(CLOSE_SECONDS)
+            words = self._launcher.stderr.read() or b""
+        text = words.decode("utf-8", "replace").strip()
+        return text.splitlines()[-1] if text else "it ended without a word"
+
+    def read_event(self) -> dict[str, object] | None:
+        """Return the next event on the control channel, or ``None`` when the box is gone."""
+        try:
+            message = self.control.recv(protocol.CONTROL_MESSAGE_CAP)
+        except ConnectionError:
+            return None
+        return json.loads(message) if message else None
+
+    def order_cell(self, number: int, limits: Limits, descriptors: list[int]) -> None:
+        """Order a new cell; ``descriptors`` are its channel, its output and its log."""
+        order = {"op": "cell", "cell": number, "limits": asdict(limits)}
+        socket.send_fds(self.control, [json.dumps(order).encode()], descriptors)
+
+    def order_kill(self, number: int) -> None:
+        """Order a cell's whole group killed."""
+        with contextlib.suppress(OSError):  # a box that is gone has nothing to kill
+            self.control.send(json.dumps({"op": "kill", "cell": number}).encode())
+
+    def scratch_bytes(self, number: int) -> int:
+        """Return what a cell's files take, in bytes."""
+        if "mount" in self._layers.namespaces:
+            try:
+                space = os.statvfs(f"/proc/{self.warden}/root{self._scratch}/{number}")
+            except OSError:
+                return 0  # the box is going, or cannot be seen: its tmpfs is bounded by itself
+            return (space.f_blocks - space.f_bfree) * space.f_frsize
+        return tree_bytes(f"{self._scratch}/{number}")
+
+    def members(self) -> list[int]:
+        """Return the process ids, as the host knows them, of all that runs for the calls."""
+        return tree_below(self.warden, without=self.zygote) if self.warden else []
+
+    @property
+    def scratch_is_memory(self) -> bool:
+        """Whether the scratch is a tmpfs of the box."""
+        return "mount" in self._layers.namespaces
+
+    def destroy(self) -> None:
+        """Kill the warden at once, and with its namespace everything in it."""
+        if self.warden:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.warden, signal.SIGKILL)
+
+    def _end(self) -> None:
+        """Close the control channel, which ends the warden; make sure that all has ended."""
+        self.control.close()
+        if self._launcher is not None and not self.warden:
+            self._launcher.kill()
+        if self.warden and not self._layers.portable:
+            self._reap_warden()
+        if self._launcher is not None:
+            try:
+                self._launcher.wait(CLOSE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._launcher.kill()
+                self._launcher.wait()
+            if self._launcher.stderr is not None:
+                self._launcher.stderr.close()
+        if "pid" not in self._layers.namespaces and self.warden:
+            sweep_session(self.warden)
+
+    def _reap_warden(self) -> None:
+        try:
+            descriptor = os.pidfd_open(self.warden)
+        except OSError:
+            return  # reaped by somebody else: the runner's process may ignore SIGCHLD
+        try:
+            if not _readable(descriptor, CLOSE_SECONDS):
+                self.destroy()
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.warden, 0)
+        finally:
+            os.close(descriptor)
+
+
+def _readable(source: socket.socket | int, seconds: float) -> bool:
+    """Wait until a descriptor of any number is readable."""
+    poll = select.poll()
+    poll.register(source, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def setup_failure(event: dict[str, object]) -> SetupFailure:
+    """Return what a "failed" event of the box's own side says."""
+    number = event.get("errno")
+    return SetupFailure(
+        operation=str(event.get("operation")),
+        message=str(event.get("message")),
+        errno=number if isinstance(number, int) else None,
+        remedy="run `toolrunner doctor` to see what this host can isolate",
+    )
+
+
+def _spawn_remedy(error: OSError) -> str:
+    return (
+        "the host is short of processes, memory or descriptors: raise its limits or lower "
+        "the number of calls at once"
+        if error.errno in (11, 12, 23, 24)
+        else "check that the Python interpreter can be started"
+    )
+
+
+def sweep_session(session: int) -> None:
+    """Kill what is left of a session whose leader is gone; nothing in it could leave it."""
+    while True:
+        found = False
+        for pid in psutil.pids():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if os.getsid(pid) == session and psutil.Process(pid).status() != "zombie":
+                    os.kill(pid, signal.SIGKILL)
+                    found = True
+        if not found:
+            return
+        time.sleep(0.001)
+
+
+def tree_bytes(folder: str) -> int:
+    """Return the disk space of all files below a folder, links not followed."""
+    total = 0
+    waiting = [folder]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+    return total
+
+
+def remove_tree(folder: str) -> None:
+    """Remove a folder that a plugin wrote to, following no link and whatever its modes."""
+    for parent, names, _ in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)
+            if not os.path.islink(path):
+                with contextlib.suppress(OSError):
+                    os.chmod(path, 0o700)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,462 @@
+"""One call in a box, from the order for its cell to the kernel's word that it has ended.
+
+Runs in the caller's thread, which waits for nothing but descriptors and the clock:
+
+    order the cell -> "placed" -> LOAD -> CONFINED -> LOADED -> REQUEST -> reply -> "exit"
+
+The first thing that decides the call (a reply, a limit, a cancel, an end, broken bytes) is kept;
+after it, the call only has to end: by itself within a grace, else by the warden's kill.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from sandbox.box import Box, setup_failure
+from sandbox.capture import LogLines, Tail
+from sandbox.ending import (
+    Ending,
+    Isolation,
+    LimitHit,
+    Raised,
+    Reply,
+    Returned,
+    SetupFailure,
+    Stage,
+    Unserializable,
+    Usage,
+)
+from sandbox.frames import FrameError, FrameReader, ReplyTooLargeError, encode
+from sandbox.inside import protocol
+from sandbox.interrupt import Interrupt
+from sandbox.limits import MIB, Limits
+from sandbox.profile import Program, module_path
+from sandbox.watchdog import Watch
+
+SETUP_SECONDS = 15.0
+GRACE_SECONDS = 0.1
+KILL_SECONDS = 2.0
+_CHUNK = 1 << 18
+_IO_TURNS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a call sends: the JSON payload, with the image beside it as raw bytes."""
+
+    call_id: str
+    payload: Mapping[str, object]
+    image: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What a caller hears during a call. Both may be called many times, in the call's thread."""
+
+    on_progress: Callable[[float, str], None] = field(default=lambda _fraction, _message: None)
+    on_log: Callable[[int, str, str], None] = field(default=lambda _level, _logger, _message: None)
+
+
+class _Step(IntEnum):
+    PLACING, CONFINING, LOADING, RUNNING, ENDING, KILLED, OVER = range(7)
+
+
+class Exchange:
+    """The state of one call. Made for one ``run``."""
+
+    def __init__(
+        self,
+        box: Box,
+        cell: int,
+        program: Program,
+        limits: Limits,
+        request: Request,
+        interrupt: Interrupt,
+        listener: Listener,
+        isolation: Isolation,
+    ) -> None:
+        self._box = box
+        self._cell = cell
+        self._program = program
+        self._limits = limits
+        self._request = request
+        self._interrupt = interrupt
+        self._listener = listener
+        self._isolation = isolation
+        self._reader = FrameReader(limits.output_mb * MIB)
+        self._tail = Tail(limits.log_kb * 1024)
+        self._log = LogLines(limits.log_kb * 1024, listener.on_log)
+        self._outgoing: list[memoryview] = []
+        self._step = _Step.PLACING
+        self._deadline = time.monotonic() + SETUP_SECONDS
+        self._started = 0.0
+        self._replied = 0.0
+        self._stage = Stage.SETUP
+        # What decided the call: at most one of these is set, once.
+        self._reply: Reply | None = None
+        self._limit: LimitHit | None = None
+        self._setup: SetupFailure | None = None
+        self._protocol_error: str | None = None
+        self._cancelled = False
+        self._killed = False
+        self._channel_closed = False
+        self._exit: Mapping[str, object] | None = None
+        self._output_bytes = 0
+        self.watch = Watch(
+            limits,
+            box.members,
+            interrupt.hit,
+            lambda: box.scratch_bytes(cell),
+            scratch_is_memory=box.scratch_is_memory,
+        )
+
+    def run(self) -> Ending:
+        """Serve the call to its end. Raises nothing that the plugin or the host can cause."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._interrupt)
+            try:
+                self._open(stack)
+            except OSError as error:
+                self._setup = SetupFailure("order the cell", str(error), error.errno)
+                return self._ending()
+            try:
+                while self._step is not _Step.OVER:
+                    self._turn()
+            except KeyboardInterrupt:
+                self._box.destroy()
+                raise
+            self._drain()
+        return self._ending()
+
+    def _open(self, stack: contextlib.ExitStack) -> None:
+        """Make the call's descriptors, order its cell, and give the cell's ends away."""
+        self._channel, channel = socket.socketpair()
+        stack.callback(self._channel.close)
+        with channel, contextlib.ExitStack() as theirs:
+            self._output, output = os.pipe()
+            stack.callback(os.close, self._output)
+            theirs.callback(os.close, output)
+            self._lines, lines = os.pipe()
+            stack.callback(os.close, self._lines)
+            theirs.callback(os.close, lines)
+            self._box.order_cell(self._cell, self._limits, [channel.fileno(), output, lines])
+        self._channel.setblocking(False)
+        self._poll = select.poll()
+        for source in (self._output, self._lines):
+            os.set_blocking(source, False)
+        for source in (
+            self._channel.fileno(),
+            self._output,
+            self._lines,
+            self._box.control.fileno(),
+            self._interrupt.fileno(),
+        ):
+            self._poll.register(source, select.POLLIN)
+
+    def _turn(self) -> None:
+        """Wait for something to happen, or for the step's time to be over, and act on it."""
+        left = self._deadline - time.monotonic()
+        ready = dict(self._poll.poll(max(0.0, left) * 1000))
+        if self._interrupt.fileno() in ready:
+            self._poll.unregister(self._interrupt.fileno())
+            self._interrupted()
+        if self._box.control.fileno() in ready:
+            self._hear_warden()
+        if self._output in ready and not self._tail.read(self._output):
+            self._poll.unregister(self._output)
+        if self._lines in ready and not self._log.read(self._lines):
+            self._poll.unregister(self._lines)
+        if event := ready.get(self._channel.fileno()):
+            if event & select.POLLOUT:
+                self._send()
+            if event & ~select.POLLOUT:
+                self._receive()
+        if time.monotonic() >= self._deadline:
+            self._time_over()
+
+    # --- what decides the call -------------------------------------------------------------
+
+    def _decided(self) -> bool:
+        return self._step >= _Step.ENDING
+
+    def _kill(self) -> None:
+        """Order the end of the whole group; the warden's report of it ends the call."""
+        if self._step < _Step.KILLED:
+            self._killed = True
+            self._box.order_kill(self._cell)
+            self._next(_Step.KILLED, KILL_SECONDS)
+
+    def _next(self, step: _Step, seconds: float) -> None:
+        self._step = step
+        self._deadline = time.monotonic() + seconds
+
+    def _interrupted(self) -> None:
+        if self._decided():
+            return
+        if self._interrupt.cancelled:
+            self._cancelled = True
+        else:
+            self._limit = self._interrupt.limit
+        self._kill()
+
+    def _time_over(self) -> None:
+        limits = self._limits
+        if self._step in (_Step.PLACING, _Step.CONFINING):
+            self._setup = SetupFailure("place the cell", f"no word of it in {SETUP_SECONDS:g} s")
+        elif self._step is _Step.LOADING:
+            self._limit = LimitHit("load_seconds", limits.load_seconds, limits.load_seconds)
+        elif self._step is _Step.RUNNING:
+            observed = time.monotonic() - self._started
+            self._limit = LimitHit("wall_seconds", limits.wall_seconds, observed)
+        elif self._step is _Step.KILLED:
+            # A warden that does not answer is ended from outside, with all that it holds.
+            self._box.destroy()
+            self._step = _Step.OVER
+            return
+        self._kill()
+
+    def _broken(self, message: str) -> None:
+        """The reply channel's bytes are no reply: nothing more on it counts."""
+        if self._step < _Step.ENDING or self._reply is not None:
+            self._reply = None
+            self._protocol_error = message
+        self._kill()
+
+    # --- the warden's words ----------------------------------------------------------------
+
+    def _hear_warden(self) -> None:
+        event = self._box.read_event()
+        if event is None:
+            self._box_gone()
+        elif event["event"] == "placed":
+            self._next(_Step.CONFINING, SETUP_SECONDS)
+            self._queue(encode(protocol.LOAD, self._load_order(), self._program.source))
+        elif event["event"] == "exit":
+            self._exit = event
+            self._receive()
+            self._step = _Step.OVER
+        elif event["event"] == "failed" and self._stage is Stage.SETUP:
+            self._setup = setup_failure(event)
+            self._step = _Step.OVER
+
+    def _box_gone(self) -> None:
+        """The warden ended before the call did. Nothing of the box can be left."""
+        if not self._decided():
+            message = "the box's first process ended unexpectedly"
+            self._setup = SetupFailure("run the box", message)
+        self._step = _Step.OVER
+
+    # --- the call channel ------------------------------------------------------------------
+
+    def _load_order(self) -> dict[str, object]:
+        program = self._program
+        return {
+            "name": program.name,
+            "path": program.path,
+            "entry": program.entry,
+            "folder": program.folder,
+            "config": dict(program.config),
+            "call_id": self._request.call_id,
+            "log_level": program.log_level,
+            "sys_path": module_path(),
+        }
+
+    def _queue(self, pieces: list[bytes]) -> None:
+        self._outgoing += [memoryview(piece) for piece in pieces]
+        self._poll.modify(self._channel.fileno(), select.POLLIN | select.POLLOUT)
+        self._send()
+
+    def _send(self) -> None:
+        """Send what fits now; a cell that does not read is no reason to wait."""
+        try:
+            while self._outgoing:
+                sent = self._channel.send(self._outgoing[0])
+                self._outgoing[0] = self._outgoing[0][sent:]
+                if not self._outgoing[0]:
+                    del self._outgoing[0]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._outgoing.clear()  # its end is closed; how the cell ended says the rest
+        self._poll.modify(self._channel.fileno(), select.POLLIN)
+
+    def _receive(self) -> None:
+        for _ in range(_IO_TURNS):
+            if self._channel_closed:
+                return
+            try:
+                data = self._channel.recv(_CHUNK)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._close_channel()
+                return
+            self._take(data)
+
+    def _close_channel(self) -> None:
+        """No byte can come any more: what is not there now is not there at all."""
+        self._channel_closed = True
+        self._poll.unregister(self._channel.fileno())
+        if self._reader.truncated():
+            self._broken("the reply was cut off")
+        elif not self._decided():
+            # It has most likely ended: its exit says more than the missing reply.
+            self._next(_Step.ENDING, GRACE_SECONDS)
+
+    def _take(self, data: bytes) -> None:
+        if self._step is _Step.KILLED and self._reply is None:
+            return  # decided otherwise: late bytes change nothing
+        try:
+            for kind, body in self._reader.feed(data):
+                self._frame(kind, body)
+        except ReplyTooLargeError as error:
+            if not self._decided():
+                size = error.size / MIB
+                self._output_bytes = error.size
+                self._limit = LimitHit("output_mb", self._limits.output_mb, size)
+            self._kill()
+        except (FrameError, ValueError, KeyError, TypeError) as error:
+            self._broken(str(error) or type(error).__name__)
+
+    def _frame(self, kind: bytes, body: bytes) -> None:
+        step = self._step
+        if step is _Step.CONFINING and kind == protocol.CONFINED:
+            self._stage = Stage.LOAD
+            self._next(_Step.LOADING, self._limits.load_seconds)
+        elif step is _Step.CONFINING and kind == protocol.FAILED:
+            # Nothing of the plugin has run in the cell yet, so this can be believed.
+            self._setup = setup_failure(json.loads(body))
+            self._kill()
+        elif step is _Step.LOADING and kind == protocol.LOADED:
+            self._send_request()
+        elif step is _Step.RUNNING and kind == protocol.PROGRESS:
+            self._progress(body)
+        elif (step is _Step.RUNNING) or (step is _Step.LOADING and kind == protocol.RAISED):
+            self._accept(kind, body)
+        else:
+            message = f"a frame {kind!r} that was not due"
+            raise FrameError(message)
+
+    def _send_request(self) -> None:
+        request = self._request
+        self.watch.request_sent()
+        self._stage = Stage.RUN
+        self._started = time.monotonic()
+        self._next(_Step.RUNNING, self._limits.wall_seconds)
+        head = {
+            "payload": request.payload,
+            "has_image": request.image is not None,
+            "deadline": self._deadline,
+            "cpu_seconds": self._limits.cpu_seconds,
+        }
+        self._queue(encode(protocol.REQUEST, head, request.image or b""))
+
+    def _progress(self, body: bytes) -> None:
+        report = json.loads(body)
+        fraction, message = report["fraction"], report["message"]
+        if not isinstance(fraction, int | float) or not isinstance(message, str):
+            error = "a progress report of the wrong types"
+            raise FrameError(error)
+        if not 0 <= fraction <= 1:
+            error = "a progress report outside of 0 to 1"
+            raise FrameError(error)
+        self._listener.on_progress(float(fraction), message)
+
+    def _accept(self, kind: bytes, body: bytes) -> None:
+        """Take the reply. From here on the process only has to end."""
+        self._replied = time.monotonic()
+        self._output_bytes = len(body)
+        if kind == protocol.RETURNED:
+            self._reply = Returned(body)
+        elif kind == protocol.UNSERIALIZABLE:
+            self._reply = Unserializable(body.decode("utf-8", "replace"))
+        elif kind == protocol.RAISED:
+            self._reply = raised(body)
+        else:
+            message = f"a frame {kind!r} that was not due"
+            raise FrameError(message)
+        self._next(_Step.ENDING, GRACE_SECONDS)
+
+    def _drain(self) -> None:
+        """Read what the ended cell left in its pipes."""
+        for source, sink in ((self._output, self._tail), (self._lines, self._log)):
+            sink.read(source)
+
+    # --- the facts -------------------------------------------------------------------------
+
+    def _ending(self) -> Ending:
+        status = self._exit["status"] if self._exit is not None else None
+        return Ending(
+            stage=self._stage,
+            usage=self._usage(),
+            isolation=self._isolation,
+            setup=self._setup,
+            cancelled=self._cancelled,
+            limit=self._limit,
+            signal=signal_name(status) if isinstance(status, int) else None,
+            exit_code=exit_code(status) if isinstance(status, int) else None,
+            killed=self._killed,
+            protocol_error=self._protocol_error,
+            reply=self._reply,
+            log_tail=self._tail.text(),
+        )
+
+    def _usage(self) -> Usage:
+        if self._stage is Stage.SETUP:
+            return Usage()
+        ended = self._replied or time.monotonic()
+        report = self._exit or {}
+        cpu_ms, maxrss_kib = report.get("cpu_ms", 0), report.get("maxrss_kib", 0)
+        assert isinstance(cpu_ms, int)
+        assert isinstance(maxrss_kib, int)
+        # The kernel's own high-water mark also sees a call that ends between two samples.
+        peak = self.watch.peak_memory_bytes or maxrss_kib * 1024
+        return Usage(
+            wall_ms=round((ended - self._started) * 1000) if self._started else 0,
+            cpu_ms=max(cpu_ms, round(self.watch.cpu_seconds * 1000)),
+            peak_memory_bytes=peak,
+            processes=max(1, self.watch.peak_processes),
+            output_bytes=self._output_bytes,
+            log_bytes_dropped=self._tail.dropped + self._log.dropped,
+        )
+
+
+def raised(body: bytes) -> Raised:
+    """Return a RAISED frame's body as data; raise what shows that it is not one."""
+    report = json.loads(body)
+    number = report["errno"]
+    return Raised(
+        exception=str(report["exception"]),
+        message=str(report["message"]),
+        traceback=str(report["traceback"]),
+        errno=number if isinstance(number, int) else None,
+        is_memory_error=report["is_memory_error"] is True,
+        cannot_start_thread=report["cannot_start_thread"] is True,
+    )
+
+
+def signal_name(status: int) -> str | None:
+    """Return the name of the signal that ended a process, as "SIGSEGV"."""
+    if not os.WIFSIGNALED(status):
+        return None
+    number = os.WTERMSIG(status)
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
+
+
+def exit_code(status: int) -> int | None:
+    """Return the exit status of a process that ended by itself."""
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else None

@@ -1,0 +1,92 @@
+"""Frames on a call channel, the parent's side: untrusted bytes in, whole frames out.
+
+Never parses a body. A cap is checked against a frame's header, before its body is stored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from sandbox.inside import protocol
+
+FINAL_KINDS = (protocol.RETURNED, protocol.UNSERIALIZABLE, protocol.RAISED)
+PROGRESS_BYTES_CAP = 4 * 1024 * 1024
+
+
+class FrameError(Exception):
+    """The bytes are not what the protocol allows; the text says how."""
+
+
+class ReplyTooLargeError(Exception):
+    """A reply announces more bytes than the call's output limit."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"a reply of {size} bytes")
+        self.size = size
+
+
+def encode(kind: bytes, head: Mapping[str, object], blob: bytes = b"") -> list[bytes]:
+    """Return a frame of the parent's as pieces to send: header and JSON head, then raw bytes."""
+    text = json.dumps(head, allow_nan=False).encode()
+    length = protocol.HEAD_LENGTH.size + len(text) + len(blob)
+    start = protocol.HEADER.pack(kind, length) + protocol.HEAD_LENGTH.pack(len(text)) + text
+    return [start, blob] if blob else [start]
+
+
+class FrameReader:
+    """Puts frames together from chunks of bytes, however they are cut."""
+
+    def __init__(self, output_cap: int) -> None:
+        """``output_cap``: the most bytes that a RETURNED frame may hold."""
+        self._caps = {
+            protocol.CONFINED: protocol.SIGN_CAP,
+            protocol.FAILED: protocol.REPORT_CAP,
+            protocol.LOADED: protocol.SIGN_CAP,
+            protocol.PROGRESS: protocol.PROGRESS_CAP,
+            protocol.RETURNED: output_cap,
+            protocol.UNSERIALIZABLE: protocol.REPORT_CAP,
+            protocol.RAISED: protocol.REPORT_CAP,
+        }
+        self._buffer = bytearray()
+        self._progress_bytes = 0
+        self._ended = False
+
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Take in bytes; yield each frame (kind, body) that they complete."""
+        self._buffer += data
+        while len(self._buffer) >= protocol.HEADER.size:
+            if self._ended:
+                break
+            kind, length = protocol.HEADER.unpack_from(self._buffer)
+            self._check(kind, length)
+            end = protocol.HEADER.size + length
+            if len(self._buffer) < end:
+                return
+            body = bytes(memoryview(self._buffer)[protocol.HEADER.size : end])
+            del self._buffer[:end]
+            self._ended = kind in FINAL_KINDS
+            yield kind, body
+        if self._ended and self._buffer:
+            message = "bytes after the reply"
+            raise FrameError(message)
+
+    def truncated(self) -> bool:
+        """Tell whether the channel ended in the middle of a frame."""
+        return bool(self._buffer)
+
+    def _check(self, kind: bytes, length: int) -> None:
+        cap = self._caps.get(kind)
+        if cap is None:
+            message = f"a frame of unknown kind {kind!r}"
+            raise FrameError(message)
+        if length > cap:
+            if kind == protocol.RETURNED:
+                raise ReplyTooLargeError(length)
+            message = f"a frame {kind!r} of {length} bytes, more than {cap}"
+            raise FrameError(message)
+        if kind == protocol.PROGRESS:
+            self._progress_bytes += length
+            if self._progress_bytes > PROGRESS_BYTES_CAP:
+                message = f"more than {PROGRESS_BYTES_CAP} bytes of progress reports"
+                raise FrameError(message)

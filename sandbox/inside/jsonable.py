@@ -1,0 +1,112 @@
+"""Turns what a plugin returned into strict JSON text, or says what stands in the way and where.
+
+Runs in the cell. Known types are recognised by what they offer, so that neither NumPy nor
+pydantic is imported for a plugin that does not use them. The parent checks the text again with
+code of its own: nothing that runs beside a plugin can be believed.
+"""
+
+import base64
+import datetime
+import json
+import math
+import os
+from typing import Any
+
+MAX_DEPTH = 100
+
+
+class NotJson(Exception):
+    """A value that strict JSON cannot carry; the text names its place in the result."""
+
+
+def encode(value: object) -> bytes:
+    """Return ``value`` as JSON text in UTF-8; raise ``NotJson`` with a sentence for a person."""
+    try:
+        plain = convert(value, "result", 0, set())
+        return json.dumps(plain, ensure_ascii=False, allow_nan=False, check_circular=False).encode()
+    except UnicodeEncodeError as error:
+        message = f"the result has a lone surrogate ({error.object[error.start]!a}) in a string"
+        raise NotJson(message) from None
+    except RecursionError:
+        raise NotJson("the result never comes down to plain JSON values") from None
+    except ValueError as error:
+        raise NotJson(f"the result has a value without a JSON form: {error}") from None
+
+
+def convert(value: Any, place: str, depth: int, above: set[int]) -> object:
+    """Return ``value`` built of dict, list, str, int, float, bool and None alone."""
+    kind = type(value)
+    if value is None or kind is bool or kind is int or kind is str:
+        return value
+    if kind is float:
+        if not math.isfinite(value):
+            raise NotJson(f"{place} is {value}, which JSON cannot carry; return None or a string")
+        return value
+    if depth >= MAX_DEPTH:
+        raise NotJson(f"{place[:200]} is nested more than {MAX_DEPTH} deep")
+    if id(value) in above:
+        raise NotJson(f"{place} contains itself")
+    above.add(id(value))
+    try:
+        if isinstance(value, dict):
+            return convert_dict(value, place, depth, above)
+        if isinstance(value, (list, tuple)):
+            return [convert(v, f"{place}[{i}]", depth + 1, above) for i, v in enumerate(value)]
+        return convert(simplify(value, place), place, depth, above)
+    finally:
+        above.discard(id(value))
+
+
+def convert_dict(
+    value: dict[Any, Any], place: str, depth: int, above: set[int]
+) -> dict[str, object]:
+    """Return a dict with string keys alone; an enum or NumPy string counts as its string."""
+    plain: dict[str, object] = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise NotJson(
+                f"{place} has the key {key!r:.80} of type {type(key).__name__}; "
+                "keys of JSON objects are strings"
+            )
+        plain[str.__str__(key)] = convert(item, f"{place}[{key!r:.80}]", depth + 1, above)
+    return plain
+
+
+def simplify(value: Any, place: str) -> object:
+    """Return a value one step nearer to JSON."""
+    simple = simplify_builtin(value)
+    if simple is not value:
+        return simple
+    kind = type(value)
+    if hasattr(kind, "__dataclass_fields__"):
+        return {name: getattr(value, name) for name in kind.__dataclass_fields__}
+    if callable(getattr(kind, "model_dump", None)):  # pydantic
+        return value.model_dump()
+    if hasattr(kind, "__array_interface__") or hasattr(kind, "__array__"):  # NumPy and its kin
+        return value.tolist() if hasattr(value, "tolist") else value.__array__().tolist()
+    raise NotJson(
+        f"{place} is of type {kind.__module__}.{kind.__qualname__}, which has no JSON form; "
+        "return dict, list, str, numbers, bool or None"
+    )
+
+
+def simplify_builtin(value: Any) -> object:
+    """Return the JSON-near form of a type of the standard library, or the value itself."""
+    if isinstance(value, bool | int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, set | frozenset):
+        # An order of its own for each run would make equal results differ.
+        return sorted(value, key=repr)
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    if hasattr(value, "value") and hasattr(type(value), "__members__"):  # an enum
+        return value.value
+    return value

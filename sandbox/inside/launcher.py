@@ -1,0 +1,58 @@
+"""The launcher: makes the warden in the box's new namespaces, maps its users, and ends.
+
+It is exec'd by the parent and stays outside. The warden is made with CLONE_PARENT and is so the
+runner's own child: it dies with the runner's thread, and the runner sees when all is over.
+"""
+
+import json
+import os
+import socket
+import sys
+from typing import Any
+
+from . import cell, protocol
+from .namespaces import clone_flags, write_user_mapping
+from .syscalls import CLONE_PARENT, Kernel
+
+
+def main(descriptor: int) -> None:
+    """Read the profile from the control channel and start the warden as it says."""
+    control = socket.socket(fileno=descriptor)
+    message = control.recv(protocol.CONTROL_MESSAGE_CAP)
+    if not message:
+        return
+    profile = json.loads(message)
+    if profile["portable"]:
+        from . import portable
+
+        report(control, {"event": "warden", "pid": os.getpid()})
+        portable.main(profile, control)
+    try:
+        pid = launch(Kernel(), profile, control)
+    except OSError as error:
+        report(control, {"event": "failed", **cell.failure(error)})
+        sys.exit(1)
+    report(control, {"event": "warden", "pid": pid})
+
+
+def launch(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> int:
+    """Make the warden; return its number as the parent knows it."""
+    mapped, say_mapped = os.pipe()
+    pid = kernel.clone(CLONE_PARENT | clone_flags(profile["namespaces"]))
+    if pid == 0:
+        os.close(say_mapped)
+        if not os.read(mapped, 1):
+            os._exit(1)  # the launcher failed, and has said so
+        os.close(mapped)
+        from . import warden
+
+        warden.main(kernel, profile, control)
+    if "user" in profile["namespaces"]:
+        write_user_mapping(pid, profile["uid"])
+    os.write(say_mapped, b"m")
+    return pid
+
+
+def report(control: socket.socket, event: dict[str, Any]) -> None:
+    """Send one message to the parent."""
+    control.send(json.dumps(event).encode())

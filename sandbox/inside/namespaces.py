@@ -1,0 +1,156 @@
+"""The box's namespaces: its user mapping, its root file system, its scratch folders.
+
+The launcher, which stays outside, writes the user mapping; the warden, first process inside,
+builds the root before anything else happens. Nothing here runs after plugin code has started
+but ``mount_scratch`` and ``unmount_scratch``, by the warden.
+"""
+
+import os
+from typing import Any
+
+from .syscalls import (
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_RDONLY,
+    MS_REC,
+    Kernel,
+)
+
+CLONE_FLAGS = {
+    "mount": 0x20000,
+    "uts": 0x4000000,
+    "ipc": 0x8000000,
+    "user": 0x10000000,
+    "pid": 0x20000000,
+    "net": 0x40000000,
+}
+
+BOX_UID = 1000  # the plugin's uid and gid as seen in a user namespace
+SCRATCH_ROOT = "/scratch"
+DEVICES = ("null", "zero", "full", "random", "urandom")
+_STAGES = ("/var/tmp", "/mnt", "/media", "/srv", "/opt", "/tmp", "/run", "/home")
+_ROOT_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_ETC = {
+    "passwd": f"plugin:x:{BOX_UID}:{BOX_UID}::/scratch:/bin/false\n",
+    "group": f"plugin:x:{BOX_UID}:\n",
+    "hosts": "127.0.0.1 localhost\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+}
+
+
+def box_user(profile: dict[str, Any]) -> int:
+    """Return the user, and group, that a box's processes are, as seen from inside it."""
+    if "user" in profile["namespaces"]:
+        return BOX_UID
+    return os.geteuid() if profile["uid"] is None else int(profile["uid"])
+
+
+def clone_flags(names: list[str]) -> int:
+    """Return the flags of clone(2) that make these namespaces."""
+    return sum(CLONE_FLAGS[name] for name in names)
+
+
+def write_user_mapping(pid: int, uid: int | None) -> None:
+    """Map the box's users, from outside.
+
+    ``uid`` is the host's user that the box shall be, for root; root itself is mapped as well
+    for the set-up alone: it crosses folders that are root's by ownership. For an ordinary
+    user ``uid`` is ``None`` and the box is that user.
+    """
+    proc = f"/proc/{pid}"
+    if uid is None:
+        _write(f"{proc}/setgroups", "deny")
+        _write(f"{proc}/uid_map", f"{BOX_UID} {os.geteuid()} 1")
+        _write(f"{proc}/gid_map", f"{BOX_UID} {os.getegid()} 1")
+    else:
+        _write(f"{proc}/uid_map", f"0 0 1\n{BOX_UID} {uid} 1")
+        _write(f"{proc}/gid_map", f"0 0 1\n{BOX_UID} {uid} 1")
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
+    """Build a new root that holds what the plugin may see, and make it this process's root."""
+    sources = [path for path in profile["read"] if os.path.exists(path)]
+    stage = _stage(sources)
+    kernel.mount("", "/", "", MS_REC | MS_PRIVATE)
+    kernel.mount("tmpfs", stage, "tmpfs", MS_NOSUID | MS_NODEV, "size=4m,mode=755")
+    for source in sources:
+        _bind(kernel, source, stage + source, MS_RDONLY | MS_NOSUID | MS_NODEV)
+    _link_top_folders(kernel, stage)
+    for folder in ("/proc", "/dev/shm", "/etc", "/tmp", SCRATCH_ROOT):
+        os.makedirs(stage + folder, exist_ok=True)
+    for name in DEVICES:
+        _bind(kernel, f"/dev/{name}", f"{stage}/dev/{name}", MS_NOSUID | MS_NOEXEC)
+    for link, target in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
+        os.symlink(f"/proc/self/{target}", f"{stage}/dev/{link}")
+    if profile["proc"]:
+        kernel.mount(
+            "proc", f"{stage}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=ptraceable"
+        )
+    for name, text in _ETC.items():
+        if not os.path.lexists(f"{stage}/etc/{name}"):
+            _write(f"{stage}/etc/{name}", text)
+    # One tmpfs for the mount points; each cell's own is mounted below it.
+    owner = box_user(profile)
+    options = f"size=64k,mode=711,uid={owner},gid={owner}"
+    kernel.mount("tmpfs", stage + SCRATCH_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, options)
+    os.chdir(stage)
+    kernel.pivot_root_here()
+    os.chdir("/")
+    kernel.restrict_mount("/", MS_RDONLY, recursive=False)
+
+
+def _stage(sources: list[str]) -> str:
+    """Return a folder to build the new root on: one that hides none of the sources."""
+    for stage in _STAGES:
+        if os.path.isdir(stage) and not any(s == stage or s.startswith(f"{stage}/") for s in sources):
+            return stage
+    message = f"no folder to build the box's root on: tried {', '.join(_STAGES)}"
+    raise OSError(message)
+
+
+def _bind(kernel: Kernel, source: str, target: str, flags: int) -> None:
+    if os.path.lexists(target) and not os.path.ismount(target) and os.path.isfile(target):
+        return  # visible already: an earlier bind holds it
+    if os.path.isdir(source):
+        os.makedirs(target, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "a", encoding="ascii"):
+            pass
+    kernel.mount(source, target, "", MS_BIND | MS_REC)
+    kernel.restrict_mount(target, flags, recursive=True)
+
+
+def _link_top_folders(kernel: Kernel, stage: str) -> None:
+    for name in _ROOT_LINKS:
+        source = f"/{name}"
+        if os.path.islink(source):
+            os.symlink(os.readlink(source), stage + source)
+        elif os.path.isdir(source):
+            _bind(kernel, source, stage + source, MS_RDONLY | MS_NOSUID | MS_NODEV)
+
+
+def forbid_more_namespaces() -> None:
+    """Let nothing in this user namespace make another one."""
+    _write("/proc/sys/user/max_user_namespaces", "0")
+
+
+def mount_scratch(kernel: Kernel, folder: str, megabytes: int, owner: tuple[int, int]) -> None:
+    """Mount a cell's scratch, a tmpfs of its own, and its /dev/shm inside the same limit."""
+    uid, gid = owner
+    # An inode costs kernel memory that the size does not count: one for each 4 KiB.
+    options = f"size={megabytes}m,nr_inodes={megabytes * 256 + 64},mode=700,uid={uid},gid={gid}"
+    kernel.mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, options)
+
+
+def share_memory_folder(kernel: Kernel, folder: str) -> None:
+    """Show a folder of a cell's scratch as /dev/shm. For a box that has one cell only."""
+    kernel.mount(folder, "/dev/shm", "", MS_BIND)  # noqa: S108 - the box's own, not the host's

@@ -1,0 +1,208 @@
+"""System calls that Python does not offer, by ctypes. The only module of the project with ctypes.
+
+Everything goes through ``PyDLL``, which holds the GIL: a clone made without it can leave the
+child with a lock that no thread of it will ever release. Used by launcher, warden and zygote.
+"""
+
+import ctypes
+import os
+import platform
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_SECCOMP = 22
+PR_CAPBSET_DROP = 24
+PR_SET_SECUREBITS = 28
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+PR_GET_TID_ADDRESS = 40
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+SECCOMP_MODE_FILTER = 2
+LANDLOCK_CREATE_RULESET_VERSION = 1
+LANDLOCK_RULE_PATH_BENEATH = 1
+
+CLONE_PARENT = 0x8000
+CLONE_CHILD_CLEARTID = 0x200000
+CLONE_CHILD_SETTID = 0x1000000
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
+MNT_DETACH = 2
+AT_FDCWD = -100
+AT_RECURSIVE = 0x8000
+
+CAP_SYS_ADMIN = 21
+_CAPABILITY_VERSION_3 = 0x20080522
+_ALL_SECUREBITS_LOCKED = 0x2F  # NOROOT, NO_SETUID_FIXUP, both locked, KEEP_CAPS locked off
+
+# number of a call: (x86-64, aarch64); from Linux's unistd tables
+_NUMBERS = {
+    "clone": (56, 220),
+    "pivot_root": (155, 41),
+    "capset": (126, 91),
+    "mount_setattr": (442, 442),
+    "landlock_create_ruleset": (444, 444),
+    "landlock_add_rule": (445, 445),
+    "landlock_restrict_self": (446, 446),
+}
+ARCHITECTURES = ("x86_64", "aarch64")
+
+
+class SyscallError(OSError):
+    """A system call failed; ``operation`` names it as a person would look it up."""
+
+    def __init__(self, number: int, operation: str) -> None:
+        super().__init__(number, f"{operation}: {os.strerror(number)}")
+        self.operation = operation
+
+
+def machine() -> str:
+    """Return the architecture whose system call numbers apply, or "" for one we do not know."""
+    name = platform.machine()
+    if sys.platform != "linux" or name not in ARCHITECTURES or sys.maxsize < 2**32:
+        return ""
+    return name
+
+
+class Kernel:
+    """The calls, bound once: ``libc.syscall`` and a few libc functions that check their errno."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.PyDLL(None, use_errno=True)
+        self._python = ctypes.pythonapi
+        column = ARCHITECTURES.index(machine())
+        self._number = {name: numbers[column] for name, numbers in _NUMBERS.items()}
+        self._aarch64 = column == 1
+
+    def _check(self, result: int, operation: str) -> int:
+        if result < 0:
+            raise SyscallError(ctypes.get_errno(), operation)
+        return result
+
+    def _syscall(self, name: str, *args: object) -> int:
+        values = [ctypes.c_long(a) if isinstance(a, int) else a for a in args]
+        result: int = self._libc.syscall(ctypes.c_long(self._number[name]), *values)
+        return result
+
+    def prctl(self, option: int, *args: int) -> int:
+        """Call prctl(2) with up to four integer arguments."""
+        values = [ctypes.c_ulong(a) for a in (*args, 0, 0, 0, 0)[:4]]
+        return self._check(self._libc.prctl(option, *values), f"prctl({option})")
+
+    def die_with_parent(self, number: int = signal.SIGKILL) -> None:
+        """Have this process get a signal when the thread that made it ends."""
+        self.prctl(PR_SET_PDEATHSIG, number)
+
+    def mount(self, source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+        """Call mount(2); empty strings stand for NULL."""
+        result = self._libc.mount(
+            source.encode() or None,
+            os.fsencode(target),
+            kind.encode() or None,
+            ctypes.c_ulong(flags),
+            data.encode() or None,
+        )
+        self._check(result, f"mount({kind or source!r} on {target!r})")
+
+    def unmount(self, target: str) -> None:
+        """Detach the mount at ``target``."""
+        self._check(self._libc.umount2(os.fsencode(target), MNT_DETACH), f"umount2({target!r})")
+
+    def restrict_mount(self, path: str, flags: int, *, recursive: bool) -> None:
+        """Set read-only, nosuid, nodev or noexec on a mount, with all below it if ``recursive``."""
+        attributes = (ctypes.c_uint64 * 4)(flags, 0, 0, 0)
+        result = self._syscall(
+            "mount_setattr",
+            AT_FDCWD,
+            os.fsencode(path),
+            AT_RECURSIVE if recursive else 0,
+            ctypes.byref(attributes),
+            ctypes.sizeof(attributes),
+        )
+        self._check(result, f"mount_setattr({path!r})")
+
+    def pivot_root_here(self) -> None:
+        """Make the working directory, a mount, the root, and let the old root go."""
+        self._check(self._syscall("pivot_root", b".", b"."), "pivot_root")
+        self.unmount(".")
+
+    def hold_capabilities(self, capabilities: int) -> None:
+        """Give up every capability that is not in the bit mask ``capabilities``."""
+        header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+        low, high = capabilities & 0xFFFFFFFF, capabilities >> 32
+        data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
+        result = self._syscall("capset", ctypes.byref(header), ctypes.byref(data))
+        self._check(result, "capset")
+
+    def lock_privileges(self) -> None:
+        """Make sure that nothing below can gain a capability: bounding set, securebits."""
+        for capability in range(64):
+            if self._libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
+                break
+        self.prctl(PR_SET_SECUREBITS, _ALL_SECUREBITS_LOCKED)
+
+    def landlock_abi(self) -> int:
+        """Return the kernel's Landlock ABI, 1 or more."""
+        result = self._syscall(
+            "landlock_create_ruleset", ctypes.c_void_p(), 0, LANDLOCK_CREATE_RULESET_VERSION
+        )
+        return self._check(result, "landlock_create_ruleset(VERSION)")
+
+    def landlock_ruleset(self, attributes: bytes) -> int:
+        """Return the descriptor of a new ruleset."""
+        result = self._syscall("landlock_create_ruleset", attributes, len(attributes), 0)
+        return self._check(result, "landlock_create_ruleset")
+
+    def landlock_allow(self, ruleset: int, path_beneath: bytes, path: str) -> None:
+        """Add one rule, a packed ``struct landlock_path_beneath_attr``."""
+        result = self._syscall(
+            "landlock_add_rule", ruleset, LANDLOCK_RULE_PATH_BENEATH, path_beneath, 0
+        )
+        self._check(result, f"landlock_add_rule({path!r})")
+
+    def landlock_restrict(self, ruleset: int) -> None:
+        """Put this thread, and all it creates, under ``ruleset``; needs no_new_privs."""
+        self._check(self._syscall("landlock_restrict_self", ruleset, 0), "landlock_restrict_self")
+
+    def seccomp_filter(self, program: bytes) -> None:
+        """Install a BPF program, eight bytes an instruction; needs no_new_privs."""
+
+        class Program(ctypes.Structure):
+            _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+        prog = Program(len(program) // 8, program)
+        result = self._libc.prctl(
+            PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), ctypes.byref(prog), 0, 0
+        )
+        self._check(result, "prctl(PR_SET_SECCOMP)")
+
+    def clone(self, flags: int) -> int:
+        """Fork with ``flags`` as well, keeping Python's own fork hooks; return as ``os.fork``.
+
+        The child's thread id is stored where libc keeps it, since this is not libc's fork:
+        without that, ``pthread_kill`` of the child's main thread fails.
+        """
+        address = ctypes.c_void_p()
+        result = self._libc.prctl(PR_GET_TID_ADDRESS, ctypes.byref(address), 0, 0, 0)
+        self._check(result, "prctl(PR_GET_TID_ADDRESS)")
+        flags |= signal.SIGCHLD
+        if address.value:
+            flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID
+        tid, tls = address, ctypes.c_void_p()
+        last = (tls, tid) if self._aarch64 else (tid, tls)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._libc.fflush(None)
+        self._python.PyOS_BeforeFork()
+        pid = self._syscall("clone", flags, ctypes.c_void_p(), ctypes.c_void_p(), *last)
+        if pid == 0:
+            self._python.PyOS_AfterFork_Child()
+            return 0
+        number = ctypes.get_errno()
+        self._python.PyOS_AfterFork_Parent()
+        if pid < 0:
+            raise SyscallError(number, f"clone({flags:#x})")
+        return pid

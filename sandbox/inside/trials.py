@@ -1,0 +1,210 @@
+"""Tries each layer for real, in processes of their own, and prints what happened as JSON.
+
+Started by the parent's probe with the same interpreter as boxes. A trial does what a box will
+do with the layer and checks that it holds, so that "on" means on and not "the call exists".
+"""
+
+import errno
+import json
+import os
+import resource
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from . import cell, landlock, namespaces, seccomp
+from .syscalls import PR_SET_NO_NEW_PRIVS, Kernel, machine
+
+
+class Failed(Exception):
+    """The layer's system calls worked and yet it does not hold."""
+
+
+def main(arguments: list[str]) -> None:
+    """Try every layer; ``arguments`` may give the host user of root's boxes."""
+    uid = int(arguments[0]) if arguments and arguments[0] else None
+    known = bool(machine())
+    found: dict[str, Any] = {"machine": machine(), "trials": []}
+
+    def record(layer: str, operation: str, trial: Callable[[], object]) -> bool:
+        result = in_child(trial) if known else refused("this system is not a Linux we know")
+        found["trials"].append({"layer": layer, "operation": operation, **result})
+        return bool(result["ok"])
+
+    kernel = Kernel() if known else None
+    user = record(
+        "namespaces.user",
+        "clone(CLONE_NEWUSER), write /proc/PID/uid_map",
+        lambda: try_namespaces(kernel, ["user"], uid, lambda: None),
+    )
+    base = ["user"] if user else []
+    record(
+        "namespaces.mount",
+        "clone(CLONE_NEWNS), mount(tmpfs), mount_setattr, pivot_root",
+        lambda: try_namespaces(kernel, [*base, "mount"], uid, lambda: try_root(kernel)),
+    )
+    record(
+        "namespaces.pid",
+        "clone(CLONE_NEWPID), getpid() == 1",
+        lambda: try_namespaces(kernel, [*base, "pid"], uid, try_pid),
+    )
+    for name, flag in (("net", "CLONE_NEWNET"), ("ipc", "CLONE_NEWIPC"), ("uts", "CLONE_NEWUTS")):
+        record(
+            f"namespaces.{name}",
+            f"clone({flag})",
+            lambda name=name: try_namespaces(kernel, [*base, name], uid, lambda: None),  # type: ignore[misc]  # mypy cannot type a lambda's default
+        )
+    record(
+        "proc",
+        "mount(proc) in new mount and pid namespaces",
+        lambda: try_namespaces(kernel, [*base, "mount", "pid"], uid, lambda: try_proc(kernel)),
+    )
+    record("landlock", "landlock_restrict_self, open() of a file outside", lambda: try_landlock(kernel))
+    record("seccomp", "prctl(PR_SET_SECCOMP), socket()", lambda: try_seccomp(kernel))
+    record("rlimits", "setrlimit(RLIMIT_DATA), allocate more", try_rlimits)
+    json.dump(found, sys.stdout)
+
+
+def refused(message: str) -> dict[str, object]:
+    """Return the result of a trial that cannot be made."""
+    return {"ok": False, "errno": None, "message": message}
+
+
+def in_child(trial: Callable[[], object]) -> dict[str, object]:
+    """Run a trial in a forked process, whose confinement then ends with it."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            result: dict[str, object] = {"ok": True, "detail": trial()}
+        except OSError as error:
+            result = {"ok": False, "errno": error.errno, "message": str(error)}
+        except (Failed, MemoryError) as error:
+            result = {"ok": False, "errno": None, "message": str(error) or "out of memory"}
+        os.write(write, json.dumps(result).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        text = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    if not text:
+        return refused(f"the trial ended with status {os.waitstatus_to_exitcode(status)}")
+    answer: dict[str, object] = json.loads(text)
+    return answer
+
+
+def try_namespaces(
+    kernel: Kernel | None, names: list[str], uid: int | None, inside: Callable[[], object]
+) -> object:
+    """Make namespaces as the launcher does and run ``inside`` as their first process."""
+    assert kernel is not None
+    mapped, say_mapped = os.pipe()
+    read, write = os.pipe()
+    pid = kernel.clone(namespaces.clone_flags(names))
+    if pid == 0:
+        os.close(say_mapped)
+        os.read(mapped, 1)
+        result = in_here(inside)
+        os.write(write, json.dumps(result).encode())
+        os._exit(0)
+    try:
+        if "user" in names:
+            namespaces.write_user_mapping(pid, uid)
+        os.write(say_mapped, b"m")
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            result = json.loads(pipe.read() or b'{"errno": null, "message": "it died"}')
+    finally:
+        os.close(say_mapped)
+        os.waitpid(pid, 0)
+    if "message" in result:
+        raise OSError(result["errno"] or errno.EIO, result["message"])
+    return None
+
+
+def in_here(trial: Callable[[], object]) -> dict[str, object]:
+    """Run a trial in this process and return how it went."""
+    try:
+        trial()
+    except OSError as error:
+        return {"errno": error.errno, "message": str(error)}
+    except Failed as error:
+        return {"errno": None, "message": str(error)}
+    return {}
+
+
+def try_root(kernel: Kernel | None) -> None:
+    """Build a root as a box does, out of almost nothing."""
+    assert kernel is not None
+    namespaces.build_root(kernel, trial_profile(proc=False))
+    if os.path.exists("/root") or not os.path.isdir("/usr"):
+        message = "the new root shows the wrong files"
+        raise Failed(message)
+
+
+def trial_profile(*, proc: bool) -> dict[str, Any]:
+    """Return the least that a root can be built from; the trial stays the user it is."""
+    return {"namespaces": [], "uid": None, "read": ["/usr"], "proc": proc}
+
+
+def try_pid() -> None:
+    """See that this is the first process of its namespace."""
+    if os.getpid() != 1:
+        message = f"the first process has number {os.getpid()}"
+        raise Failed(message)
+
+
+def try_proc(kernel: Kernel | None) -> None:
+    """Mount a process file system of one's own; containers that mask theirs forbid it."""
+    assert kernel is not None
+    namespaces.build_root(kernel, trial_profile(proc=True))
+    if [name for name in os.listdir("/proc") if name.isdigit() and int(name) > 1]:
+        message = "/proc shows other processes"
+        raise Failed(message)
+
+
+def try_landlock(kernel: Kernel | None) -> int:
+    """Restrict this process to nothing and see that a file is out of reach; return the ABI."""
+    assert kernel is not None
+    abi = kernel.landlock_abi()
+    kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
+    landlock.restrict(kernel, landlock.build(kernel, abi, [], network=False))
+    try:
+        os.close(os.open(os.__file__, os.O_RDONLY))
+    except PermissionError:
+        return abi
+    message = "a file outside of the ruleset could be opened"
+    raise Failed(message)
+
+
+def try_seccomp(kernel: Kernel | None) -> None:
+    """Install both filters of a cell and see that they deny and allow."""
+    assert kernel is not None
+    kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
+    kernel.seccomp_filter(
+        seccomp.zygote_filter(machine(), network=False, mount_namespace=False, landlock_abi=0)
+    )
+    kernel.seccomp_filter(
+        seccomp.cell_filter(machine(), own_pid=os.getpid(), scoped_signals=False)
+    )
+    for end in socket.socketpair():
+        end.close()
+    try:
+        socket.socket().close()
+    except PermissionError:
+        return
+    message = "a denied system call went through"
+    raise Failed(message)
+
+
+def try_rlimits() -> None:
+    """Lower the data limit and see an allocation beyond it fail."""
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+    resource.setrlimit(resource.RLIMIT_DATA, (64 * cell.MIB, 64 * cell.MIB))
+    try:
+        bytearray(128 * cell.MIB)
+    except MemoryError:
+        return
+    message = "an allocation beyond RLIMIT_DATA went through"
+    raise Failed(message)

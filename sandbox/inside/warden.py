@@ -1,0 +1,319 @@
+"""The warden: first process of a box. Trusted; never runs plugin code, never blocks on anybody.
+
+It builds the root, starts the zygote, passes on orders, puts each new cell in a process group of
+its own, kills by group, reaps everything and reports the true exit status and rusage. It ends,
+and all of the box with it, when the parent closes the control channel.
+"""
+
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import time
+from typing import Any, NoReturn
+
+from . import cell, namespaces, protocol, zygote
+from .syscalls import (
+    CAP_SYS_ADMIN,
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_DUMPABLE,
+    Kernel,
+)
+
+
+def main(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> NoReturn:
+    """Set the box up and serve it until the parent is gone."""
+    warden = Warden(control, own_session="pid" not in profile["namespaces"])
+    try:
+        set_up(kernel, profile)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            control.close()
+            warden.close_signals()
+            zygote.main(kernel, profile, theirs)
+        theirs.close()
+    except OSError as error:
+        warden.report({"event": "failed", **cell.failure(error)})
+        os._exit(1)
+    warden.serve(LinuxCells(kernel, profile, ours, pid))
+
+
+def set_up(kernel: Kernel, profile: dict[str, Any]) -> None:
+    """Take this process into its place: parent, root, user, capabilities, in this order."""
+    has_pid_namespace = "pid" in profile["namespaces"]
+    if not has_pid_namespace:
+        os.setsid()
+        kernel.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    if "mount" in profile["namespaces"]:
+        namespaces.build_root(kernel, profile)
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+    become_box_user(kernel, profile)
+    # After the change of user, which clears both.
+    kernel.prctl(PR_SET_DUMPABLE, 1)
+    if has_pid_namespace:
+        kernel.die_with_parent()
+    else:
+        # It must live to sweep: the signal is caught.
+        kernel.die_with_parent(signal.SIGTERM)
+
+
+def become_box_user(kernel: Kernel, profile: dict[str, Any]) -> None:
+    """Leave root behind, keeping the one capability that mounting scratch folders needs."""
+    in_user_namespace = "user" in profile["namespaces"]
+    if not in_user_namespace and profile["uid"] is None:
+        return  # an ordinary user without namespaces: there is nothing to give up
+    if in_user_namespace and profile["proc"] and "mount" in profile["namespaces"]:
+        namespaces.forbid_more_namespaces()
+    kernel.lock_privileges()
+    if profile["uid"] is not None:
+        inside = namespaces.box_user(profile)
+        os.setgroups([])
+        os.setresgid(inside, inside, inside)
+        os.setresuid(inside, inside, inside)
+    mounts = "mount" in profile["namespaces"]
+    kernel.hold_capabilities(1 << CAP_SYS_ADMIN if mounts else 0)
+
+
+class LinuxCells:
+    """Makes cells by way of the zygote, and their scratch folders."""
+
+    def __init__(
+        self, kernel: Kernel, profile: dict[str, Any], orders: socket.socket, pid: int
+    ) -> None:
+        self._kernel = kernel
+        self._profile = profile
+        self._orders = orders
+        self.zygote = pid
+        self._mounts = "mount" in profile["namespaces"]
+        orders.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._orders.fileno()
+
+    def make(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        """Mount the cell's scratch and hand its order to the zygote."""
+        folder = f"{self._profile['scratch']}/{order['cell']}"
+        os.mkdir(folder, 0o700)
+        if self._mounts:
+            owner = (os.getuid(), os.getgid())
+            megabytes = order["limits"]["scratch_mb"]
+            namespaces.mount_scratch(self._kernel, folder, megabytes, owner)
+        scratch, shared = f"{folder}/work", f"{folder}/shm"
+        os.mkdir(scratch, 0o700)
+        if self._mounts:
+            os.mkdir(shared, 0o700)
+            namespaces.share_memory_folder(self._kernel, shared)
+        message = json.dumps({**order, "scratch": scratch}).encode()
+        socket.send_fds(self._orders, [message], descriptors)
+
+    def receive(self) -> dict[str, Any] | None:
+        """Return the zygote's next report, or ``None`` when there is none."""
+        # No room for descriptors: a zygote that has run plugin code could send some.
+        message = self._orders.recv(4096)
+        return json.loads(message) if message else None
+
+    def is_new_cell(self, pid: int) -> bool:
+        """Tell whether ``pid`` is a child of ours that no call has been given yet."""
+        try:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            return pid != self.zygote and os.getpgid(pid) == os.getpgid(self.zygote)
+        except OSError:
+            return False
+
+
+class Cell:
+    """What the warden knows of one cell, from its group's making to its group's end."""
+
+    def __init__(self, number: int, pid: int) -> None:
+        self.number = number
+        self.pid = pid
+        self.status: int | None = None
+        self.cpu_seconds = 0.0
+        self.maxrss_kib = 0
+
+
+class Warden:
+    """The loop: control channel, zygote and children, none of which it ever waits for alone."""
+
+    def __init__(self, control: socket.socket, *, own_session: bool) -> None:
+        self._control = control
+        self._own_session = own_session
+        self._cells: dict[int, Cell] = {}
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._stopping = False
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is the runner's
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def close_signals(self) -> None:
+        """In a child: give up what belongs to the warden's loop."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def report(self, event: dict[str, Any]) -> None:
+        """Send one message to the parent; one that is gone is noticed by the loop."""
+        try:
+            self._control.send(json.dumps(event).encode())
+        except OSError:
+            self._stopping = True
+
+    def serve(self, cells: LinuxCells) -> NoReturn:
+        """Serve until the parent is gone; then end everything of this box."""
+        poll = select.poll()
+        for source in (self._control, cells, self._wake_read):
+            poll.register(source, select.POLLIN)
+        try:
+            while not self._stopping:
+                ready = {descriptor for descriptor, _ in poll.poll()}
+                if self._wake_read in ready:
+                    os.read(self._wake_read, 4096)
+                if cells.fileno() in ready and not self._hear_zygote(cells):
+                    poll.unregister(cells)
+                if self._control.fileno() in ready and not self._obey(cells):
+                    break
+                self._reap(cells)
+        finally:
+            if self._own_session:
+                self.sweep()
+            os._exit(0)
+
+    def _obey(self, cells: LinuxCells) -> bool:
+        """Carry out one order; return false when the parent is gone."""
+        message, descriptors, _, _ = socket.recv_fds(
+            self._control, protocol.CONTROL_MESSAGE_CAP, 3
+        )
+        if not message:
+            return False
+        order = json.loads(message)
+        if order["op"] == "kill":
+            self._kill(order["cell"])
+            return True
+        try:
+            cells.make(order, descriptors)
+        except OSError as error:
+            self.report({"event": "failed", "cell": order["cell"], **cell.failure(error)})
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return True
+
+    def _hear_zygote(self, cells: LinuxCells) -> bool:
+        """Pass on one report of the zygote; return false when it is gone."""
+        event = cells.receive()
+        if event is None:
+            self.report(
+                {"event": "failed", "operation": "zygote", "errno": None, "message": "it ended"}
+            )
+            return False
+        if event["event"] == "forked":
+            self._place(cells, event["cell"], event["pid"])
+        else:
+            self.report(event)
+        return True
+
+    def _place(self, cells: LinuxCells, number: int, pid: int) -> None:
+        if not cells.is_new_cell(pid):
+            message = f"process {pid} is not a new cell"
+            self.report(
+                {"event": "failed", "cell": number, "operation": "place", "errno": None,
+                 "message": message}
+            )  # fmt: skip
+            return
+        os.setpgid(pid, pid)
+        self._cells[pid] = Cell(number, pid)
+        self.report({"event": "placed", "cell": number})
+
+    def _kill(self, number: int) -> None:
+        for known in self._cells.values():
+            if known.number == number:
+                kill_group(known.pid)
+
+    def _reap(self, cells: LinuxCells) -> None:
+        """Reap all that has ended; report each cell whose whole group is gone."""
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                break
+            if ended is None:
+                break
+            pid = ended.si_pid
+            owner = self._cells.get(os.getpgid(pid))
+            if owner is not None and owner.pid == pid:
+                # Not reaped yet, so the number of its group is still its own.
+                kill_group(pid)
+            _, status, usage = os.wait4(pid, 0)
+            if owner is not None:
+                owner.cpu_seconds += usage.ru_utime + usage.ru_stime
+                owner.maxrss_kib = max(owner.maxrss_kib, usage.ru_maxrss)
+                if owner.pid == pid:
+                    owner.status = status
+        for known in list(self._cells.values()):
+            if known.status is not None and not group_exists(known.pid):
+                del self._cells[known.pid]
+                self.report(
+                    {
+                        "event": "exit",
+                        "cell": known.number,
+                        "status": known.status,
+                        "cpu_ms": round(known.cpu_seconds * 1000),
+                        "maxrss_kib": known.maxrss_kib,
+                    }
+                )
+
+    def sweep(self) -> None:
+        """Kill all that is left of this session, which nothing in it can leave, and reap it."""
+        while victims := [pid for pid in session_members() if pid != os.getpid()]:
+            time.sleep(0.001)
+            for pid in victims:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            while True:
+                try:
+                    if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                        break
+                except ChildProcessError:
+                    break
+
+
+def kill_group(group: int) -> None:
+    """Kill every process of a group: the kernel walks it under its lock, so none escapes."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def group_exists(group: int) -> bool:
+    """Tell whether any process, a zombie included, is in a group."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def session_members() -> list[int]:
+    """Return the processes of this process's session, zombies included."""
+    own = os.getsid(0)
+    members = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if os.getsid(int(name)) == own:
+                    members.append(int(name))
+            except ProcessLookupError:
+                pass
+    return members

@@ -1,0 +1,253 @@
+"""The worker: loads one plugin in a confined cell, runs it once, sends one reply, and ends.
+
+The only file of the project that runs a plugin. All of it after the import shares a process
+with hostile code: nothing here protects anybody, and the parent believes nothing of it.
+"""
+
+import importlib
+import json
+import linecache
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import jsonable, logs, protocol
+
+
+class Context:
+    """What a plugin may ask for as the second parameter of ``run``."""
+
+    def __init__(
+        self, channel: socket.socket, lock: threading.Lock, load: dict[str, Any], deadline: float
+    ) -> None:
+        self.call_id: str = load["call_id"]
+        self.scratch = Path(os.environ["TMPDIR"])
+        self.config: dict[str, Any] = load["config"]
+        self._channel = channel
+        self._lock = lock
+        self._deadline = deadline
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        """Tell the caller how far the work has come: 0 to 1, and words if there are any."""
+        report = {"fraction": min(max(float(fraction), 0.0), 1.0), "message": str(message)[:500]}
+        with self._lock:
+            send(self._channel, protocol.PROGRESS, report)
+
+    def seconds_left(self) -> float:
+        """Return the seconds until the wall limit ends the call."""
+        return max(0.0, self._deadline - time.monotonic())
+
+
+def send(channel: socket.socket, kind: bytes, body: object) -> None:
+    """Send one frame; a body that is not bytes goes as JSON."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    channel.sendall(protocol.HEADER.pack(kind, len(data)))
+    channel.sendall(data)
+
+
+def receive(channel: socket.socket, wanted: bytes) -> tuple[dict[str, Any], bytes]:
+    """Read one frame of the parent's: its JSON head and the raw bytes after it."""
+    kind, length = protocol.HEADER.unpack(receive_exactly(channel, protocol.HEADER.size))
+    if kind != wanted:
+        message = f"expected a frame {wanted!r}, got {kind!r}"
+        raise OSError(message)
+    (head_length,) = protocol.HEAD_LENGTH.unpack(
+        receive_exactly(channel, protocol.HEAD_LENGTH.size)
+    )
+    head = json.loads(receive_exactly(channel, head_length))
+    rest = length - protocol.HEAD_LENGTH.size - head_length
+    return head, receive_exactly(channel, rest)
+
+
+def receive_exactly(channel: socket.socket, length: int) -> bytes:
+    """Read ``length`` bytes; end the process when the parent is gone."""
+    data = channel.recv(length, socket.MSG_WAITALL) if length else b""
+    if len(data) == length:
+        return data
+    rest = bytearray(data)
+    while len(rest) < length:
+        more = channel.recv(length - len(rest))
+        if not more:
+            os._exit(0)
+        rest += more
+    return bytes(rest)
+
+
+def receive_load(channel: socket.socket) -> tuple[dict[str, Any], bytes]:
+    """Wait for the parent's word that this cell is in its place; return the load order."""
+    return receive(channel, protocol.LOAD)
+
+
+def serve(
+    channel: socket.socket, log_descriptor: int, load: dict[str, Any], source: bytes
+) -> NoReturn:
+    """Load the plugin, run it on the one request, send the reply, end."""
+    lock = threading.Lock()
+    logs.install(log_descriptor, load["log_level"])
+    try:
+        run = load_plugin(load, source)
+    except BaseException as error:
+        finish(channel, lock, protocol.RAISED, describe(error))
+    with lock:
+        send(channel, protocol.LOADED, {})
+    request, image = receive(channel, protocol.REQUEST)
+    payload = request["payload"]
+    if request["has_image"]:
+        payload["image"] = image
+    set_cpu_limit(request["cpu_seconds"])
+    context = Context(channel, lock, load, request["deadline"])
+    try:
+        result = run(payload, context)
+    except BaseException as error:
+        finish(channel, lock, protocol.RAISED, describe(error))
+    try:
+        kind, body = protocol.RETURNED, jsonable.encode(result)
+    except jsonable.NotJson as error:
+        kind, body = protocol.UNSERIALIZABLE, cut(str(error), protocol.MESSAGE_CAP).encode()
+    except BaseException as error:
+        finish(channel, lock, protocol.RAISED, describe(error))
+    finish(channel, lock, kind, body)
+
+
+def finish(channel: socket.socket, lock: threading.Lock, kind: bytes, body: object) -> NoReturn:
+    """Send the reply and end at once: no exit handler, finalizer or thread of a plugin runs on."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:
+            continue  # a plugin may have put anything in its place
+    with lock:
+        send(channel, kind, body)
+    os._exit(0)
+
+
+def load_plugin(load: dict[str, Any], source: bytes) -> Callable[[dict[str, Any], Context], object]:
+    """Import and construct the plugin; return what runs it, with or without a context."""
+    sys.path[:] = load["sys_path"]
+    # Site-packages were not known to the interpreter when it looked first.
+    importlib.invalidate_caches()
+    if load["folder"]:
+        sys.path.insert(0, load["folder"])
+    module_name, _, qualname = load["entry"].rpartition(":")
+    if module_name:
+        module = importlib.import_module(module_name)
+    else:
+        module = load_file(load["path"], source, load["name"])
+    plugin = find_entry(module, qualname)
+    takes = context_parameter(plugin.run)
+    if takes is None:
+        return lambda payload, _context: plugin.run(payload)
+    if takes:
+        return lambda payload, context: plugin.run(payload, **{takes: context})
+    return lambda payload, context: plugin.run(payload, context)
+
+
+def load_file(path: str, source: bytes, name: str) -> types.ModuleType:
+    """Run a single-file plugin's source as a module that classes and pickles can find again."""
+    module = types.ModuleType("plugin_" + name.replace("-", "_"))
+    module.__file__ = path
+    sys.modules[module.__name__] = module
+    # Tracebacks show the source even where the file itself cannot be read from here.
+    text = source.decode("utf-8", "replace")
+    linecache.cache[path] = (len(source), None, text.splitlines(keepends=True), path)
+    exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+def find_entry(module: types.ModuleType, qualname: str) -> Any:
+    """Return an object with ``run``: the module's own, its ``Plugin()``, or the named one."""
+    if not qualname:
+        if callable(getattr(module, "run", None)):
+            return module
+        if not hasattr(module, "Plugin"):
+            message = f"{module.__file__} defines neither run(payload) nor a class Plugin"
+            raise AttributeError(message)
+        qualname = "Plugin"
+    found: Any = module
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    if isinstance(found, type):
+        found = found()
+    if callable(getattr(found, "run", None)):
+        return found
+    if callable(found):
+        return types.SimpleNamespace(run=found)
+    message = f"{qualname} has no run(payload) and cannot be called"
+    raise TypeError(message)
+
+
+def context_parameter(run: Callable[..., object]) -> str | None:
+    """Return how ``run`` takes a context: ``None`` not at all, "" by position, else by name."""
+    import inspect
+
+    try:
+        parameters = list(inspect.signature(run).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    by_position = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(by_position) > 1 and (by_position[1].name == "context" or by_position[1].default is by_position[1].empty):
+        return ""
+    if any(p.kind is p.KEYWORD_ONLY and p.name == "context" for p in parameters):
+        return "context"
+    return None
+
+
+def set_cpu_limit(cpu_seconds: float) -> None:
+    """Bound this process's own processor time from here on, a second behind the watchdog."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if soft == resource.RLIM_INFINITY:
+        return  # this box has no rlimits
+    used = time.process_time()
+    resource.setrlimit(resource.RLIMIT_CPU, (min(soft, int(used + cpu_seconds) + 2), hard))
+
+
+def describe(error: BaseException) -> dict[str, object]:
+    """Return what the parent shows of an exception, whatever its own methods do."""
+    number = getattr(error, "errno", None)
+    message = text_of(error)
+    return {
+        "exception": cut(type(error).__name__, 200),
+        "message": cut(message, protocol.MESSAGE_CAP),
+        "traceback": tail(traceback_of(error), protocol.TRACEBACK_CAP),
+        "errno": number if isinstance(error, OSError) and type(number) is int else None,
+        "is_memory_error": isinstance(error, MemoryError),
+        "cannot_start_thread": isinstance(error, RuntimeError)
+        and message == "can't start new thread",
+    }
+
+
+def text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:
+        return "<no text: __str__ of the exception failed>"
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return the traceback from the plugin's first frame on."""
+    try:
+        frames = error.__traceback__
+        while frames is not None and frames.tb_frame.f_globals.get("__name__") == __name__:
+            frames = frames.tb_next
+        return "".join(traceback.format_exception(type(error), error, frames))
+    except BaseException:
+        return f"<no traceback: showing {type(error).__name__} failed>\n"
+
+
+def cut(text: str, cap: int) -> str:
+    """Return the beginning of a text, at most ``cap`` bytes of UTF-8, whatever it holds."""
+    return text.encode("utf-8", "backslashreplace")[:cap].decode("utf-8", "ignore")
+
+
+def tail(text: str, cap: int) -> str:
+    """Return the end of a text, at most ``cap`` bytes of UTF-8."""
+    return text.encode("utf-8", "backslashreplace")[-cap:].decode("utf-8", "ignore")

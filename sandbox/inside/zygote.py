@@ -1,0 +1,98 @@
+"""The zygote: holds no rights, and forks cells from itself as the warden orders.
+
+For a cold call it forks before the plugin is imported, so it never runs plugin code. Cells are
+made with CLONE_PARENT: the warden is their parent, sees their true status and owns their number.
+"""
+
+import json
+import os
+import resource
+import signal
+import socket
+from typing import Any, NoReturn
+
+from . import cell, landlock, protocol, seccomp
+from .syscalls import (
+    CLONE_PARENT,
+    PR_CAP_AMBIENT,
+    PR_CAP_AMBIENT_CLEAR_ALL,
+    PR_SET_DUMPABLE,
+    PR_SET_NO_NEW_PRIVS,
+    Kernel,
+    machine,
+)
+
+
+def main(kernel: Kernel, profile: dict[str, Any], orders: socket.socket) -> NoReturn:
+    """Confine this process, say so, and fork a cell for every order until the warden is gone."""
+    try:
+        # Opened while there is a /proc to see: it goes on showing this process's own figures.
+        statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        confine(kernel, profile)
+    except OSError as error:
+        orders.send(json.dumps({"event": "failed", **cell.failure(error)}).encode())
+        os._exit(1)
+    orders.send(b'{"event": "ready"}')
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(orders, protocol.CONTROL_MESSAGE_CAP, 3)
+        if not message:
+            os._exit(0)
+        order = json.loads(message)
+        report = fork_cell(kernel, profile, order, descriptors, data_bytes(statm))
+        for descriptor in descriptors:
+            os.close(descriptor)
+        orders.send(json.dumps(report).encode())
+
+
+def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
+    """Give up every right that no cell needs. What is set here holds for all of them."""
+    os.setpgid(0, 0)
+    kernel.die_with_parent()
+    kernel.hold_capabilities(0)
+    kernel.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
+    # A change of capabilities may clear it; the parent measures memory through /proc.
+    kernel.prctl(PR_SET_DUMPABLE, 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    if profile["landlock"]:
+        rules = cell.readable_rules(profile)
+        rules.append((profile["scratch"], landlock.EVERYTHING))
+        if "mount" in profile["namespaces"]:
+            rules.append(("/dev/shm", landlock.EVERYTHING))  # noqa: S108 - the box's own
+        landlock.restrict(
+            kernel,
+            landlock.build(kernel, profile["landlock"], rules, network=profile["network"]),
+        )
+    if profile["seccomp"]:
+        program = seccomp.zygote_filter(
+            machine(),
+            network=profile["network"],
+            mount_namespace="mount" in profile["namespaces"],
+            landlock_abi=profile["landlock"],
+        )
+        kernel.seccomp_filter(program)
+
+
+def fork_cell(
+    kernel: Kernel,
+    profile: dict[str, Any],
+    order: dict[str, Any],
+    descriptors: list[int],
+    size: int,
+) -> dict[str, Any]:
+    """Fork one cell; return the report to the warden. In the cell this does not return."""
+    try:
+        pid = kernel.clone(CLONE_PARENT)
+    except OSError as error:
+        return {"event": "failed", "cell": order["cell"], **cell.failure(error)}
+    if pid == 0:
+        cell.enter(kernel, profile, order, descriptors, size)
+    return {"event": "forked", "cell": order["cell"], "pid": pid}
+
+
+def data_bytes(statm: int) -> int:
+    """Return this process's data segment, as RLIMIT_DATA counts it, in bytes."""
+    fields = os.pread(statm, 256, 0).split()
+    return int(fields[5]) * resource.getpagesize()

@@ -1,0 +1,73 @@
+"""What may end a call from another thread: the caller's cancel, the watchdog's limit.
+
+Set once and for all; the thread that serves the call is woken through a descriptor that exists
+only while it waits.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import TracebackType
+
+from sandbox.ending import LimitHit
+
+
+class Interrupt:
+    """A latch with two reasons, safe to set from any thread at any time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._limit: LimitHit | None = None
+        self._read = self._write = -1
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the caller has withdrawn the call."""
+        return self._cancelled
+
+    @property
+    def limit(self) -> LimitHit | None:
+        """The limit that the watchdog saw passed."""
+        return self._limit
+
+    def cancel(self) -> None:
+        """Withdraw the call."""
+        with self._lock:
+            self._cancelled = True
+            self._wake()
+
+    def hit(self, limit: LimitHit) -> None:
+        """Report a limit as passed; the first one stays."""
+        with self._lock:
+            if self._limit is None:
+                self._limit = limit
+                self._wake()
+
+    def _wake(self) -> None:
+        if self._write >= 0:
+            os.write(self._write, b"!")
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when the latch is set."""
+        return self._read
+
+    def __enter__(self) -> Interrupt:
+        with self._lock:
+            self._read, self._write = os.pipe()
+            os.set_blocking(self._write, False)
+            if self._cancelled or self._limit:
+                self._wake()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._lock:
+            os.close(self._read)
+            os.close(self._write)
+            self._read = self._write = -1

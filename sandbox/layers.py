@@ -1,0 +1,100 @@
+"""The layers of confinement: their names, which of them a host has, and the floor under a call.
+
+Pure data and decisions. ``probe`` finds out what a host has; ``box`` applies it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+NAMESPACES = ("user", "mount", "pid", "net", "ipc", "uts")
+LAYER_NAMES = (
+    *(f"namespaces.{name}" for name in NAMESPACES),
+    "landlock",
+    "seccomp",
+    "rlimits",
+    "watchdog",
+    "cgroup",
+    "call_isolation",
+)
+SCOPED_SIGNALS_ABI = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """What confines a call on this host.
+
+    ``landlock`` is its ABI, 0 for none. ``proc``: a process file system of the box's own can be
+    mounted. ``portable``: not Linux as we know it, so the box is a plain process group.
+    """
+
+    namespaces: frozenset[str] = frozenset()
+    landlock: int = 0
+    seccomp: bool = False
+    rlimits: bool = False
+    watchdog: bool = False
+    proc: bool = False
+    portable: bool = False
+
+    def names(self) -> tuple[str, ...]:
+        """Return the layers in force, as an envelope shows them: "landlock:7", "seccomp"."""
+        on = [f"namespaces.{name}" for name in NAMESPACES if name in self.namespaces]
+        if self.landlock:
+            on.append(f"landlock:{self.landlock}")
+        on += [name for name in ("seccomp", "rlimits", "watchdog") if getattr(self, name)]
+        # Every call is cold: it has a box of its own, and no other call to be kept apart from.
+        return (*on, "call_isolation")
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the layers that are not in force."""
+        on = {name.split(":")[0] for name in self.names()}
+        return tuple(name for name in LAYER_NAMES if name not in on)
+
+    def without(self, *names: str) -> Layers:
+        """Return these layers with some switched off, to see what the others do alone."""
+        changes: dict[str, object] = {}
+        for name in names:
+            if name.startswith("namespaces"):
+                gone = set(NAMESPACES) if name == "namespaces" else {name.split(".", 1)[1]}
+                left = changes.get("namespaces", self.namespaces)
+                assert isinstance(left, frozenset)
+                changes["namespaces"] = left - gone
+            else:
+                changes[name] = 0 if name == "landlock" else False
+        return replace(self, **changes)  # type: ignore[arg-type]  # names of own fields, checked by replace
+
+    def lacks(self, required: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of ``required`` ("seccomp", "landlock:6") that are not in force."""
+        on = {name.split(":")[0] for name in self.names()}
+        lacking = []
+        for name in required:
+            base, _, version = name.partition(":")
+            if base not in on or (version and self.landlock < int(version)):
+                lacking.append(name)
+        return tuple(lacking)
+
+
+def floor_gaps(layers: Layers) -> tuple[str, ...]:
+    """Return what of the floor these layers cannot promise; empty when a call may run.
+
+    The floor: no network, no foreign files, other processes neither readable nor signalable,
+    the whole tree killed, memory and time bounded. Landlock below ABI 6 is made up for by
+    seccomp (path ``truncate``, signals by number), so that any ABI will do with it.
+    """
+    own_processes = {"pid", "mount"} <= layers.namespaces
+    gaps = []
+    if not layers.seccomp:
+        gaps.append("system calls are not filtered (seccomp): memory could hide from measurement")
+    if "net" not in layers.namespaces and not layers.seccomp:
+        gaps.append("the network is reachable (needs namespaces.net or seccomp)")
+    if "mount" not in layers.namespaces and not layers.landlock:
+        gaps.append("foreign files are readable (needs namespaces.mount or landlock)")
+    if not own_processes and not layers.landlock:
+        gaps.append(
+            "other processes are readable (needs namespaces.pid and .mount, or landlock)"
+        )
+    if "pid" not in layers.namespaces and not layers.seccomp:
+        gaps.append("a process could leave the tree (needs namespaces.pid or seccomp)")
+    if not layers.rlimits and not layers.watchdog:
+        gaps.append("memory and time are not bounded (needs rlimits or the watchdog)")
+    return tuple(gaps)

@@ -1,0 +1,146 @@
+"""Finds out which layers this host has, by trying each in a process of its own.
+
+``Sandbox`` asks once; ``toolrunner doctor`` shows all of it. What a trial finds is what boxes
+are then built with, all of it or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from sandbox.ending import SetupFailure
+from sandbox.box import SetupError
+from sandbox.layers import NAMESPACES, Layers
+from sandbox.profile import box_uid
+from sandbox.spawn import Spawner
+from sandbox.watchdog import children_of, proportional_bytes
+
+PROBE_SECONDS = 30.0
+
+_USERNS = (
+    "allow user namespaces: sysctl user.max_user_namespaces > 0 and "
+    "kernel.unprivileged_userns_clone=1; on Ubuntu 23.10 and later an AppArmor profile with "
+    "`userns,` for this Python; in a container a seccomp profile that permits unshare"
+)
+REMEDIES = {
+    "namespaces.user": _USERNS,
+    "namespaces.mount": _USERNS,
+    "namespaces.pid": _USERNS,
+    "namespaces.net": _USERNS,
+    "namespaces.ipc": _USERNS,
+    "namespaces.uts": _USERNS,
+    "proc": "without it plugins see no /proc; in a container, unmask /proc (Docker: "
+    "--security-opt systempaths=unconfined)",
+    "landlock": "use Linux 5.13 or later with CONFIG_SECURITY_LANDLOCK=y and `landlock` in the "
+    "lsm= list of the kernel's command line",
+    "seccomp": "use a kernel with CONFIG_SECCOMP_FILTER=y on x86-64 or aarch64",
+    "rlimits": "let the service's own limits permit RLIMIT_DATA",
+    "watchdog": "mount /proc, and let this user see its own processes in it",
+    "cgroup": "nothing to do: this version bounds memory by the watchdog and rlimits alone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One layer tried: the operation, and its errno and remedy when it did not hold."""
+
+    layer: str
+    ok: bool
+    operation: str
+    detail: str = ""
+    errno: int | None = None
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What this host offers, and how that was found out."""
+
+    layers: Layers
+    trials: tuple[Trial, ...]
+
+
+def probe(spawner: Spawner) -> Host:
+    """Try every layer; raise ``SetupError`` when not even trying is possible."""
+    found = _inside(spawner)
+    trials = [_trial(raw) for raw in found["trials"]]
+    trials.append(_try_watchdog())
+    trials.append(
+        Trial(
+            "cgroup", ok=False, operation="none", detail="not used", remedy=REMEDIES["cgroup"]
+        )
+    )
+    passed = {trial.layer for trial in trials if trial.ok}
+    abi = next((raw["detail"] for raw in found["trials"] if raw["layer"] == "landlock" and raw["ok"]), 0)
+    namespaces = frozenset(name for name in NAMESPACES if f"namespaces.{name}" in passed)
+    layers = Layers(
+        namespaces=namespaces,
+        landlock=int(abi),
+        seccomp="seccomp" in passed,
+        rlimits="rlimits" in passed,
+        watchdog="watchdog" in passed,
+        proc="proc" in passed,
+        portable=not found["machine"],
+    )
+    return Host(layers, tuple(trials))
+
+
+def _inside(spawner: Spawner) -> dict[str, Any]:
+    """Run the trials in a fresh interpreter and return what it printed."""
+    try:
+        process = spawner.spawn("probe", str(box_uid(0) or ""))
+    except OSError as error:
+        raise SetupError(
+            SetupFailure("start the probe", str(error), error.errno, "check that Python can be started")
+        ) from error
+    with process:
+        try:
+            output, errors = process.communicate(timeout=PROBE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, errors = process.communicate()
+    try:
+        found: dict[str, Any] = json.loads(output)
+    except ValueError:
+        last = errors.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it said nothing"]
+        raise SetupError(SetupFailure("probe the host", last[0])) from None
+    return found
+
+
+def _trial(raw: dict[str, Any]) -> Trial:
+    layer = raw["layer"]
+    if raw["ok"]:
+        detail = f"ABI {raw['detail']}" if layer == "landlock" else ""
+        return Trial(layer, ok=True, operation=raw["operation"], detail=detail)
+    return Trial(
+        layer,
+        ok=False,
+        operation=raw["operation"],
+        detail=raw["message"],
+        errno=raw["errno"],
+        remedy=REMEDIES[layer],
+    )
+
+
+def _try_watchdog() -> Trial:
+    """Measure a process of our own as the watchdog measures a call's."""
+    operation = "psutil memory, cpu and threads; smaps_rollup; children"
+    try:
+        process = psutil.Process()
+        process.memory_info()
+        process.cpu_times()
+        process.num_threads()
+        children_of(os.getpid())
+        if sys.platform == "linux":
+            proportional_bytes(os.getpid())
+    except (psutil.Error, OSError) as error:
+        number = getattr(error, "errno", None)
+        return Trial("watchdog", False, operation, str(error), number, REMEDIES["watchdog"])  # noqa: FBT003 - a field
+    return Trial("watchdog", ok=True, operation=operation)

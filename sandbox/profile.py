@@ -1,0 +1,149 @@
+"""What a box is told before it starts: whom it runs as, what it may read, which layers it has."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import psutil
+
+from sandbox.layers import Layers
+
+# Host users for the boxes of root, in the range that systemd gives to services of no fixed user.
+FIRST_BOX_UID, BOX_UIDS = 61184, 4096
+NPROC_SLACK = 256
+
+_SYSTEM = (
+    "/usr",
+    "/nix/store",
+    "/gnu/store",
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/fonts",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/pki/tls/certs",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/ca-certificates/extracted",
+)
+_NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/services", "/etc/protocols", "/etc/nsswitch.conf")
+_WITHOUT_PROC = ("/proc/cpuinfo", "/proc/meminfo")
+_PREFIX_FOLDERS = ("bin", "lib", "lib64", "share", "ssl", "pyvenv.cfg")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A plugin as a box sees it.
+
+    ``path``: its file or folder. ``entry``: "module:object", ":object", or "" for the module's
+    own ``run`` or ``Plugin``. ``source``: a single file's bytes, so that the box need not be
+    able to open it. ``folder``: what to put on the module path, or "". ``read``: more folders
+    it may read. ``log_level``: which ``logging`` records it sends.
+    """
+
+    name: str
+    path: str
+    entry: str = ""
+    source: bytes = b""
+    folder: str = ""
+    read: tuple[str, ...] = ()
+    network: bool = False
+    config: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    log_level: int = 20
+
+
+def interpreter_paths() -> tuple[str, ...]:
+    """Return what the interpreter needs to read, without the rest of the folders it lies in."""
+    prefixes = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
+    inside = [str(Path(p) / name) for p in sorted(prefixes) for name in _PREFIX_FOLDERS]
+    return tuple(path for path in (*inside, *module_path()) if Path(path).exists())
+
+
+def module_path() -> tuple[str, ...]:
+    """Return the plugin's ``sys.path``: the standard library and the installed packages."""
+    paths = sysconfig.get_paths()
+    standard = [paths["stdlib"], paths["platstdlib"], str(Path(paths["platstdlib"], "lib-dynload"))]
+    standard += [p for p in sys.path if p.endswith(".zip")]
+    installed = [p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")]
+    return tuple(dict.fromkeys(p for p in standard + installed if os.path.isabs(p)))
+
+
+def readable_paths(program: Program, layers: Layers) -> list[str]:
+    """Return all that the box may read, real paths, outer folders before what lies in them."""
+    wanted = [*_SYSTEM, *interpreter_paths(), program.path, *program.read]
+    if program.network:
+        wanted += _NETWORK
+    if "mount" not in layers.namespaces:
+        wanted += _WITHOUT_PROC
+    existing = {path for path in wanted if os.path.lexists(path)}
+    # A symbolic link is shown by its own name and, for what Landlock sees, by its target's.
+    existing |= {os.path.realpath(path) for path in existing}
+    kept: list[str] = []
+    for path in sorted(existing):
+        if not any(path == other or path.startswith(f"{other}/") for other in kept):
+            kept.append(path)
+    return kept
+
+
+def box_uid(number: int) -> int | None:
+    """Return the host user for the ``number``-th box, for root; ``None`` for ordinary users.
+
+    ``None`` as well where root is only a name: in a user namespace that has no such user.
+    """
+    if os.name != "posix" or os.geteuid() != 0:
+        return None
+    uid = FIRST_BOX_UID + number % BOX_UIDS
+    try:
+        lines = Path("/proc/self/uid_map").read_text("ascii").splitlines()
+    except OSError:
+        return uid
+    for first, _, count in (map(int, line.split()) for line in lines):
+        if first <= uid < first + count:
+            return uid
+    return None
+
+
+def nproc_base(layers: Layers, uid: int | None) -> int | None:
+    """Return the tasks to add to RLIMIT_NPROC for those that are not the call's own.
+
+    The kernel counts by user and user namespace: in a namespace or under a user of its own that
+    is the box. A plain user's other processes count as well; the slack is for those to come.
+    """
+    if layers.portable:
+        return None
+    if "user" in layers.namespaces or uid is not None:
+        return 8
+    own = os.geteuid()
+    tasks = 0
+    for process in psutil.process_iter(["uids", "num_threads"]):
+        uids = process.info["uids"]
+        if uids is not None and uids.real == own:
+            tasks += process.info["num_threads"] or 1
+    return tasks + NPROC_SLACK
+
+
+def box_profile(
+    program: Program, layers: Layers, *, uid: int | None, scratch: str
+) -> dict[str, object]:
+    """Return the profile that the launcher reads, as JSON-ready values."""
+    namespaces = layers.namespaces - ({"net"} if program.network else set())
+    return {
+        "portable": layers.portable,
+        "namespaces": sorted(namespaces),
+        "landlock": layers.landlock,
+        "seccomp": layers.seccomp,
+        "rlimits": layers.rlimits,
+        "proc": layers.proc,
+        "network": program.network,
+        "uid": uid,
+        "nproc_base": nproc_base(layers, uid),
+        "read": readable_paths(program, layers),
+        "scratch": scratch,
+    }

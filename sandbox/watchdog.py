@@ -1,0 +1,237 @@
+"""Watches running calls through psutil: memory, processor time, processes, threads, disk.
+
+One thread for all calls of a sandbox. It reads /proc from outside, where nothing in a box can
+reach, and reports the first limit it sees passed. It never kills: the call's own thread does.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from sandbox.ending import LimitHit
+from sandbox.limits import MIB, Limits
+
+INTERVAL_SECONDS = 0.005
+_DUTY = 5  # sampling takes at most a fifth of one core
+
+
+class Watch:
+    """One call under watch: its process tree and what it used at most."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        members: Callable[[], list[int]],
+        on_limit: Callable[[LimitHit], None],
+        scratch_bytes: Callable[[], int],
+        *,
+        scratch_is_memory: bool,
+    ) -> None:
+        """``members`` returns the tree's process ids, ``scratch_bytes`` what its files take.
+
+        ``scratch_is_memory``: the scratch is a tmpfs, so what it holds counts as memory.
+        """
+        self._limits = limits
+        self._members = members
+        self._on_limit = on_limit
+        self._scratch_bytes = scratch_bytes
+        self._scratch_is_memory = scratch_is_memory
+        self._lock = threading.Lock()
+        self._known: dict[int, psutil.Process] = {}
+        self._cpu_of: dict[int, float] = {}
+        self._reaped_cpu = 0.0
+        self._cpu_base: float | None = None
+        self.peak_memory_bytes = 0
+        self.peak_processes = 0
+        self.cpu_seconds = 0.0
+
+    def request_sent(self) -> None:
+        """Count processor time from here on."""
+        with self._lock:
+            self._measure()
+            self._cpu_base = self.cpu_seconds
+
+    def sample(self) -> None:
+        """Measure the tree once; report the first limit that it has passed."""
+        with self._lock:
+            threads, resident = self._measure()
+            hit = self._judge(threads, resident)
+        if hit is not None:
+            self._on_limit(hit)
+
+    def _measure(self) -> tuple[int, int]:
+        """Read every process of the tree; return threads and the sum of resident bytes."""
+        members = self._members()
+        threads = resident = 0
+        live_own = live_with_children = 0.0
+        for pid in members:
+            try:
+                process = self._known.get(pid)
+                if process is None:
+                    process = self._known[pid] = psutil.Process(pid)
+                with process.oneshot():
+                    times = process.cpu_times()
+                    threads += process.num_threads()
+                resident += process.memory_info().rss
+            except (psutil.Error, ProcessLookupError):
+                continue
+            own = times.user + times.system
+            self._cpu_of[pid] = own
+            live_own += own
+            live_with_children += own + times.children_user + times.children_system
+        alive = set(members)
+        for pid in [p for p in self._known if p not in alive]:
+            del self._known[pid]
+            self._reaped_cpu += self._cpu_of.pop(pid, 0.0)
+        # A tree that ignores SIGCHLD hides its dead children's time from their parents' sums;
+        # what was seen of them before is then all there is.
+        self.cpu_seconds = max(
+            self.cpu_seconds, live_own + self._reaped_cpu, live_with_children
+        )
+        self.peak_processes = max(self.peak_processes, len(members))
+        return threads, resident
+
+    def _judge(self, threads: int, resident: int) -> LimitHit | None:
+        limits = self._limits
+        scratch = self._scratch_bytes()
+        memory = resident + (scratch if self._scratch_is_memory else 0)
+        if memory > limits.memory_mb * MIB:
+            # The cheap figure counts a page once for each process that maps it.
+            memory -= resident - self._exact_bytes()
+        self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
+        used_cpu = 0.0 if self._cpu_base is None else self.cpu_seconds - self._cpu_base
+        for name, configured, observed, seen in (
+            ("memory_mb", limits.memory_mb, memory / MIB, memory > limits.memory_mb * MIB),
+            ("processes", limits.processes, self.peak_processes, None),
+            ("threads", limits.threads, threads, None),
+            ("scratch_mb", limits.scratch_mb, scratch / MIB, None),
+            ("cpu_seconds", limits.cpu_seconds, used_cpu, None),
+        ):
+            if observed > configured if seen is None else seen:
+                return LimitHit(name, configured, observed)
+        return None
+
+    def _exact_bytes(self) -> int:
+        """Return the tree's proportional memory, with what of it is swapped out."""
+        total = 0
+        for process in self._known.values():
+            try:
+                total += proportional_bytes(process.pid)
+            except PermissionError:
+                # Measuring more than there is kills too early; less would never kill.
+                total += process.memory_info().rss
+            except (psutil.Error, OSError):
+                continue
+        return total
+
+
+def proportional_bytes(pid: int) -> int:
+    """Return Pss + SwapPss of a process, in bytes (proc_pid_smaps(5)).
+
+    psutil's own figure leaves out swap shares; elsewhere than Linux it is all there is.
+    """
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_bytes()
+    except FileNotFoundError:
+        if Path("/proc/self/smaps_rollup").exists():
+            raise
+        return int(psutil.Process(pid).memory_info().rss)
+    total = 0
+    for line in text.splitlines():
+        if line.startswith((b"Pss:", b"SwapPss:")):
+            total += int(line.split()[1]) * 1024
+    return total
+
+
+def children_of(pid: int) -> list[int]:
+    """Return a process's children, from the kernel's own list where there is one."""
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                found += map(int, file.read().split())
+    except (FileNotFoundError, ProcessLookupError):
+        if not os.path.exists("/proc/self/task") or not os.path.exists(
+            f"/proc/self/task/{os.getpid()}/children"
+        ):
+            return [child.pid for child in _psutil_children(pid)]
+    return found
+
+
+def _psutil_children(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children()
+    except psutil.Error:
+        return []
+
+
+def tree_below(pid: int, without: int) -> list[int]:
+    """Return all descendants of ``pid`` but ``without`` and those below it."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        for child in children_of(waiting.pop()):
+            if child != without:
+                found.append(child)
+                waiting.append(child)
+    return found
+
+
+class Watchdog:
+    """The thread. It sleeps while no call is under watch."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._watches: set[Watch] = set()
+        self._thread: threading.Thread | None = None
+        self._owner = 0
+        self._closed = False
+
+    def add(self, watch: Watch) -> None:
+        """Begin to watch a call."""
+        with self._condition:
+            self._watches.add(watch)
+            if self._thread is None or self._owner != os.getpid():
+                self._owner = os.getpid()
+                self._thread = threading.Thread(
+                    target=self._run, name="toolrunner-watchdog", daemon=True
+                )
+                self._thread.start()
+            self._condition.notify()
+
+    def remove(self, watch: Watch) -> None:
+        """End watching a call."""
+        with self._condition:
+            self._watches.discard(watch)
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify()
+            thread = self._thread
+        if thread is not None and self._owner == os.getpid():
+            thread.join()
+
+    def _run(self) -> None:
+        pause = INTERVAL_SECONDS
+        while True:
+            with self._condition:
+                while not self._watches and not self._closed:
+                    self._condition.wait()
+                if self._closed:
+                    return
+                watches = list(self._watches)
+            started = time.monotonic()
+            for watch in watches:
+                watch.sample()
+            pause = max(INTERVAL_SECONDS, (time.monotonic() - started) * _DUTY)
+            with self._condition:
+                if not self._closed:
+                    self._condition.wait(pause)
