@@ -1,0 +1,189 @@
+"""Finds plugins: the bundled ones, those of allowed distributions, and those on given paths.
+
+Called by the registry. Reads manifests as text; never imports, compiles or runs plugin code, and
+never lets one plugin take the name of another.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plugins.faults import DiscoveryError, ManifestError, NoManifest, shown
+from plugins.fields import legal_name
+from plugins.installed import installed_plugins
+from plugins.instance import plugin_at, resolve_instance
+from plugins.manifest import FOLDER_MANIFEST, missing_requirements
+from plugins.plugin import Broken, Plugin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Broken", "DiscoveryError", "Plugin", "discover", "resolve_instance"]
+
+_LONGEST_NAME = 64
+
+
+def discover(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+    *,
+    allow_installed: str | Iterable[str] = (),
+    bundled: bool = True,
+) -> tuple[list[Plugin], list[Broken]]:
+    """Return the plugins that can be used here, and those that cannot; every name occurs once.
+
+    ``paths`` are plugin files, folder plugins, and folders of either. Raises DiscoveryError for a
+    path that leads to no plugin: that is the operator's mistake and not a plugin's.
+    """
+    found: list[Plugin | Broken] = []
+    if bundled:
+        found += _in_folder(Path(__file__).resolve().with_name("bundled"), "bundled")
+    allowed = [allow_installed] if isinstance(allow_installed, str) else allow_installed
+    found += installed_plugins(allowed)
+    given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    for path in given:
+        found += _at(path)
+    return _sorted_out(_each_file_once(found))
+
+
+def _at(given: str | os.PathLike[str]) -> Iterator[Plugin | Broken]:
+    """Yield what a path that the operator named holds."""
+    text = os.fspath(given)
+    origin = shown(text)
+    if not text:
+        msg = "an empty plugin path; name a plugin file or a folder of plugins ('.' for this one)"
+        raise DiscoveryError(msg)
+    path = Path(text)
+    try:
+        if not path.exists():
+            hint = "; ~ is not expanded here" if text.startswith("~") else ""
+            msg = f"{origin}: there is no such file or folder; correct the plugin path{hint}"
+            raise DiscoveryError(msg)
+        if path.is_dir():
+            yield from _in_folder(path, origin)
+        elif path.is_file():
+            yield _named_file(path, origin)
+        else:
+            msg = f"{origin}: neither a file nor a folder; name a plugin file or a folder of them"
+            raise DiscoveryError(msg)
+    except OSError as error:
+        msg = f"{origin}: cannot be searched: {error.strerror}; let this user read it"
+        raise DiscoveryError(msg) from None
+
+
+def _named_file(path: Path, origin: str) -> Plugin | Broken:
+    try:
+        return _read(path, origin)
+    except NoManifest as error:
+        raise DiscoveryError(str(error)) from None
+
+
+def _in_folder(folder: Path, origin: str) -> Iterator[Plugin | Broken]:
+    """Yield the folder itself if it is one plugin, or else the plugins in it, by name."""
+    if _is_plugin_folder(folder):
+        yield _folder_plugin(folder, origin)
+        return
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(("_", ".")):
+            continue
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a link cannot be followed
+            if _is_plugin_folder(path):
+                yield _folder_plugin(path, origin)
+        elif path.suffix == ".py":
+            try:
+                yield _read(path, origin)
+            except NoManifest:
+                continue  # a helper, not a plugin
+
+
+def _is_plugin_folder(folder: Path) -> bool:
+    return os.path.lexists(folder / FOLDER_MANIFEST)
+
+
+def _folder_plugin(folder: Path, origin: str) -> Plugin | Broken:
+    try:
+        return _read(folder, origin)
+    except NoManifest as error:
+        return _broken(folder, error)
+
+
+def _read(path: Path, origin: str) -> Plugin | Broken:
+    """Read one plugin; NoManifest passes, since what it means depends on who asked."""
+    try:
+        return plugin_at(path, origin)
+    except NoManifest:
+        raise
+    except ManifestError as error:
+        return _broken(path, error)
+
+
+def _broken(path: Path, error: ManifestError) -> Broken:
+    stem = path.stem if path.suffix == ".py" else path.name
+    return Broken(
+        error.stated.get("name", legal_name(stem)),
+        Path(os.path.realpath(path)),
+        f"ManifestError: {error}",
+        error.stated.get("description", ""),
+        error.stated.get("version", ""),
+    )
+
+
+def _each_file_once(found: Iterable[Plugin | Broken]) -> list[Plugin | Broken]:
+    seen: set[Path] = set()
+    once = []
+    for plugin in found:
+        if plugin.path is not None and plugin.path in seen:
+            continue
+        if plugin.path is not None:
+            seen.add(plugin.path)
+        once.append(plugin)
+    return once
+
+
+def _sorted_out(found: list[Plugin | Broken]) -> tuple[list[Plugin], list[Broken]]:
+    claims: dict[str, list[Plugin]] = defaultdict(list)
+    for plugin in found:
+        if isinstance(plugin, Plugin):
+            claims[plugin.name].append(plugin)
+    usable: list[Plugin] = []
+    broken: list[Broken] = []
+    for claimants in claims.values():
+        problem = _claim_problem(claimants)
+        if problem is None:
+            usable.append(claimants[0])
+        else:
+            broken.append(problem)
+    taken = set(claims)
+    for plugin in found:
+        if isinstance(plugin, Broken):
+            # It may state the name of a good one, and must not hide that.
+            free = _free_name(plugin.name, taken)
+            taken.add(free)
+            broken.append(replace(plugin, name=free))
+    return usable, broken
+
+
+def _claim_problem(claimants: list[Plugin]) -> Broken | None:
+    """Return why none of the plugins of one name can be used, or ``None``."""
+    first = claimants[0]
+    if len(claimants) > 1:
+        files = " and ".join(f"{shown(plugin.path)} ({plugin.origin})" for plugin in claimants)
+        reason = f"ManifestError: {files} both claim the name {first.name}; rename one of them"
+    else:
+        reason = missing_requirements(first.manifest) or ""
+    if not reason:
+        return None
+    manifest = first.manifest
+    return Broken(first.name, first.path, reason, manifest.description, manifest.version)
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    free, number = name, 2
+    while free in taken:
+        suffix = f"-{number}"
+        free = name[: _LONGEST_NAME - len(suffix)] + suffix
+        number += 1
+    return free

@@ -1,0 +1,166 @@
+"""What each field of a manifest may hold, beyond its type: one small check a field.
+
+Used by ``manifest`` as validators; each returns the value or raises ValueError with a sentence
+that says what to write instead. Nothing here reads files or looks at the host.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, fields
+from pathlib import PurePosixPath
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from plugins.faults import suggestion
+from sandbox.limits import LIMIT_NAMES, Limits
+
+LAYERS = (
+    "namespaces.user",
+    "namespaces.mount",
+    "namespaces.pid",
+    "namespaces.net",
+    "namespaces.ipc",
+    "namespaces.uts",
+    "landlock",
+    "seccomp",
+    "rlimits",
+    "watchdog",
+    "cgroup",
+    "call_isolation",
+)
+
+# Above any machine, and below what overflows a timer or a resource limit further on.
+LIMIT_CEILING = 1_000_000
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_NOT_IN_NAME = re.compile(r"[^a-z0-9-]+")
+_MIME_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}")
+_LANDLOCK = re.compile(r"landlock:[1-9][0-9]{0,2}")
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a plugin may have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
+def legal_name(text: str) -> str:
+    """Return the name nearest to ``text`` that a plugin may have."""
+    return _NOT_IN_NAME.sub("-", text.lower()).lstrip("-")[:64] or "plugin"
+
+
+def name(text: str) -> str:
+    """Accept a legal plugin name."""
+    if not is_name(text):
+        msg = (
+            "must be 1 to 64 lower-case letters, digits and hyphens, and not begin with a hyphen; "
+            f"for example {legal_name(text)}"
+        )
+        raise ValueError(msg)
+    return text
+
+
+def one_line(text: str) -> str:
+    """Accept text that prints as one line: it ends up in terminals and logs."""
+    if not text.isprintable():
+        msg = "must be one line of printable text; remove line breaks and control characters"
+        raise ValueError(msg)
+    return text
+
+
+def mime_type(text: str) -> str:
+    """Accept one exact MIME type."""
+    if not _MIME_TYPE.fullmatch(text):
+        msg = "must be an exact MIME type in lower case, such as image/png; list each type"
+        raise ValueError(msg)
+    return text
+
+
+def absolute_path(text: str) -> str:
+    """Accept an absolute path that says where it leads."""
+    path = PurePosixPath(one_line(text))
+    if not path.is_absolute():
+        msg = "must be an absolute path such as /srv/models; ~ and relative paths are not expanded"
+        raise ValueError(msg)
+    if ".." in path.parts or len(path.parts) == 1:
+        msg = "must name a folder or file itself; write the path without .. and not / as a whole"
+        raise ValueError(msg)
+    return text
+
+
+def layer(text: str) -> str:
+    """Accept the name of a layer of isolation, ``landlock`` optionally with the least ABI."""
+    if text not in LAYERS and not _LANDLOCK.fullmatch(text):
+        msg = f"unknown layer; {suggestion(text, LAYERS)} (landlock may carry an ABI: landlock:6)"
+        raise ValueError(msg)
+    return text
+
+
+def entry(text: str) -> str:
+    """Accept "module:object", dots allowed on both sides."""
+    module, _, target = text.partition(":")
+    names = [*module.split("."), *target.split(".")]
+    if not all(part.isidentifier() for part in names):
+        msg = 'must be "module:object", such as "main:run" for run in main.py'
+        raise ValueError(msg)
+    return text
+
+
+def specifier(text: str) -> str:
+    """Accept a version specifier of Python."""
+    try:
+        SpecifierSet(one_line(text))
+    except InvalidSpecifier:
+        msg = 'must be a version specifier such as ">=3.11"'
+        raise ValueError(msg) from None
+    return text
+
+
+def requirement(text: str) -> str:
+    """Accept one requirement of another distribution."""
+    try:
+        Requirement(one_line(text))
+    except InvalidRequirement:
+        msg = 'must be a requirement such as "numpy>=2"'
+        raise ValueError(msg) from None
+    return text
+
+
+def limits(value: object) -> Limits:
+    """Turn a table of limits, or limits, into limits whose values were checked."""
+    table = asdict(value) if isinstance(value, Limits) else value
+    if not isinstance(table, dict):
+        msg = "must be a table such as { memory_mb = 512 }"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic takes ValueError for a finding
+    problems: list[InitErrorDetails] = []
+    for key, number in table.items():
+        why = _limit_problem(key, number)
+        if why:
+            finding = PydanticCustomError("limit", "{why}", {"why": why})
+            problems.append(InitErrorDetails(type=finding, loc=(key,), input=None))
+    if problems:
+        title = "limits"
+        raise ValidationError.from_exception_data(title, problems)
+    exact: dict[str, Any] = {
+        key: float(number) if key in _fractional() else number for key, number in table.items()
+    }
+    return Limits(**exact)
+
+
+def _limit_problem(key: str, number: object) -> str:
+    if key not in LIMIT_NAMES:
+        return f"unknown limit; {suggestion(key, LIMIT_NAMES)}"
+    is_whole = key not in _fractional()
+    if isinstance(number, bool) or not isinstance(number, int if is_whole else int | float):
+        return f"must be a {'whole ' if is_whole else ''}number, without quotes"
+    if not 0 < number <= LIMIT_CEILING:  # not-a-number fails too
+        return f"must be more than 0 and at most {LIMIT_CEILING}"
+    return ""
+
+
+def _fractional() -> set[str]:
+    return {f.name for f in fields(Limits) if isinstance(f.default, float)}

@@ -1,0 +1,71 @@
+"""The check of a manifest's ``input_schema``: is it a JSON Schema that is safe to use later?
+
+Called by ``manifest``. Validates the schema itself, never a payload, and never fetches anything.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from jsonschema import Draft202012Validator, SchemaError
+from jsonschema.validators import validator_for
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DEEPEST = 64
+_LONGEST_TEXT = 500
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+
+
+def input_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """Accept a JSON Schema; a finding carries the path of the part that is wrong."""
+    for path, part in _parts(schema):
+        if len(path) > _DEEPEST:
+            raise _finding(path[:1], f"is nested deeper than {_DEEPEST}; flatten it")
+        _check_part(path, part)
+    checker = validator_for(schema, default=Draft202012Validator)
+    try:
+        checker.check_schema(schema)
+    except SchemaError as error:
+        raise _finding(tuple(error.path), f"is not valid JSON Schema: {error.message}") from None
+    return schema
+
+
+def _parts(schema: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Yield each table, list and value with its path, without recursion."""
+    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), schema)]
+    while waiting:
+        path, part = waiting.pop()
+        yield path, part
+        if isinstance(part, dict):
+            waiting.extend(((*path, key), value) for key, value in part.items())
+        elif isinstance(part, list | tuple):
+            waiting.extend(((*path, i), value) for i, value in enumerate(part))
+
+
+def _check_part(path: tuple[str | int, ...], part: object) -> None:
+    if isinstance(part, dict | list | tuple):
+        return
+    try:
+        json.dumps(part, allow_nan=False)
+    except (TypeError, ValueError):
+        raise _finding(path, "is not a JSON value; write dates as strings, no nan or inf") from None
+    if not path:
+        return
+    if path[-1] in _REFERENCES and isinstance(part, str) and not part.startswith("#"):
+        # A reference to elsewhere would make the host fetch what a plugin's author chose.
+        raise _finding(path, 'must refer into this schema, such as "#/$defs/item"')
+    if path == ("$schema",) and not isinstance(part, str):
+        raise _finding(path, "must be a string that names the dialect")
+
+
+def _finding(path: tuple[str | int, ...], why: str) -> ValidationError:
+    short = why if len(why) <= _LONGEST_TEXT else why[:_LONGEST_TEXT] + "…"
+    finding = PydanticCustomError("schema", "{why}", {"why": short})
+    return ValidationError.from_exception_data(
+        "input_schema", [InitErrorDetails(type=finding, loc=path, input=None)]
+    )

@@ -1,0 +1,254 @@
+"""A plugin's manifest: what its author says about it, checked.
+
+Read by discovery and by ``toolrunner plugins check`` from a PEP 723 block or a toolrunner.toml.
+Everything wrong is a ManifestError with file, line and key. Plugin code is never run for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - pydantic resolves annotations when it runs
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from plugins import fields
+from plugins.faults import KeyPath, ManifestError, NoManifest, dotted, shown, suggestion
+from plugins.input_schema import input_schema as checked_schema
+from plugins.requirements import missing_requirements
+from plugins.source import MINIMAL_TOML, Source, inline_source, no_inline_manifest, toml_source
+from sandbox.limits import Limits
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+__all__ = [
+    "FOLDER_MANIFEST",
+    "IMAGE_TYPES",
+    "Manifest",
+    "ManifestError",
+    "NoManifest",
+    "missing_requirements",
+    "read_inline",
+    "read_toml",
+]
+
+FOLDER_MANIFEST = "toolrunner.toml"
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/tiff")
+
+_TABLE = ("tool", "toolrunner")
+_TOP_KEYS = {"requires-python": "requires_python", "dependencies": "dependencies"}
+_PROBLEMS_SHOWN = 10
+_LONGEST_TEXT = 1000
+
+
+def _tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+_Line = Annotated[str, AfterValidator(fields.one_line)]
+_Many = BeforeValidator(_tuple)
+
+
+class Manifest(BaseModel):
+    """The ``[tool.toolrunner]`` table, with PEP 723's ``requires-python`` and ``dependencies``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
+
+    name: Annotated[str, AfterValidator(fields.name)]
+    version: Annotated[_Line, Field(max_length=64)] = ""
+    description: Annotated[_Line, Field(max_length=_LONGEST_TEXT)] = ""
+    input: Literal["image", "json"] = "image"
+    accepts: Annotated[tuple[Annotated[str, AfterValidator(fields.mime_type)], ...], _Many] = Field(
+        default_factory=lambda data: IMAGE_TYPES if data.get("input") == "image" else ()
+    )
+    input_schema: Annotated[dict[str, Any], AfterValidator(checked_schema)] | None = None
+    limits: Annotated[Limits, BeforeValidator(fields.limits)] = Limits()
+    network: bool = False
+    read: Annotated[tuple[Annotated[str, AfterValidator(fields.absolute_path)], ...], _Many] = ()
+    start: Literal["auto", "warm", "cold"] = "auto"
+    require: Annotated[tuple[Annotated[str, AfterValidator(fields.layer)], ...], _Many] = ()
+    entry: Annotated[str, AfterValidator(fields.entry)] = ""
+    requires_python: Annotated[str, AfterValidator(fields.specifier)] = ""
+    dependencies: Annotated[
+        tuple[Annotated[str, AfterValidator(fields.requirement)], ...], _Many
+    ] = ()
+
+    _file: Path | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file this was read from; ``None`` for one that was made in Python."""
+        return self._file
+
+    @field_validator("accepts", mode="after")
+    @classmethod
+    def _accepts_images_only(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("input") == "json" and value:
+            msg = 'is only for input = "image"; remove one of the two'
+            raise ValueError(msg)
+        if info.data.get("input") == "image" and not value:
+            msg = "must name at least one type; or leave it out to accept the common ones"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("input_schema", mode="after")
+    @classmethod
+    def _schema_for_json_only(
+        cls, value: dict[str, Any] | None, info: ValidationInfo
+    ) -> dict[str, Any] | None:
+        if info.data.get("input") == "image" and value is not None:
+            msg = 'is only for input = "json"; set that, or remove the schema'
+            raise ValueError(msg)
+        return value
+
+
+def read_inline(path: Path) -> Manifest:
+    """Read the manifest in a plugin file's PEP 723 block; NoManifest when it has none."""
+    source = inline_source(path)
+    table = _table(source)
+    if table is None:
+        text = "this `script` block has no [tool.toolrunner] table"
+        raise no_inline_manifest(path, source.lines_before, text)
+    if "entry" in table:
+        text = (
+            "is only for a folder with toolrunner.toml; remove it: a file's entry is its "
+            "run(payload) or its class Plugin"
+        )
+        raise _with_stated(source.error((*_TABLE, "entry"), text), table)
+    return _manifest(source, table)
+
+
+def read_toml(path: Path, *, needs_entry: bool = True) -> Manifest:
+    """Read the manifest of a folder plugin, whose ``entry`` must lie in that folder.
+
+    An installed plugin does not need one: the entry point names its object.
+    """
+    source = toml_source(path)
+    table = _table(source)
+    if table is None:
+        message = f"{shown(path)}:1: no [tool.toolrunner] table; write at least:\n{MINIMAL_TOML}"
+        raise NoManifest(message, path=path, line=1)
+    manifest = _manifest(source, table)
+    problem = _entry_problem(path.parent, manifest.entry) if needs_entry else ""
+    if problem:
+        raise _with_stated(source.error((*_TABLE, "entry"), problem), table)
+    return manifest
+
+
+def _entry_problem(folder: Path, entry: str) -> str:
+    if not entry:
+        return 'is missing; add entry = "module:object", such as "main:run"'
+    first = entry.partition(":")[0].partition(".")[0]
+    if not ((folder / first).is_dir() or (folder / f"{first}.py").is_file()):
+        return f"there is no {first}.py beside this file; name a module that is there"
+    return ""
+
+
+def _table(source: Source) -> dict[str, Any] | None:
+    """Return the ``[tool.toolrunner]`` table, once the tables around it are known to be sound."""
+    document = source.document
+    for key in document:
+        if key not in {"tool", *_TOP_KEYS}:
+            raise source.error((key,), _unknown_top_key(key))
+    tool = document.get("tool", {})
+    if not isinstance(tool, dict):
+        raise source.error(("tool",), "must be a table; write [tool.toolrunner]")
+    if "toolrunner" not in tool:
+        for key in tool:
+            if suggestion(key, ["toolrunner"]).startswith("did you mean"):
+                raise source.error(("tool", key), "unknown table; did you mean toolrunner?")
+        return None
+    table = tool["toolrunner"]
+    if not isinstance(table, dict):
+        raise source.error(_TABLE, "must be a table; write [tool.toolrunner]")
+    return table
+
+
+def _unknown_top_key(key: str) -> str:
+    if key in Manifest.model_fields:
+        return "does not belong here; move it below [tool.toolrunner]"
+    return f"unknown key; {suggestion(key, ['tool', *_TOP_KEYS])}"
+
+
+def _manifest(source: Source, table: dict[str, Any]) -> Manifest:
+    for key in (*_TOP_KEYS, "requires_python"):
+        if key in table:
+            right = key.replace("_", "-")
+            text = f"does not belong here; write {right} above [tool.toolrunner]"
+            raise _with_stated(source.error((*_TABLE, key), text), table)
+    top = {
+        field: source.document[key] for key, field in _TOP_KEYS.items() if key in source.document
+    }
+    try:
+        manifest = Manifest.model_validate({**table, **top})
+    except ValidationError as error:
+        raise _with_stated(_as_manifest_error(source, error), table) from None
+    manifest._file = source.path
+    return manifest
+
+
+def _as_manifest_error(source: Source, error: ValidationError) -> ManifestError:
+    """Say everything that is wrong, each with its place, in the order of the file."""
+    found = [
+        (_key(details["loc"]), _explain(details))
+        for details in error.errors(include_url=False, include_input=False)
+    ]
+    found.sort(key=lambda problem: source.line_of(problem[0]))
+    lines = [source.says(key, text) for key, text in found[:_PROBLEMS_SHOWN]]
+    if len(found) > _PROBLEMS_SHOWN:
+        lines.append(f"and {len(found) - _PROBLEMS_SHOWN} more")
+    first = found[0][0]
+    return ManifestError(
+        "\n".join(lines), path=source.path, line=source.line_of(first), key=dotted(first)
+    )
+
+
+def _key(loc: KeyPath) -> KeyPath:
+    """Return the key in the document for a place in the model."""
+    for key, field in _TOP_KEYS.items():
+        if loc[0] == field:
+            return (key, *loc[1:])
+    return (*_TABLE, *loc)
+
+
+def _explain(details: ErrorDetails) -> str:
+    kind = details["type"]
+    context = details.get("ctx", {})
+    if kind == "extra_forbidden":
+        own = [name for name in Manifest.model_fields if name not in _TOP_KEYS.values()]
+        return f"unknown key; {suggestion(str(details['loc'][0]), own)}"
+    if kind == "literal_error":
+        return f"must be {context['expected']}"
+    if kind == "string_too_long":
+        return f"must be at most {context['max_length']} characters; shorten it"
+    words = {
+        "missing": 'is missing; add name = "my-plugin"',
+        "string_type": 'must be text in quotes, such as "1.0"',
+        "bool_type": "must be true or false, without quotes",
+        "tuple_type": 'must be a list, such as ["..."]',
+        "dict_type": "must be a table",
+    }
+    return words.get(kind) or details["msg"].removeprefix("Value error, ")
+
+
+def _with_stated(error: ManifestError, table: dict[str, Any]) -> ManifestError:
+    """Keep what a listing can still show of a broken plugin."""
+    stated = {}
+    for key in ("name", "version", "description"):
+        text = table.get(key)
+        if isinstance(text, str) and text.isprintable() and len(text) <= _LONGEST_TEXT:
+            stated[key] = text
+    if not fields.is_name(stated.get("name", "")):
+        stated.pop("name", None)
+    error.stated = stated
+    return error

@@ -1,0 +1,53 @@
+"""What discovery hands out: a plugin that can be run, or one that cannot, with the reason.
+
+Made by ``discovery``, ``installed`` and ``instance``; read by the registry. Plain values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from plugins.manifest import Manifest
+
+Kind = Literal["file", "folder", "installed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A plugin and where its code lies.
+
+    ``path`` is the real file, or the folder that holds toolrunner.toml. ``entry`` is
+    "module:object" for a folder (the module lies in it) and for an installed one (the module's
+    full name); for a file it is the name of an object in it, or empty, which means its ``run`` or
+    its class ``Plugin``. ``origin`` is for people: "bundled", "installed: dist 1.2", or the path
+    that was given.
+    """
+
+    manifest: Manifest
+    path: Path
+    entry: str
+    kind: Kind
+    origin: str
+
+    @property
+    def name(self) -> str:
+        """The name its manifest gives it."""
+        return self.manifest.name
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A plugin that cannot be used here; ``reason`` begins with the name of an exception's class.
+
+    ``path`` is ``None`` where no file could be found.
+    """
+
+    name: str
+    path: Path | None
+    reason: str
+    description: str = ""
+    version: str = ""
