@@ -80,11 +80,14 @@ class GovernedError(Exception):
         error_type: ErrorType,
         message: str,
         details: Mapping[str, object] | None = None,
+        *,
+        traceback: str = "",
     ) -> None:
         super().__init__(message)
         self.error_type = error_type
         self.message = message
         self.details = dict(details or {})
+        self.traceback = traceback
 
 
 def build_error_envelope(  # noqa: PLR0913 - the envelope has that many parts

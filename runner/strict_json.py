@@ -1,0 +1,106 @@
+r"""Strict JSON: what every implementation reads alike, and nothing that can hurt the reader.
+
+Validation calls it for payloads, replies and requests: UTF-8 only, no NaN or infinities, no
+duplicate keys, no lone surrogates, nesting of 100 at most, no numbers of thousands of digits.
+``loads`` reads text, ``check`` looks through Python values. Nothing is changed or converted.
+"""
+
+import json
+import re
+from array import array
+from itertools import accumulate
+from typing import NoReturn
+
+from runner.json_values import (
+    MAX_DEPTH,
+    MAX_INT_DIGITS,
+    JsonError,
+    NotJsonError,
+    check,
+    quote,
+    too_deep,
+)
+
+__all__ = ["MAX_DEPTH", "JsonError", "NotJsonError", "check", "loads"]
+
+_BRACKETS_AND_QUOTES = b'[]{}"'
+_ALL_OTHERS = bytes(set(range(256)) - set(_BRACKETS_AND_QUOTES))
+_STRING = re.compile(rb'"[^"]*"')
+_SQUARE = bytes.maketrans(b"{}", b"[]")
+_STEPS = bytes.maketrans(b"[]", b"\x01\xff")  # as signed bytes: +1 and -1
+_SHRINKING_PASSES = 4
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> object:
+    """Parse strict JSON; raises ``JsonError`` and nothing else."""
+    _check_depth(data, max_depth)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        message = f"not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}"
+        raise NotJsonError(message) from None
+    try:
+        value: object = json.loads(
+            text,
+            parse_float=_finite,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_unique,
+        )
+    except JsonError:
+        raise
+    except json.JSONDecodeError as error:
+        message = f"not JSON: {error}"
+        raise NotJsonError(message) from None
+    except ValueError:
+        message = f"a number has too many digits; at most {MAX_INT_DIGITS} are taken"
+        raise JsonError(message) from None
+    if _SURROGATE_ESCAPE.search(data):
+        check(value, max_depth=max_depth, what="the text")
+    return value
+
+
+def _check_depth(data: bytes, max_depth: int) -> None:
+    """Refuse nesting that the parser would follow recursively, without following it.
+
+    Exact up to the first syntax error, where the parser stops as well.
+    """
+    if data.count(b"[") + data.count(b"{") <= max_depth:
+        return
+    brackets = data
+    if b"\\" in brackets:
+        brackets = brackets.replace(b"\\\\", b"").replace(b'\\"', b"")
+    brackets = brackets.translate(None, _ALL_OTHERS).replace(b'""', b"")
+    brackets = _STRING.sub(b"", brackets).translate(_SQUARE, b'"')
+    for _ in range(_SHRINKING_PASSES):
+        brackets = brackets.replace(b"][", b"")  # back to the same depth: the deepest stays
+    if len(brackets) <= max_depth:
+        return
+    if any(map(max_depth.__lt__, accumulate(array("b", brackets.translate(_STEPS))))):
+        raise JsonError(too_deep(max_depth))
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value - value != 0.0:
+        message = f"the number {text[:40]} is too large for a 64-bit float"
+        raise JsonError(message)
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    message = f"{name} is not JSON; use null or leave the value out"
+    raise JsonError(message)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(pairs)
+    if len(result) == len(pairs):
+        return result
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            message = f"the key {quote(key)} occurs twice in one object"
+            raise JsonError(message)
+        seen.add(key)
+    return result
