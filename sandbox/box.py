@@ -16,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from types import TracebackType
 
@@ -24,13 +25,14 @@ import psutil
 from sandbox.ending import SetupFailure
 from sandbox.inside import protocol
 from sandbox.layers import Layers
-from sandbox.limits import Limits
+from sandbox.limits import MIB, Limits
 from sandbox.profile import Program, box_profile, box_uid
 from sandbox.spawn import Spawner
 from sandbox.watchdog import children_of, tree_below
 
 SETUP_SECONDS = 15.0
 CLOSE_SECONDS = 2.0
+SCRATCH_SECONDS = 0.05
 
 
 class SetupError(Exception):
@@ -150,15 +152,12 @@ class Box:
         with contextlib.suppress(OSError):  # a box that is gone has nothing to kill
             self.control.send(json.dumps({"op": "kill", "cell": number}).encode())
 
-    def scratch_bytes(self, number: int) -> int:
-        """Return what a cell's files take, in bytes."""
-        if "mount" in self._layers.namespaces:
-            try:
-                space = os.statvfs(f"/proc/{self.warden}/root{self._scratch}/{number}")
-            except OSError:
-                return 0  # the box is going, or cannot be seen: its tmpfs is bounded by itself
-            return (space.f_blocks - space.f_bfree) * space.f_frsize
-        return tree_bytes(f"{self._scratch}/{number}")
+    def scratch_meter(self, number: int, limits: Limits) -> Callable[[], int]:
+        """Return what tells, each time it is called, what a cell's files take, in bytes."""
+        if "mount" not in self._layers.namespaces:
+            enough = limits.scratch_mb * MIB
+            return HostScratch(f"{self._scratch}/{number}/work", enough).bytes
+        return lambda: tmpfs_bytes(f"/proc/{self.warden}/root{self._scratch}/{number}")
 
     def members(self) -> list[int]:
         """Return the process ids, as the host knows them, of all that runs for the calls."""
@@ -248,18 +247,51 @@ def sweep_session(session: int) -> None:
         time.sleep(0.001)
 
 
-def tree_bytes(folder: str) -> int:
-    """Return the disk space of all files below a folder, links not followed."""
+def tmpfs_bytes(mount: str) -> int:
+    """Return what a mounted scratch holds; 0 when it cannot be seen, as while its box ends.
+
+    It needs no second measure: the kernel bounds a tmpfs by its size.
+    """
+    try:
+        space = os.statvfs(mount)
+    except OSError:
+        return 0
+    return (space.f_blocks - space.f_bfree) * space.f_frsize
+
+
+def tree_bytes(folder: str, enough: int) -> int:
+    """Return the disk space of all files below a folder, links not followed.
+
+    An empty file or folder counts as one block of 4 KiB, since the disk keeps it somewhere.
+    Counting ends at ``enough``.
+    """
     total = 0
     waiting = [folder]
-    while waiting:
+    while waiting and total <= enough:
         with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 with contextlib.suppress(OSError):
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    total += max(4096, entry.stat(follow_symlinks=False).st_blocks * 512)
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
     return total
+
+
+class HostScratch:
+    """What a cell's files take where its scratch is a folder of the host's disk."""
+
+    def __init__(self, folder: str, enough: int) -> None:
+        self._folder = folder
+        self._enough = enough
+        self._measured = 0.0
+        self._bytes = 0
+
+    def bytes(self) -> int:
+        """Return it, as it was not long ago: walking a folder costs more than other measures."""
+        if time.monotonic() - self._measured > SCRATCH_SECONDS:
+            self._bytes = tree_bytes(self._folder, self._enough)
+            self._measured = time.monotonic()
+        return self._bytes
 
 
 def remove_tree(folder: str) -> None:

@@ -115,7 +115,7 @@ class Exchange:
             limits,
             box.members,
             interrupt.hit,
-            lambda: box.scratch_bytes(cell),
+            box.scratch_meter(cell, limits),
             scratch_is_memory=box.scratch_is_memory,
         )
 
@@ -217,6 +217,8 @@ class Exchange:
         elif self._step is _Step.RUNNING:
             observed = time.monotonic() - self._started
             self._limit = LimitHit("wall_seconds", limits.wall_seconds, observed)
+        elif self._step is _Step.ENDING and self._reply is None and self._protocol_error is None:
+            self._protocol_error = "the reply channel was closed without a reply"
         elif self._step is _Step.KILLED:
             # A warden that does not answer is ended from outside, with all that it holds.
             self._box.destroy()
@@ -308,10 +310,10 @@ class Exchange:
         """No byte can come any more: what is not there now is not there at all."""
         self._channel_closed = True
         self._poll.unregister(self._channel.fileno())
-        if self._reader.truncated():
-            self._broken("the reply was cut off")
-        elif not self._decided():
-            # It has most likely ended: its exit says more than the missing reply.
+        if not self._decided():
+            if self._reader.truncated():
+                self._protocol_error = "the reply was cut off"
+            # It has most likely ended: how it did says more than the missing reply.
             self._next(_Step.ENDING, GRACE_SECONDS)
 
     def _take(self, data: bytes) -> None:
@@ -406,7 +408,8 @@ class Exchange:
             limit=self._limit,
             signal=signal_name(status) if isinstance(status, int) else None,
             exit_code=exit_code(status) if isinstance(status, int) else None,
-            killed=self._killed,
+            # A process that died of something else before our order took it was not killed by us.
+            killed=self._killed and (status is None or status == signal.SIGKILL),
             protocol_error=self._protocol_error,
             reply=self._reply,
             log_tail=self._tail.text(),

@@ -68,11 +68,14 @@ def interpreter_paths() -> tuple[str, ...]:
 
 def module_path() -> tuple[str, ...]:
     """Return the plugin's ``sys.path``: the standard library and the installed packages."""
-    paths = sysconfig.get_paths()
-    standard = [paths["stdlib"], paths["platstdlib"], str(Path(paths["platstdlib"], "lib-dynload"))]
-    standard += [p for p in sys.path if p.endswith(".zip")]
-    installed = [p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")]
-    return tuple(dict.fromkeys(p for p in standard + installed if os.path.isabs(p)))
+    standard = sysconfig.get_path("stdlib")
+    wanted = ("site-packages", "dist-packages", "lib-dynload")
+    return tuple(
+        path
+        for path in dict.fromkeys(sys.path)
+        if os.path.isabs(path)
+        and (path == standard or path.endswith(".zip") or Path(path).name in wanted)
+    )
 
 
 def readable_paths(program: Program, layers: Layers) -> list[str]:

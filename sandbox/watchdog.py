@@ -54,20 +54,20 @@ class Watch:
     def request_sent(self) -> None:
         """Count processor time from here on."""
         with self._lock:
-            self._measure()
+            self._measure(self._members())
             self._cpu_base = self.cpu_seconds
 
     def sample(self) -> None:
         """Measure the tree once; report the first limit that it has passed."""
         with self._lock:
-            threads, resident = self._measure()
-            hit = self._judge(threads, resident)
+            members = self._members()
+            # Counting is cheap and measuring is not: a fork bomb is to be met while it is small.
+            hit = self._judge_count(members) or self._judge_use(*self._measure(members))
         if hit is not None:
             self._on_limit(hit)
 
-    def _measure(self) -> tuple[int, int]:
+    def _measure(self, members: list[int]) -> tuple[int, int]:
         """Read every process of the tree; return threads and the sum of resident bytes."""
-        members = self._members()
         threads = resident = 0
         live_own = live_with_children = 0.0
         for pid in members:
@@ -85,19 +85,25 @@ class Watch:
             self._cpu_of[pid] = own
             live_own += own
             live_with_children += own + times.children_user + times.children_system
-        alive = set(members)
+        self._forget(set(members))
+        # A tree that ignores SIGCHLD hides its dead children's time from their parents' sums;
+        # what was seen of them before is then all there is.
+        self.cpu_seconds = max(self.cpu_seconds, live_own + self._reaped_cpu, live_with_children)
+        return threads, resident
+
+    def _forget(self, alive: set[int]) -> None:
+        """Keep of the processes that have ended only the time they used."""
         for pid in [p for p in self._known if p not in alive]:
             del self._known[pid]
             self._reaped_cpu += self._cpu_of.pop(pid, 0.0)
-        # A tree that ignores SIGCHLD hides its dead children's time from their parents' sums;
-        # what was seen of them before is then all there is.
-        self.cpu_seconds = max(
-            self.cpu_seconds, live_own + self._reaped_cpu, live_with_children
-        )
-        self.peak_processes = max(self.peak_processes, len(members))
-        return threads, resident
 
-    def _judge(self, threads: int, resident: int) -> LimitHit | None:
+    def _judge_count(self, members: list[int]) -> LimitHit | None:
+        self.peak_processes = max(self.peak_processes, len(members))
+        if len(members) > self._limits.processes:
+            return LimitHit("processes", self._limits.processes, len(members))
+        return None
+
+    def _judge_use(self, threads: int, resident: int) -> LimitHit | None:
         limits = self._limits
         scratch = self._scratch_bytes()
         memory = resident + (scratch if self._scratch_is_memory else 0)
@@ -106,14 +112,13 @@ class Watch:
             memory -= resident - self._exact_bytes()
         self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
         used_cpu = 0.0 if self._cpu_base is None else self.cpu_seconds - self._cpu_base
-        for name, configured, observed, seen in (
-            ("memory_mb", limits.memory_mb, memory / MIB, memory > limits.memory_mb * MIB),
-            ("processes", limits.processes, self.peak_processes, None),
-            ("threads", limits.threads, threads, None),
-            ("scratch_mb", limits.scratch_mb, scratch / MIB, None),
-            ("cpu_seconds", limits.cpu_seconds, used_cpu, None),
+        for name, configured, observed in (
+            ("threads", limits.threads, threads),
+            ("memory_mb", limits.memory_mb, memory / MIB),
+            ("scratch_mb", limits.scratch_mb, scratch / MIB),
+            ("cpu_seconds", limits.cpu_seconds, used_cpu),
         ):
-            if observed > configured if seen is None else seen:
+            if observed > configured:
                 return LimitHit(name, configured, observed)
         return None
 

@@ -45,8 +45,9 @@ def main(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> NoR
 def set_up(kernel: Kernel, profile: dict[str, Any]) -> None:
     """Take this process into its place: parent, root, user, capabilities, in this order."""
     has_pid_namespace = "pid" in profile["namespaces"]
+    # A session is what is swept, and what the scheduler shares the processors between.
+    os.setsid()
     if not has_pid_namespace:
-        os.setsid()
         kernel.prctl(PR_SET_CHILD_SUBREAPER, 1)
     if "mount" in profile["namespaces"]:
         namespaces.build_root(kernel, profile)

@@ -90,11 +90,16 @@ def serve(
 ) -> NoReturn:
     """Load the plugin, run it on the one request, send the reply, end."""
     lock = threading.Lock()
+    own_pid = os.getpid()
     logs.install(log_descriptor, load["log_level"])
     try:
         run = load_plugin(load, source)
     except BaseException as error:
-        finish(channel, lock, protocol.RAISED, describe(error))
+        if os.getpid() == own_pid:
+            finish(channel, lock, protocol.RAISED, describe(error))
+        os._exit(1)
+    if os.getpid() != own_pid:
+        os._exit(1)
     with lock:
         send(channel, protocol.LOADED, {})
     request, image = receive(channel, protocol.REQUEST)
@@ -103,17 +108,23 @@ def serve(
         payload["image"] = image
     set_cpu_limit(request["cpu_seconds"])
     context = Context(channel, lock, load, request["deadline"])
-    try:
-        result = run(payload, context)
-    except BaseException as error:
-        finish(channel, lock, protocol.RAISED, describe(error))
-    try:
-        kind, body = protocol.RETURNED, jsonable.encode(result)
-    except jsonable.NotJson as error:
-        kind, body = protocol.UNSERIALIZABLE, cut(str(error), protocol.MESSAGE_CAP).encode()
-    except BaseException as error:
-        finish(channel, lock, protocol.RAISED, describe(error))
+    kind, body = reply_of(run, payload, context)
+    if os.getpid() != own_pid:
+        # A child that the plugin forked and let return: the reply is its parent's to give.
+        os._exit(1)
     finish(channel, lock, kind, body)
+
+
+def reply_of(
+    run: Callable[[dict[str, Any], Context], object], payload: dict[str, Any], context: Context
+) -> tuple[bytes, object]:
+    """Run the plugin; return the kind and the body of the frame that says what came of it."""
+    try:
+        return protocol.RETURNED, jsonable.encode(run(payload, context))
+    except jsonable.NotJson as error:
+        return protocol.UNSERIALIZABLE, cut(str(error), protocol.MESSAGE_CAP).encode()
+    except BaseException as error:
+        return protocol.RAISED, describe(error)
 
 
 def finish(channel: socket.socket, lock: threading.Lock, kind: bytes, body: object) -> NoReturn:
