@@ -1,0 +1,156 @@
+"""A JSON payload against a plugin's ``input_schema``, in bounded time.
+
+``validation`` calls it. The schema is an author's and the payload a caller's, and both are read
+in the trusted process: nothing is fetched, no pattern that could backtrack for long is matched,
+and the whole check has an allowance of processor time.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from itertools import islice
+from typing import Any, NoReturn, cast
+
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import SchemaError, ValidationError, best_match
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend, validator_for
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from runner.errors import ErrorType, GovernedError, cut_end
+from runner.json_values import quote
+from runner.patterns import MAX_STEPS, worst_steps
+
+MAX_SECONDS = 10.0
+_SHORT = 64  # characters; a pattern that is too slow for so few is the author's fault
+_ERRORS_LOOKED_AT = 20
+_SHOWN_BYTES = 500
+
+_Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
+
+
+def check_schema(payload: dict[str, Any], schema: Mapping[str, Any]) -> None:
+    """Raise ``GovernedError`` unless the payload is what the schema describes."""
+    try:
+        validator = _validator_class(json.dumps(schema, sort_keys=True))
+        errors = validator(
+            schema, registry=Registry(), format_checker=_Allowance(MAX_SECONDS)
+        ).iter_errors(payload)
+        worst = best_match(islice(errors, _ERRORS_LOOKED_AT))
+    except GovernedError:
+        raise
+    except RecursionError:
+        _refuse("it refers to itself without end")
+    except Unresolvable as error:
+        _refuse(f"it refers to {error.ref}, which is not in it")
+    except SchemaError as error:
+        _refuse(error.message)
+    except Exception as error:  # noqa: BLE001 - a schema that jsonschema's own check let through
+        _refuse(f"{type(error).__name__}: {error}")
+    if worst is not None:
+        path = "".join(f"[{quote(key)}]" for key in worst.absolute_path)
+        message = f"payload{path}: {cut_end(worst.message, _SHOWN_BYTES)}"
+        raise GovernedError(ErrorType.VALIDATION_ERROR, message)
+
+
+def _refuse(why: str) -> NoReturn:
+    message = f"the plugin's input_schema cannot be used: {cut_end(why, _SHOWN_BYTES)}"
+    raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from None
+
+
+@lru_cache(maxsize=64)
+def _validator_class(schema_text: str) -> type[Validator]:
+    """Return the validator for a schema that was checked; cached, for that is the slow part."""
+    schema = json.loads(schema_text)
+    plain = validator_for(schema, default=Draft202012Validator)
+    plain.check_schema(schema)
+    keywords: dict[str, _Keyword] = {**plain.VALIDATORS, "uniqueItems": _unique_items}
+    guarded = {name: _guarded(name, keyword) for name, keyword in keywords.items()}
+    return cast("type[Validator]", extend(plain, guarded))  # type: ignore[no-untyped-call]  # its stub lacks types
+
+
+class _Allowance(FormatChecker):
+    """The processor time left to one check, carried where a validator hands things down.
+
+    It knows no formats: ``format`` stays the annotation that it is by default.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(formats=())
+        self._end = time.thread_time() + seconds
+
+    def spend(self) -> None:
+        """Raise when nothing is left."""
+        if time.thread_time() > self._end:
+            message = (
+                f"checking the payload against the plugin's input_schema took longer than "
+                f"{MAX_SECONDS:g} s; send a smaller payload"
+            )
+            raise GovernedError(ErrorType.VALIDATION_ERROR, message)
+
+
+def _guarded(name: str, keyword: _Keyword) -> _Keyword:
+    def guarded(
+        validator: Any,  # noqa: ANN401 - jsonschema's own signature
+        value: Any,  # noqa: ANN401
+        instance: Any,  # noqa: ANN401
+        schema: Any,  # noqa: ANN401
+    ) -> Iterator[ValidationError] | None:
+        validator.format_checker.spend()
+        if name == "pattern" and isinstance(instance, str):
+            _check_pattern(value, instance)
+        if name in _KEY_PATTERNS and isinstance(instance, dict):
+            for pattern in schema.get("patternProperties", ()):
+                for key in instance:
+                    _check_pattern(pattern, key)
+        return keyword(validator, value, instance, schema)
+
+    return guarded
+
+
+# additionalProperties and unevaluatedProperties match the keys against patternProperties as well.
+_KEY_PATTERNS = frozenset({"patternProperties", "additionalProperties", "unevaluatedProperties"})
+
+
+def _check_pattern(pattern: str, text: str) -> None:
+    try:
+        if worst_steps(pattern, len(text)) <= MAX_STEPS:
+            return
+        is_slow_on_short = worst_steps(pattern, _SHORT) > MAX_STEPS
+    except re.error as error:
+        _refuse(f"{quote(pattern)} is not a pattern: {error}")
+    if is_slow_on_short:
+        _refuse(
+            f"the pattern {quote(pattern)} may take exponential time; write it without repeats "
+            "inside repeats and back references, or check this in run and raise InvalidInput"
+        )
+    message = (
+        f"a string of {len(text)} characters is too long to be checked against the pattern "
+        f"{quote(pattern)} of the plugin's input_schema; send a shorter one"
+    )
+    raise GovernedError(ErrorType.VALIDATION_ERROR, message)
+
+
+def _unique_items(
+    _validator: object, unique: object, instance: object, _schema: object
+) -> Iterator[ValidationError]:
+    """The keyword in linear time; jsonschema compares each with each where it cannot sort."""
+    if not unique or not isinstance(instance, list):
+        return
+    texts = {json.dumps(_plain_numbers(item), sort_keys=True) for item in instance}
+    if len(texts) < len(instance):
+        yield ValidationError("has items that occur more than once")
+
+
+def _plain_numbers(value: object) -> object:
+    """Return the value with whole floats as ints: to JSON Schema 1 and 1.0 are one number."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list | tuple):
+        return [_plain_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain_numbers(item) for key, item in value.items()}
+    return value

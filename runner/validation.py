@@ -1,0 +1,186 @@
+"""What goes into a plugin and what comes out: checked here, on both ways.
+
+ToolRunner calls these before a plugin is started and after it has answered. They see payloads
+and parsed replies, never plugin code, and raise nothing but ``GovernedError``.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
+
+from runner.errors import ErrorType, GovernedError
+from runner.json_values import quote
+from runner.schema import check_schema
+from runner.strict_json import JsonError, NotJsonError, check, loads
+from sandbox.limits import MIB
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A payload that may be sent: ``head`` is strict JSON, ``image`` travels beside it, raw."""
+
+    head: dict[str, Any]
+    image: bytes | None = None
+
+    @cached_property
+    def head_json(self) -> bytes:
+        """The head as UTF-8 JSON text, written once."""
+        text = json.dumps(self.head, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode()
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes travel to the plugin."""
+        return len(self.head_json) + len(self.image or b"")
+
+
+def validate_input_payload(payload: Mapping[str, Any]) -> Payload:
+    """Check the payload of a plugin with ``input = "image"``; return it ready to be sent."""
+    head = _object(payload)
+    if "image" not in head or head["image"] is None:
+        _refuse('"image" is missing; give the bytes of an image, or base64 text')
+    image = _image(head.pop("image"))
+    mime_type = head.get("mime_type")
+    if not isinstance(mime_type, str) or not mime_type.strip():
+        _refuse('"mime_type" is missing; give the type of the image, such as "image/png"')
+    _check_strict(head)
+    return Payload(head, image)
+
+
+def validate_json_payload(
+    payload: Mapping[str, Any], schema: Mapping[str, Any] | None = None
+) -> Payload:
+    """Check the payload of a plugin with ``input = "json"``, against its schema if it has one."""
+    head = _object(payload)
+    _check_strict(head)
+    if schema is not None:
+        check_schema(head, schema)
+    return Payload(head)
+
+
+def check_accepts(mime_type: str, accepts: Collection[str], plugin: str) -> None:
+    """Refuse a MIME type that the plugin does not list; case and parameters do not matter."""
+    essence = mime_type.partition(";")[0].strip().lower()
+    accepted = [known.lower() for known in accepts]
+    if essence not in accepted:
+        takes = ", ".join(accepted) or "nothing"
+        _refuse(f"{plugin} does not take {quote(mime_type)}; it takes: {takes}")
+
+
+def check_size(payload: Payload, payload_mb: float) -> None:
+    """Refuse a payload that is larger than the plugin takes."""
+    size = payload.size_bytes
+    if size <= payload_mb * MIB:
+        return
+    taken = f"{payload_mb:g} MiB"
+    shown = f"{size / MIB:.1f} MiB" if size / MIB >= payload_mb + 0.05 else f"{size} bytes"
+    details = {
+        "limit": {
+            "name": "payload_mb",
+            "configured": payload_mb,
+            "observed": round(size / MIB, 3),
+        }
+    }
+    message = f"the payload is {shown}, the plugin takes {taken}"
+    raise GovernedError(ErrorType.VALIDATION_ERROR, message, details)
+
+
+def validate_plugin_output(output: object) -> dict[str, Any]:
+    """Return what a plugin returned if it is a strict JSON object."""
+    result = _result(output)
+    try:
+        check(result, what="result")
+    except JsonError as error:
+        raise GovernedError(ErrorType.OUTPUT_VALIDATION_ERROR, str(error)) from None
+    return result
+
+
+def parse_result(body: bytes) -> dict[str, Any]:
+    """Return the result in a reply's JSON text; the text may be anything at all."""
+    try:
+        output = loads(body)
+    except NotJsonError as error:
+        message = f"the reply is malformed: {error}"
+        raise GovernedError(ErrorType.PROTOCOL_ERROR, message) from None
+    except JsonError as error:
+        raise GovernedError(ErrorType.OUTPUT_VALIDATION_ERROR, f"result: {error}") from None
+    return _result(output)
+
+
+def _result(output: object) -> dict[str, Any]:
+    if isinstance(output, dict):
+        return output
+    if output is None:
+        what = "None (perhaps a return is missing)"
+    else:
+        what = f"a value of type {type(output).__name__}"
+    message = f'run returned {what}; it has to return a dict, such as {{"value": …}}'
+    raise GovernedError(ErrorType.OUTPUT_VALIDATION_ERROR, message)
+
+
+def _object(payload: object) -> dict[str, Any]:
+    if not isinstance(payload, Mapping):
+        _refuse(f"the payload is of type {type(payload).__name__}; give a dict")
+    return dict(payload)
+
+
+def _check_strict(head: dict[str, Any]) -> None:
+    try:
+        check(head)
+    except JsonError as error:
+        _refuse(str(error))
+
+
+def _image(image: object) -> bytes:
+    """Return an image's bytes; a copy, so that nobody changes them while they are sent."""
+    match image:
+        case str():
+            data = _from_base64(image)
+        case bytes() | bytearray():
+            data = bytes(image)
+        case memoryview():
+            data = _from_view(image)
+        case _:
+            kind = type(image).__name__
+            _refuse(f'"image" is of type {kind}; give bytes, or a string of base64')
+    if not data:
+        _refuse('"image" is empty; give the bytes of an image, or base64 text')
+    return data
+
+
+def _from_view(view: memoryview) -> bytes:
+    try:
+        return view.tobytes()
+    except ValueError:  # a view that was released
+        _refuse('"image" is a memoryview that was released; give bytes')
+
+
+def _from_base64(text: str) -> bytes:
+    """Decode base64 as RFC 4648 writes it: one text for one value, nothing in between."""
+    if text.startswith("data:"):
+        _refuse('"image" is a data: URL; give only what stands after its comma')
+    try:
+        data = base64.b64decode(text, validate=True)
+        tail = text[-4:]
+        is_canonical = len(text) % 4 == 0 and _again(tail) == tail
+    except (binascii.Error, ValueError):
+        is_canonical = False
+    if not is_canonical:
+        _refuse(
+            '"image" is not strict base64; write it in the standard alphabet, padded with "=" '
+            "and without line breaks"
+        )
+    return data
+
+
+def _again(tail: str) -> str:
+    """Return the last quantum as an encoder would write it: its spare bits may not be set."""
+    return base64.b64encode(base64.b64decode(tail, validate=True)).decode()
+
+
+def _refuse(message: str) -> NoReturn:
+    raise GovernedError(ErrorType.VALIDATION_ERROR, message) from None
