@@ -1,0 +1,130 @@
+"""One plugin's state, counts and times, as a registry keeps and shows them.
+
+``registry`` holds an ``Entry`` a plugin and hands out frozen ``PluginStatus`` objects. Nothing
+here locks, looks anything up or logs.
+"""
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from plugins.discovery import Plugin
+
+AVERAGED_CALLS = 10
+
+
+class PluginState(StrEnum):
+    """What is known of a plugin from its last call."""
+
+    LOADED = "LOADED"
+    RUNNING = "RUNNING"
+    INITIALIZED = "INITIALIZED"
+    FAILED = "FAILED"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class PluginStatus:
+    """One plugin at one moment. ``last_used`` is in UTC; times are ``None`` before the first call.
+
+    ``uptime_seconds`` counts from the registration, ``avg_execution_time_ms`` is the mean of the
+    last ten calls.
+    """
+
+    name: str
+    state: str
+    description: str
+    version: str
+    reason: str
+    uptime_seconds: float
+    last_used: datetime | None
+    success_count: int
+    error_count: int
+    last_execution_time_ms: int | None
+    avg_execution_time_ms: float | None
+    in_flight: int
+
+
+@dataclass(slots=True)
+class Entry:
+    """What the registry holds of one plugin; it is read and changed under the registry's lock.
+
+    ``settled`` is the state but for calls in flight, ``state`` the one that shows.
+    """
+
+    description: str
+    version: str
+    instance: object
+    plugin: Plugin | None = None
+    state: PluginState = PluginState.LOADED
+    settled: PluginState = PluginState.LOADED
+    reason: str = ""
+    registered: float = field(default_factory=time.monotonic)
+    last_used: datetime | None = None
+    success_count: int = 0
+    error_count: int = 0
+    times_ms: deque[int] = field(default_factory=lambda: deque(maxlen=AVERAGED_CALLS))
+    in_flight: int = 0
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it can be called."""
+        return self.settled is not PluginState.UNAVAILABLE
+
+    def settle(self, state: PluginState) -> None:
+        """Take up a state for good; what is in flight may still show over it."""
+        self.settled = state
+        self.state = state
+
+    def begin(self) -> None:
+        """Count a call in."""
+        self.in_flight += 1
+        self.last_used = datetime.now(UTC)
+        self.show_running()
+
+    def record(self, state: str, elapsed_ms: float, *, had_error: bool) -> None:
+        """Count a call out, with the state it leaves behind."""
+        self.in_flight = max(0, self.in_flight - 1)
+        self.last_used = datetime.now(UTC)
+        self.times_ms.append(max(0, round(elapsed_ms)))
+        if had_error:
+            self.error_count += 1
+        else:
+            self.success_count += 1
+        if self.is_available:
+            self.settle(self._state_after(state))
+        self.show_running()
+
+    def _state_after(self, state: str) -> PluginState:
+        """Return what a call leaves; LOADED and RUNNING are no verdicts, so nothing changes."""
+        if state == PluginState.INITIALIZED:
+            self.reason = ""
+        if state in {PluginState.INITIALIZED, PluginState.FAILED, PluginState.UNAVAILABLE}:
+            return PluginState(state)
+        return self.settled
+
+    def show_running(self) -> None:
+        """Show RUNNING over the settled state while any call is in flight."""
+        if self.in_flight and self.is_available:
+            self.state = PluginState.RUNNING
+
+    def status(self, name: str) -> PluginStatus:
+        """Return how it stands at this moment."""
+        return PluginStatus(
+            name=name,
+            state=self.state.value,
+            description=self.description,
+            version=self.version,
+            reason=self.reason,
+            uptime_seconds=time.monotonic() - self.registered,
+            last_used=self.last_used,
+            success_count=self.success_count,
+            error_count=self.error_count,
+            last_execution_time_ms=self.times_ms[-1] if self.times_ms else None,
+            avg_execution_time_ms=(
+                sum(self.times_ms) / len(self.times_ms) if self.times_ms else None
+            ),
+            in_flight=self.in_flight,
+        )

@@ -1,0 +1,214 @@
+"""The plugins that are known here: their states, and the counts and times of their calls.
+
+ToolRunner looks plugins up in a registry and records every call in it; the doors list it. It
+reads manifests, never plugin code, and keeps everything in memory.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from typing import Self
+
+from plugins import discovery
+from plugins.discovery import Plugin
+from plugins.manifest import Manifest, ManifestError, missing_requirements
+from runner.plugin_state import Entry, PluginState, PluginStatus
+from runner.settings import Settings
+
+__all__ = ["PluginRegistry", "PluginState", "PluginStatus"]
+
+_LOG = logging.getLogger("toolrunner.registry")
+
+
+class PluginRegistry:
+    """Plugins by name. Thread-safe; each method is one step that others see whole or not at all."""
+
+    def __init__(self) -> None:
+        # A plain lock: no method may call another public one while it holds this.
+        self._lock = threading.Lock()
+        self._entries: dict[str, Entry] = {}
+
+    @classmethod
+    def discover(
+        cls,
+        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+        *,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Return a registry of the bundled plugins, the allowed installed ones and ``paths``.
+
+        ``settings`` (by default the environment's and the configuration file's) may name more
+        paths. Plugins that cannot run here are in it as UNAVAILABLE.
+        """
+        settings = settings if settings is not None else Settings.load()
+        given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+        found, broken = discovery.discover(
+            [*given, *settings.plugins], allow_installed=settings.allow_installed
+        )
+        registry = cls()
+        for plugin in found:
+            registry.register(plugin.manifest.name, instance=plugin)
+        for bad in broken:
+            registry.register(bad.name, bad.description, bad.version)
+            registry.mark_unavailable(bad.name, bad.reason)
+        return registry
+
+    def register(
+        self, name: str, description: str = "", version: str = "", instance: object = None
+    ) -> None:
+        """Add a plugin, or replace one: with a warning, and its counters begin again.
+
+        ``instance`` is what to run: a path, a manifest, or an object from a source file. One
+        that cannot be used registers the plugin as UNAVAILABLE. What is in flight stays so.
+        """
+        plugin, reason = _resolved_now(name, instance)
+        manifest = plugin.manifest if plugin else None
+        entry = Entry(
+            description=description or (manifest.description if manifest else ""),
+            version=version or (manifest.version if manifest else ""),
+            instance=instance,
+            plugin=plugin,
+            reason=reason,
+        )
+        if reason:
+            entry.settle(PluginState.UNAVAILABLE)
+        with self._lock:
+            old = self._entries.get(name)
+            if old is not None:
+                entry.in_flight = old.in_flight
+                entry.show_running()
+            self._entries[name] = entry
+        if old is not None:
+            _LOG.warning("plugin %r was registered again: its counters begin anew", name)
+
+    def get(self, name: str) -> object:
+        """Return the ``instance`` that a plugin was registered with; KeyError when unknown."""
+        with self._lock:
+            return self._entries[name].instance
+
+    def plugin(self, name: str) -> Plugin:
+        """Return what ToolRunner needs to run a plugin.
+
+        Raises KeyError when unknown, ManifestError when its instance is nothing that can run.
+        """
+        with self._lock:
+            entry = self._entries[name]
+            if entry.plugin is not None:
+                return entry.plugin
+            instance = entry.instance
+        # Reads files, so not under the lock; two threads at once find the same.
+        plugin = discovery.resolve_instance(name, instance)
+        with self._lock:
+            entry.plugin = plugin
+        return plugin
+
+    def list_plugins(self) -> list[str]:
+        """Return every name, sorted."""
+        with self._lock:
+            return sorted(self._entries)
+
+    def list_available(self) -> list[str]:
+        """Return the names of those that can be called, sorted."""
+        with self._lock:
+            return sorted(name for name, entry in self._entries.items() if entry.is_available)
+
+    def list_all(self) -> list[PluginStatus]:
+        """Return the status of every plugin, sorted by name, unavailable ones included."""
+        with self._lock:
+            return [self._entries[name].status(name) for name in sorted(self._entries)]
+
+    def is_available(self, name: str) -> bool:
+        """Tell whether a plugin is known and can be called."""
+        with self._lock:
+            entry = self._entries.get(name)
+            return entry is not None and entry.is_available
+
+    def get_status(self, name: str) -> PluginStatus | None:
+        """Return a plugin's status, ``None`` when unknown."""
+        with self._lock:
+            entry = self._entries.get(name)
+            return None if entry is None else entry.status(name)
+
+    def get_state(self, name: str) -> str | None:
+        """Return a plugin's state, ``None`` when unknown."""
+        with self._lock:
+            entry = self._entries.get(name)
+            return None if entry is None else entry.state.value
+
+    def all_states(self) -> dict[str, str]:
+        """Return the state of every plugin by name, sorted."""
+        with self._lock:
+            return {name: self._entries[name].state.value for name in sorted(self._entries)}
+
+    def settled_state(self, name: str) -> str:
+        """Return a plugin's state without regard to calls in flight; UNAVAILABLE when unknown."""
+        with self._lock:
+            entry = self._entries.get(name)
+            return (PluginState.UNAVAILABLE if entry is None else entry.settled).value
+
+    def mark_running(self, name: str) -> None:
+        """Note that a call has begun; one ``update_execution_metrics`` has to follow."""
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is not None:
+                entry.begin()
+        if entry is None:
+            _unknown("mark_running", name)
+
+    def mark_initialized(self, name: str) -> None:
+        """Note that a plugin works, whatever was wrong with it before."""
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is not None:
+                entry.settle(PluginState.INITIALIZED)
+                entry.reason = ""
+        if entry is None:
+            _unknown("mark_initialized", name)
+
+    def mark_failed(self, name: str, reason: str) -> None:
+        """Note that a plugin failed; it can still be called, and an unavailable one still not."""
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is not None and entry.is_available:
+                entry.settle(PluginState.FAILED)
+                entry.reason = reason
+        if entry is None:
+            _unknown("mark_failed", name)
+
+    def mark_unavailable(self, name: str, reason: str) -> None:
+        """Note that a plugin cannot run here, and why; an unknown one becomes known so."""
+        with self._lock:
+            entry = self._entries.setdefault(name, Entry("", "", None))
+            entry.settle(PluginState.UNAVAILABLE)
+            entry.reason = reason
+
+    def update_execution_metrics(
+        self, plugin_name: str, state: str, elapsed_ms: int, had_error: bool
+    ) -> None:
+        """Record the end of one call, and the plugin's ``state`` after it.
+
+        While other calls are in flight it shows as RUNNING; the last to end decides. No call
+        makes an unavailable plugin available.
+        """
+        with self._lock:
+            entry = self._entries.get(plugin_name)
+            if entry is not None:
+                entry.record(state, elapsed_ms, had_error=had_error)
+        if entry is None:
+            _unknown("update_execution_metrics", plugin_name)
+
+
+def _resolved_now(name: str, instance: object) -> tuple[Plugin | None, str]:
+    """Return what can be read of an instance without running anything, or why it is of no use."""
+    if not isinstance(instance, str | os.PathLike | Manifest | Plugin):
+        return None, ""
+    try:
+        plugin = discovery.resolve_instance(name, instance)
+        return plugin, missing_requirements(plugin.manifest) or ""
+    except ManifestError as error:
+        return None, f"{type(error).__name__}: {error}"
+
+
+def _unknown(method: str, name: str) -> None:
+    _LOG.warning("%s: there is no plugin %.100r; nothing was recorded", method, name)

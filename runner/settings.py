@@ -1,0 +1,239 @@
+"""The operator's settings: what is allowed here, and where each value came from.
+
+ToolRunner, the registry and the doors take one ``Settings`` object; ``Settings.load`` reads the
+environment and the configuration file once, and refuses what it does not understand. Constructed
+directly it reads nothing. Arguments win over the environment, that over the file.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from platformdirs import user_state_path
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from plugins.faults import suggestion
+from plugins.fields import LIMIT_CEILING, is_name
+from runner.settings_sources import KeyPath, Layer, SettingsError, argument_layer, read_layers, told
+from runner.strict_json import JsonError, check
+from sandbox.limits import LIMIT_NAMES, Limits
+
+__all__ = ["PluginSettings", "Settings", "SettingsError"]
+
+APP_NAME = "toolrunner"
+_CONFIG_DEPTH = len(("plugin", "NAME", "config"))
+
+
+def _path(value: Path) -> Path:
+    if value == Path() or "\0" in str(value):
+        message = "must not be empty; name a folder"
+        raise ValueError(message)
+    return value.expanduser()
+
+
+def _absolute(value: Path) -> Path:
+    path = value.expanduser()
+    if not path.is_absolute():
+        message = "must be an absolute path, such as /srv/models"
+        raise ValueError(message)
+    return path
+
+
+def _limit_name(name: str) -> str:
+    if name not in LIMIT_NAMES:
+        message = f"unknown limit; {suggestion(name, LIMIT_NAMES)}"
+        raise ValueError(message)
+    return name
+
+
+def _plugin_name(name: str) -> str:
+    if not is_name(name):
+        message = "must be a plugin's name: lower-case letters, digits and hyphens, at most 64"
+        raise ValueError(message)
+    return name
+
+
+def _whole_where_whole(caps: dict[str, float]) -> dict[str, float]:
+    """Return the caps with the type that each limit has: a cap of 1.5 processes is a mistake."""
+    exact: dict[str, float] = {}
+    for name, cap in caps.items():
+        if isinstance(getattr(Limits(), name), float):
+            exact[name] = float(cap)
+        elif float(cap).is_integer():
+            exact[name] = int(cap)
+        else:
+            message = f"{name} must be a whole number, not {cap:g}"
+            raise ValueError(message)
+    return exact
+
+
+def _strict_json(config: dict[str, Any]) -> dict[str, Any]:
+    try:
+        check(config, what="config")
+    except JsonError as error:
+        message = f"must be what JSON can carry (dates as strings): {error}"
+        raise ValueError(message) from None
+    return config
+
+
+def _not_bool(value: object) -> object:
+    if isinstance(value, bool):
+        message = "must be a number"
+        raise ValueError(message)  # noqa: TRY004 - pydantic takes ValueError for a finding
+    return value
+
+
+_Cap = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, le=LIMIT_CEILING)]
+_Caps = Annotated[
+    dict[Annotated[str, AfterValidator(_limit_name)], _Cap], AfterValidator(_whole_where_whole)
+]
+_Name = Annotated[str, AfterValidator(_plugin_name)]
+_Folder = Annotated[Path, AfterValidator(_path)]
+
+
+class PluginSettings(BaseModel):
+    """What the operator gives one plugin."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: Annotated[dict[str, Any], AfterValidator(_strict_json)] = Field(
+        default_factory=dict, description="what context.config holds: keys, model folders"
+    )
+    read: tuple[Annotated[Path, AfterValidator(_absolute)], ...] = Field(
+        default=(), description="folders it may read beyond the default ones"
+    )
+
+
+class Settings(BaseSettings):
+    """Every setting, checked; unknown ones are refused."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    plugins: tuple[_Folder, ...] = Field(
+        default=(), description="plugin files, folder plugins, and folders of either"
+    )
+    state: _Folder = Field(
+        default_factory=lambda: user_state_path(APP_NAME),
+        description="folder of the job and metrics store and the keys",
+    )
+    isolation: Literal["full", "degraded"] = Field(
+        default="full", description='"degraded" runs plugins even below the floor of isolation'
+    )
+    caps: _Caps = Field(
+        default_factory=dict, description="the most that a manifest may ask of each limit"
+    )
+    allow_installed: tuple[str, ...] = Field(
+        default=(), description="distributions whose plugins are used"
+    )
+    allow_network: tuple[_Name, ...] = Field(
+        default=(), description="plugins that may use the host's network"
+    )
+    plugin: dict[_Name, PluginSettings] = Field(
+        default_factory=dict, description="config and read of single plugins, by name"
+    )
+    max_concurrent: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        # Plugins mostly wait: for their start, for files, for each other. The kernel shares the
+        # processors fairly, so a few calls a processor keep it busy without starving any.
+        default_factory=lambda: 4 * (os.cpu_count() or 1),
+        description="calls at once; four a processor by default",
+    )
+    max_waiting: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=64, description="calls that may wait for their turn; more are Overloaded"
+    )
+    queue_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        default=30.0, description="how long a call may wait for its turn"
+    )
+
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from the constructor alone: ``load`` puts the other layers beneath them."""
+        return (init_settings,)
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """Return the settings in force here; ``overrides`` that are ``None`` are left out.
+
+        Raises SettingsError, which names the file or variable, the key and the line.
+        """
+        layers = [argument_layer(overrides), *read_layers(cls)]
+        values: dict[str, Any] = {}
+        for layer in reversed(layers):
+            values = _merged(values, layer.values)
+        try:
+            settings = cls(**values)
+        except ValidationError as error:
+            raise SettingsError(_complaint(error, layers, cls)) from None
+        settings._sources.update(_sources_of(settings, layers))
+        return settings
+
+    def sources(self) -> dict[str, str]:
+        """Return, for each setting as ``caps.memory_mb``, in words where its value came from."""
+        return dict(self._sources) or _sources_of(
+            self, [argument_layer({name: getattr(self, name) for name in self.model_fields_set})]
+        )
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return two layers as one: tables are joined, everything else is replaced."""
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            result[key] = _merged(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _origin(layers: list[Layer], path: KeyPath, otherwise: str) -> str:
+    return next((origin for layer in layers if (origin := layer.origin(path))), otherwise)
+
+
+def _sources_of(settings: Settings, layers: list[Layer]) -> dict[str, str]:
+    sources: dict[str, str] = {}
+    for path in _leaves(settings.model_dump(), ()):
+        sources[told(path)] = _origin(layers, path, "default")
+    return sources
+
+
+def _leaves(value: dict[str, Any], path: KeyPath) -> list[KeyPath]:
+    """Return the path of every setting: tables of settings are opened, a plugin's config is not."""
+    leaves: list[KeyPath] = []
+    for key, inner in value.items():
+        here = (*path, key)
+        is_table = isinstance(inner, dict) and inner and len(here) < _CONFIG_DEPTH
+        leaves += _leaves(inner, here) if is_table else [here]
+    return leaves
+
+
+def _complaint(error: ValidationError, layers: list[Layer], model: type[BaseModel]) -> str:
+    """Return a line for each finding: where it stands, which key, and what to do."""
+    lines = []
+    for finding in error.errors(include_url=False):
+        location = tuple(part for part in finding["loc"] if part != "[key]")
+        path = tuple(str(part) for part in location)
+        origin = _origin(layers, path, "settings")
+        words = finding["msg"].removeprefix("Value error, ")
+        if finding["type"] == "extra_forbidden":
+            known = model.model_fields if len(path) == 1 else PluginSettings.model_fields
+            words = f"unknown setting; {suggestion(path[-1], known)}"
+        lines.append(f"{origin}: {told(path)}: {words}")
+    return "\n".join(lines)
