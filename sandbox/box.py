@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from types import TracebackType
 
@@ -26,7 +26,7 @@ from sandbox.ending import SetupFailure
 from sandbox.inside import protocol
 from sandbox.layers import Layers
 from sandbox.limits import MIB, Limits
-from sandbox.profile import Program, box_profile, box_uid
+from sandbox.profile import Program, box_profile, box_uid, interpreter_paths, unreachable_by
 from sandbox.spawn import Spawner
 from sandbox.watchdog import children_of, tree_below
 
@@ -51,11 +51,13 @@ class Box:
         self._program = program
         self._layers = layers
         self._uid = box_uid(number)
+        self._own_root = "mount" in layers.namespaces
         self._stack = contextlib.ExitStack()
         self._launcher: subprocess.Popen[bytes] | None = None
         self.warden = 0
         self.zygote = 0
         self.control: socket.socket
+        self._events: list[dict[str, object]] = []
         self._scratch = "/scratch"
 
     def __enter__(self) -> Box:
@@ -73,11 +75,10 @@ class Box:
         self._stack.close()
 
     def _start(self, stack: contextlib.ExitStack) -> None:
-        if "mount" not in self._layers.namespaces:
+        if not self._own_root:
+            self._check_reach()
             self._scratch = self._make_host_scratch(stack)
-        profile = box_profile(
-            self._program, self._layers, uid=self._uid, scratch=self._scratch
-        )
+        profile = box_profile(self._program, self._layers, uid=self._uid, scratch=self._scratch)
         self.control, theirs = socket.socketpair(
             socket.AF_UNIX,
             socket.SOCK_STREAM if self._layers.portable else socket.SOCK_SEQPACKET,
@@ -88,7 +89,7 @@ class Box:
                 self._launcher = self._spawner.spawn(
                     str(theirs.fileno()), pass_fds=(theirs.fileno(),)
                 )
-            self.control.send(json.dumps(profile).encode())
+            self.control.sendall(_line(profile))
         except OSError as error:
             raise SetupError(
                 SetupFailure("start the launcher", str(error), error.errno, _spawn_remedy(error))
@@ -96,9 +97,22 @@ class Box:
         deadline = time.monotonic() + SETUP_SECONDS
         self.warden = int(str(self._expect("warden", deadline)["pid"]))
         self._expect("ready", deadline)
-        if not self._layers.portable:
-            children = children_of(self.warden)
-            self.zygote = children[0] if children else 0
+        if self._layers.watchdog and not self._layers.portable:
+            # No cell has been ordered yet, so its only child is the zygote.
+            self.zygote = next(iter(children_of(self.warden)), 0)
+
+    def _check_reach(self) -> None:
+        """Refuse a host where the box's user cannot get at the interpreter."""
+        if self._uid is None:
+            return
+        folder = unreachable_by(self._uid, interpreter_paths())
+        if folder is not None:
+            message = f"the box's user cannot cross {folder} to the Python interpreter"
+            remedy = (
+                "run a Python that every user can read (such as the system's own), run as an "
+                "ordinary user, or allow mount namespaces"
+            )
+            raise SetupError(SetupFailure("reach the interpreter", message, remedy=remedy))
 
     def _make_host_scratch(self, stack: contextlib.ExitStack) -> str:
         """Make a folder of the box's user outside of any box, and see to its removal."""
@@ -110,11 +124,14 @@ class Box:
 
     def _expect(self, event: str, deadline: float) -> dict[str, object]:
         """Return the next event, which must be ``event``."""
-        if not _readable(self.control, max(0.0, deadline - time.monotonic())):
-            raise SetupError(SetupFailure("start the box", f"no word of it in {SETUP_SECONDS:g} s"))
-        message = self.read_event()
-        if message is None:
+        if not self._events:
+            if not _readable(self.control, max(0.0, deadline - time.monotonic())):
+                words = f"no word of it in {SETUP_SECONDS:g} s"
+                raise SetupError(SetupFailure("start the box", words))
+            self._events += self.read_events() or []
+        if not self._events:
             raise SetupError(SetupFailure("start the box", self._last_words()))
+        message = self._events.pop(0)
         if message["event"] == "failed":
             raise SetupError(setup_failure(message))
         if message["event"] != event:
@@ -134,27 +151,27 @@ class Box:
         text = words.decode("utf-8", "replace").strip()
         return text.splitlines()[-1] if text else "it ended without a word"
 
-    def read_event(self) -> dict[str, object] | None:
-        """Return the next event on the control channel, or ``None`` when the box is gone."""
+    def read_events(self) -> list[dict[str, object]] | None:
+        """Return the events that have come, or ``None`` when the box is gone."""
         try:
-            message = self.control.recv(protocol.CONTROL_MESSAGE_CAP)
+            data = self.control.recv(protocol.CONTROL_MESSAGE_CAP)
         except ConnectionError:
             return None
-        return json.loads(message) if message else None
+        return [json.loads(line) for line in data.splitlines()] if data else None
 
     def order_cell(self, number: int, limits: Limits, descriptors: list[int]) -> None:
         """Order a new cell; ``descriptors`` are its channel, its output and its log."""
-        order = {"op": "cell", "cell": number, "limits": asdict(limits)}
-        socket.send_fds(self.control, [json.dumps(order).encode()], descriptors)
+        order: dict[str, object] = {"op": "cell", "cell": number, "limits": asdict(limits)}
+        socket.send_fds(self.control, [_line(order)], descriptors)
 
     def order_kill(self, number: int) -> None:
         """Order a cell's whole group killed."""
         with contextlib.suppress(OSError):  # a box that is gone has nothing to kill
-            self.control.send(json.dumps({"op": "kill", "cell": number}).encode())
+            self.control.sendall(_line({"op": "kill", "cell": number}))
 
     def scratch_meter(self, number: int, limits: Limits) -> Callable[[], int]:
         """Return what tells, each time it is called, what a cell's files take, in bytes."""
-        if "mount" not in self._layers.namespaces:
+        if not self._own_root:
             enough = limits.scratch_mb * MIB
             return HostScratch(f"{self._scratch}/{number}/work", enough).bytes
         return lambda: tmpfs_bytes(f"/proc/{self.warden}/root{self._scratch}/{number}")
@@ -166,7 +183,7 @@ class Box:
     @property
     def scratch_is_memory(self) -> bool:
         """Whether the scratch is a tmpfs of the box."""
-        return "mount" in self._layers.namespaces
+        return self._own_root
 
     def destroy(self) -> None:
         """Kill the warden at once, and with its namespace everything in it."""
@@ -206,6 +223,10 @@ class Box:
             os.close(descriptor)
 
 
+def _line(message: dict[str, object]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
 def _readable(source: socket.socket | int, seconds: float) -> bool:
     """Wait until a descriptor of any number is readable."""
     poll = select.poll()
@@ -213,7 +234,7 @@ def _readable(source: socket.socket | int, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
-def setup_failure(event: dict[str, object]) -> SetupFailure:
+def setup_failure(event: Mapping[str, object]) -> SetupFailure:
     """Return what a "failed" event of the box's own side says."""
     number = event.get("errno")
     return SetupFailure(
@@ -235,16 +256,16 @@ def _spawn_remedy(error: OSError) -> str:
 
 def sweep_session(session: int) -> None:
     """Kill what is left of a session whose leader is gone; nothing in it could leave it."""
-    while True:
+    found = True
+    while found:
         found = False
-        for pid in psutil.pids():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                if os.getsid(pid) == session and psutil.Process(pid).status() != "zombie":
-                    os.kill(pid, signal.SIGKILL)
-                    found = True
-        if not found:
-            return
-        time.sleep(0.001)
+        with contextlib.suppress(psutil.Error, OSError):
+            for pid in psutil.pids():
+                with contextlib.suppress(psutil.Error, OSError):
+                    if os.getsid(pid) == session and psutil.Process(pid).status() != "zombie":
+                        os.kill(pid, signal.SIGKILL)
+                        found = True
+                        time.sleep(0.001)
 
 
 def tmpfs_bytes(mount: str) -> int:

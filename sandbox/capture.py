@@ -46,7 +46,9 @@ class Tail:
     def text(self) -> str:
         """Return what was kept, with what is not text made harmless."""
         text = self._kept.decode("utf-8", "replace")
-        return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+        return "".join(
+            c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+        )
 
 
 class LogLines:

@@ -236,10 +236,15 @@ class Exchange:
     # --- the warden's words ----------------------------------------------------------------
 
     def _hear_warden(self) -> None:
-        event = self._box.read_event()
-        if event is None:
+        events = self._box.read_events()
+        if events is None:
             self._box_gone()
-        elif event["event"] == "placed":
+            return
+        for event in events:
+            self._heard(event)
+
+    def _heard(self, event: Mapping[str, object]) -> None:
+        if event["event"] == "placed":
             self._next(_Step.CONFINING, SETUP_SECONDS)
             self._queue(encode(protocol.LOAD, self._load_order(), self._program.source))
         elif event["event"] == "exit":

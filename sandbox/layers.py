@@ -42,8 +42,13 @@ class Layers:
         if self.landlock:
             on.append(f"landlock:{self.landlock}")
         on += [name for name in ("seccomp", "rlimits", "watchdog") if getattr(self, name)]
-        # Every call is cold: it has a box of its own, and no other call to be kept apart from.
-        return (*on, "call_isolation")
+        return (*on, "call_isolation") if self._isolates_calls() else tuple(on)
+
+    def _isolates_calls(self) -> bool:
+        """Tell whether calls can neither see nor signal each other's processes."""
+        if {"pid", "mount"} <= self.namespaces:
+            return True
+        return self.landlock >= SCOPED_SIGNALS_ABI or (self.landlock > 0 and self.seccomp)
 
     def missing(self) -> tuple[str, ...]:
         """Return the layers that are not in force."""
@@ -90,9 +95,7 @@ def floor_gaps(layers: Layers) -> tuple[str, ...]:
     if "mount" not in layers.namespaces and not layers.landlock:
         gaps.append("foreign files are readable (needs namespaces.mount or landlock)")
     if not own_processes and not layers.landlock:
-        gaps.append(
-            "other processes are readable (needs namespaces.pid and .mount, or landlock)"
-        )
+        gaps.append("other processes are readable (needs namespaces.pid and .mount, or landlock)")
     if "pid" not in layers.namespaces and not layers.seccomp:
         gaps.append("a process could leave the tree (needs namespaces.pid or seccomp)")
     if not layers.rlimits and not layers.watchdog:

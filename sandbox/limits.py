@@ -32,20 +32,27 @@ class Limits:
     )
     memory_mb: int = field(
         default=512,
-        metadata=_about("MiB resident, shared pages once, with its scratch", "is killed, or gets MemoryError"),
+        metadata=_about(
+            "MiB resident, shared pages once, with its scratch", "is killed, or gets MemoryError"
+        ),
     )
-    processes: int = field(default=32, metadata=_about("processes", "is killed, or fork gives EAGAIN"))
+    processes: int = field(
+        default=32, metadata=_about("processes", "is killed, or fork gives EAGAIN")
+    )
     threads: int = field(
         default=64, metadata=_about("threads", "is killed, or starting one gives EAGAIN")
     )
-    open_files: int = field(default=256, metadata=_about("descriptors a process", "open gives EMFILE"))
+    open_files: int = field(
+        default=256, metadata=_about("descriptors a process", "open gives EMFILE")
+    )
     scratch_mb: int = field(
         default=64, metadata=_about("MiB of files", "writing gives ENOSPC or EFBIG, or is killed")
     )
     payload_mb: int = field(default=100, metadata=_about("MiB of request", "is not called"))
     output_mb: int = field(default=16, metadata=_about("MiB of reply", "is killed"))
     log_kb: int = field(
-        default=256, metadata=_about("KiB kept of stdout and stderr", "the rest is dropped and counted")
+        default=256,
+        metadata=_about("KiB kept of stdout and stderr", "the rest is dropped and counted"),
     )
 
     def capped(self, caps: Mapping[str, float]) -> Limits:

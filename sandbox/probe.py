@@ -15,8 +15,8 @@ from typing import Any
 
 import psutil
 
-from sandbox.ending import SetupFailure
 from sandbox.box import SetupError
+from sandbox.ending import SetupFailure
 from sandbox.layers import NAMESPACES, Layers
 from sandbox.profile import box_uid
 from sandbox.spawn import Spawner
@@ -73,12 +73,12 @@ def probe(spawner: Spawner) -> Host:
     trials = [_trial(raw) for raw in found["trials"]]
     trials.append(_try_watchdog())
     trials.append(
-        Trial(
-            "cgroup", ok=False, operation="none", detail="not used", remedy=REMEDIES["cgroup"]
-        )
+        Trial("cgroup", ok=False, operation="none", detail="not used", remedy=REMEDIES["cgroup"])
     )
     passed = {trial.layer for trial in trials if trial.ok}
-    abi = next((raw["detail"] for raw in found["trials"] if raw["layer"] == "landlock" and raw["ok"]), 0)
+    abi = next(
+        (raw["detail"] for raw in found["trials"] if raw["layer"] == "landlock" and raw["ok"]), 0
+    )
     namespaces = frozenset(name for name in NAMESPACES if f"namespaces.{name}" in passed)
     layers = Layers(
         namespaces=namespaces,
@@ -98,7 +98,9 @@ def _inside(spawner: Spawner) -> dict[str, Any]:
         process = spawner.spawn("probe", str(box_uid(0) or ""))
     except OSError as error:
         raise SetupError(
-            SetupFailure("start the probe", str(error), error.errno, "check that Python can be started")
+            SetupFailure(
+                "start the probe", str(error), error.errno, "check that Python can be started"
+            )
         ) from error
     with process:
         try:
@@ -142,5 +144,5 @@ def _try_watchdog() -> Trial:
             proportional_bytes(os.getpid())
     except (psutil.Error, OSError) as error:
         number = getattr(error, "errno", None)
-        return Trial("watchdog", False, operation, str(error), number, REMEDIES["watchdog"])  # noqa: FBT003 - a field
+        return Trial("watchdog", False, operation, str(error), number, REMEDIES["watchdog"])
     return Trial("watchdog", ok=True, operation=operation)

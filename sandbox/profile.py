@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -33,7 +34,13 @@ _SYSTEM = (
     "/etc/pki/ca-trust/extracted",
     "/etc/ca-certificates/extracted",
 )
-_NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/services", "/etc/protocols", "/etc/nsswitch.conf")
+_NETWORK = (
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/services",
+    "/etc/protocols",
+    "/etc/nsswitch.conf",
+)
 _WITHOUT_PROC = ("/proc/cpuinfo", "/proc/meminfo")
 _PREFIX_FOLDERS = ("bin", "lib", "lib64", "share", "ssl", "pyvenv.cfg")
 
@@ -125,11 +132,30 @@ def nproc_base(layers: Layers, uid: int | None) -> int | None:
         return 8
     own = os.geteuid()
     tasks = 0
-    for process in psutil.process_iter(["uids", "num_threads"]):
-        uids = process.info["uids"]
-        if uids is not None and uids.real == own:
-            tasks += process.info["num_threads"] or 1
+    try:
+        for process in psutil.process_iter(["uids", "num_threads"]):
+            uids = process.info["uids"]
+            if uids is not None and uids.real == own:
+                tasks += process.info["num_threads"] or 1
+    except (psutil.Error, OSError):
+        return None  # no /proc to count in: a limit that is too low would fail good calls
     return tasks + NPROC_SLACK
+
+
+def unreachable_by(uid: int, paths: Iterable[str]) -> str | None:
+    """Return a folder on the way to ``paths`` that another user than root cannot cross.
+
+    Where the box has no root of its own, its user has to get at the interpreter by itself.
+    """
+    for path in paths:
+        for folder in Path(path).parents:
+            try:
+                found = folder.stat()
+            except OSError:
+                return str(folder)
+            if not found.st_mode & stat.S_IXOTH and found.st_uid != uid:
+                return str(folder)
+    return None
 
 
 def box_profile(

@@ -6,6 +6,7 @@ Holds what all calls share: the host's layers, the thread that starts boxes, the
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import threading
 from types import TracebackType
@@ -22,6 +23,8 @@ from sandbox.spawn import Spawner
 from sandbox.watchdog import Watchdog
 
 DOCTOR = "run `toolrunner doctor` to see what this host can isolate and what would help"
+
+_LOG = logging.getLogger("toolrunner.sandbox")
 
 
 class Sandbox:
@@ -101,8 +104,10 @@ class Sandbox:
         if lacking:
             message = f"the plugin requires {', '.join(lacking)}, which this host does not have"
             return SetupFailure("check the required layers", message, remedy=DOCTOR)
-        gaps = () if self._degraded else floor_gaps(layers)
-        if gaps:
+        gaps = floor_gaps(layers)
+        if gaps and self._degraded:
+            _LOG.warning("running with degraded isolation: %s", "; ".join(gaps))
+        elif gaps:
             message = f"this host cannot isolate a call well enough: {'; '.join(gaps)}"
             remedy = f"{DOCTOR}; TOOLRUNNER_ISOLATION=degraded accepts less, at your own risk"
             return SetupFailure("check the isolation floor", message, remedy=remedy)

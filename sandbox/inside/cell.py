@@ -79,7 +79,9 @@ def confine(
     for name in ("HOME", "TMPDIR"):
         os.environ[name] = scratch
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(
+            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        )
     signal.set_wakeup_fd(-1)
     if kernel is not None and "pid" not in profile["namespaces"]:
         kernel.die_with_parent()
@@ -101,7 +103,7 @@ def own_ruleset(kernel: Kernel, profile: dict[str, Any], scratch: str) -> int:
     rules = readable_rules(profile)
     rules.append((scratch, landlock.EVERYTHING))
     if "mount" in profile["namespaces"]:
-        rules.append(("/dev/shm", landlock.EVERYTHING))  # noqa: S108 - the box's own
+        rules.append(("/dev/shm", landlock.EVERYTHING))
     return landlock.build(kernel, profile["landlock"], rules, network=profile["network"])
 
 
@@ -110,8 +112,7 @@ def readable_rules(profile: dict[str, Any]) -> list[tuple[str, int]]:
     rules = [(path, landlock.READ_ONLY) for path in profile["read"]]
     rules += [(f"/{name}", landlock.READ_ONLY) for name in ("bin", "sbin", "lib", "lib32", "lib64")]
     rules += [
-        (f"/dev/{name}", landlock.DEVICE)
-        for name in ("null", "zero", "full", "random", "urandom")
+        (f"/dev/{name}", landlock.DEVICE) for name in ("null", "zero", "full", "random", "urandom")
     ]
     if "mount" in profile["namespaces"]:
         # The root is the box's own: all that stands in it was put there for the plugin.
@@ -133,7 +134,11 @@ def apply_rlimits(profile: dict[str, Any], limits: dict[str, Any], data_bytes: i
         resource.RLIMIT_FSIZE: limits["scratch_mb"] * MIB,
         resource.RLIMIT_NOFILE: limits["open_files"],
     }
-    for name, value in (("RLIMIT_MSGQUEUE", 0), ("RLIMIT_RTPRIO", 0), ("RLIMIT_MEMLOCK", 64 * 1024)):
+    for name, value in (
+        ("RLIMIT_MSGQUEUE", 0),
+        ("RLIMIT_RTPRIO", 0),
+        ("RLIMIT_MEMLOCK", 64 * 1024),
+    ):
         if hasattr(resource, name):
             wanted[getattr(resource, name)] = value
     if profile["nproc_base"] is not None and hasattr(resource, "RLIMIT_NPROC"):

@@ -15,22 +15,22 @@ from typing import Any
 MAX_DEPTH = 100
 
 
-class NotJson(Exception):
+class NotJsonError(Exception):
     """A value that strict JSON cannot carry; the text names its place in the result."""
 
 
 def encode(value: object) -> bytes:
-    """Return ``value`` as JSON text in UTF-8; raise ``NotJson`` with a sentence for a person."""
+    """Return ``value`` as JSON text in UTF-8; raise ``NotJsonError`` saying what is wrong."""
     try:
         plain = convert(value, "result", 0, set())
         return json.dumps(plain, ensure_ascii=False, allow_nan=False, check_circular=False).encode()
     except UnicodeEncodeError as error:
         message = f"the result has a lone surrogate ({error.object[error.start]!a}) in a string"
-        raise NotJson(message) from None
+        raise NotJsonError(message) from None
     except RecursionError:
-        raise NotJson("the result never comes down to plain JSON values") from None
+        raise NotJsonError("the result never comes down to plain JSON values") from None
     except ValueError as error:
-        raise NotJson(f"the result has a value without a JSON form: {error}") from None
+        raise NotJsonError(f"the result has a value without a JSON form: {error}") from None
 
 
 def convert(value: Any, place: str, depth: int, above: set[int]) -> object:
@@ -40,12 +40,14 @@ def convert(value: Any, place: str, depth: int, above: set[int]) -> object:
         return value
     if kind is float:
         if not math.isfinite(value):
-            raise NotJson(f"{place} is {value}, which JSON cannot carry; return None or a string")
+            raise NotJsonError(
+                f"{place} is {value}, which JSON cannot carry; return None or a string"
+            )
         return value
     if depth >= MAX_DEPTH:
-        raise NotJson(f"{place[:200]} is nested more than {MAX_DEPTH} deep")
+        raise NotJsonError(f"{place[:200]} is nested more than {MAX_DEPTH} deep")
     if id(value) in above:
-        raise NotJson(f"{place} contains itself")
+        raise NotJsonError(f"{place} contains itself")
     above.add(id(value))
     try:
         if isinstance(value, dict):
@@ -64,7 +66,7 @@ def convert_dict(
     plain: dict[str, object] = {}
     for key, item in value.items():
         if not isinstance(key, str):
-            raise NotJson(
+            raise NotJsonError(
                 f"{place} has the key {key!r:.80} of type {type(key).__name__}; "
                 "keys of JSON objects are strings"
             )
@@ -72,25 +74,25 @@ def convert_dict(
     return plain
 
 
-def simplify(value: Any, place: str) -> object:
+def simplify(value: Any, place: str) -> Any:
     """Return a value one step nearer to JSON."""
     simple = simplify_builtin(value)
     if simple is not value:
         return simple
-    kind = type(value)
+    kind: Any = type(value)
     if hasattr(kind, "__dataclass_fields__"):
         return {name: getattr(value, name) for name in kind.__dataclass_fields__}
     if callable(getattr(kind, "model_dump", None)):  # pydantic
         return value.model_dump()
     if hasattr(kind, "__array_interface__") or hasattr(kind, "__array__"):  # NumPy and its kin
         return value.tolist() if hasattr(value, "tolist") else value.__array__().tolist()
-    raise NotJson(
+    raise NotJsonError(
         f"{place} is of type {kind.__module__}.{kind.__qualname__}, which has no JSON form; "
         "return dict, list, str, numbers, bool or None"
     )
 
 
-def simplify_builtin(value: Any) -> object:
+def simplify_builtin(value: Any) -> Any:
     """Return the JSON-near form of a type of the standard library, or the value itself."""
     if isinstance(value, bool | int):
         return int(value)

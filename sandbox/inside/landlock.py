@@ -51,13 +51,13 @@ def build(
     A path that does not exist grants nothing and is passed over.
     """
     ruleset = kernel.landlock_ruleset(attributes(abi, network=network))
-    for path, rights in rules:
+    for path, wanted in rules:
         try:
             target = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
             continue
         try:
-            rights &= handled_rights(abi)
+            rights = wanted & handled_rights(abi)
             if not stat.S_ISDIR(os.fstat(target).st_mode):
                 rights &= _FILE_RIGHTS
             kernel.landlock_allow(ruleset, struct.pack("=Qi", rights, target), path)

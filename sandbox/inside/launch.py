@@ -1,7 +1,7 @@
 """The one file of a box that is run by path: loads its package and starts the launcher.
 
-    python -I -S launch.py DESCRIPTOR     start a box, controlled over that descriptor
-    python -I -S launch.py probe          try each layer; print what was found as JSON
+python -I -S launch.py DESCRIPTOR     start a box, controlled over that descriptor
+python -I -S launch.py probe          try each layer; print what was found as JSON
 """
 
 import importlib.util
@@ -14,13 +14,14 @@ spec = importlib.util.spec_from_file_location(
     os.path.join(folder, "__init__.py"),
     submodule_search_locations=[folder],
 )
-assert spec is not None and spec.loader is not None
+assert spec is not None
+assert spec.loader is not None
 package = importlib.util.module_from_spec(spec)
 sys.modules["toolrunner_inside"] = package
 spec.loader.exec_module(package)
 
 if sys.argv[1] == "probe":
-    from toolrunner_inside import trials
+    from toolrunner_inside import trials  # type: ignore[import-not-found]  # made just above
 
     trials.main(sys.argv[2:])
 else:

@@ -55,4 +55,4 @@ def launch(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> i
 
 def report(control: socket.socket, event: dict[str, Any]) -> None:
     """Send one message to the parent."""
-    control.send(json.dumps(event).encode())
+    control.send(json.dumps(event).encode() + b"\n")

@@ -26,7 +26,7 @@ class LineHandler(logging.Handler):
             message = record.getMessage()
             if record.exc_info:
                 message += "\n" + logging.Formatter().formatException(record.exc_info)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a plugin's objects format themselves
             message = f"<a log record that cannot be shown: {type(error).__name__}>"
         name = str(record.name)[:100]
         for cap in (3000, 300):  # 300 characters fit whatever they are
@@ -43,12 +43,12 @@ def install(descriptor: int, level: int) -> None:
     root.handlers[:] = [LineHandler(descriptor)]
     root.setLevel(level)
     # New ones: Python's own were made for what the descriptors were when it started.
-    sys.stdout = sys.__stdout__ = text_stream(1)
-    sys.stderr = sys.__stderr__ = text_stream(2)
+    sys.stdout = text_stream(1)
+    sys.stderr = text_stream(2)
 
 
 def text_stream(descriptor: int) -> io.TextIOWrapper:
     """Return a line-buffered stream that can write any string."""
-    return open(  # noqa: SIM115 - lives as long as the process
+    return open(
         descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
     )

@@ -110,7 +110,9 @@ def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
 def _stage(sources: list[str]) -> str:
     """Return a folder to build the new root on: one that hides none of the sources."""
     for stage in _STAGES:
-        if os.path.isdir(stage) and not any(s == stage or s.startswith(f"{stage}/") for s in sources):
+        if os.path.isdir(stage) and not any(
+            s == stage or s.startswith(f"{stage}/") for s in sources
+        ):
             return stage
     message = f"no folder to build the box's root on: tried {', '.join(_STAGES)}"
     raise OSError(message)
@@ -153,4 +155,4 @@ def mount_scratch(kernel: Kernel, folder: str, megabytes: int, owner: tuple[int,
 
 def share_memory_folder(kernel: Kernel, folder: str) -> None:
     """Show a folder of a cell's scratch as /dev/shm. For a box that has one cell only."""
-    kernel.mount(folder, "/dev/shm", "", MS_BIND)  # noqa: S108 - the box's own, not the host's
+    kernel.mount(folder, "/dev/shm", "", MS_BIND)

@@ -1,6 +1,7 @@
 """The constants both sides of a box agree on. The only module here that the parent imports.
 
-Control channel (parent and warden, SEQPACKET, one JSON object a message, trusted both ways):
+Control channel (parent and warden, one JSON object a line, trusted both ways; SEQPACKET, or a
+stream where there is no such thing):
 
     parent -> launcher   the profile: namespaces, layers, folders, limits of the box
     launcher -> parent   {"event": "warden", "pid": host pid}

@@ -150,9 +150,7 @@ def _prologue(program: _Program, arch: str) -> None:
     program.emit(_RET, _ERRNO | errno.ENOSYS)
 
 
-def zygote_filter(
-    arch: str, *, network: bool, mount_namespace: bool, landlock_abi: int
-) -> bytes:
+def zygote_filter(arch: str, *, network: bool, mount_namespace: bool, landlock_abi: int) -> bytes:
     """Return the filter that the zygote installs before the first line of plugin code.
 
     ``mount_namespace`` and ``landlock_abi`` (0: none) say which other layers there are: what
@@ -177,9 +175,7 @@ def zygote_filter(
             program.deny(_TRUNCATE)
     program.deny({"clone3": _BY_ARGUMENT["clone3"]}, errno.ENOSYS)
     program.when("clone", _low(0), (_JSET, _CLONE_NEW, 0, 1), _DENY, _PASS)
-    program.when(
-        "ioctl", _low(1), (_JEQ, _TIOCSTI, 1, 0), (_JEQ, _TIOCLINUX, 0, 1), _DENY, _PASS
-    )
+    program.when("ioctl", _low(1), (_JEQ, _TIOCSTI, 1, 0), (_JEQ, _TIOCLINUX, 0, 1), _DENY, _PASS)
     program.when("prlimit64", _low(0), (_JEQ, 0, 1, 0), _DENY, _PASS)
     program.emit(_RET, _ALLOW)
     return program.bytes()

@@ -17,7 +17,7 @@ from . import cell, landlock, namespaces, seccomp
 from .syscalls import PR_SET_NO_NEW_PRIVS, Kernel, machine
 
 
-class Failed(Exception):
+class FailedError(Exception):
     """The layer's system calls worked and yet it does not hold."""
 
 
@@ -60,7 +60,9 @@ def main(arguments: list[str]) -> None:
         "mount(proc) in new mount and pid namespaces",
         lambda: try_namespaces(kernel, [*base, "mount", "pid"], uid, lambda: try_proc(kernel)),
     )
-    record("landlock", "landlock_restrict_self, open() of a file outside", lambda: try_landlock(kernel))
+    record(
+        "landlock", "landlock_restrict_self, open() of a file outside", lambda: try_landlock(kernel)
+    )
     record("seccomp", "prctl(PR_SET_SECCOMP), socket()", lambda: try_seccomp(kernel))
     record("rlimits", "setrlimit(RLIMIT_DATA), allocate more", try_rlimits)
     json.dump(found, sys.stdout)
@@ -80,7 +82,7 @@ def in_child(trial: Callable[[], object]) -> dict[str, object]:
             result: dict[str, object] = {"ok": True, "detail": trial()}
         except OSError as error:
             result = {"ok": False, "errno": error.errno, "message": str(error)}
-        except (Failed, MemoryError) as error:
+        except (FailedError, MemoryError) as error:
             result = {"ok": False, "errno": None, "message": str(error) or "out of memory"}
         os.write(write, json.dumps(result).encode())
         os._exit(0)
@@ -129,7 +131,7 @@ def in_here(trial: Callable[[], object]) -> dict[str, object]:
         trial()
     except OSError as error:
         return {"errno": error.errno, "message": str(error)}
-    except Failed as error:
+    except FailedError as error:
         return {"errno": None, "message": str(error)}
     return {}
 
@@ -140,7 +142,7 @@ def try_root(kernel: Kernel | None) -> None:
     namespaces.build_root(kernel, trial_profile(proc=False))
     if os.path.exists("/root") or not os.path.isdir("/usr"):
         message = "the new root shows the wrong files"
-        raise Failed(message)
+        raise FailedError(message)
 
 
 def trial_profile(*, proc: bool) -> dict[str, Any]:
@@ -152,7 +154,7 @@ def try_pid() -> None:
     """See that this is the first process of its namespace."""
     if os.getpid() != 1:
         message = f"the first process has number {os.getpid()}"
-        raise Failed(message)
+        raise FailedError(message)
 
 
 def try_proc(kernel: Kernel | None) -> None:
@@ -161,7 +163,7 @@ def try_proc(kernel: Kernel | None) -> None:
     namespaces.build_root(kernel, trial_profile(proc=True))
     if [name for name in os.listdir("/proc") if name.isdigit() and int(name) > 1]:
         message = "/proc shows other processes"
-        raise Failed(message)
+        raise FailedError(message)
 
 
 def try_landlock(kernel: Kernel | None) -> int:
@@ -175,7 +177,7 @@ def try_landlock(kernel: Kernel | None) -> int:
     except PermissionError:
         return abi
     message = "a file outside of the ruleset could be opened"
-    raise Failed(message)
+    raise FailedError(message)
 
 
 def try_seccomp(kernel: Kernel | None) -> None:
@@ -185,9 +187,7 @@ def try_seccomp(kernel: Kernel | None) -> None:
     kernel.seccomp_filter(
         seccomp.zygote_filter(machine(), network=False, mount_namespace=False, landlock_abi=0)
     )
-    kernel.seccomp_filter(
-        seccomp.cell_filter(machine(), own_pid=os.getpid(), scoped_signals=False)
-    )
+    kernel.seccomp_filter(seccomp.cell_filter(machine(), own_pid=os.getpid(), scoped_signals=False))
     for end in socket.socketpair():
         end.close()
     try:
@@ -195,7 +195,7 @@ def try_seccomp(kernel: Kernel | None) -> None:
     except PermissionError:
         return
     message = "a denied system call went through"
-    raise Failed(message)
+    raise FailedError(message)
 
 
 def try_rlimits() -> None:
@@ -207,4 +207,4 @@ def try_rlimits() -> None:
     except MemoryError:
         return
     message = "an allocation beyond RLIMIT_DATA went through"
-    raise Failed(message)
+    raise FailedError(message)

@@ -5,6 +5,7 @@ its own, kills by group, reaps everything and reports the true exit status and r
 and all of the box with it, when the parent closes the control channel.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -12,7 +13,7 @@ import select
 import signal
 import socket
 import time
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from . import cell, namespaces, protocol, zygote
 from .syscalls import (
@@ -89,15 +90,16 @@ class LinuxCells:
         self._kernel = kernel
         self._profile = profile
         self._orders = orders
-        self.zygote = pid
+        self.zygote = self.group = pid
         self._mounts = "mount" in profile["namespaces"]
         orders.setblocking(False)
 
     def fileno(self) -> int:
+        """Return the descriptor on which the zygote reports."""
         return self._orders.fileno()
 
-    def make(self, order: dict[str, Any], descriptors: list[int]) -> None:
-        """Mount the cell's scratch and hand its order to the zygote."""
+    def make(self, order: dict[str, Any], descriptors: list[int]) -> int | None:
+        """Mount the cell's scratch and hand its order to the zygote, which reports later."""
         folder = f"{self._profile['scratch']}/{order['cell']}"
         os.mkdir(folder, 0o700)
         if self._mounts:
@@ -111,6 +113,7 @@ class LinuxCells:
             namespaces.share_memory_folder(self._kernel, shared)
         message = json.dumps({**order, "scratch": scratch}).encode()
         socket.send_fds(self._orders, [message], descriptors)
+        return None
 
     def receive(self) -> dict[str, Any] | None:
         """Return the zygote's next report, or ``None`` when there is none."""
@@ -127,6 +130,24 @@ class LinuxCells:
             return False
 
 
+class Cells(Protocol):
+    """Where a warden's cells come from."""
+
+    group: int  # the process group of what makes them
+
+    def fileno(self) -> int:
+        """Return a descriptor to wait for, or -1."""
+
+    def make(self, order: dict[str, Any], descriptors: list[int]) -> int | None:
+        """Make a cell; return its process, or ``None`` when it will be reported."""
+
+    def receive(self) -> dict[str, Any] | None:
+        """Return a report of a cell's making, or ``None`` when no more will come."""
+
+    def is_new_cell(self, pid: int) -> bool:
+        """Tell whether a process is a cell that no call has been given yet."""
+
+
 class Cell:
     """What the warden knows of one cell, from its group's making to its group's end."""
 
@@ -136,6 +157,13 @@ class Cell:
         self.status: int | None = None
         self.cpu_seconds = 0.0
         self.maxrss_kib = 0
+
+    def ended(self, pid: int, status: int, usage: resource.struct_rusage) -> None:
+        """Take in the end of a process of this cell's group."""
+        self.cpu_seconds += usage.ru_utime + usage.ru_stime
+        self.maxrss_kib = max(self.maxrss_kib, usage.ru_maxrss)
+        if pid == self.pid:
+            self.status = status
 
 
 class Warden:
@@ -165,50 +193,58 @@ class Warden:
     def report(self, event: dict[str, Any]) -> None:
         """Send one message to the parent; one that is gone is noticed by the loop."""
         try:
-            self._control.send(json.dumps(event).encode())
+            self._control.send(json.dumps(event).encode() + b"\n")
         except OSError:
             self._stopping = True
 
-    def serve(self, cells: LinuxCells) -> NoReturn:
+    def serve(self, cells: Cells) -> NoReturn:
         """Serve until the parent is gone; then end everything of this box."""
         poll = select.poll()
-        for source in (self._control, cells, self._wake_read):
-            poll.register(source, select.POLLIN)
+        for source in (self._control.fileno(), cells.fileno(), self._wake_read):
+            if source >= 0:
+                poll.register(source, select.POLLIN)
         try:
             while not self._stopping:
                 ready = {descriptor for descriptor, _ in poll.poll()}
                 if self._wake_read in ready:
                     os.read(self._wake_read, 4096)
                 if cells.fileno() in ready and not self._hear_zygote(cells):
-                    poll.unregister(cells)
+                    poll.unregister(cells.fileno())
                 if self._control.fileno() in ready and not self._obey(cells):
                     break
-                self._reap(cells)
+                self._reap()
         finally:
-            if self._own_session:
-                self.sweep()
+            self.sweep(cells)
             os._exit(0)
 
-    def _obey(self, cells: LinuxCells) -> bool:
-        """Carry out one order; return false when the parent is gone."""
-        message, descriptors, _, _ = socket.recv_fds(
-            self._control, protocol.CONTROL_MESSAGE_CAP, 3
-        )
-        if not message:
-            return False
-        order = json.loads(message)
-        if order["op"] == "kill":
-            self._kill(order["cell"])
-            return True
+    def _obey(self, cells: Cells) -> bool:
+        """Carry out the orders that have come; return false when the parent is gone."""
         try:
-            cells.make(order, descriptors)
-        except OSError as error:
-            self.report({"event": "failed", "cell": order["cell"], **cell.failure(error)})
+            data, descriptors, _, _ = socket.recv_fds(
+                self._control, protocol.CONTROL_MESSAGE_CAP, 3
+            )
+        except ConnectionError:
+            return False
+        for line in data.splitlines():
+            order = json.loads(line)
+            if order["op"] == "kill":
+                self._kill(order["cell"])
+            else:
+                self._make(cells, order, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
-        return True
+        return bool(data)
 
-    def _hear_zygote(self, cells: LinuxCells) -> bool:
+    def _make(self, cells: Cells, order: dict[str, Any], descriptors: list[int]) -> None:
+        try:
+            pid = cells.make(order, descriptors)
+        except OSError as error:
+            self.report({"event": "failed", "cell": order["cell"], **cell.failure(error)})
+            return
+        if pid is not None:
+            self._place(cells, order["cell"], pid)
+
+    def _hear_zygote(self, cells: Cells) -> bool:
         """Pass on one report of the zygote; return false when it is gone."""
         event = cells.receive()
         if event is None:
@@ -222,7 +258,7 @@ class Warden:
             self.report(event)
         return True
 
-    def _place(self, cells: LinuxCells, number: int, pid: int) -> None:
+    def _place(self, cells: Cells, number: int, pid: int) -> None:
         if not cells.is_new_cell(pid):
             message = f"process {pid} is not a new cell"
             self.report(
@@ -239,7 +275,7 @@ class Warden:
             if known.number == number:
                 kill_group(known.pid)
 
-    def _reap(self, cells: LinuxCells) -> None:
+    def _reap(self) -> None:
         """Reap all that has ended; report each cell whose whole group is gone."""
         while True:
             try:
@@ -255,12 +291,20 @@ class Warden:
                 kill_group(pid)
             _, status, usage = os.wait4(pid, 0)
             if owner is not None:
-                owner.cpu_seconds += usage.ru_utime + usage.ru_stime
-                owner.maxrss_kib = max(owner.maxrss_kib, usage.ru_maxrss)
-                if owner.pid == pid:
-                    owner.status = status
+                owner.ended(pid, status, usage)
+        self._report_ends()
+
+    def _is_gone(self, group: int) -> bool:
+        """Tell whether a killed group has no process left, zombies included."""
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    def _report_ends(self) -> None:
         for known in list(self._cells.values()):
-            if known.status is not None and not group_exists(known.pid):
+            if known.status is not None and self._is_gone(known.pid):
                 del self._cells[known.pid]
                 self.report(
                     {
@@ -272,49 +316,45 @@ class Warden:
                     }
                 )
 
-    def sweep(self) -> None:
-        """Kill all that is left of this session, which nothing in it can leave, and reap it."""
-        while victims := [pid for pid in session_members() if pid != os.getpid()]:
-            time.sleep(0.001)
+    def sweep(self, cells: Cells) -> None:
+        """Kill and reap all that is left, where no pid namespace does it.
+
+        Nothing can leave its group or this session; the groups are known, and the session is
+        looked through for what a layer less might have let go.
+        """
+        if not self._own_session:
+            return
+        for group in (*self._cells, cells.group):
+            kill_group(group)
+        while victims := session_members():
             for pid in victims:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            while True:
-                try:
-                    if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                        break
-                except ChildProcessError:
-                    break
+            reap_ended()
+            time.sleep(0.001)
 
 
 def kill_group(group: int) -> None:
     """Kill every process of a group: the kernel walks it under its lock, so none escapes."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-
-
-def group_exists(group: int) -> bool:
-    """Tell whether any process, a zombie included, is in a group."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def session_members() -> list[int]:
-    """Return the processes of this process's session, zombies included."""
+    """Return the other processes of this process's session, as far as /proc tells."""
     own = os.getsid(0)
     members = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                if os.getsid(int(name)) == own:
-                    members.append(int(name))
-            except ProcessLookupError:
-                pass
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc"):
+            if name.isdigit() and int(name) != os.getpid():
+                with contextlib.suppress(ProcessLookupError):
+                    if os.getsid(int(name)) == own:
+                        members.append(int(name))
     return members
+
+
+def reap_ended() -> None:
+    """Reap every child that has ended."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass

@@ -121,7 +121,7 @@ def reply_of(
     """Run the plugin; return the kind and the body of the frame that says what came of it."""
     try:
         return protocol.RETURNED, jsonable.encode(run(payload, context))
-    except jsonable.NotJson as error:
+    except jsonable.NotJsonError as error:
         return protocol.UNSERIALIZABLE, cut(str(error), protocol.MESSAGE_CAP).encode()
     except BaseException as error:
         return protocol.RAISED, describe(error)
@@ -157,7 +157,8 @@ def load_plugin(load: dict[str, Any], source: bytes) -> Callable[[dict[str, Any]
         return lambda payload, _context: plugin.run(payload)
     if takes:
         return lambda payload, context: plugin.run(payload, **{takes: context})
-    return lambda payload, context: plugin.run(payload, context)
+    run: Callable[[dict[str, Any], Context], object] = plugin.run
+    return run
 
 
 def load_file(path: str, source: bytes, name: str) -> types.ModuleType:
@@ -203,7 +204,9 @@ def context_parameter(run: Callable[..., object]) -> str | None:
     except (TypeError, ValueError):
         return None
     by_position = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if len(by_position) > 1 and (by_position[1].name == "context" or by_position[1].default is by_position[1].empty):
+    if len(by_position) > 1 and (
+        by_position[1].name == "context" or by_position[1].default is by_position[1].empty
+    ):
         return ""
     if any(p.kind is p.KEYWORD_ONLY and p.name == "context" for p in parameters):
         return "context"
@@ -237,6 +240,7 @@ def describe(error: BaseException) -> dict[str, object]:
 
 
 def text_of(error: BaseException) -> str:
+    """Return an exception's text, if it has one."""
     try:
         return str(error)
     except BaseException:

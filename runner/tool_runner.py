@@ -1,0 +1,245 @@
+"""ToolRunner: the single choke point. Every plugin call of a service goes through ``run``.
+
+It looks the plugin up, validates, hands the call to the sandbox, judges how it ended and records
+it in the registry, exactly once, whatever happens. It never imports plugin code.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from types import TracebackType
+from typing import Any
+
+from plugins.discovery import Plugin
+from plugins.manifest import ManifestError
+from runner import validation
+from runner.admission import Admission
+from runner.call import Call
+from runner.errors import Blame, ErrorType, GovernedError, build_error_envelope
+from runner.program import LOGGER_PREFIX, build_program
+from runner.registry import PluginRegistry, PluginState
+from runner.settings import Settings
+from runner.validation import Payload
+from runner.verdict import Outcome, judge
+from sandbox.ending import Ending
+from sandbox.exchange import Listener, Request
+from sandbox.sandbox import Sandbox
+
+Result = dict[str, Any]
+Envelope = dict[str, Any]
+
+_LOG = logging.getLogger("toolrunner.runner")
+LOG_TAIL_CHARACTERS = 4096
+
+
+class ToolRunner:
+    """Runs plugins, each call in a box of its own. Thread-safe; a context manager."""
+
+    def __init__(
+        self,
+        registry: PluginRegistry | None = None,
+        *,
+        settings: Settings | None = None,
+        sandbox: Sandbox | None = None,
+    ) -> None:
+        """Without a ``registry`` the bundled and the allowed plugins are discovered.
+
+        ``settings`` default to the environment's and the configuration file's. ``sandbox`` is
+        for those who confine differently; it is closed with this object.
+        """
+        self._settings = settings if settings is not None else Settings.load()
+        if registry is None:
+            registry = PluginRegistry.discover(self._settings.plugins, settings=self._settings)
+        self.registry = registry
+        self._sandbox = sandbox or Sandbox(degraded=self._settings.isolation == "degraded")
+        self._admission = Admission(
+            self._settings.max_concurrent,
+            self._settings.max_waiting,
+            self._settings.queue_seconds,
+        )
+
+    def run(
+        self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None
+    ) -> tuple[Result | None, Envelope | None]:
+        """Run a plugin once; return ``(result, None)`` or ``(None, envelope)``.
+
+        Raises nothing that the caller, the plugin or the host does wrong. ``KeyboardInterrupt``
+        alone passes, after the call has been killed and recorded.
+        """
+        started = time.monotonic()
+        name = plugin_name if isinstance(plugin_name, str) else ""
+        call = call if call is not None else Call()
+        result: Result | None = None
+        # What is recorded if something passes that nobody catches here.
+        failure: GovernedError | None = GovernedError(ErrorType.CANCELLED, "interrupted")
+        try:
+            self.registry.mark_running(name)
+            plugin = self._look_up(name)
+            checked = self._validate(plugin, payload)
+            ending = self._call(plugin, checked, call)
+            outcome = judge(replace(ending, log_tail=ending.log_tail[-LOG_TAIL_CHARACTERS:]))
+            result = self._result(outcome, plugin, ending)
+            failure = None
+        except GovernedError as error:
+            failure = error
+        except Exception as bug:
+            _LOG.exception("call %s of plugin %r failed inside the runner", call.call_id, name)
+            message = f"{type(bug).__name__} in the runner itself; its log has the traceback"
+            failure = GovernedError(
+                ErrorType.INTERNAL_ERROR, message, traceback=traceback.format_exc()
+            )
+        finally:
+            elapsed_ms = round((time.monotonic() - started) * 1000)
+            state = self._state_after(name, failure)
+            self.registry.update_execution_metrics(name, state, elapsed_ms, failure is not None)
+        if failure is None:
+            return result, None
+        return None, self._envelope(name or None, call, failure)
+
+    def _look_up(self, name: str) -> Plugin:
+        """Return the plugin; refuse one that is unknown or cannot run here."""
+        if not name:
+            message = "no plugin was named; give the name of one as a string"
+            raise GovernedError(ErrorType.PLUGIN_NOT_FOUND, message)
+        status = self.registry.get_status(name)
+        if status is None:
+            raise GovernedError(ErrorType.PLUGIN_NOT_FOUND, self._unknown(name))
+        if status.state == PluginState.UNAVAILABLE:
+            message = f"{name} cannot run here: {status.reason}"
+            raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
+        try:
+            return self.registry.plugin(name)
+        except ManifestError as error:
+            message = f"{name} cannot run here: ManifestError: {error}"
+            raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from error
+
+    def _unknown(self, name: str) -> str:
+        known = self.registry.list_plugins()
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"there is no plugin {name[:100]!r}; {hint}known are: {', '.join(known) or 'none'}"
+
+    def _validate(self, plugin: Plugin, payload: Mapping[str, Any]) -> Payload:
+        """Check the payload against what the plugin takes; return it ready to be sent."""
+        manifest = plugin.manifest
+        if manifest.input == "json":
+            checked = validation.validate_json_payload(payload, manifest.input_schema)
+        else:
+            checked = validation.validate_input_payload(payload)
+            validation.check_accepts(payload["mime_type"], manifest.accepts, manifest.name)
+        limits = manifest.limits.capped(self._settings.caps)
+        validation.check_size(checked, limits.payload_mb)
+        return checked
+
+    def _call(self, plugin: Plugin, payload: Payload, call: Call) -> Ending:
+        """Run the plugin in a box and note on the handle what it used."""
+        if call.used:
+            message = "this Call has served a call already; make a new one for each"
+            raise GovernedError(ErrorType.VALIDATION_ERROR, message)
+        call.used = True
+        manifest = plugin.manifest
+        program = build_program(plugin, self._settings)
+        with self._admission.place(call.interrupt):
+            ending = self._sandbox.call(
+                program,
+                manifest.limits.capped(self._settings.caps),
+                Request(call.call_id, payload.head, payload.image),
+                interrupt=call.interrupt,
+                listener=_listener(manifest.name, call),
+                require=manifest.require,
+            )
+        call.usage = ending.usage
+        call.isolation = ending.isolation
+        call.log_tail = ending.log_tail
+        return ending
+
+    def _result(self, outcome: Outcome, plugin: Plugin, ending: Ending) -> Result:
+        """Return the result of a call that succeeded; raise what its outcome says otherwise."""
+        if outcome.error_type is None:
+            assert outcome.result_body is not None
+            return validation.parse_result(outcome.result_body)
+        details = dict(outcome.details)
+        if "limit" not in details and outcome.error_type in _KERNEL_LIMITS:
+            # The kernel's backstop was first: the process met an error, and nobody a figure.
+            limits = asdict(plugin.manifest.limits.capped(self._settings.caps))
+            limit = _KERNEL_LIMITS[outcome.error_type]
+            observed = _OBSERVED[limit](ending)
+            details["limit"] = {"name": limit, "configured": limits[limit], "observed": observed}
+        raise GovernedError(
+            outcome.error_type, outcome.message, details, traceback=outcome.traceback
+        )
+
+    def _state_after(self, name: str, failure: GovernedError | None) -> str:
+        """Return the plugin's state after a call: only its own fault makes it FAILED."""
+        if failure is None:
+            return PluginState.INITIALIZED.value
+        if failure.error_type.blame is Blame.PLUGIN:
+            return PluginState.FAILED.value
+        return self.registry.settled_state(name)
+
+    def _envelope(self, name: str | None, call: Call, failure: GovernedError) -> Envelope:
+        isolation = call.isolation
+        return build_error_envelope(
+            failure.error_type,
+            failure.message,
+            plugin=name,
+            call_id=call.call_id,
+            usage=call.usage,
+            isolation=isolation,
+            details=failure.details,
+            traceback=failure.traceback,
+        )
+
+    def close(self) -> None:
+        """End the threads and, with them, whatever box is left."""
+        self._sandbox.close()
+
+    def __enter__(self) -> ToolRunner:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+# The limit that stands behind a type of error which the plugin itself met.
+_KERNEL_LIMITS = {
+    ErrorType.CPU_LIMIT_EXCEEDED: "cpu_seconds",
+    ErrorType.MEMORY_LIMIT_EXCEEDED: "memory_mb",
+    ErrorType.PROCESS_LIMIT_EXCEEDED: "processes",
+    ErrorType.DISK_LIMIT_EXCEEDED: "scratch_mb",
+}
+_OBSERVED = {
+    "cpu_seconds": lambda ending: ending.usage.cpu_ms / 1000,
+    "memory_mb": lambda ending: round(ending.usage.peak_memory_bytes / 2**20, 1),
+    "processes": lambda ending: ending.usage.processes,
+    "scratch_mb": lambda _ending: None,
+}
+
+
+def _listener(name: str, call: Call) -> Listener:
+    """Return what passes a plugin's progress and log records on to the caller."""
+    logger = logging.getLogger(f"{LOGGER_PREFIX}.{name}")
+
+    def on_log(level: int, source: str, message: str) -> None:
+        extra = {"call_id": call.call_id, "plugin": name, "plugin_logger": source}
+        logger.log(level, "%s: %s", call.call_id, message, extra=extra)
+
+    def on_progress(fraction: float, message: str) -> None:
+        if call.on_progress is None:
+            return
+        try:
+            call.on_progress(fraction, message)
+        except Exception:
+            _LOG.exception("on_progress of call %s raised; the call goes on", call.call_id)
+
+    return Listener(on_progress, on_log)

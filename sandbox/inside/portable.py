@@ -1,0 +1,88 @@
+"""The warden of a system whose kernel cannot confine: process groups, rlimits, nothing more.
+
+Only for the operator's explicit word that less will do. There is no zygote: with nothing to give
+up before a plugin runs, the warden forks cells itself. POSIX calls alone, so it has no subreaper
+and no ``waitid``: orphans of a cell are found by its process group.
+"""
+
+import os
+import socket
+from typing import Any, NoReturn
+
+from . import cell
+from .warden import Warden, kill_group
+
+
+def main(profile: dict[str, Any], control: socket.socket) -> NoReturn:
+    """Serve one box until the parent is gone."""
+    os.setsid()
+    if profile["uid"] is not None:
+        os.setgroups([])
+        os.setgid(profile["uid"])
+        os.setuid(profile["uid"])
+    warden = PortableWarden(control)
+    warden.report({"event": "ready"})
+    warden.serve(ForkedCells(profile, control, warden))
+
+
+class ForkedCells:
+    """Makes cells by a plain fork of the warden."""
+
+    def __init__(self, profile: dict[str, Any], control: socket.socket, warden: Warden) -> None:
+        self._profile = profile
+        self._control = control
+        self._warden = warden
+        self.group = os.getpid()
+
+    def fileno(self) -> int:
+        """Return that there is nobody to hear."""
+        return -1
+
+    def make(self, order: dict[str, Any], descriptors: list[int]) -> int | None:
+        """Fork a cell and return its process."""
+        scratch = f"{self._profile['scratch']}/{order['cell']}/work"
+        os.makedirs(scratch, 0o700)
+        pid = os.fork()
+        if pid == 0:
+            self._control.close()
+            self._warden.close_signals()
+            cell.enter(None, self._profile, {**order, "scratch": scratch}, descriptors, 0)
+        return pid
+
+    def receive(self) -> dict[str, Any] | None:
+        """Return that nothing is ever reported."""
+        return None
+
+    def is_new_cell(self, _pid: int) -> bool:
+        """Return true: this process made it itself."""
+        return True
+
+
+class PortableWarden(Warden):
+    """A warden without ``waitid`` and without the orphans of its cells."""
+
+    def __init__(self, control: socket.socket) -> None:
+        super().__init__(control, own_session=False)
+
+    def _is_gone(self, _group: int) -> bool:
+        # Orphans become init's, which tells nobody here when it has reaped them.
+        return True
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            for known in self._cells.values():
+                if known.pid == pid:
+                    known.ended(pid, status, usage)
+                    kill_group(pid)
+        self._report_ends()
+
+    def sweep(self, _cells: object) -> None:
+        """Kill every group that is left."""
+        for group in self._cells:
+            kill_group(group)
