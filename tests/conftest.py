@@ -1,0 +1,92 @@
+"""What all tests share: plugins written as real files, and the ways a host can isolate."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from runner import PluginRegistry, ToolRunner
+from runner.settings import Settings
+from sandbox.layers import Layers
+from sandbox.probe import probe
+from sandbox.sandbox import Sandbox
+from sandbox.spawn import Spawner
+
+ISOLATIONS = ("namespaces", "no-namespaces")
+WritePlugin = Callable[..., Path]
+MakeRunner = Callable[..., ToolRunner]
+
+
+@pytest.fixture(scope="session")
+def host_layers() -> Layers:
+    """Everything that this host can isolate, found out once."""
+    spawner = Spawner()
+    try:
+        return probe(spawner).layers
+    finally:
+        spawner.close()
+
+
+@pytest.fixture(params=ISOLATIONS)
+def layers(request: pytest.FixtureRequest, host_layers: Layers) -> Layers:
+    """The host's layers, once with namespaces and once as in a container that forbids them."""
+    if request.param == "no-namespaces":
+        return host_layers.without("namespaces")
+    if not host_layers.namespaces:
+        pytest.skip("this kernel gives this user no namespaces (CLONE_NEWUSER is refused)")
+    return host_layers
+
+
+@pytest.fixture
+def write_plugin(tmp_path: Path) -> WritePlugin:
+    """Return a function that writes a plugin file and returns its path.
+
+    ``write_plugin(body, name="sample", input="json", **keys)``: the keys are the manifest's, as
+    TOML text; limits as ``limits="{ wall_seconds = 2 }"``.
+    """
+    # Readable by the user of a box, whoever runs the tests.
+    tmp_path.chmod(0o755)
+
+    def write(body: str, *, name: str = "sample", input: str = "json", **keys: str) -> Path:  # noqa: A002 - the manifest's own word
+        lines = [
+            "# /// script",
+            '# requires-python = ">=3.11"',
+            "# dependencies = []",
+            "# [tool.toolrunner]",
+            f'# name = "{name}"',
+            '# version = "1.0.0"',
+            '# description = "made for a test"',
+            f'# input = "{input}"',
+            *(f"# {key} = {value}" for key, value in keys.items()),
+            "# ///",
+        ]
+        path = tmp_path / f"{name.replace('-', '_')}.py"
+        path.write_text("\n".join(lines) + "\n" + textwrap.dedent(body), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def make_runner(tmp_path: Path) -> Iterator[MakeRunner]:
+    """Return a function that makes a ToolRunner for some plugin files; all are closed after.
+
+    ``make_runner(path, ..., layers=None, degraded=False, **settings)``.
+    """
+    made: list[ToolRunner] = []
+
+    def make(
+        *paths: Path, layers: Layers | None = None, degraded: bool = False, **settings: object
+    ) -> ToolRunner:
+        loaded = Settings.load(state=tmp_path / "state", **settings)
+        registry = PluginRegistry.discover(paths, settings=loaded)
+        sandbox = Sandbox(layers=layers, degraded=degraded)
+        made.append(ToolRunner(registry, settings=loaded, sandbox=sandbox))
+        return made[-1]
+
+    yield make
+    for tool_runner in made:
+        tool_runner.close()
