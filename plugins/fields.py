@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -36,6 +36,8 @@ LAYERS = (
 
 # Above any machine, and below what overflows a timer or a resource limit further on.
 LIMIT_CEILING = 1_000_000
+# The parser of markers goes deeper with each; the limit is the same wherever it is called from.
+_MOST_PARENTHESES = 16
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _NOT_IN_NAME = re.compile(r"[^a-z0-9-]+")
@@ -114,7 +116,7 @@ def specifier(text: str) -> str:
     """Accept a version specifier of Python."""
     try:
         SpecifierSet(one_line(text))
-    except InvalidSpecifier:
+    except ValueError:  # InvalidSpecifier, and a number of too many digits
         msg = 'must be a version specifier such as ">=3.11"'
         raise ValueError(msg) from None
     return text
@@ -123,8 +125,10 @@ def specifier(text: str) -> str:
 def requirement(text: str) -> str:
     """Accept one requirement of another distribution."""
     try:
+        if text.count("(") > _MOST_PARENTHESES:
+            raise InvalidRequirement(text)
         Requirement(one_line(text))
-    except InvalidRequirement:
+    except ValueError:  # InvalidRequirement, and a number of too many digits
         msg = 'must be a requirement such as "numpy>=2"'
         raise ValueError(msg) from None
     return text

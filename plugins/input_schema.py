@@ -1,4 +1,4 @@
-"""The check of a manifest's ``input_schema``: is it a JSON Schema that is safe to use later?
+"""The check of a manifest's ``input_schema``: that it is JSON Schema, and safe to use later.
 
 Called by ``manifest``. Validates the schema itself, never a payload, and never fetches anything.
 """

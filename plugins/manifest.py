@@ -6,7 +6,7 @@ Everything wrong is a ManifestError with file, line and key. Plugin code is neve
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - pydantic resolves annotations when it runs
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
@@ -55,7 +55,8 @@ def _tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-_Line = Annotated[str, AfterValidator(fields.one_line)]
+_Text = Annotated[str, Field(max_length=_LONGEST_TEXT)]
+_Line = Annotated[_Text, AfterValidator(fields.one_line)]
 _Many = BeforeValidator(_tuple)
 
 
@@ -66,21 +67,21 @@ class Manifest(BaseModel):
 
     name: Annotated[str, AfterValidator(fields.name)]
     version: Annotated[_Line, Field(max_length=64)] = ""
-    description: Annotated[_Line, Field(max_length=_LONGEST_TEXT)] = ""
+    description: _Line = ""
     input: Literal["image", "json"] = "image"
-    accepts: Annotated[tuple[Annotated[str, AfterValidator(fields.mime_type)], ...], _Many] = Field(
-        default_factory=lambda data: IMAGE_TYPES if data.get("input") == "image" else ()
+    accepts: Annotated[tuple[Annotated[_Text, AfterValidator(fields.mime_type)], ...], _Many] = (
+        Field(default_factory=lambda data: IMAGE_TYPES if data.get("input") == "image" else ())
     )
     input_schema: Annotated[dict[str, Any], AfterValidator(checked_schema)] | None = None
     limits: Annotated[Limits, BeforeValidator(fields.limits)] = Limits()
     network: bool = False
-    read: Annotated[tuple[Annotated[str, AfterValidator(fields.absolute_path)], ...], _Many] = ()
+    read: Annotated[tuple[Annotated[_Text, AfterValidator(fields.absolute_path)], ...], _Many] = ()
     start: Literal["auto", "warm", "cold"] = "auto"
-    require: Annotated[tuple[Annotated[str, AfterValidator(fields.layer)], ...], _Many] = ()
-    entry: Annotated[str, AfterValidator(fields.entry)] = ""
-    requires_python: Annotated[str, AfterValidator(fields.specifier)] = ""
+    require: Annotated[tuple[Annotated[_Text, AfterValidator(fields.layer)], ...], _Many] = ()
+    entry: Annotated[_Text, AfterValidator(fields.entry)] = ""
+    requires_python: Annotated[_Text, AfterValidator(fields.specifier)] = ""
     dependencies: Annotated[
-        tuple[Annotated[str, AfterValidator(fields.requirement)], ...], _Many
+        tuple[Annotated[_Text, AfterValidator(fields.requirement)], ...], _Many
     ] = ()
 
     _file: Path | None = PrivateAttr(default=None)
@@ -202,6 +203,7 @@ def _as_manifest_error(source: Source, error: ValidationError) -> ManifestError:
     found = [
         (_key(details["loc"]), _explain(details))
         for details in error.errors(include_url=False, include_input=False)
+        if details["type"] != "default_factory_not_called"  # only follows from another mistake
     ]
     found.sort(key=lambda problem: source.line_of(problem[0]))
     lines = [source.says(key, text) for key, text in found[:_PROBLEMS_SHOWN]]

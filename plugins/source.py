@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_CAP = 4 * 1024 * 1024
-# tomllib takes time in the square of one dotted key's length; no manifest comes near this.
 METADATA_CAP = 64 * 1024
+# tomllib takes time in the square of a dotted key's length, and a key lies on one line.
+LINE_CAP = 4 * 1024
 
 MINIMAL_BLOCK = """\
 # /// script
@@ -101,7 +102,7 @@ def blocks(text: str) -> Iterator[Block]:
     """Yield the embedded blocks of a Python source, as PEP 723's reference expression finds them.
 
     Written out because that expression takes time in the square of the file's length when a
-    hostile file repeats an opening line. ``text`` has newlines as "\\n" only.
+    hostile file repeats an opening line. Lines of ``text`` end in a line feed only.
     """
     for start, run in _comment_runs(text.split("\n")):
         closing = max((i for i, line in enumerate(run) if line == _CLOSING), default=0)
@@ -166,6 +167,10 @@ def _too_long(path: Path, line: int) -> ManifestError:
 
 
 def _parsed(path: Path, text: str, lines_before: int) -> Source:
+    for number, one in enumerate(text.split("\n"), lines_before + 1):
+        if len(one) > LINE_CAP:
+            message = f"{shown(path)}:{number}: longer than {LINE_CAP} characters; break it up"
+            raise ManifestError(message, path=path, line=number)
     try:
         document = tomllib.loads(text)
         lines = key_lines(text)
