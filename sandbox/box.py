@@ -79,16 +79,10 @@ class Box:
             self._check_reach()
             self._scratch = self._make_host_scratch(stack)
         profile = box_profile(self._program, self._layers, uid=self._uid, scratch=self._scratch)
-        self.control, theirs = socket.socketpair(
-            socket.AF_UNIX,
-            socket.SOCK_STREAM if self._layers.portable else socket.SOCK_SEQPACKET,
-        )
         stack.callback(self._end)
         try:
-            with theirs:
-                self._launcher = self._spawner.spawn(
-                    str(theirs.fileno()), pass_fds=(theirs.fileno(),)
-                )
+            launcher = self._spawner.take()
+            self._launcher, self.control = launcher.process, launcher.control
             self.control.sendall(_line(profile))
         except OSError as error:
             raise SetupError(
@@ -193,19 +187,20 @@ class Box:
 
     def _end(self) -> None:
         """Close the control channel, which ends the warden; make sure that all has ended."""
+        if self._launcher is None:
+            return
         self.control.close()
-        if self._launcher is not None and not self.warden:
+        if not self.warden:
             self._launcher.kill()
         if self.warden and not self._layers.portable:
             self._reap_warden()
-        if self._launcher is not None:
-            try:
-                self._launcher.wait(CLOSE_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._launcher.kill()
-                self._launcher.wait()
-            if self._launcher.stderr is not None:
-                self._launcher.stderr.close()
+        try:
+            self._launcher.wait(CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._launcher.kill()
+            self._launcher.wait()
+        if self._launcher.stderr is not None:
+            self._launcher.stderr.close()
         if "pid" not in self._layers.namespaces and self.warden:
             sweep_session(self.warden)
 

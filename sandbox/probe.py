@@ -95,7 +95,7 @@ def probe(spawner: Spawner) -> Host:
 def _inside(spawner: Spawner) -> dict[str, Any]:
     """Run the trials in a fresh interpreter and return what it printed."""
     try:
-        process = spawner.spawn("probe", str(box_uid(0) or ""))
+        process = spawner.run_probe(str(box_uid(0) or ""))
     except OSError as error:
         raise SetupError(
             SetupFailure(

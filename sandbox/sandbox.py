@@ -50,6 +50,8 @@ class Sandbox:
         """Return what confines calls here; found out once, by trying."""
         with self._lock:
             if self._layers is None:
+                # The first call's launcher can start while the host is probed.
+                self._spawner.prepare()
                 self._layers = probe(self._spawner).layers
             return self._layers
 

@@ -1,16 +1,23 @@
 """Starts box processes from one thread that lives as long as its owner.
 
 A box asks the kernel to kill it when its parent ends, and to the kernel the parent is the thread
-that made it: one made by a caller's thread would die with that thread.
+that made it: one made by a caller's thread would die with that thread. One launcher is started
+ahead of its call, since an interpreter's start is the longest part of a cold one; it knows
+nothing of any plugin until it is used, and is used once.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 LAUNCH = str(Path(__file__).with_name("inside") / "launch.py")
@@ -27,6 +34,24 @@ ENVIRONMENT = {
     "VECLIB_MAXIMUM_THREADS": "1",
 }
 
+_LOG = logging.getLogger("toolrunner.sandbox")
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """A started ``launch.py`` and our end of its control channel."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+
+    def discard(self) -> None:
+        """End a launcher that no box has been made of."""
+        self.control.close()
+        self.process.kill()
+        self.process.wait()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
 
 class Spawner:
     """Runs ``launch.py`` in its own interpreter, on behalf of any thread."""
@@ -36,13 +61,62 @@ class Spawner:
         self._lock = threading.Lock()
         self._owner = 0
         self._thread: ThreadPoolExecutor | None = None
+        self._spare: Launcher | None = None
+        self._closed = False
 
-    def spawn(self, *arguments: str, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
-        """Start ``python -I -S launch.py ARGUMENT...`` with a clean environment.
+    def take(self) -> Launcher:
+        """Return a launcher that waits for its profile; start one for the next call.
 
-        Output and errors come on pipes. Raises ``OSError`` when the process cannot be made.
+        Raises ``OSError`` when no process can be made.
         """
-        return self._executor().submit(self._start, arguments, pass_fds).result()
+        with self._lock:
+            mine = self._owner == os.getpid()
+            spare, self._spare = (self._spare, None) if mine else (None, self._spare)
+        try:
+            if spare is not None and spare.process.poll() is None:
+                return spare
+            if spare is not None:
+                spare.discard()
+            return self._executor().submit(self._launch).result()
+        finally:
+            with contextlib.suppress(OSError):
+                self.prepare()
+
+    def prepare(self) -> None:
+        """Start a launcher for a call to come, without waiting for it."""
+        self._executor().submit(self._refill)
+
+    def run_probe(self, uid: str) -> subprocess.Popen[bytes]:
+        """Start the trials of all layers; output and errors come on pipes."""
+        return self._executor().submit(self._start, ("probe", uid), ()).result()
+
+    def _launch(self) -> Launcher:
+        ours, theirs = socket.socketpair(
+            socket.AF_UNIX,
+            socket.SOCK_SEQPACKET if os.uname().sysname == "Linux" else socket.SOCK_STREAM,
+        )
+        with theirs:
+            try:
+                process = self._start((str(theirs.fileno()),), (theirs.fileno(),))
+            except BaseException:
+                ours.close()
+                raise
+        return Launcher(process, ours)
+
+    def _refill(self) -> None:
+        with self._lock:
+            if self._spare is not None or self._closed:
+                return
+        try:
+            launcher = self._launch()
+        except OSError as error:
+            _LOG.debug("no launcher could be started ahead: %s", error)
+            return
+        with self._lock:
+            if not self._closed:
+                self._spare = launcher
+                return
+        launcher.discard()
 
     def _start(
         self, arguments: tuple[str, ...], pass_fds: tuple[int, ...]
@@ -60,15 +134,26 @@ class Spawner:
 
     def _executor(self) -> ThreadPoolExecutor:
         with self._lock:
-            # A fork of the runner's process has the object but not the thread.
+            if self._closed:
+                raise OSError(errno.ESHUTDOWN, "the sandbox has been closed")
             if self._thread is None or self._owner != os.getpid():
+                # A fork of the runner's process has the object, but neither thread nor spare.
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="toolrunner-spawn")
                 self._owner = os.getpid()
+                self._spare = None
             return self._thread
 
     def close(self) -> None:
         """End the thread. Boxes that still run end with it."""
         with self._lock:
-            if self._thread is not None and self._owner == os.getpid():
-                self._thread.shutdown()
-            self._thread = None
+            mine = self._owner == os.getpid()
+            self._closed = True
+            thread, self._thread = self._thread, None
+            spare, self._spare = self._spare, None
+        if not mine:
+            return
+        if thread is not None:
+            thread.shutdown()
+        if spare is not None:
+            with contextlib.suppress(OSError):
+                spare.discard()

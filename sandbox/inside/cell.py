@@ -4,15 +4,20 @@ Called by the zygote in the child of each clone (and by the portable warden). En
 which never returns.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import resource
 import signal
 import socket
-from typing import Any, NoReturn
 
 from . import landlock, protocol, seccomp, worker
 from .syscalls import Kernel, machine
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 MIB = 1024 * 1024
 _INPUT, _OUTPUT, _ERRORS, _CHANNEL, _LOG = range(5)

@@ -5,12 +5,16 @@ pydantic is imported for a plugin that does not use them. The parent checks the 
 code of its own: nothing that runs beside a plugin can be believed.
 """
 
+from __future__ import annotations
+
 import base64
-import datetime
 import json
 import math
 import os
-from typing import Any
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    from typing import Any
 
 MAX_DEPTH = 100
 
@@ -105,8 +109,8 @@ def simplify_builtin(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         # An order of its own for each run would make equal results differ.
         return sorted(value, key=repr)
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
+    if any(kind.__module__ == "datetime" for kind in type(value).__mro__[:-1]):
+        return value.isoformat() if hasattr(value, "isoformat") else str(value)
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
     if hasattr(value, "value") and hasattr(type(value), "__members__"):  # an enum

@@ -4,12 +4,17 @@ The zygote puts one on itself before any plugin code; each cell adds a second on
 Rights are those of linux/landlock.h; a kernel with an older ABI knows only the first of them.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 import struct
-from collections.abc import Iterable
 
 from .syscalls import Kernel
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15

@@ -1,47 +1,29 @@
 """Sends a plugin's ``logging`` records to the parent, one JSON line each, on a pipe of their own.
 
 Lines stay under PIPE_BUF, so that those of several processes never mix. ``print`` and stderr go
-another way: those descriptors are the box's output pipe.
+another way: those descriptors are the box's output pipe. Nothing is imported for a plugin that
+does not log.
 """
+
+from __future__ import annotations
 
 import io
 import json
-import logging
 import os
 import sys
 
 from . import protocol
 
-
-class LineHandler(logging.Handler):
-    """Writes each record as one bounded JSON line to a descriptor."""
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__()
-        self._descriptor = descriptor
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write the record; a record that cannot be shown is shown as that."""
-        try:
-            message = record.getMessage()
-            if record.exc_info:
-                message += "\n" + logging.Formatter().formatException(record.exc_info)
-        except Exception as error:  # noqa: BLE001 - a plugin's objects format themselves
-            message = f"<a log record that cannot be shown: {type(error).__name__}>"
-        name = str(record.name)[:100]
-        for cap in (3000, 300):  # 300 characters fit whatever they are
-            line = {"level": record.levelno, "logger": name, "message": message[:cap]}
-            data = json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-            if len(data) <= protocol.LOG_LINE_CAP:
-                break
-        os.write(self._descriptor, data)
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    import importlib.machinery
+    import logging
+    import types
 
 
 def install(descriptor: int, level: int) -> None:
-    """Route the root logger to the parent; make standard output line by line."""
-    root = logging.getLogger()
-    root.handlers[:] = [LineHandler(descriptor)]
-    root.setLevel(level)
+    """Have ``logging`` write to ``descriptor`` from its import on; make output line by line."""
+    sys.meta_path.insert(0, LoggingFinder(descriptor, level))
     # New ones: Python's own were made for what the descriptors were when it started.
     sys.stdout = text_stream(1)
     sys.stderr = text_stream(2)
@@ -52,3 +34,58 @@ def text_stream(descriptor: int) -> io.TextIOWrapper:
     return open(
         descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
     )
+
+
+class LoggingFinder:
+    """Finds ``logging`` as usual, and configures it once it has been loaded."""
+
+    def __init__(self, descriptor: int, level: int) -> None:
+        self._descriptor = descriptor
+        self._level = level
+
+    def find_spec(
+        self, name: str, _path: object = None, _target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return the spec of ``logging`` with a loader that also configures it."""
+        if name != "logging":
+            return None
+        sys.meta_path.remove(self)  # type: ignore[arg-type]  # as in install
+        for finder in sys.meta_path:
+            spec = finder.find_spec(name, None)
+            if spec is not None and spec.loader is not None:
+                self._load = spec.loader.exec_module
+                spec.loader.exec_module = self._load_and_configure
+                return spec
+        return None
+
+    def _load_and_configure(self, module: types.ModuleType) -> None:
+        self._load(module)
+        self._configure(module)
+
+    def _configure(self, module: types.ModuleType) -> None:
+        descriptor = self._descriptor
+
+        class LineHandler(module.Handler):  # type: ignore[name-defined, misc]  # logging is not imported here
+            def emit(self, record: logging.LogRecord) -> None:
+                os.write(descriptor, line_of(record, module))
+
+        module.root.addHandler(LineHandler())
+        module.root.setLevel(self._level)
+
+
+def line_of(record: logging.LogRecord, module: types.ModuleType) -> bytes:
+    """Return a record as one bounded JSON line; one that cannot be shown is shown as that."""
+    try:
+        message = record.getMessage()
+        if record.exc_info:
+            message += "\n" + module.Formatter().formatException(record.exc_info)
+    except Exception as error:  # noqa: BLE001 - a plugin's objects format themselves
+        message = f"<a log record that cannot be shown: {type(error).__name__}>"
+    name = str(record.name)[:100]
+    data = b""
+    for cap in (3000, 300):  # 300 characters fit whatever they are
+        line = {"level": record.levelno, "logger": name, "message": message[:cap]}
+        data = json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        if len(data) <= protocol.LOG_LINE_CAP:
+            break
+    return data

@@ -5,8 +5,9 @@ builds the root before anything else happens. Nothing here runs after plugin cod
 but ``mount_scratch`` and ``unmount_scratch``, by the warden.
 """
 
+from __future__ import annotations
+
 import os
-from typing import Any
 
 from .syscalls import (
     MS_BIND,
@@ -18,6 +19,10 @@ from .syscalls import (
     MS_REC,
     Kernel,
 )
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    from typing import Any
 
 CLONE_FLAGS = {
     "mount": 0x20000,

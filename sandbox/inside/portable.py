@@ -5,12 +5,17 @@ up before a plugin runs, the warden forks cells itself. POSIX calls alone, so it
 and no ``waitid``: orphans of a cell are found by its process group.
 """
 
+from __future__ import annotations
+
 import os
 import socket
-from typing import Any, NoReturn
 
 from . import cell
 from .warden import Warden, kill_group
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 
 def main(profile: dict[str, Any], control: socket.socket) -> NoReturn:

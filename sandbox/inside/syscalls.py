@@ -6,7 +6,6 @@ child with a lock that no thread of it will ever release. Used by launcher, ward
 
 import ctypes
 import os
-import platform
 import signal
 import sys
 
@@ -61,7 +60,7 @@ class SyscallError(OSError):
 
 def machine() -> str:
     """Return the architecture whose system call numbers apply, or "" for one we do not know."""
-    name = platform.machine()
+    name = os.uname().machine
     if sys.platform != "linux" or name not in ARCHITECTURES or sys.maxsize < 2**32:
         return ""
     return name

@@ -4,17 +4,22 @@ Started by the parent's probe with the same interpreter as boxes. A trial does w
 do with the layer and checks that it holds, so that "on" means on and not "the call exists".
 """
 
+from __future__ import annotations
+
 import errno
 import json
 import os
 import resource
 import socket
 import sys
-from collections.abc import Callable
-from typing import Any
 
 from . import cell, landlock, namespaces, seccomp
 from .syscalls import PR_SET_NO_NEW_PRIVS, Kernel, machine
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 class FailedError(Exception):

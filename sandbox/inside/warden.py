@@ -5,6 +5,8 @@ its own, kills by group, reaps everything and reports the true exit status and r
 and all of the box with it, when the parent closes the control channel.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -13,7 +15,6 @@ import select
 import signal
 import socket
 import time
-from typing import Any, NoReturn, Protocol
 
 from . import cell, namespaces, protocol, zygote
 from .syscalls import (
@@ -22,6 +23,27 @@ from .syscalls import (
     PR_SET_DUMPABLE,
     Kernel,
 )
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    from typing import Any, NoReturn, Protocol
+
+    class Cells(Protocol):
+        """Where a warden's cells come from."""
+
+        group: int  # the process group of what makes them
+
+        def fileno(self) -> int:
+            """Return a descriptor to wait for, or -1."""
+
+        def make(self, order: dict[str, Any], descriptors: list[int]) -> int | None:
+            """Make a cell; return its process, or ``None`` when it will be reported."""
+
+        def receive(self) -> dict[str, Any] | None:
+            """Return a report of a cell's making, or ``None`` when no more will come."""
+
+        def is_new_cell(self, pid: int) -> bool:
+            """Tell whether a process is a cell that no call has been given yet."""
 
 
 def main(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> NoReturn:
@@ -128,24 +150,6 @@ class LinuxCells:
             return pid != self.zygote and os.getpgid(pid) == os.getpgid(self.zygote)
         except OSError:
             return False
-
-
-class Cells(Protocol):
-    """Where a warden's cells come from."""
-
-    group: int  # the process group of what makes them
-
-    def fileno(self) -> int:
-        """Return a descriptor to wait for, or -1."""
-
-    def make(self, order: dict[str, Any], descriptors: list[int]) -> int | None:
-        """Make a cell; return its process, or ``None`` when it will be reported."""
-
-    def receive(self) -> dict[str, Any] | None:
-        """Return a report of a cell's making, or ``None`` when no more will come."""
-
-    def is_new_cell(self, pid: int) -> bool:
-        """Tell whether a process is a cell that no call has been given yet."""
 
 
 class Cell:

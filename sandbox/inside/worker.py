@@ -4,35 +4,45 @@ The only file of the project that runs a plugin. All of it after the import shar
 with hostile code: nothing here protects anybody, and the parent believes nothing of it.
 """
 
-import importlib
+from __future__ import annotations
+
+import _thread
 import json
-import linecache
 import os
 import socket
 import sys
-import threading
 import time
-import traceback
-import types
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NoReturn
 
 from . import jsonable, logs, protocol
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Any, NoReturn
+
+_CO_VARARGS = 0x04
 
 
 class Context:
     """What a plugin may ask for as the second parameter of ``run``."""
 
     def __init__(
-        self, channel: socket.socket, lock: threading.Lock, load: dict[str, Any], deadline: float
+        self, channel: socket.socket, lock: _thread.LockType, load: dict[str, Any], deadline: float
     ) -> None:
         self.call_id: str = load["call_id"]
-        self.scratch = Path(os.environ["TMPDIR"])
         self.config: dict[str, Any] = load["config"]
         self._channel = channel
         self._lock = lock
         self._deadline = deadline
+
+    @property
+    def scratch(self) -> Path:
+        """The call's own folder: the working directory, empty at first and gone afterwards."""
+        from pathlib import Path
+
+        return Path(os.environ["TMPDIR"])
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell the caller how far the work has come: 0 to 1, and words if there are any."""
@@ -89,7 +99,7 @@ def serve(
     channel: socket.socket, log_descriptor: int, load: dict[str, Any], source: bytes
 ) -> NoReturn:
     """Load the plugin, run it on the one request, send the reply, end."""
-    lock = threading.Lock()
+    lock = _thread.allocate_lock()
     own_pid = os.getpid()
     logs.install(log_descriptor, load["log_level"])
     try:
@@ -127,7 +137,7 @@ def reply_of(
         return protocol.RAISED, describe(error)
 
 
-def finish(channel: socket.socket, lock: threading.Lock, kind: bytes, body: object) -> NoReturn:
+def finish(channel: socket.socket, lock: _thread.LockType, kind: bytes, body: object) -> NoReturn:
     """Send the reply and end at once: no exit handler, finalizer or thread of a plugin runs on."""
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -142,13 +152,11 @@ def finish(channel: socket.socket, lock: threading.Lock, kind: bytes, body: obje
 def load_plugin(load: dict[str, Any], source: bytes) -> Callable[[dict[str, Any], Context], object]:
     """Import and construct the plugin; return what runs it, with or without a context."""
     sys.path[:] = load["sys_path"]
-    # Site-packages were not known to the interpreter when it looked first.
-    importlib.invalidate_caches()
     if load["folder"]:
         sys.path.insert(0, load["folder"])
     module_name, _, qualname = load["entry"].rpartition(":")
     if module_name:
-        module = importlib.import_module(module_name)
+        module = __import__(module_name, fromlist=["*"])
     else:
         module = load_file(load["path"], source, load["name"])
     plugin = find_entry(module, qualname)
@@ -161,14 +169,30 @@ def load_plugin(load: dict[str, Any], source: bytes) -> Callable[[dict[str, Any]
     return run
 
 
+class Function:
+    """Gives a function that a manifest names the shape of every other plugin."""
+
+    def __init__(self, run: Callable[..., object]) -> None:
+        self.run = run
+
+
+class Source:
+    """Shows a plugin's source to tracebacks, where the file cannot be opened from here."""
+
+    def __init__(self, source: bytes) -> None:
+        self._source = source
+
+    def get_source(self, _name: str) -> str:
+        """Return the text as it was loaded."""
+        return self._source.decode("utf-8", "replace")
+
+
 def load_file(path: str, source: bytes, name: str) -> types.ModuleType:
     """Run a single-file plugin's source as a module that classes and pickles can find again."""
-    module = types.ModuleType("plugin_" + name.replace("-", "_"))
+    module = type(sys)("plugin_" + name.replace("-", "_"))
     module.__file__ = path
+    module.__loader__ = Source(source)  # type: ignore[assignment]  # all that tracebacks ask for
     sys.modules[module.__name__] = module
-    # Tracebacks show the source even where the file itself cannot be read from here.
-    text = source.decode("utf-8", "replace")
-    linecache.cache[path] = (len(source), None, text.splitlines(keepends=True), path)
     exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
     return module
 
@@ -190,13 +214,30 @@ def find_entry(module: types.ModuleType, qualname: str) -> Any:
     if callable(getattr(found, "run", None)):
         return found
     if callable(found):
-        return types.SimpleNamespace(run=found)
+        return Function(found)
     message = f"{qualname} has no run(payload) and cannot be called"
     raise TypeError(message)
 
 
 def context_parameter(run: Callable[..., object]) -> str | None:
-    """Return how ``run`` takes a context: ``None`` not at all, "" by position, else by name."""
+    """Return how ``run`` takes a context: ``None`` not at all, "" by position, else by name.
+
+    By position: a second parameter that is called context or has no default.
+    """
+    code = getattr(getattr(run, "__func__", run), "__code__", None)
+    if code is None or code.co_flags & _CO_VARARGS or hasattr(run, "__wrapped__"):
+        return signature_context(run)
+    bound = 1 if hasattr(run, "__func__") else 0
+    names = code.co_varnames[bound : code.co_argcount]
+    defaults = len(run.__defaults__ or ())
+    if len(names) > 1 and (names[1] == "context" or len(names) - defaults > 1):
+        return ""
+    by_name = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    return "context" if "context" in by_name else None
+
+
+def signature_context(run: Callable[..., object]) -> str | None:
+    """Return the same for what is decorated or no plain function; slower."""
     import inspect
 
     try:
@@ -204,10 +245,10 @@ def context_parameter(run: Callable[..., object]) -> str | None:
     except (TypeError, ValueError):
         return None
     by_position = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if len(by_position) > 1 and (
-        by_position[1].name == "context" or by_position[1].default is by_position[1].empty
-    ):
-        return ""
+    if len(by_position) > 1:
+        second = by_position[1]
+        if second.name == "context" or second.default is second.empty:
+            return ""
     if any(p.kind is p.KEYWORD_ONLY and p.name == "context" for p in parameters):
         return "context"
     return None
@@ -253,6 +294,8 @@ def traceback_of(error: BaseException) -> str:
         frames = error.__traceback__
         while frames is not None and frames.tb_frame.f_globals.get("__name__") == __name__:
             frames = frames.tb_next
+        import traceback
+
         return "".join(traceback.format_exception(type(error), error, frames))
     except BaseException:
         return f"<no traceback: showing {type(error).__name__} failed>\n"

@@ -4,12 +4,13 @@ For a cold call it forks before the plugin is imported, so it never runs plugin 
 made with CLONE_PARENT: the warden is their parent, sees their true status and owns their number.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import resource
 import signal
 import socket
-from typing import Any, NoReturn
 
 from . import cell, landlock, protocol, seccomp
 from .syscalls import (
@@ -21,6 +22,10 @@ from .syscalls import (
     Kernel,
     machine,
 )
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 _NICENESS = 5
 
