@@ -90,7 +90,7 @@ class GovernedError(Exception):
         self.traceback = traceback
 
 
-def build_error_envelope(  # noqa: PLR0913 - the envelope has that many parts
+def build_error_envelope(
     error_type: ErrorType,
     message: str,
     *,

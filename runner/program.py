@@ -31,7 +31,7 @@ _NEVER = (
 
 
 def build_program(plugin: Plugin, settings: Settings) -> Program:
-    """Return what the box is to run; raise ``GovernedError`` where the operator's word is missing."""
+    """Return what the box is to run; raise ``GovernedError`` for what is not allowed."""
     manifest = plugin.manifest
     own = settings.plugin.get(manifest.name)
     if manifest.network and manifest.name not in settings.allow_network:

@@ -26,8 +26,9 @@ from runner.registry import PluginRegistry, PluginState
 from runner.settings import Settings
 from runner.validation import Payload
 from runner.verdict import Outcome, judge
-from sandbox.ending import Ending
+from sandbox.ending import Ending, Usage
 from sandbox.exchange import Listener, Request
+from sandbox.limits import MIB
 from sandbox.sandbox import Sandbox
 
 Result = dict[str, Any]
@@ -72,7 +73,7 @@ class ToolRunner:
         alone passes, after the call has been killed and recorded.
         """
         started = time.monotonic()
-        name = plugin_name if isinstance(plugin_name, str) else ""
+        name = _name_of(plugin_name)
         call = call if call is not None else Call()
         result: Result | None = None
         # What is recorded if something passes that nobody catches here.
@@ -87,7 +88,7 @@ class ToolRunner:
             failure = None
         except GovernedError as error:
             failure = error
-        except Exception as bug:
+        except Exception as bug:  # noqa: BLE001 - the one place where bugs become envelopes
             _LOG.exception("call %s of plugin %r failed inside the runner", call.call_id, name)
             message = f"{type(bug).__name__} in the runner itself; its log has the traceback"
             failure = GovernedError(
@@ -168,7 +169,7 @@ class ToolRunner:
             # The kernel's backstop was first: the process met an error, and nobody a figure.
             limits = asdict(plugin.manifest.limits.capped(self._settings.caps))
             limit = _KERNEL_LIMITS[outcome.error_type]
-            observed = _OBSERVED[limit](ending)
+            observed = _observed(limit, ending.usage)
             details["limit"] = {"name": limit, "configured": limits[limit], "observed": observed}
         raise GovernedError(
             outcome.error_type, outcome.message, details, traceback=outcome.traceback
@@ -218,12 +219,20 @@ _KERNEL_LIMITS = {
     ErrorType.PROCESS_LIMIT_EXCEEDED: "processes",
     ErrorType.DISK_LIMIT_EXCEEDED: "scratch_mb",
 }
-_OBSERVED = {
-    "cpu_seconds": lambda ending: ending.usage.cpu_ms / 1000,
-    "memory_mb": lambda ending: round(ending.usage.peak_memory_bytes / 2**20, 1),
-    "processes": lambda ending: ending.usage.processes,
-    "scratch_mb": lambda _ending: None,
-}
+
+
+def _observed(limit: str, usage: Usage) -> float | None:
+    """Return what a call used of a limit, in the limit's unit, if that was measured."""
+    return {
+        "cpu_seconds": usage.cpu_ms / 1000,
+        "memory_mb": round(usage.peak_memory_bytes / MIB, 1),
+        "processes": usage.processes,
+    }.get(limit)
+
+
+def _name_of(plugin_name: object) -> str:
+    """Return the name, or "" for what is none: callers do not always keep to types."""
+    return plugin_name if isinstance(plugin_name, str) else ""
 
 
 def _listener(name: str, call: Call) -> Listener:
@@ -239,7 +248,7 @@ def _listener(name: str, call: Call) -> Listener:
             return
         try:
             call.on_progress(fraction, message)
-        except Exception:
+        except Exception:  # the caller's own code; the log has its traceback
             _LOG.exception("on_progress of call %s raised; the call goes on", call.call_id)
 
     return Listener(on_progress, on_log)

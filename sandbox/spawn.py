@@ -112,11 +112,16 @@ class Spawner:
         except OSError as error:
             _LOG.debug("no launcher could be started ahead: %s", error)
             return
+        if not self._keep(launcher):
+            launcher.discard()
+
+    def _keep(self, launcher: Launcher) -> bool:
+        """Keep a launcher for the next call, unless there will be none."""
         with self._lock:
-            if not self._closed:
-                self._spare = launcher
-                return
-        launcher.discard()
+            if self._closed:
+                return False
+            self._spare = launcher
+            return True
 
     def _start(
         self, arguments: tuple[str, ...], pass_fds: tuple[int, ...]

@@ -49,12 +49,12 @@ class LoggingFinder:
         """Return the spec of ``logging`` with a loader that also configures it."""
         if name != "logging":
             return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]  # as in install
+        sys.meta_path.remove(self)
         for finder in sys.meta_path:
             spec = finder.find_spec(name, None)
             if spec is not None and spec.loader is not None:
                 self._load = spec.loader.exec_module
-                spec.loader.exec_module = self._load_and_configure
+                spec.loader.exec_module = self._load_and_configure  # type: ignore[method-assign]  # of this one instance
                 return spec
         return None
 
