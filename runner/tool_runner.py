@@ -248,7 +248,8 @@ def _listener(name: str, call: Call) -> Listener:
             return
         try:
             call.on_progress(fraction, message)
-        except Exception:  # the caller's own code; the log has its traceback
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            # The caller's own code, in the middle of the call: its mistake is not the plugin's.
             _LOG.exception("on_progress of call %s raised; the call goes on", call.call_id)
 
     return Listener(on_progress, on_log)

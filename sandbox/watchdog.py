@@ -6,6 +6,7 @@ reach, and reports the first limit it sees passed. It never kills: the call's ow
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -18,6 +19,7 @@ from sandbox.ending import LimitHit
 from sandbox.limits import MIB, Limits
 
 INTERVAL_SECONDS = 0.005
+_KERNEL_LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 _DUTY = 5  # sampling takes at most a fifth of one core
 
 
@@ -155,25 +157,21 @@ def proportional_bytes(pid: int) -> int:
 
 
 def children_of(pid: int) -> list[int]:
-    """Return a process's children, from the kernel's own list where there is one."""
+    """Return a process's children, from the kernel's own list where there is one.
+
+    None for a process that has ended or cannot be seen. psutil looks through the whole host.
+    """
+    if not _KERNEL_LISTS_CHILDREN:
+        try:
+            return [child.pid for child in psutil.Process(pid).children()]
+        except psutil.Error:
+            return []
     found: list[int] = []
-    try:
+    with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
                 found += map(int, file.read().split())
-    except (FileNotFoundError, ProcessLookupError):
-        if not os.path.exists("/proc/self/task") or not os.path.exists(
-            f"/proc/self/task/{os.getpid()}/children"
-        ):
-            return [child.pid for child in _psutil_children(pid)]
     return found
-
-
-def _psutil_children(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children()
-    except psutil.Error:
-        return []
 
 
 def tree_below(pid: int, without: int) -> list[int]:

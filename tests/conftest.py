@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from runner import PluginRegistry, ToolRunner
@@ -14,6 +15,10 @@ from sandbox.layers import Layers
 from sandbox.probe import probe
 from sandbox.sandbox import Sandbox
 from sandbox.spawn import Spawner
+
+# No examples are kept: the checkout may not be this user's to write to.
+hypothesis.settings.register_profile("toolrunner", database=None, deadline=None)
+hypothesis.settings.load_profile("toolrunner")
 
 ISOLATIONS = ("namespaces", "no-namespaces")
 WritePlugin = Callable[..., Path]

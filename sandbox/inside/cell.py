@@ -6,6 +6,7 @@ which never returns.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -133,8 +134,6 @@ def apply_rlimits(profile: dict[str, Any], limits: dict[str, Any], data_bytes: i
         # 1, not 0: the kernel pipes a core to a handler in spite of 0, and never with 1.
         resource.RLIMIT_CORE: 1,
         resource.RLIMIT_DATA: data_bytes + int(memory * 1.2),
-        # Address space is cheap and libraries reserve much of it; it only has to be finite.
-        resource.RLIMIT_AS: 4 * memory + 8 * 1024 * MIB,
         resource.RLIMIT_CPU: cpu,
         resource.RLIMIT_FSIZE: limits["scratch_mb"] * MIB,
         resource.RLIMIT_NOFILE: limits["open_files"],
@@ -150,15 +149,15 @@ def apply_rlimits(profile: dict[str, Any], limits: dict[str, Any], data_bytes: i
         tasks = limits["processes"] + limits["threads"]
         wanted[resource.RLIMIT_NPROC] = profile["nproc_base"] + tasks
     for number, value in wanted.items():
-        _lower(number, value)
+        lower_rlimit(number, value)
 
 
-def _lower(number: int, value: int) -> None:
+def lower_rlimit(number: int, value: int) -> None:
+    """Set a limit, soft and hard, to ``value`` or to what is less already."""
     hard = resource.getrlimit(number)[1]
     if hard != resource.RLIM_INFINITY:
         value = min(value, hard)
     try:
         resource.setrlimit(number, (value, value))
-    except (OSError, ValueError):
-        if number != resource.RLIMIT_AS:  # macOS refuses to limit address space
-            raise
+    except ValueError as error:  # Python's word for EPERM
+        raise PermissionError(errno.EPERM, f"setrlimit({number}): {error}") from error

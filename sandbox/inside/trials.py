@@ -205,8 +205,8 @@ def try_seccomp(kernel: Kernel | None) -> None:
 
 def try_rlimits() -> None:
     """Lower the data limit and see an allocation beyond it fail."""
-    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
-    resource.setrlimit(resource.RLIMIT_DATA, (64 * cell.MIB, 64 * cell.MIB))
+    cell.lower_rlimit(resource.RLIMIT_CORE, 1)
+    cell.lower_rlimit(resource.RLIMIT_DATA, 64 * cell.MIB)
     try:
         bytearray(128 * cell.MIB)
     except MemoryError:

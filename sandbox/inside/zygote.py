@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _NICENESS = 5
+_UNKNOWN_DATA_BYTES = 64 << 20  # more than an interpreter that has imported nothing has
 
 
 def main(kernel: Kernel, profile: dict[str, Any], orders: socket.socket) -> NoReturn:
     """Confine this process, say so, and fork a cell for every order until the warden is gone."""
     try:
-        # Opened while there is a /proc to see: it goes on showing this process's own figures.
-        statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        statm = open_statm()
         confine(kernel, profile)
     except OSError as error:
         orders.send(json.dumps({"event": "failed", **cell.failure(error)}).encode())
@@ -103,7 +103,17 @@ def fork_cell(
     return {"event": "forked", "cell": order["cell"], "pid": pid}
 
 
+def open_statm() -> int:
+    """Open this process's own figures while there is a /proc to see; -1 where there is none."""
+    try:
+        return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
 def data_bytes(statm: int) -> int:
     """Return this process's data segment, as RLIMIT_DATA counts it, in bytes."""
+    if statm < 0:
+        return _UNKNOWN_DATA_BYTES
     fields = os.pread(statm, 256, 0).split()
     return int(fields[5]) * resource.getpagesize()
