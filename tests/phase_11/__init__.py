@@ -1,0 +1,1 @@
+"""The registry contract: registration, look-up, states, counts, under threads too."""

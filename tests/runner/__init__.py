@@ -1,0 +1,1 @@
+"""Tests of the runner package: errors, verdicts, strict JSON, validation, settings."""

@@ -1,0 +1,199 @@
+"""Schemas of plugins: what they refuse, and that none of them can hurt the host."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.errors import ErrorType, GovernedError
+from runner.patterns import MAX_STEPS, worst_steps
+from runner.validation import validate_json_payload
+
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "minLength": 1},
+        "tags": {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
+    },
+    "required": ["name"],
+    "additionalProperties": False,
+}
+
+
+def refusal(payload: dict[str, Any], schema: dict[str, Any]) -> GovernedError:
+    """Return the error with which a payload is refused."""
+    with pytest.raises(GovernedError) as caught:
+        validate_json_payload(payload, schema)
+    return caught.value
+
+
+def test_payload_that_fits_its_schema_passes() -> None:
+    """The payload comes back as it was, a second time from the cache too."""
+    for _ in range(2):
+        payload = {"name": "Ada", "tags": ["a", "b"]}
+        assert validate_json_payload(payload, PERSON).head == payload
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        ({}, "payload: 'name' is a required property"),
+        ({"name": 3}, 'payload["name"]: 3 is not of type'),
+        ({"name": "x", "tags": ["a", 4]}, 'payload["tags"][1]: 4 is not of type'),
+        ({"name": "x", "age": 4}, "payload: Additional properties are not allowed"),
+        ({"name": "x", "tags": ["a", "a"]}, 'payload["tags"]: has items that occur more'),
+    ],
+)
+def test_refusal_names_the_path(payload: dict[str, Any], words: str) -> None:
+    """The caller is led to the part that does not fit."""
+    error = refusal(payload, PERSON)
+    assert error.error_type is ErrorType.VALIDATION_ERROR
+    assert words in error.message
+
+
+def test_message_does_not_carry_the_whole_payload() -> None:
+    """A megabyte of payload is not repeated in the refusal."""
+    assert len(refusal({"name": ["x"] * 500_000}, PERSON).message) < 1000
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
+        {"$ref": "https://example.com/schema.json"},
+        {"$ref": "file:///etc/passwd"},
+        {"$ref": "#/nowhere"},
+        {"type": "no such type"},
+        {"type": 3},
+        {"properties": []},
+        {"properties": {"a": {"pattern": "("}}},
+        {"multipleOf": 0},
+        {"not JSON": {1, 2}},
+        {"$schema": "https://example.com/dialect", "$dynamicRef": "#x"},
+    ],
+)
+def test_broken_schema_blames_the_plugin(schema: dict[str, Any]) -> None:
+    """Endless, remote and nonsensical schemas are the author's fault, and nothing is fetched."""
+    error = refusal({"a": "b"}, schema)
+    assert error.error_type is ErrorType.PLUGIN_UNAVAILABLE
+    assert "input_schema" in error.message
+
+
+def test_schema_may_refer_to_the_dialect_itself() -> None:
+    """The known meta-schemas are there without a network."""
+    schema = {"$ref": "https://json-schema.org/draft/2020-12/schema"}
+    assert validate_json_payload({"type": "object"}, schema).head
+
+
+def test_recursive_schema_that_ends_is_fine() -> None:
+    """A tree of any height the payload may have."""
+    schema: dict[str, Any] = {"properties": {"child": {"$ref": "#"}}, "additionalProperties": False}
+    payload: dict[str, Any] = {}
+    for _ in range(60):
+        payload = {"child": payload}
+    validate_json_payload(payload, schema)
+
+
+def test_schema_that_multiplies_itself_runs_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty doublings would take for ever; the allowance of processor time ends it."""
+    monkeypatch.setattr("runner.schema.MAX_SECONDS", 0.2)
+    both: dict[str, Any] = {
+        str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(40)
+    }
+    schema: dict[str, Any] = {"$ref": "#/$defs/0", "$defs": {**both, "40": {"type": "object"}}}
+    error = refusal({"a": 1}, schema)
+    assert error.error_type is ErrorType.VALIDATION_ERROR
+    assert "took longer" in error.message
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"^(a+)+$", r"^(a|a)*$", r"^(a|aa)+$", r"(.*)*x", r"^(\w+\s?)*$", r"(a*)\1$", r"(?=(a+)+$)a"],
+)
+def test_pattern_that_explodes_is_never_matched(pattern: str) -> None:
+    """Each of these takes ages on forty letters in Python's matcher; here it blames its author."""
+    schemas: tuple[dict[str, Any], ...] = (
+        {"properties": {"a": {"pattern": pattern}}},
+        {"patternProperties": {pattern: {}}},
+        {"patternProperties": {pattern: {}}, "additionalProperties": False},
+    )
+    for schema in schemas:
+        error = refusal({"a": "a" * 40 + "!", "a" * 40 + "!": 1}, schema)
+        assert error.error_type is ErrorType.PLUGIN_UNAVAILABLE
+        assert "exponential" in error.message
+
+
+def test_pattern_too_slow_for_a_long_string_blames_the_string() -> None:
+    """A quadratic pattern is fine for a line, and not for a book."""
+    schema = {"properties": {"a": {"pattern": "a.*b"}}}
+    validate_json_payload({"a": "xx a and b"}, schema)
+    error = refusal({"a": "a" * 100_000}, schema)
+    assert error.error_type is ErrorType.VALIDATION_ERROR
+    assert "100000 characters" in error.message
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (r"^[a-z0-9-]{0,63}$", "my-plugin"),
+        (r"^\d{4}-\d{2}-\d{2}$", "2026-01-31"),
+        (r"^(red|green|blue)$", "green"),
+        (r"^[^@\s]+@[^@\s]+\.[a-z]{2,}$", "ada@example.org"),
+        (r"^(\d{1,3}\.){3}\d{1,3}$", "192.168.1.12"),
+        (r"\S", "x" * 1_000_000),
+        (r"^#[0-9a-fA-F]{6}$", "#00ff7f"),
+        (r"(?i)^https?://", "HTTPS://x"),
+    ],
+)
+def test_everyday_patterns_are_matched(pattern: str, text: str) -> None:
+    """What authors usually write is let through, and judged by the pattern."""
+    schema = {"properties": {"a": {"pattern": pattern}}}
+    validate_json_payload({"a": text}, schema)
+    assert refusal({"a": " " * 3}, schema).error_type is ErrorType.VALIDATION_ERROR
+
+
+@pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
+@given(st.text("ab.*+?|()[]{}1,^$\\", max_size=8), st.integers(0, 10**6))
+def test_cost_of_any_pattern_is_known(pattern: str, length: int) -> None:
+    """It is a number of at least one, and grows with the string."""
+    try:
+        re.compile(pattern)
+    except re.error:
+        return
+    assert 1 <= worst_steps(pattern, length) <= worst_steps(pattern, length + 1)
+    if worst_steps(pattern, 20) <= MAX_STEPS:
+        re.search(pattern, "a" * 20)
+
+
+@pytest.mark.parametrize(
+    ("items", "unique"),
+    [
+        ([1, 1.0], False),
+        ([1, True], True),
+        ([{"a": 1, "b": 2}, {"b": 2, "a": 1}], False),
+        ([[1], [2]], True),
+        ([0, False, None, "", [], {}], True),
+        ([], True),
+        (list(range(50_000)), True),
+        ([[n] for n in range(50_000)] + [[0]], False),
+    ],
+)
+def test_unique_items_compares_as_json_does(items: list[Any], unique: bool) -> None:
+    """1 and 1.0 are one number, 1 and true are not; and many items take no quadratic time."""
+    schema = {"properties": {"a": {"uniqueItems": True}}}
+    if unique:
+        validate_json_payload({"a": items}, schema)
+    else:
+        assert refusal({"a": items}, schema).error_type is ErrorType.VALIDATION_ERROR
+
+
+def test_other_drafts_are_understood() -> None:
+    """A schema that names its dialect is read by that."""
+    schema = {
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "properties": {"a": {"maximum": 3, "exclusiveMaximum": True}},
+    }
+    assert refusal({"a": 3}, schema).error_type is ErrorType.VALIDATION_ERROR
