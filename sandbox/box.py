@@ -33,6 +33,7 @@ from sandbox.watchdog import children_of, tree_below
 SETUP_SECONDS = 15.0
 CLOSE_SECONDS = 2.0
 SCRATCH_SECONDS = 0.05
+_SCRATCH_PLACES = ("/var/tmp", "/tmp")
 
 
 class SetupError(Exception):
@@ -110,10 +111,20 @@ class Box:
 
     def _make_host_scratch(self, stack: contextlib.ExitStack) -> str:
         """Make a folder of the box's user outside of any box, and see to its removal."""
-        folder = tempfile.mkdtemp(prefix="toolrunner-")
-        stack.callback(remove_tree, folder)
+        places = [tempfile.gettempdir(), *_SCRATCH_PLACES]
         if self._uid is not None:
-            os.chown(folder, self._uid, self._uid)
+            uid = self._uid
+            places = [p for p in places if unreachable_by(uid, [f"{p}/folder"]) is None]
+        try:
+            folder = tempfile.mkdtemp(prefix="toolrunner-", dir=places[0] if places else None)
+            stack.callback(remove_tree, folder)
+            if self._uid is not None:
+                os.chown(folder, self._uid, self._uid)
+        except OSError as error:
+            remedy = "set TMPDIR to a folder with space that every user may enter"
+            raise SetupError(
+                SetupFailure("make a scratch folder", str(error), error.errno, remedy)
+            ) from error
         return folder
 
     def _expect(self, event: str, deadline: float) -> dict[str, object]:

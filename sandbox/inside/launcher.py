@@ -35,16 +35,15 @@ def main(descriptor: int) -> None:
         report(control, {"event": "warden", "pid": os.getpid()})
         portable.main(profile, control)
     try:
-        pid = launch(kernel, profile, control)
+        launch(kernel, profile, control)
     except OSError as error:
         report(control, {"event": "failed", **cell.failure(error)})
         os._exit(1)
-    report(control, {"event": "warden", "pid": pid})
     os._exit(0)  # nothing here needs an interpreter's way out
 
 
-def launch(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> int:
-    """Make the warden; return its number as the parent knows it."""
+def launch(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> None:
+    """Make the warden, and tell the parent its number before it can say anything itself."""
     mapped, say_mapped = os.pipe()
     pid = kernel.clone(CLONE_PARENT | clone_flags(profile["namespaces"]))
     if pid == 0:
@@ -55,8 +54,8 @@ def launch(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> i
         warden.main(kernel, profile, control)
     if "user" in profile["namespaces"]:
         write_user_mapping(pid, profile["uid"])
+    report(control, {"event": "warden", "pid": pid})
     os.write(say_mapped, b"m")
-    return pid
 
 
 def report(control: socket.socket, event: dict[str, Any]) -> None:

@@ -1,0 +1,220 @@
+"""What is left when something of a box, or the runner itself, dies: nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from runner import Call, ToolRunner
+from sandbox.exchange import Listener, Request
+from sandbox.layers import Layers
+from sandbox.limits import Limits
+from sandbox.profile import Program
+from sandbox.sandbox import Sandbox
+from sandbox.watchdog import tree_below
+from tests.conftest import MakeRunner, WritePlugin
+
+Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
+ROOT = str(Path(__file__).parent.parent.parent)
+WAITING = """
+    import os, time
+
+    def run(payload, context):
+        if os.fork() == 0:
+            if os.fork() == 0:
+                context.progress(0.5, "grandchild")
+                time.sleep(1000)
+            os._exit(0)
+        os.wait()
+        time.sleep(1000)
+"""
+
+
+def launchers() -> set[int]:
+    """Return the live processes of boxes below this one, whatever they were reparented to."""
+    found = set()
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        ours = any(word.startswith(ROOT) and word.endswith("launch.py") for word in words)
+        if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.add(process.pid)
+    return found
+
+
+@pytest.fixture
+def own_temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for temporary files that nobody else writes to, and that a box's user can enter."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        yield folder
+        assert list(folder.iterdir()) == []
+
+
+def start_waiting(tool_runner: ToolRunner) -> tuple[threading.Thread, Call, list[Answer]]:
+    """Start a call that waits for ever; return once its grandchild has been heard."""
+    heard = threading.Event()
+    call = Call(on_progress=lambda _fraction, _message: heard.set())
+    answers: list[Answer] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(tool_runner.run("sample", {}, call=call))
+    )
+    thread.start()
+    assert heard.wait(30)
+    return thread, call, answers
+
+
+def test_a_call_leaves_no_process_descriptor_or_file(
+    write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers, own_temporary: Path
+) -> None:
+    """After many calls, good and bad, everything is as it was."""
+    plugin = write_plugin(
+        "import os, time\n"
+        "def run(payload):\n"
+        "    open('file', 'w').write('x')\n"
+        "    os.mkdir('closed', 0o700)\n"
+        "    os.mkdir('closed/more', 0)\n"
+        "    os.symlink('/', 'link')\n"
+        "    os.mkfifo('fifo')\n"
+        "    if payload['die']:\n"
+        "        os.abort()\n"
+        "    return {}\n"
+    )
+    tool_runner = make_runner(plugin, layers=layers)
+    tool_runner.run("sample", {"die": False})
+    descriptors = psutil.Process().num_fds()
+    for number in range(10):
+        result, error = tool_runner.run("sample", {"die": number % 2 == 1})
+        assert (result is None) == (number % 2 == 1), error
+    assert psutil.Process().num_fds() <= descriptors + 3  # the launcher that waits for a call
+    tool_runner.close()
+    assert launchers() == set()
+    assert list(own_temporary.iterdir()) == []
+
+
+@pytest.mark.usefixtures("own_temporary")
+def test_cancelling_kills_the_whole_tree(
+    write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+) -> None:
+    """Grandchildren that nobody waits for are killed with their call."""
+    tool_runner = make_runner(write_plugin(WAITING), layers=layers)
+    thread, call, answers = start_waiting(tool_runner)
+    call.cancel()
+    thread.join(30)
+    ((result, error),) = answers
+    assert result is None
+    assert error is not None
+    assert error["error"]["type"] == "Cancelled"
+    tool_runner.close()
+    assert launchers() == set()
+
+
+@pytest.mark.usefixtures("own_temporary")
+def test_a_killed_warden_takes_its_box_along(
+    write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+) -> None:
+    """The call ends with the host's blame, and none of its processes lives on."""
+    tool_runner = make_runner(write_plugin(WAITING), layers=layers)
+    thread, _call, answers = start_waiting(tool_runner)
+    wardens = [p for p in psutil.Process().children() if tree_below(p.pid, without=0)]
+    assert len(wardens) == 1
+    wardens[0].kill()
+    thread.join(30)
+    ((result, error),) = answers
+    assert result is None
+    assert error is not None
+    assert error["error"]["type"] == "SandboxError"
+    tool_runner.close()
+    assert launchers() == set()
+
+
+RUNNER = """
+import sys, threading
+from pathlib import Path
+from typing import Any
+from runner import Call, PluginRegistry, ToolRunner
+from sandbox.probe import probe
+from sandbox.sandbox import Sandbox
+from sandbox.spawn import Spawner
+
+layers = probe(Spawner()).layers
+if sys.argv[2] == "no-namespaces":
+    layers = layers.without("namespaces")
+registry = PluginRegistry.discover([Path(sys.argv[1])])
+tool_runner = ToolRunner(registry, sandbox=Sandbox(layers=layers))
+tool_runner.run("sample", {}, call=Call(on_progress=lambda *_: print("running", flush=True)))
+"""
+
+
+@pytest.mark.parametrize("isolation", ["namespaces", "no-namespaces"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_runners_death_ends_its_boxes(
+    isolation: str, number: signal.Signals, write_plugin: WritePlugin, tmp_path: Path
+) -> None:
+    """However the runner dies in the middle of a call, no process of the call survives it."""
+    script = tmp_path / "runner_script.py"
+    script.write_text(RUNNER)
+    command = [sys.executable, "-P", str(script), str(write_plugin(WAITING)), isolation]
+    environment = {**os.environ, "PYTHONPATH": ROOT, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"running\n"
+        box = psutil.Process(process.pid).children(recursive=True)
+        assert len(box) >= 3
+        process.send_signal(number)
+        process.wait(30)
+    _gone, alive = psutil.wait_procs(box, timeout=30)
+    assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_a_closed_sandbox_refuses_calls(host_layers: Layers) -> None:
+    """A call after close is the host's fault, said in words."""
+    sandbox = Sandbox(layers=host_layers)
+    sandbox.close()
+    ending = sandbox.call(
+        Program("late", "/nowhere/late.py", source=b"def run(p): return {}"),
+        Limits(),
+        Request("id", {}),
+        listener=Listener(),
+    )
+    assert ending.setup is not None
+    assert "closed" in ending.setup.message
+
+
+def test_calls_from_many_threads_do_not_mix(
+    write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+) -> None:
+    """Each caller gets the answer to its own payload, from a process that ran nothing before."""
+    plugin = write_plugin(
+        "calls = 0\n"
+        "def run(payload):\n"
+        "    global calls\n"
+        "    calls += 1\n"
+        "    return {'own': payload['number'], 'calls': calls}\n"
+    )
+    tool_runner = make_runner(plugin, layers=layers)
+    answers: dict[int, object] = {}
+
+    def call(number: int) -> None:
+        answers[number] = tool_runner.run("sample", {"number": number})
+
+    threads = [threading.Thread(target=call, args=(n,)) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(50)
+    assert answers == {n: ({"own": n, "calls": 1}, None) for n in range(12)}
+    status = tool_runner.registry.get_status("sample")
+    assert status is not None
+    assert (status.success_count, status.error_count, status.in_flight) == (12, 0, 0)
