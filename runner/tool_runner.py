@@ -149,7 +149,7 @@ class ToolRunner:
             ending = self._sandbox.call(
                 program,
                 manifest.limits.capped(self._settings.caps),
-                Request(call.call_id, payload.head, payload.image),
+                Request(call.call_id, payload.head_json, payload.image),
                 interrupt=call.interrupt,
                 listener=_listener(manifest.name, call),
                 require=manifest.require,

@@ -51,10 +51,10 @@ _IO_TURNS = 16
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a call sends: the JSON payload, with the image beside it as raw bytes."""
+    """What a call sends: the payload as JSON text, with the image beside it as raw bytes."""
 
     call_id: str
-    payload: Mapping[str, object]
+    payload: bytes
     image: bytes | None = None
 
 
@@ -264,9 +264,9 @@ class Exchange:
 
     # --- the call channel ------------------------------------------------------------------
 
-    def _load_order(self) -> dict[str, object]:
+    def _load_order(self) -> bytes:
         program = self._program
-        return {
+        order = {
             "name": program.name,
             "path": program.path,
             "entry": program.entry,
@@ -276,6 +276,7 @@ class Exchange:
             "log_level": program.log_level,
             "sys_path": module_path(),
         }
+        return json.dumps(order).encode()
 
     def _queue(self, pieces: list[bytes]) -> None:
         self._outgoing += [memoryview(piece) for piece in pieces]
@@ -361,12 +362,13 @@ class Exchange:
         self._stage = Stage.RUN
         self._started = time.monotonic()
         self._next(_Step.RUNNING, self._limits.wall_seconds)
-        head = {
-            "payload": request.payload,
+        terms = {
             "has_image": request.image is not None,
             "deadline": self._deadline,
             "cpu_seconds": self._limits.cpu_seconds,
         }
+        # The payload is JSON text already, and may be large: it is not written a second time.
+        head = json.dumps(terms).encode()[:-1] + b', "payload": ' + request.payload + b"}"
         self._queue(encode(protocol.REQUEST, head, request.image or b""))
 
     def _progress(self, body: bytes) -> None:

@@ -5,8 +5,7 @@ Never parses a body. A cap is checked against a frame's header, before its body 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from sandbox.inside import protocol
 
@@ -26,12 +25,11 @@ class ReplyTooLargeError(Exception):
         self.size = size
 
 
-def encode(kind: bytes, head: Mapping[str, object], blob: bytes = b"") -> list[bytes]:
+def encode(kind: bytes, head: bytes, blob: bytes = b"") -> list[bytes]:
     """Return a frame of the parent's as pieces to send: header and JSON head, then raw bytes."""
-    text = json.dumps(head, allow_nan=False).encode()
-    length = protocol.HEAD_LENGTH.size + len(text) + len(blob)
-    start = protocol.HEADER.pack(kind, length) + protocol.HEAD_LENGTH.pack(len(text)) + text
-    return [start, blob] if blob else [start]
+    length = protocol.HEAD_LENGTH.size + len(head) + len(blob)
+    start = protocol.HEADER.pack(kind, length) + protocol.HEAD_LENGTH.pack(len(head))
+    return [piece for piece in (start, head, blob) if piece]
 
 
 class FrameReader:

@@ -89,9 +89,9 @@ def test_random_bytes_raise_nothing_but_the_typed_errors(data: bytes) -> None:
 
 def test_the_parents_frames_hold_head_and_blob() -> None:
     """An image crosses as it is, beside its head."""
-    start, blob = encode(protocol.REQUEST, {"a": 1}, b"\xff\x00")
-    kind, length = protocol.HEADER.unpack(start[:5])
-    assert (kind, length) == (b"Q", len(start) - 5 + 2)
-    (head,) = protocol.HEAD_LENGTH.unpack(start[5:9])
-    assert start[9 : 9 + head] == b'{"a": 1}'
-    assert blob == b"\xff\x00"
+    stream = b"".join(encode(protocol.REQUEST, b'{"a": 1}', b"\xff\x00"))
+    kind, length = protocol.HEADER.unpack(stream[:5])
+    assert (kind, length) == (b"Q", len(stream) - 5)
+    (head,) = protocol.HEAD_LENGTH.unpack(stream[5:9])
+    assert stream[9 : 9 + head] == b'{"a": 1}'
+    assert stream[9 + head :] == b"\xff\x00"

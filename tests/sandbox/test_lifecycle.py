@@ -185,7 +185,7 @@ def test_a_closed_sandbox_refuses_calls(host_layers: Layers) -> None:
     ending = sandbox.call(
         Program("late", "/nowhere/late.py", source=b"def run(p): return {}"),
         Limits(),
-        Request("id", {}),
+        Request("id", b"{}"),
         listener=Listener(),
     )
     assert ending.setup is not None
