@@ -1,0 +1,81 @@
+"""The command ``toolrunner``: where every outcome, fault and bug becomes an exit status.
+
+The console script and ``python -m api.cli`` call ``main``. It never lets a traceback out, unless
+``--debug`` asks for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+INTERRUPTED = 130
+READER_LEFT = 141  # 128 + SIGPIPE, as programs end that do not handle it
+
+
+def main() -> int:
+    """Run the command line and return the exit status."""
+    try:
+        status = _run()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _interrupted()
+    except BrokenPipeError:
+        return _reader_left()
+    except Exception as error:  # noqa: BLE001 - the one place where bugs become an exit status
+        return _failed(error)
+    return status
+
+
+def _run() -> int:
+    # Imported here, so that an interrupt during the imports, or one that fails, is met as well.
+    from api.commands import app  # noqa: PLC0415 - see above
+    from api.exits import Interrupted, ReaderLeft  # noqa: PLC0415 - see above
+
+    for stream in (sys.stdout, sys.stderr):
+        # A character that the terminal's encoding lacks is no reason to fail.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # real streams
+    try:
+        app(prog_name="toolrunner")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except Interrupted:
+        raise KeyboardInterrupt from None
+    except ReaderLeft:
+        raise BrokenPipeError from None
+    return 0
+
+
+def _interrupted() -> int:
+    _say("interrupted; the calls that ran were killed")
+    return INTERRUPTED
+
+
+def _reader_left() -> int:
+    """End quietly: whoever read our output has had enough of it."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(devnull, descriptor)  # else the interpreter complains when it flushes at its end
+    return READER_LEFT
+
+
+def _failed(error: Exception) -> int:
+    from api.exits import judged  # noqa: PLC0415 - as in _run
+
+    if "--debug" in sys.argv:
+        traceback.print_exception(error)
+    status, words = judged(error)
+    _say(f"toolrunner: {words}")
+    return status
+
+
+def _say(words: str) -> None:
+    try:
+        print(words, file=sys.stderr, flush=True)  # noqa: T201 - the last words of a program
+    except OSError:
+        _reader_left()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

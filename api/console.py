@@ -1,0 +1,101 @@
+"""The terminal: results on stdout, words for people on stderr.
+
+Every command prints through a ``Terminal``. Text from plugins and files passes ``plain`` first:
+nothing here lets control characters or markup through.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from dataclasses import dataclass, field
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from runner.errors import harmless
+
+# A pipe has no width: lines are wrapped late, so that words stay together for grep.
+_PIPE_COLUMNS = 200
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Pass the error on: whoever runs the command knows how to end it."""
+        raise BrokenPipeError
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    is_piped = not stream.isatty() and "COLUMNS" not in os.environ
+    width = _PIPE_COLUMNS if is_piped else None
+    return _Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """Both streams of a command."""
+
+    out: Console = field(default_factory=lambda: _console(stderr=False))
+    err: Console = field(default_factory=lambda: _console(stderr=True))
+
+    def document(self, value: object) -> None:
+        """Print one JSON document on a line of its own, in ASCII: safe in every terminal."""
+        sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+        sys.stdout.flush()
+
+    def show(self, view: RenderableType) -> None:
+        """Print a result."""
+        self.out.print(view)
+
+    def say(self, words: str | Text) -> None:
+        """Print words for people."""
+        self.err.print(plain(words) if isinstance(words, str) else words, soft_wrap=True)
+
+
+def plain(text: object, style: str = "") -> Text:
+    """Return text of any origin so that it can only ever be read."""
+    return Text(harmless(str(text)).expandtabs(), style=style)
+
+
+def table_of(*columns: str) -> Table:
+    """Return an empty table with these headings, in the one style that all tables have."""
+    return Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+
+
+class LogHandler(logging.Handler):
+    """Shows log records as lines on stderr; tracebacks only for those who debug."""
+
+    def __init__(self, console: Console, *, debug: bool) -> None:
+        super().__init__()
+        self._console = console
+        self._formatter = logging.Formatter()
+        self._debug = debug
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record; a line in it cannot pass for another record."""
+        try:
+            text = f"{record.levelname} {record.name}: {record.getMessage()}"
+            if self._debug and record.exc_info:
+                text += "\n" + self._formatter.formatException(record.exc_info)
+            style = "yellow" if record.levelno >= logging.WARNING else "dim"
+            self._console.print(plain(text.replace("\n", "\n    "), style), soft_wrap=True)
+        except BrokenPipeError:
+            pass  # nobody reads: the command finds out by itself
+        except Exception:  # noqa: BLE001 - logging's own rule: a handler never raises
+            self.handleError(record)
+
+
+def show_logs(terminal: Terminal, *, verbose: bool, debug: bool) -> None:
+    """Send this process's log to stderr: warnings, or with ``verbose`` also what happens."""
+    root = logging.getLogger("toolrunner")
+    root.setLevel(logging.INFO if verbose else logging.WARNING)
+    root.addHandler(LogHandler(terminal.err, debug=debug))
+    root.propagate = False
+    if not verbose:
+        # That a name is unknown is what the command itself says.
+        logging.getLogger("toolrunner.registry").setLevel(logging.ERROR)

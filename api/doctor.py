@@ -1,0 +1,156 @@
+"""``toolrunner doctor``: what this host can isolate, tried for real, and what is missing.
+
+Called by ``commands``. The trials are the sandbox's own; here they are put in words.
+"""
+
+from __future__ import annotations
+
+import errno
+import getpass
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from api.console import plain, table_of
+from sandbox.layers import floor_gaps
+from sandbox.probe import Host, Trial, probe
+from sandbox.spawn import Spawner
+
+_NOT_USED = frozenset({"cgroup"})
+_MEANING = {
+    "namespaces.user": "a user of its own, with no rights here",
+    "namespaces.mount": "its own view of files",
+    "namespaces.pid": "sees only its own processes",
+    "namespaces.net": "no network",
+    "namespaces.ipc": "no shared memory with others",
+    "namespaces.uts": "a host name of its own",
+    "proc": "a /proc of its own",
+    "landlock": "only the files it may see",
+    "seccomp": "dangerous system calls refused",
+    "rlimits": "the kernel's own limits",
+    "watchdog": "memory, time and processes measured",
+    "cgroup": "the kernel's accounts of groups",
+    "call_isolation": "calls cannot see or signal each other",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What the trials found out, and what of the floor they cannot promise."""
+
+    host: Host
+    gaps: tuple[str, ...]
+
+    @property
+    def is_floor_met(self) -> bool:
+        """Whether calls are taken here."""
+        return not self.gaps
+
+
+def examine() -> Examination:
+    """Try every layer; raise ``SetupError`` when not even trying is possible."""
+    spawner = Spawner()
+    try:
+        host = probe(spawner)
+    finally:
+        spawner.close()
+    return Examination(host, floor_gaps(host.layers))
+
+
+def document(found: Examination) -> dict[str, Any]:
+    """Return it all as JSON shows it."""
+    return {
+        "layers": [_layer(trial) for trial in _trials(found.host)],
+        "floor": {"met": found.is_floor_met, "gaps": list(found.gaps)},
+        "host": _about_host(),
+    }
+
+
+def _trials(host: Host) -> list[Trial]:
+    """Return the trials, and the layer that follows from them."""
+    holds = "call_isolation" not in host.layers.missing()
+    remedy = "" if holds else "it needs namespaces.pid and .mount, or landlock with seccomp"
+    follows = Trial("call_isolation", holds, "follows from the layers above", remedy=remedy)
+    return [*host.trials, follows]
+
+
+def _layer(trial: Trial) -> dict[str, Any]:
+    is_used = trial.layer not in _NOT_USED
+    return {
+        "layer": trial.layer,
+        "on": trial.ok,
+        "used": is_used,
+        "operation": trial.operation,
+        "detail": trial.detail,
+        "errno": trial.errno,
+        "errno_name": errno.errorcode.get(trial.errno or 0),
+        "remedy": trial.remedy,
+    }
+
+
+def _about_host() -> dict[str, str]:
+    return {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "platform": platform.platform(),
+        "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "user": _user(),
+    }
+
+
+def _user() -> str:
+    uid = os.getuid()
+    try:
+        return f"{getpass.getuser()} (uid {uid})"
+    except (KeyError, OSError):  # a uid without a name, as containers have
+        return f"uid {uid}"
+
+
+def view(found: Examination) -> RenderableType:
+    """Return it all for a person."""
+    shown = document(found)
+    about = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in shown["host"].items():
+        about.add_row(Text(name, style="cyan"), plain(value))
+    table = table_of("layer", "", "gives", "tried", "found")
+    remedies = []
+    for layer in shown["layers"]:
+        state, words = _state(layer)
+        meaning = _MEANING.get(layer["layer"], "")
+        table.add_row(layer["layer"], state, meaning, plain(layer["operation"]), plain(words))
+        if layer["used"] and not layer["on"]:
+            remedies.append(plain(f"{layer['layer']}: {layer['remedy']}"))
+    parts: list[RenderableType] = [about, table]
+    if remedies:
+        parts += [Text("What would help:", style="bold"), *remedies, Text()]
+    return Group(*parts, *_floor(found))
+
+
+def _state(layer: Mapping[str, Any]) -> tuple[Text, str]:
+    if not layer["used"]:
+        return Text("not used", style="dim"), str(layer["remedy"])
+    if layer["on"]:
+        return Text("on", style="green"), str(layer["detail"])
+    number = layer["errno"]
+    if number is None:
+        return Text("off", style="red"), str(layer["detail"])
+    name = layer["errno_name"] or f"errno {number}"
+    return Text("off", style="red"), f"{name}: {os.strerror(number)} ({layer['detail']})"
+
+
+def _floor(found: Examination) -> list[RenderableType]:
+    if found.is_floor_met:
+        words = "This host isolates calls as well as is required: plugins run here."
+        return [Text(words, style="green")]
+    words = "This host cannot isolate calls as is required: they are refused. What is missing:"
+    advice = (
+        "Mend what you can of the above. TOOLRUNNER_ISOLATION=degraded runs plugins all the same, "
+        "at your own risk."
+    )
+    gaps = [plain(f"  - {gap}") for gap in found.gaps]
+    return [Text(words, style="red"), *gaps, Text(advice)]

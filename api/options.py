@@ -1,0 +1,110 @@
+"""The options that every command has, and the decorator that gives them to it.
+
+``commands`` declares each command with ``command``: what it adds is parsed before and after the
+command's name alike. Knows the command-line library; decides nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from api.console import show_logs
+from api.exits import Exit, Interrupted, ReaderLeft
+from api.session import Session, Shared
+
+PluginPaths = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugins",
+        metavar="PATH",
+        help="A plugin file, or a folder of plugins, beside TOOLRUNNER_PLUGINS; may be repeated.",
+        show_default=False,
+    ),
+]
+StateFolder = Annotated[
+    str | None,
+    typer.Option("--state", metavar="DIR", help="Folder that keeps state.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON documents on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also log what happens, not only warnings.")
+]
+
+
+def shared_options(
+    plugins: PluginPaths = None,
+    state: StateFolder = None,
+    json: AsJson = False,
+    debug: Debug = False,
+    verbose: Verbose = False,
+) -> Shared:
+    """Return the shared options; the parameters are what the command line calls them."""
+    return Shared(tuple(plugins or ()), state, json, debug, verbose)
+
+
+def command(function: Callable[..., Exit]) -> Callable[..., None]:
+    """Make a command of a function whose first argument is the Session and that returns an Exit."""
+    own = _parameters(function)[1:]
+    shared = _parameters(shared_options)
+    names = [parameter.name for parameter in shared]
+
+    @functools.wraps(function)
+    def run(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401 - parsed
+        after = shared_options(**{name: given.pop(name) for name in names if name in given})
+        session = Session(_joined(ctx, after))
+        show_logs(session.terminal, verbose=session.shared.verbose, debug=session.shared.debug)
+        try:
+            status = function(session, **given)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+        except BrokenPipeError:
+            raise ReaderLeft from None
+        raise typer.Exit(status)
+
+    return _taking(run, [*own, *shared])
+
+
+def group(default: Callable[..., None]) -> Callable[..., None]:
+    """Return the callback of a group of commands; without any of them it runs ``default``."""
+
+    def run(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401 - parsed
+        remember(ctx, shared_options(**given))
+        if ctx.invoked_subcommand is None:
+            default(ctx)
+
+    run.__doc__ = default.__doc__
+    return _taking(run, _parameters(shared_options))
+
+
+def remember(ctx: typer.Context, shared: Shared) -> None:
+    """Keep what was given before a command's name for the command."""
+    ctx.obj = _joined(ctx, shared)
+
+
+def _joined(ctx: typer.Context, after: Shared) -> Shared:
+    return (ctx.obj if isinstance(ctx.obj, Shared) else Shared()).joined(after)
+
+
+def _taking(run: Callable[..., None], parameters: list[inspect.Parameter]) -> Callable[..., None]:
+    """Give a function the signature that the library reads its options from."""
+    context = inspect.Parameter(
+        "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+    )
+    taken = [context, *parameters]
+    run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]  # as documented
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in taken}
+    return run
+
+
+def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
+    hints = get_type_hints(function, include_extras=True)
+    return [
+        parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(function).parameters.values()
+    ]

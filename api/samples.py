@@ -1,0 +1,72 @@
+"""A payload to try a plugin on: for ``toolrunner plugins check``.
+
+A bundled sample picture of a type that the plugin accepts, or one made here; for JSON the first
+example of its schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources import files
+from io import BytesIO
+from typing import Any
+
+from PIL import Image
+
+from api.mime import guess
+from plugins.manifest import Manifest
+
+_SIZE = (96, 64)
+
+
+def sample_payload(manifest: Manifest) -> tuple[dict[str, Any] | None, str]:
+    """Return a payload and what it is in words; no payload when none can be made."""
+    if manifest.input == "json":
+        return _example(manifest)
+    for mime_type, data, name in _bundled():
+        if mime_type in manifest.accepts:
+            return {"image": data, "mime_type": mime_type}, f"the sample {name}"
+    for mime_type in manifest.accepts:
+        made = _made(mime_type)
+        if made is not None:
+            return {"image": made, "mime_type": mime_type}, f"a small picture as {mime_type}"
+    return None, f"no picture of type {' or '.join(manifest.accepts)} can be made here"
+
+
+def _example(manifest: Manifest) -> tuple[dict[str, Any], str]:
+    examples = (manifest.input_schema or {}).get("examples")
+    if isinstance(examples, list) and examples:
+        return examples[0], "the first of its schema's examples"
+    return {}, "an empty object, as its input_schema gives no examples"
+
+
+def _bundled() -> Iterable[tuple[str, bytes, str]]:
+    folder = files("plugins.bundled") / "samples"
+    if not folder.is_dir():
+        return
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_file():
+            data = entry.read_bytes()
+            yield guess(data), data, entry.name
+
+
+def _made(mime_type: str) -> bytes | None:
+    """Return a small picture with some colour and contrast in it, ``None`` if nobody can."""
+    Image.init()
+    formats = [name for name, known in Image.MIME.items() if known == mime_type]
+    picture = Image.merge(
+        "RGB",
+        [
+            Image.linear_gradient("L").resize(_SIZE),
+            Image.radial_gradient("L").resize(_SIZE),
+            Image.linear_gradient("L").rotate(90).resize(_SIZE),
+        ],
+    )
+    for name in formats:
+        file = BytesIO()
+        try:
+            picture.save(file, name)
+        except (KeyError, OSError, ValueError):  # a format that Pillow only reads, here at least
+            continue
+        return file.getvalue()
+    return None

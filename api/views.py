@@ -1,0 +1,166 @@
+"""How the result or the error of one call looks, to a person and as a JSON document.
+
+Called by ``commands`` and ``check``. Everything in a result comes from a plugin: it passes
+``plain``, and what is endless is cut with a word about it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from api.calls import Done, isolation_of
+from api.console import plain, table_of
+from runner.errors import Blame
+
+MAX_ITEMS = 200
+MAX_CHARACTERS = 4000
+MAX_LEVELS = 12
+_MAX_COLUMNS = 8
+_SHORT_LIST = 80  # characters in which a list of plain values stays on one line
+
+_AT_FAULT = {
+    Blame.CALLER: "what was asked for is at fault",
+    Blame.HOST: "this host is at fault",
+    Blame.PLUGIN: "the plugin or its limits are at fault",
+}
+
+
+def document(done: Done, *, debug: bool) -> dict[str, Any]:
+    """Return the JSON document for one call."""
+    shown: dict[str, Any]
+    if done.envelope is None:
+        shown = {
+            "plugin": done.plugin,
+            "result": done.result,
+            "usage": asdict(done.call.usage),
+            "isolation": isolation_of(done.call),
+        }
+    else:
+        shown = {"error": done.envelope["error"]}
+        if debug:
+            shown["_internal"] = done.envelope["_internal"]
+    if done.file is not None:
+        shown["file"] = done.file
+    return shown
+
+
+def result_view(done: Done) -> RenderableType:
+    """Return a tree of the result, under the file's or the plugin's name."""
+    usage = done.call.usage
+    title = plain(done.plugin if done.file is None else done.file, "bold")
+    title.append(f"  {usage.wall_ms} ms, {usage.peak_memory_bytes / 2**20:.0f} MiB", "dim")
+    tree = Tree(title, guide_style="dim")
+    if not done.result:
+        tree.add(Text("an empty result", style="dim"))
+    _grow(tree, done.result or {}, 1)
+    return tree
+
+
+def _grow(branch: Tree, value: Mapping[str, Any] | Sequence[Any], level: int) -> None:
+    items = value.items() if isinstance(value, Mapping) else enumerate(value, 1)
+    for key, inner in islice(items, MAX_ITEMS):
+        name = plain(_cut(str(key)), "cyan")
+        line = _line(inner, level)
+        if line is not None:
+            branch.add(Text.assemble(name, ": ", line))
+        elif table := _table(inner):
+            branch.add(name).add(table)
+        else:
+            _grow(branch.add(name), inner, level + 1)
+    if len(value) > MAX_ITEMS:
+        branch.add(Text(f"… and {len(value) - MAX_ITEMS} more; --json shows all", style="dim"))
+
+
+def _line(value: object, level: int) -> Text | None:
+    """Return a value as one run of text, ``None`` when it needs branches of its own."""
+    if not isinstance(value, dict | list):
+        return _scalar(value)
+    if not value:
+        return Text("none", style="dim")
+    if level >= MAX_LEVELS:
+        return plain(_cut(json.dumps(value)))
+    if isinstance(value, list) and not any(isinstance(item, dict | list) for item in value):
+        short = [_scalar(item) for item in value[:_SHORT_LIST]]
+        if len(value) <= _SHORT_LIST and sum(len(item) + 2 for item in short) <= _SHORT_LIST:
+            return Text(", ").join(short)
+    return None
+
+
+def _scalar(value: object) -> Text:
+    match value:
+        case None:
+            return Text("none", style="dim")
+        case bool():
+            return Text("yes" if value else "no")
+        case str():
+            return plain(_cut(value)) if value else Text('""', style="dim")
+        case _:
+            return plain(value)
+
+
+def _cut(text: str) -> str:
+    if len(text) <= MAX_CHARACTERS:
+        return text
+    return f"{text[:MAX_CHARACTERS]}… and {len(text) - MAX_CHARACTERS} characters more (see --json)"
+
+
+def _table(value: object) -> Table | None:
+    """Return a table for a list of objects that are all alike and flat."""
+    if not isinstance(value, list) or not 1 < len(value) <= MAX_ITEMS:
+        return None
+    if not all(isinstance(item, dict) for item in value):
+        return None
+    columns = list(value[0])
+    if not 0 < len(columns) <= _MAX_COLUMNS or any(list(item) != columns for item in value):
+        return None
+    rows = [[_line(cell, 1) for cell in item.values()] for item in value]
+    table = table_of()
+    for name in columns:
+        table.add_column(plain(_cut(name)))
+    for row in rows:
+        cells = [cell for cell in row if cell is not None]
+        if len(cells) < len(row):
+            return None
+        table.add_row(*cells)
+    return table
+
+
+def error_view(envelope: Mapping[str, Any], *, file: str | None, debug: bool) -> RenderableType:
+    """Return what a person needs to know of an error: what, whose fault, how much, the log."""
+    error = envelope["error"]
+    details = error["details"]
+    title = Text("✗ ", style="red")
+    subject = file if file is not None else error["plugin"]
+    if subject:
+        title.append_text(plain(f"{subject}: ", "bold"))
+    title.append_text(plain(error["type"], "bold red"))
+    title.append(f" ({_AT_FAULT[Blame(details['blame'])]})")
+    lines = [title, _indented(error["message"])]
+    if limit := details.get("limit"):
+        lines.append(_indented(_limit_words(limit), "dim"))
+    if tail := details.get("log_tail"):
+        lines += [_indented("the last that it printed:", "dim"), _indented(tail, "dim", "    | ")]
+    if debug and (trace := envelope["_internal"]["traceback"]):
+        lines += [_indented("traceback:", "dim"), _indented(trace, "dim", "    | ")]
+    lines.append(_indented(f"call {details['call_id']}", "dim"))
+    return Group(*lines)
+
+
+def _limit_words(limit: Mapping[str, Any]) -> str:
+    observed = limit.get("observed")
+    words = f"limit {limit['name']}: at most {limit['configured']:g}"
+    return words if observed is None else f"{words}, observed {observed:g}"
+
+
+def _indented(text: object, style: str = "", indent: str = "  ") -> Text:
+    lines = str(text).rstrip("\n").split("\n")
+    return plain("\n".join(indent + line for line in lines), style)
