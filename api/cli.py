@@ -62,9 +62,10 @@ def _reader_left() -> int:
 
 def _failed(error: Exception) -> int:
     from api.exits import judged  # noqa: PLC0415 - as in _run
+    from runner.errors import harmless  # noqa: PLC0415 - as in _run
 
     if "--debug" in sys.argv:
-        traceback.print_exception(error)
+        _say(harmless("".join(traceback.format_exception(error))))
     status, words = judged(error)
     _say(f"toolrunner: {words}")
     return status

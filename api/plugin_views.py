@@ -151,9 +151,9 @@ def settings_view(rows: Iterable[Mapping[str, Any]]) -> RenderableType:
 
 
 def _value(value: object) -> Text:
+    if value in ([], {}, ""):
+        return Text("none", style="dim")
     match value:
-        case [] | {} | "":
-            return Text("none", style="dim")
         case list():
             return plain("\n".join(map(str, value)))
         case dict():

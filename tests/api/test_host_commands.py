@@ -1,0 +1,97 @@
+"""``toolrunner doctor``, ``config`` and ``--version``: what this host and its operator say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from api import doctor
+from api.console import Terminal
+from sandbox.layers import LAYER_NAMES, Layers, floor_gaps
+from sandbox.probe import Host, Trial
+from tests.api.conftest import Cli
+
+
+def test_doctor_reports_every_layer(cli: Cli, host_layers: Layers) -> None:
+    """Each layer has its operation, and the floor is judged as the sandbox judges it."""
+    ended = cli("doctor", "--json")
+    [found] = ended.documents
+    layers = {layer["layer"]: layer for layer in found["layers"]}
+    assert set(LAYER_NAMES) <= set(layers)
+    assert all(layer["operation"] for layer in layers.values())
+    assert layers["seccomp"]["on"] == host_layers.seccomp
+    assert layers["cgroup"]["used"] is False
+    assert found["floor"]["gaps"] == list(floor_gaps(host_layers))
+    assert ended.status == (0 if found["floor"]["met"] else 3)
+
+
+def test_doctor_speaks_plainly(cli: Cli) -> None:
+    """The view for people has the host, the layers and a verdict."""
+    ended = cli("doctor")
+    for words in ("python", "kernel", "user", "seccomp", "not used", "This host"):
+        assert words in ended.out
+
+
+def test_doctor_works_whatever_the_settings(cli: Cli) -> None:
+    """A broken setting does not keep anyone from asking what is wrong with the host."""
+    assert cli("doctor", TOOLRUNNER_NONSENSE="1").status in {0, 3}
+
+
+def test_a_missing_layer_has_errno_and_remedy() -> None:
+    """What is off is shown with the errno by name and text, and with what would help."""
+    trial = Trial("seccomp", False, "prctl(PR_SET_SECCOMP)", "prctl: no", 1, "use another kernel")
+    found = doctor.Examination(Host(Layers(), (trial,)), floor_gaps(Layers()))
+    terminal = Terminal()
+    with terminal.out.capture() as captured:
+        terminal.show(doctor.view(found))
+    text = captured.get()
+    assert "EPERM: Operation not permitted" in text
+    assert "seccomp: use another kernel" in text
+    assert "the network is reachable" in text
+    assert doctor.document(found)["layers"][0]["errno_name"] == "EPERM"
+
+
+def test_config_shows_where_each_value_came_from(cli: Cli, tmp_path: Path) -> None:
+    """File, environment, arguments and defaults are told apart."""
+    (tmp_path / "one").mkdir()
+    file = tmp_path / "own.toml"
+    file.write_text('max_waiting = 7\n[plugin.ocr]\nconfig = { key = "secret" }\n')
+    variables = {
+        "TOOLRUNNER_CONFIG": str(file),
+        "TOOLRUNNER_CAPS": json.dumps({"memory_mb": 64}),
+        "TOOLRUNNER_PLUGINS": str(tmp_path),
+    }
+    ended = cli("config", "--json", "--plugins", "one", "--state", "here", **variables)
+    [document] = ended.documents
+    rows = {row["setting"]: row for row in document["settings"]}
+    assert (rows["max_waiting"]["value"], rows["caps.memory_mb"]["value"]) == (7, 64)
+    assert rows["max_waiting"]["source"] == f"{file} line 1"
+    assert rows["caps.memory_mb"]["source"] == "environment TOOLRUNNER_CAPS"
+    assert rows["state"] == {"setting": "state", "value": "here", "source": "argument"}
+    assert rows["queue_seconds"]["source"] == "default"
+    assert rows["plugins"]["value"] == ["one", str(tmp_path)]
+    assert "--plugins" in rows["plugins"]["source"]
+    people = cli("config", "show", **variables)
+    assert "secret" not in people.out + ended.out
+    assert "secret" in cli("config", "show", "--reveal", **variables).out
+
+
+def test_version_is_one_line(cli: Cli) -> None:
+    """--version says what this is, and does nothing else."""
+    ended = cli("--version", TOOLRUNNER_NONSENSE="1")
+    assert ended.status == 0
+    assert ended.out.startswith("toolrunner")
+    assert ended.out.count("\n") == 1
+
+
+def test_every_command_has_help_with_examples(cli: Cli) -> None:
+    """--help works on every command without settings, and shows how it is used."""
+    commands: list[list[str]] = [
+        [], ["analyze"], ["run"], ["plugins", "list"], ["plugins", "show"], ["plugins", "check"],
+        ["plugins", "new"], ["config", "show"], ["doctor"],
+    ]  # fmt: skip
+    for command in commands:
+        ended = cli(*command, "--help", TOOLRUNNER_NONSENSE="1")
+        assert ended.status == 0
+        assert "Examples:" in ended.out
+        assert "toolrunner " in ended.out

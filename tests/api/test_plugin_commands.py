@@ -1,0 +1,184 @@
+"""``toolrunner plugins``: list, show, check and new."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.api.conftest import Cli
+from tests.conftest import WritePlugin
+
+GOOD = "def run(payload):\n    return {'fine': True}\n"
+
+
+def test_plugins_lists_also_what_cannot_run(cli: Cli, write_plugin: WritePlugin) -> None:
+    """A broken plugin is listed with its reason, and does not fail the listing."""
+    path = write_plugin(GOOD, memory="512")
+    ended = cli("--plugins", path, "plugins")
+    assert ended.status == 0
+    assert "UNAVAILABLE" in ended.out
+    assert "unknown key" in ended.out
+    [listed] = cli("--plugins", path, "plugins", "--json").documents
+    states = {status["name"]: status["state"] for status in listed}
+    assert (states["sample"], states["palette"]) == ("UNAVAILABLE", "LOADED")
+
+
+def test_show_has_the_limits_after_the_caps(cli: Cli, write_plugin: WritePlugin) -> None:
+    """What the operator caps is shown with what was asked for."""
+    path = write_plugin(GOOD, limits="{ memory_mb = 900 }", network="true")
+    [shown] = cli(
+        "--plugins", path, "plugins", "show", "sample", "--json", TOOLRUNNER_CAPS='{"memory_mb":64}'
+    ).documents
+    assert shown["limits"]["memory_mb"] == 64
+    assert shown["start"] == "cold: every call has a box of its own"
+    assert "not allowed" in shown["network"]
+    assert shown["path"] == str(path)
+    people = cli(
+        "--plugins", path, "plugins", "show", "sample", TOOLRUNNER_CAPS='{"memory_mb":64}'
+    ).out
+    assert "64 (asked for 900; capped)" in people
+
+
+def test_show_of_a_broken_plugin_has_its_reason(cli: Cli, write_plugin: WritePlugin) -> None:
+    """A plugin that cannot run can still be looked at."""
+    ended = cli("--plugins", write_plugin(GOOD, memory="1"), "plugins", "show", "sample")
+    assert ended.status == 0
+    assert "unknown key" in ended.out
+
+
+def test_show_of_an_unknown_plugin_is_the_callers_fault(cli: Cli) -> None:
+    """An unknown name has the same error as a call would have."""
+    ended = cli("plugins", "show", "palete", "--json")
+    assert (ended.status, ended.error["type"]) == (2, "PluginNotFound")
+    assert "did you mean palette?" in ended.error["message"]
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_a_new_plugin_passes_its_check_and_runs(cli: Cli, png: Path, *, is_json: bool) -> None:
+    """What ``new`` writes is a plugin that checks and answers at once, untouched."""
+    flags = ["--json-input"] if is_json else []
+    made = cli("plugins", "new", "my-first", "--dir", "mine", *flags)
+    assert made.status == 0
+    assert made.out.strip() == "mine/my_first.py"
+    assert "toolrunner plugins check" in made.err
+    checked = cli("plugins", "check", "mine/my_first.py", "--json")
+    [report] = checked.documents
+    assert (checked.status, report["ok"]) == (0, True)
+    assert [step["name"] for step in report["steps"]][-2:] == ["runs", "returns"]
+    if is_json:
+        payload = '{"numbers": [3, 4, 4, 5, 40]}'
+        ended = cli("--plugins", "mine", "run", "my-first", "--payload", payload, "--json")
+        assert ended.documents[0]["result"]["outliers"] == [40]
+        short = cli("--plugins", "mine", "run", "my-first", "--payload", '{"numbers": [1]}')
+        assert short.status == 2
+    else:
+        ended = cli("--plugins", "mine", "analyze", "my-first", png, "--json")
+        assert ended.documents[0]["result"]["width"] == 32
+
+
+def test_new_never_overwrites(cli: Cli, tmp_path: Path) -> None:
+    """A file that is there stays as it is."""
+    (tmp_path / "mine.py").write_text("precious")
+    ended = cli("plugins", "new", "mine")
+    assert (ended.status, ended.out) == (2, "")
+    assert "exists already" in ended.err
+    assert (tmp_path / "mine.py").read_text() == "precious"
+
+
+def test_new_refuses_a_name_that_is_none(cli: Cli, tmp_path: Path) -> None:
+    """A name that no manifest may have is refused with one that could be."""
+    ended = cli("plugins", "new", "My Plugin")
+    assert ended.status == 2
+    assert "my-plugin" in ended.err
+    assert list(tmp_path.glob("*.py")) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "step", "error_type"),
+    [
+        ("raise ImportError('no')", "loads", "PluginLoadError"),
+        ("run = 3", "loads", "PluginLoadError"),
+        ("def run(payload):\n    return 1 / 0", "runs", "ExecutionError"),
+        ("def run(payload):\n    return None", "returns", "OutputValidationError"),
+        ("import os\ndef run(payload):\n    os._exit(3)", "runs", "PluginCrashed"),
+    ],
+)
+def test_check_names_the_step_that_failed(
+    cli: Cli, write_plugin: WritePlugin, body: str, step: str, error_type: str
+) -> None:
+    """Each way to fail is met at its own step, with what to do."""
+    path = write_plugin(body)
+    ended = cli("plugins", "check", path, "--json")
+    [report] = ended.documents
+    failed = [found["name"] for found in report["steps"] if not found["ok"]]
+    assert (ended.status, failed) == (1, [step])
+    assert report["error"]["type"] == error_type
+    people = cli("plugins", "check", path)
+    assert people.status == 1
+    assert f"✗ {step}" in people.out
+    assert "what to do:" in people.out
+
+
+def test_check_of_a_broken_manifest_fails(cli: Cli, write_plugin: WritePlugin) -> None:
+    """A wrong key is the plugin's fault, with its line."""
+    ended = cli("plugins", "check", write_plugin(GOOD, memory="1"))
+    assert ended.status == 1
+    assert "✗ manifest" in ended.out
+    assert "sample.py:9" in ended.out
+
+
+def test_check_takes_invalid_input_as_an_answer(cli: Cli, write_plugin: WritePlugin) -> None:
+    """A plugin may refuse the sample: it loads, runs and answers, and a note says so."""
+    body = """
+    class InvalidInput(Exception):
+        pass
+    def run(payload):
+        raise InvalidInput("only portraits")
+    """
+    ended = cli("plugins", "check", write_plugin(body, input="image"), "--json")
+    [report] = ended.documents
+    assert (ended.status, report["ok"]) == (0, True)
+    assert "only portraits" in report["notes"][0]
+
+
+def test_check_wants_an_example_that_fits(cli: Cli, write_plugin: WritePlugin) -> None:
+    """Without an example that fits its own schema a JSON plugin cannot be tried."""
+    schema = '{ type = "object", required = ["a"] }'
+    ended = cli("plugins", "check", write_plugin(GOOD, input_schema=schema))
+    assert ended.status == 1
+    assert "examples" in ended.out
+
+
+def test_check_says_when_no_sample_can_be_made(cli: Cli, write_plugin: WritePlugin) -> None:
+    """A type that nobody can make here is a note, not a failure."""
+    path = write_plugin(GOOD, input="image", accepts='["image/x-unheard-of"]')
+    ended = cli("plugins", "check", path)
+    assert ended.status == 0
+    assert "image/x-unheard-of" in ended.out
+
+
+def test_check_tells_of_a_name_that_is_taken(cli: Cli, write_plugin: WritePlugin) -> None:
+    """A plugin that would clash with a bundled one passes with a warning."""
+    ended = cli("plugins", "check", write_plugin(GOOD, name="palette"))
+    assert ended.status == 0
+    assert "is taken by" in ended.out
+
+
+def test_check_looks_at_every_plugin_of_a_folder(cli: Cli, write_plugin: WritePlugin) -> None:
+    """A folder is checked one plugin after the other; the worst decides."""
+    folder = write_plugin(GOOD, name="good").parent
+    write_plugin("def run(payload):\n    raise ValueError\n", name="bad")
+    ended = cli("plugins", "check", folder, "--json")
+    assert ended.status == 1
+    assert {report["plugin"]: report["ok"] for report in ended.documents} == {
+        "good": True,
+        "bad": False,
+    }
+
+
+@pytest.mark.parametrize("path", ["nowhere.py", "."])
+def test_check_of_nothing_is_the_callers_fault(cli: Cli, path: str) -> None:
+    """A path without a plugin is no finding about a plugin."""
+    ended = cli("plugins", "check", path)
+    assert (ended.status, ended.out) == (2, "")
