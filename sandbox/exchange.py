@@ -334,7 +334,7 @@ class Exchange:
                 self._output_bytes = error.size
                 self._limit = LimitHit("output_mb", self._limits.output_mb, size)
             self._kill()
-        except (FrameError, ValueError, KeyError, TypeError) as error:
+        except (FrameError, ValueError, KeyError, TypeError, RecursionError) as error:
             self._broken(str(error) or type(error).__name__)
 
     def _frame(self, kind: bytes, body: bytes) -> None:

@@ -7,6 +7,7 @@ reach, and reports the first limit it sees passed. It never kills: the call's ow
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -19,7 +20,6 @@ from sandbox.ending import LimitHit
 from sandbox.limits import MIB, Limits
 
 INTERVAL_SECONDS = 0.005
-_KERNEL_LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 _DUTY = 5  # sampling takes at most a fifth of one core
 
 
@@ -156,12 +156,18 @@ def proportional_bytes(pid: int) -> int:
     return total
 
 
+@functools.cache
+def kernel_lists_children() -> bool:
+    """Tell whether the kernel was built to list a process's children (CONFIG_PROC_CHILDREN)."""
+    return os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+
+
 def children_of(pid: int) -> list[int]:
     """Return a process's children, from the kernel's own list where there is one.
 
     None for a process that has ended or cannot be seen. psutil looks through the whole host.
     """
-    if not _KERNEL_LISTS_CHILDREN:
+    if not kernel_lists_children():
         try:
             return [child.pid for child in psutil.Process(pid).children()]
         except psutil.Error:

@@ -1,0 +1,138 @@
+"""The documents are true: their commands and code run, and nothing that has a name is missing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from runner.errors import ErrorType
+from runner.plugin_state import PluginState
+from runner.settings import Settings
+from sandbox.layers import LAYER_NAMES
+from sandbox.limits import LIMIT_NAMES, Limits
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PLUGINS = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Return the code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def examples() -> list[str]:
+    """Return README's ``toolrunner`` commands, in order."""
+    lines = [line for block in blocks(README, "sh") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("toolrunner ")]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A folder with what README's commands name, writable and empty otherwise."""
+    shutil.copytree(ROOT / "plugins/bundled/samples", tmp_path / "plugins/bundled/samples")
+    return tmp_path
+
+
+def test_readmes_commands_run_as_written(clone: Path) -> None:
+    """Every command line of README that begins with toolrunner, one after the other."""
+    commands = examples()
+    assert len(commands) >= 8
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for command in commands:
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=clone,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert done.stdout.strip()
+
+
+def test_readmes_python_runs_as_written(clone: Path) -> None:
+    """The example plugin and the example that calls it."""
+    plugin, program = blocks(README, "python")
+    (clone / "shout.py").write_text(plugin)
+    command = [sys.executable, "-P", "-c", program]
+    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "ValidationError"
+
+
+def test_the_plugin_of_the_authors_guide_works(clone: Path) -> None:
+    """It passes the check that the guide recommends."""
+    (source,) = blocks(PLUGINS, "python")
+    (clone / "brightness.py").write_text(source)
+    command = [str(Path(sys.executable).parent / "toolrunner"), "plugins", "check", "brightness.py"]
+    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_readmes_settings_file_is_valid(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of a configuration file is accepted as it stands."""
+    (text,) = blocks(README, "toml")
+    tomllib.loads(text)
+    (clone / "config.toml").write_text(text)
+    monkeypatch.setenv("TOOLRUNNER_CONFIG", str(clone / "config.toml"))
+    settings = Settings.load()
+    assert settings.caps["memory_mb"] == 1024
+    assert settings.plugin["ocr"].config == {"language": "en"}
+
+
+@pytest.mark.parametrize("name", [t.value for t in ErrorType])
+def test_every_error_type_is_documented(name: str) -> None:
+    """In README's table and in the authors' guide."""
+    assert f"`{name}`" in README
+    assert f"`{name}`" in PLUGINS
+
+
+@pytest.mark.parametrize("name", LIMIT_NAMES)
+def test_every_limit_is_documented_with_its_default(name: str) -> None:
+    """Name and default, as the code has them."""
+    default = getattr(Limits(), name)
+    assert f"| `{name}` | {default:g} |" in PLUGINS
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_every_setting_is_documented(name: str) -> None:
+    """In README's table."""
+    assert f"| `{name}` |" in README
+
+
+@pytest.mark.parametrize("name", LAYER_NAMES)
+def test_every_layer_is_documented(name: str) -> None:
+    """In the theory of operation."""
+    assert f"`{name}`" in ARCHITECTURE
+
+
+@pytest.mark.parametrize("state", [s.value for s in PluginState])
+def test_every_state_is_documented(state: str) -> None:
+    """In the authors' guide."""
+    assert f"`{state}`" in PLUGINS
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    """Every relative link is a file that exists."""
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/architecture.md",
+        "docs/security.md",
+        "docs/plugins.md",
+    ):
+        path = ROOT / name
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (path.parent / target).exists(), f"{name}: {target}"
