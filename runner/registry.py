@@ -211,4 +211,4 @@ def _resolved_now(name: str, instance: object) -> tuple[Plugin | None, str]:
 
 
 def _unknown(method: str, name: str) -> None:
-    _LOG.info("%s: there is no plugin %.100r; nothing was recorded", method, name)
+    _LOG.warning("%s: there is no plugin %.100r; nothing was recorded", method, name)

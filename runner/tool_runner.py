@@ -79,7 +79,6 @@ class ToolRunner:
         # What is recorded if something passes that nobody catches here.
         failure: GovernedError | None = GovernedError(ErrorType.CANCELLED, "interrupted")
         try:
-            self.registry.mark_running(name)
             plugin = self._look_up(name)
             checked = self._validate(plugin, payload)
             ending = self._call(plugin, checked, call)
@@ -103,13 +102,14 @@ class ToolRunner:
         return None, self._envelope(name or None, call, failure)
 
     def _look_up(self, name: str) -> Plugin:
-        """Return the plugin; refuse one that is unknown or cannot run here."""
+        """Return the plugin, marked as running; refuse one that is unknown or cannot run here."""
         if not name:
             message = "no plugin was named; give the name of one as a string"
             raise GovernedError(ErrorType.PLUGIN_NOT_FOUND, message)
         status = self.registry.get_status(name)
         if status is None:
             raise GovernedError(ErrorType.PLUGIN_NOT_FOUND, self._unknown(name))
+        self.registry.mark_running(name)
         if status.state == PluginState.UNAVAILABLE:
             message = f"{name} cannot run here: {status.reason}"
             raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
