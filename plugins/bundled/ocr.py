@@ -128,7 +128,8 @@ class Plugin:
 
     def __init__(self) -> None:
         cv2.setNumThreads(1)
-        self._engine = rapidocr.RapidOCR(params=_parameters())
+        # Called as it is here, it returns its whole result; its type allows for parts of it.
+        self._engine: Any = rapidocr.RapidOCR(params=_parameters())
         # RapidOCR reads its models at first use: do that now, on the clock for loading.
         self._engine(_page_of_text())
 
