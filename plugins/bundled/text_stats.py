@@ -61,8 +61,9 @@ JOINERS = frozenset("\u200c\u200d\u00ad")
 # A sentence ends at a run of stops before a space, at an Asian full stop, or at an empty line. The
 # look-behind and the possessive `++` keep the time linear in runs of a million full stops.
 STOPS = ".!?\u2026\u061f\u06d4\u0964\u0965\u1362"
+CLOSING = "\"'\u2019\u201d\u00bb)]"
 SENTENCE_END = re.compile(
-    rf"""(?<![{STOPS}])[{STOPS}]++["'\u2019\u201d\u00bb)\]]*+(?=\s++(?P<next>\S)|\s*+$)"""
+    rf"""(?<![{STOPS}])[{STOPS}]++[{re.escape(CLOSING)}]*+(?=\s++(?P<next>\S)|\s*+$)"""
     r"""|[\u3002\uff01\uff1f]++["\u300d\u300f\u201d]*+"""
     r"""|\n[^\S\n]*+\n\s*+"""
 )
@@ -167,22 +168,22 @@ def count_sentences(text: str) -> int:
     """Count the stretches between sentence ends that hold at least one letter or digit."""
     count, start = 0, 0
     for match in SENTENCE_END.finditer(text):
-        if _is_abbreviation(text[max(start, match.start() - 24) : match.start()], match):
+        if _goes_on(text[max(start, match.start() - 24) : match.start()], match):
             continue
         count += any(map(str.isalnum, text[start : match.start()]))
         start = match.end()
     return count + any(map(str.isalnum, text[start:]))
 
 
-def _is_abbreviation(before: str, end: re.Match[str]) -> bool:
-    """Tell whether a full stop marks a shortened word or an initial rather than an end."""
-    following = end.group("next")
-    if following is None or not end.group().startswith("."):
+def _goes_on(before: str, end: re.Match[str]) -> bool:
+    """Tell whether a stop belongs to a shortened word, an initial or speech in mid-sentence."""
+    following, stops = end.group("next"), end.group()
+    if following is None:
         return False
-    if following.islower():
+    if following.islower() and (stops.startswith(".") or stops[-1] in CLOSING):
         return True
     last = LAST_WORD.search(before)
-    if last is None or end.group() != ".":
+    if last is None or stops != ".":
         return False
     word = last.group()
     is_initial = len(word) == 1 and word.isupper() and word != "I"
