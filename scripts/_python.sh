@@ -8,7 +8,8 @@ fail() { printf '\nerror: %s\n' "$*" >&2; exit 1; }
 ORDINARY_UID=65534
 
 as_ordinary_user() {
-  setpriv --reuid="$ORDINARY_UID" --regid="$ORDINARY_UID" --clear-groups "$@"
+  # By way of env: what setpriv itself starts is still looked up with root's rights.
+  setpriv --reuid="$ORDINARY_UID" --regid="$ORDINARY_UID" --clear-groups env "$@"
 }
 
 usable_python() {  # usable_python COMMAND: 3.11 or later, with venv and pip to put in it

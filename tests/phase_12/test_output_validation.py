@@ -1,0 +1,148 @@
+"""What a plugin may not return: checked on the plugin's side for its words, and again on ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runner.errors import GovernedError
+from runner.validation import validate_plugin_output
+from sandbox.layers import Layers
+from tests.conftest import MakeRunner, WritePlugin
+
+RAW_REPLY = """
+    import os, struct
+
+    def run(payload):
+        body = {body!r}
+        os.write(3, struct.pack(">cI", b"R", len(body)) + body)
+        os._exit(0)
+"""
+
+
+def failed(envelope: dict[str, Any] | None, error_type: str, words: str) -> None:
+    """Assert that an envelope blames the plugin for what it returned."""
+    assert envelope is not None
+    error = envelope["error"]
+    assert error["type"] == error_type, error["message"]
+    assert words in error["message"]
+    assert error["details"]["blame"] == "plugin"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("None", "None"),
+        ("[]", "list"),
+        ("'text'", "str"),
+        ("7", "int"),
+        ("True", "bool"),
+        ("b'raw'", "str"),
+        ("{'x': float('nan')}", "nan"),
+        ("{'x': [float('inf')]}", "inf"),
+        ("{1: 'x'}", "key"),
+        ("{('a', 'b'): 'x'}", "key"),
+        ("{'x': object()}", "object"),
+        ("{'x': ValueError('as a value')}", "ValueError"),
+        ("{'x': (n for n in range(3))}", "generator"),
+        ("{'x': '\\ud800'}", "surrogate"),
+        ("{'\\udfff': 1}", "surrogate"),
+        ("(lambda d: d.update(me=d) or d)({})", "contains itself"),
+        ("__import__('functools').reduce(lambda a, _: {'x': a}, range(100), {})", "nested"),
+        ("{'x': 10 ** 5000}", ""),
+    ],
+)
+def test_what_is_no_strict_json_object_is_refused(
+    value: str, words: str, write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """The error says what it was and where it stood; the plugin has failed."""
+    tool_runner = make_runner(write_plugin(f"def run(payload): return {value}"))
+    result, envelope = tool_runner.run("sample", {})
+    assert result is None
+    failed(envelope, "OutputValidationError", words)
+    assert tool_runner.registry.get_state("sample") == "FAILED"
+
+
+def test_a_missing_return_is_guessed_at(write_plugin: WritePlugin, make_runner: MakeRunner) -> None:
+    """The most common mistake gets its own hint."""
+    _result, envelope = make_runner(write_plugin("def run(payload): pass")).run("sample", {})
+    failed(envelope, "OutputValidationError", "perhaps a return is missing")
+
+
+@pytest.mark.parametrize(
+    ("value", "result"),
+    [
+        ("{'x': (1, 2)}", {"x": [1, 2]}),
+        ("{'x': {3}}", {"x": [3]}),
+        ("{'x': b'raw'}", {"x": "cmF3"}),
+        ("{'x': __import__('pathlib').Path('a/b')}", {"x": "a/b"}),
+        ("{'x': __import__('datetime').date(2026, 1, 31)}", {"x": "2026-01-31"}),
+        ("{'x': __import__('numpy').float32(0.5)}", {"x": 0.5}),
+        ("{'x': __import__('numpy').arange(4).reshape(2, 2)}", {"x": [[0, 1], [2, 3]]}),
+        ("__import__('dataclasses').make_dataclass('D', ['x'])(1)", {"x": 1}),
+        ("__import__('collections').OrderedDict(x=None)", {"x": None}),
+        ("{'x': 2 ** 70}", {"x": 2**70}),
+        ("{'\\u2028': '\\N{PILE OF POO}'}", {"\u2028": "\N{PILE OF POO}"}),
+    ],
+)
+def test_near_relatives_of_json_are_converted(
+    value: str, result: dict[str, Any], write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """What people do return from plugins arrives as plain values."""
+    tool_runner = make_runner(write_plugin(f"def run(payload): return {value}"))
+    assert tool_runner.run("sample", {}) == (result, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "error_type"),
+    [
+        (b"null", "OutputValidationError"),
+        (b"[]", "OutputValidationError"),
+        (b'{"x": NaN}', None),
+        (b'{"x": -Infinity}', None),
+        (b'{"x": 1e400}', "OutputValidationError"),
+        (b'{"x": 1, "x": 2}', "OutputValidationError"),
+        (b'{"x": "\\ud800"}', "OutputValidationError"),
+        (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", None),
+        (b"[" * 100_000, None),
+        (b'{"x": "\xff"}', "ProtocolError"),
+        (b'\xef\xbb\xbf{"x": 1}', "ProtocolError"),
+        (b'{"x": 1} {"y": 2}', "ProtocolError"),
+        (b'{"x": 1}\x00', "ProtocolError"),
+        (b"{'x': 1}", "ProtocolError"),
+        (b'{"x": 1', "ProtocolError"),
+        (b"", "ProtocolError"),
+        (b'{"x": ' + b"9" * 5000 + b"}", None),
+    ],
+    ids=range(17),
+)
+def test_a_reply_written_past_the_plugins_own_side_is_checked_again(
+    body: bytes,
+    error_type: str | None,
+    write_plugin: WritePlugin,
+    make_runner: MakeRunner,
+    layers: Layers,
+) -> None:
+    """The parent believes no byte: what strict JSON does not allow fails here as well."""
+    tool_runner = make_runner(write_plugin(RAW_REPLY.format(body=body)), layers=layers)
+    result, envelope = tool_runner.run("sample", {})
+    assert result is None
+    assert envelope is not None
+    allowed = {error_type} if error_type else {"OutputValidationError", "ProtocolError"}
+    assert envelope["error"]["type"] in allowed, envelope["error"]["message"]
+    assert tool_runner.registry.get_state("sample") == "FAILED"
+
+
+@pytest.mark.parametrize("output", [None, [], "text", 7, {1: 2}, {"x": float("nan")}])
+def test_the_check_itself_refuses(output: object) -> None:
+    """``validate_plugin_output`` is usable by itself."""
+    with pytest.raises(GovernedError) as caught:
+        validate_plugin_output(output)
+    assert caught.value.error_type.value == "OutputValidationError"
+
+
+def test_the_check_itself_returns_what_is_fine() -> None:
+    """An empty object is fine, and so is everything that JSON knows."""
+    for output in ({}, {"a": [1, 2.5, None, True, {"b": "c"}]}):
+        assert validate_plugin_output(output) == output
