@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -27,12 +26,12 @@ from sandbox.inside import protocol
 from sandbox.layers import Layers
 from sandbox.limits import MIB, Limits
 from sandbox.profile import Program, box_profile, box_uid, interpreter_paths, unreachable_by
+from sandbox.scratch import HostScratch, remove_tree, tmpfs_bytes
 from sandbox.spawn import Spawner
 from sandbox.watchdog import children_of, tree_below
 
 SETUP_SECONDS = 15.0
 CLOSE_SECONDS = 2.0
-SCRATCH_SECONDS = 0.05
 _SCRATCH_PLACES = ("/var/tmp", "/tmp")
 
 
@@ -272,61 +271,3 @@ def sweep_session(session: int) -> None:
                         os.kill(pid, signal.SIGKILL)
                         found = True
                         time.sleep(0.001)
-
-
-def tmpfs_bytes(mount: str) -> int:
-    """Return what a mounted scratch holds; 0 when it cannot be seen, as while its box ends.
-
-    It needs no second measure: the kernel bounds a tmpfs by its size.
-    """
-    try:
-        space = os.statvfs(mount)
-    except OSError:
-        return 0
-    return (space.f_blocks - space.f_bfree) * space.f_frsize
-
-
-def tree_bytes(folder: str, enough: int) -> int:
-    """Return the disk space of all files below a folder, links not followed.
-
-    An empty file or folder counts as one block of 4 KiB, since the disk keeps it somewhere.
-    Counting ends at ``enough``.
-    """
-    total = 0
-    waiting = [folder]
-    while waiting and total <= enough:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    total += max(4096, entry.stat(follow_symlinks=False).st_blocks * 512)
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-    return total
-
-
-class HostScratch:
-    """What a cell's files take where its scratch is a folder of the host's disk."""
-
-    def __init__(self, folder: str, enough: int) -> None:
-        self._folder = folder
-        self._enough = enough
-        self._measured = 0.0
-        self._bytes = 0
-
-    def bytes(self) -> int:
-        """Return it, as it was not long ago: walking a folder costs more than other measures."""
-        if time.monotonic() - self._measured > SCRATCH_SECONDS:
-            self._bytes = tree_bytes(self._folder, self._enough)
-            self._measured = time.monotonic()
-        return self._bytes
-
-
-def remove_tree(folder: str) -> None:
-    """Remove a folder that a plugin wrote to, following no link and whatever its modes."""
-    for parent, names, _ in os.walk(folder):
-        for name in names:
-            path = os.path.join(parent, name)
-            if not os.path.islink(path):
-                with contextlib.suppress(OSError):
-                    os.chmod(path, 0o700)
-    shutil.rmtree(folder, ignore_errors=True)

@@ -23,11 +23,11 @@ from enum import IntEnum
 
 from sandbox.box import Box, setup_failure
 from sandbox.capture import LogLines, Tail
+from sandbox.channel import Channel, parse_progress, parse_raised
 from sandbox.ending import (
     Ending,
     Isolation,
     LimitHit,
-    Raised,
     Reply,
     Returned,
     SetupFailure,
@@ -35,7 +35,7 @@ from sandbox.ending import (
     Unserializable,
     Usage,
 )
-from sandbox.frames import FrameError, FrameReader, ReplyTooLargeError, encode
+from sandbox.frames import FrameError, ReplyTooLargeError, encode
 from sandbox.inside import protocol
 from sandbox.interrupt import Interrupt
 from sandbox.limits import MIB, Limits
@@ -45,8 +45,6 @@ from sandbox.watchdog import Watch
 SETUP_SECONDS = 15.0
 GRACE_SECONDS = 0.1
 KILL_SECONDS = 2.0
-_CHUNK = 1 << 18
-_IO_TURNS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +90,8 @@ class Exchange:
         self._interrupt = interrupt
         self._listener = listener
         self._isolation = isolation
-        self._reader = FrameReader(limits.output_mb * MIB)
         self._tail = Tail(limits.log_kb * 1024)
         self._log = LogLines(limits.log_kb * 1024, listener.on_log)
-        self._outgoing: list[memoryview] = []
         self._step = _Step.PLACING
         self._deadline = time.monotonic() + SETUP_SECONDS
         self._started = 0.0
@@ -108,7 +104,6 @@ class Exchange:
         self._protocol_error: str | None = None
         self._cancelled = False
         self._killed = False
-        self._channel_closed = False
         self._exit: Mapping[str, object] | None = None
         self._output_bytes = 0
         self.watch = Watch(
@@ -122,7 +117,6 @@ class Exchange:
     def run(self) -> Ending:
         """Serve the call to its end. Raises nothing that the plugin or the host can cause."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self._interrupt)
             try:
                 self._open(stack)
             except OSError as error:
@@ -134,13 +128,16 @@ class Exchange:
             except KeyboardInterrupt:
                 self._box.destroy()
                 raise
-            self._drain()
+            # What the ended cell left in its pipes.
+            self._tail.read(self._output)
+            self._log.read(self._lines)
         return self._ending()
 
     def _open(self, stack: contextlib.ExitStack) -> None:
         """Make the call's descriptors, order its cell, and give the cell's ends away."""
-        self._channel, channel = socket.socketpair()
-        stack.callback(self._channel.close)
+        stack.enter_context(self._interrupt)
+        ours, channel = socket.socketpair()
+        stack.callback(ours.close)
         with channel, contextlib.ExitStack() as theirs:
             self._output, output = os.pipe()
             stack.callback(os.close, self._output)
@@ -149,25 +146,22 @@ class Exchange:
             stack.callback(os.close, self._lines)
             theirs.callback(os.close, lines)
             self._box.order_cell(self._cell, self._limits, [channel.fileno(), output, lines])
-        self._channel.setblocking(False)
+        self._channel = Channel(ours, self._limits.output_mb * MIB)
         self._poll = select.poll()
         for source in (self._output, self._lines):
             os.set_blocking(source, False)
-        for source in (
-            self._channel.fileno(),
-            self._output,
-            self._lines,
-            self._box.control.fileno(),
-            self._interrupt.fileno(),
-        ):
-            self._poll.register(source, select.POLLIN)
+        for waited_for in (self._output, self._lines, self._box.control, self._interrupt):
+            self._poll.register(waited_for, select.POLLIN)
 
     def _turn(self) -> None:
         """Wait for something to happen, or for the step's time to be over, and act on it."""
+        if not self._channel.closed:
+            wanted = select.POLLOUT if self._channel.has_more_to_send else 0
+            self._poll.register(self._channel, select.POLLIN | wanted)
         left = self._deadline - time.monotonic()
         ready = dict(self._poll.poll(max(0.0, left) * 1000))
         if self._interrupt.fileno() in ready:
-            self._poll.unregister(self._interrupt.fileno())
+            self._poll.unregister(self._interrupt)
             self._interrupted()
         if self._box.control.fileno() in ready:
             self._hear_warden()
@@ -175,11 +169,9 @@ class Exchange:
             self._poll.unregister(self._output)
         if self._lines in ready and not self._log.read(self._lines):
             self._poll.unregister(self._lines)
-        if event := ready.get(self._channel.fileno()):
-            if event & select.POLLOUT:
-                self._send()
-            if event & ~select.POLLOUT:
-                self._receive()
+        if self._channel.fileno() in ready and self._step is not _Step.OVER:
+            self._channel.send_more()
+            self._receive()
         if time.monotonic() >= self._deadline:
             self._time_over()
 
@@ -246,7 +238,7 @@ class Exchange:
     def _heard(self, event: Mapping[str, object]) -> None:
         if event["event"] == "placed":
             self._next(_Step.CONFINING, SETUP_SECONDS)
-            self._queue(encode(protocol.LOAD, self._load_order(), self._program.source))
+            self._channel.send(encode(protocol.LOAD, self._load_order(), self._program.source))
         elif event["event"] == "exit":
             self._exit = event
             self._receive()
@@ -278,64 +270,32 @@ class Exchange:
         }
         return json.dumps(order).encode()
 
-    def _queue(self, pieces: list[bytes]) -> None:
-        self._outgoing += [memoryview(piece) for piece in pieces]
-        self._poll.modify(self._channel.fileno(), select.POLLIN | select.POLLOUT)
-        self._send()
-
-    def _send(self) -> None:
-        """Send what fits now; a cell that does not read is no reason to wait."""
-        try:
-            while self._outgoing:
-                sent = self._channel.send(self._outgoing[0])
-                self._outgoing[0] = self._outgoing[0][sent:]
-                if not self._outgoing[0]:
-                    del self._outgoing[0]
-        except BlockingIOError:
-            return
-        except OSError:
-            self._outgoing.clear()  # its end is closed; how the cell ended says the rest
-        self._poll.modify(self._channel.fileno(), select.POLLIN)
-
     def _receive(self) -> None:
-        for _ in range(_IO_TURNS):
-            if self._channel_closed:
-                return
-            try:
-                data = self._channel.recv(_CHUNK)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._close_channel()
-                return
-            self._take(data)
+        """Act on the frames that have come, and on the channel's end."""
+        try:
+            for kind, body in self._channel.receive():
+                # Decided otherwise: late frames change nothing.
+                if self._step is not _Step.KILLED:
+                    self._frame(kind, body)
+        except ReplyTooLargeError as error:
+            if not self._decided():
+                self._output_bytes = error.size
+                self._limit = LimitHit("output_mb", self._limits.output_mb, error.size / MIB)
+            self._kill()
+        except FrameError as error:
+            self._broken(str(error))
+        if self._channel.closed:
+            self._channel_ended()
 
-    def _close_channel(self) -> None:
+    def _channel_ended(self) -> None:
         """No byte can come any more: what is not there now is not there at all."""
-        self._channel_closed = True
-        self._poll.unregister(self._channel.fileno())
+        with contextlib.suppress(KeyError):
+            self._poll.unregister(self._channel)
         if not self._decided():
-            if self._reader.truncated():
+            if self._channel.was_cut_off:
                 self._protocol_error = "the reply was cut off"
             # It has most likely ended: how it did says more than the missing reply.
             self._next(_Step.ENDING, GRACE_SECONDS)
-
-    def _take(self, data: bytes) -> None:
-        if self._step is _Step.KILLED and self._reply is None:
-            return  # decided otherwise: late bytes change nothing
-        try:
-            for kind, body in self._reader.feed(data):
-                self._frame(kind, body)
-        except ReplyTooLargeError as error:
-            if not self._decided():
-                size = error.size / MIB
-                self._output_bytes = error.size
-                self._limit = LimitHit("output_mb", self._limits.output_mb, size)
-            self._kill()
-        except (FrameError, ValueError, KeyError, TypeError, RecursionError) as error:
-            self._broken(str(error) or type(error).__name__)
 
     def _frame(self, kind: bytes, body: bytes) -> None:
         step = self._step
@@ -349,7 +309,7 @@ class Exchange:
         elif step is _Step.LOADING and kind == protocol.LOADED:
             self._send_request()
         elif step is _Step.RUNNING and kind == protocol.PROGRESS:
-            self._progress(body)
+            self._listener.on_progress(*parse_progress(body))
         elif (step is _Step.RUNNING) or (step is _Step.LOADING and kind == protocol.RAISED):
             self._accept(kind, body)
         else:
@@ -369,18 +329,7 @@ class Exchange:
         }
         # The payload is JSON text already, and may be large: it is not written a second time.
         head = json.dumps(terms).encode()[:-1] + b', "payload": ' + request.payload + b"}"
-        self._queue(encode(protocol.REQUEST, head, request.image or b""))
-
-    def _progress(self, body: bytes) -> None:
-        report = json.loads(body)
-        fraction, message = report["fraction"], report["message"]
-        if not isinstance(fraction, int | float) or not isinstance(message, str):
-            error = "a progress report of the wrong types"
-            raise FrameError(error)
-        if not 0 <= fraction <= 1:
-            error = "a progress report outside of 0 to 1"
-            raise FrameError(error)
-        self._listener.on_progress(float(fraction), message)
+        self._channel.send(encode(protocol.REQUEST, head, request.image or b""))
 
     def _accept(self, kind: bytes, body: bytes) -> None:
         """Take the reply. From here on the process only has to end."""
@@ -391,16 +340,11 @@ class Exchange:
         elif kind == protocol.UNSERIALIZABLE:
             self._reply = Unserializable(body.decode("utf-8", "replace"))
         elif kind == protocol.RAISED:
-            self._reply = raised(body)
+            self._reply = parse_raised(body)
         else:
             message = f"a frame {kind!r} that was not due"
             raise FrameError(message)
         self._next(_Step.ENDING, GRACE_SECONDS)
-
-    def _drain(self) -> None:
-        """Read what the ended cell left in its pipes."""
-        for source, sink in ((self._output, self._tail), (self._lines, self._log)):
-            sink.read(source)
 
     # --- the facts -------------------------------------------------------------------------
 
@@ -440,20 +384,6 @@ class Exchange:
             output_bytes=self._output_bytes,
             log_bytes_dropped=self._tail.dropped + self._log.dropped,
         )
-
-
-def raised(body: bytes) -> Raised:
-    """Return a RAISED frame's body as data; raise what shows that it is not one."""
-    report = json.loads(body)
-    number = report["errno"]
-    return Raised(
-        exception=str(report["exception"]),
-        message=str(report["message"]),
-        traceback=str(report["traceback"]),
-        errno=number if isinstance(number, int) else None,
-        is_memory_error=report["is_memory_error"] is True,
-        cannot_start_thread=report["cannot_start_thread"] is True,
-    )
 
 
 def signal_name(status: int) -> str | None:

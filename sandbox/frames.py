@@ -49,9 +49,22 @@ class FrameReader:
         self._buffer = bytearray()
         self._progress_bytes = 0
         self._ended = False
+        self._error: FrameError | ReplyTooLargeError | None = None
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Take in bytes; yield each frame (kind, body) that they complete."""
+        """Take in bytes; yield each frame (kind, body) that they complete.
+
+        After an error nothing more is stored: the same error is raised again.
+        """
+        if self._error is not None:
+            raise self._error
+        try:
+            yield from self._frames(data)
+        except (FrameError, ReplyTooLargeError) as error:
+            self._error = error
+            raise
+
+    def _frames(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
         self._buffer += data
         while len(self._buffer) >= protocol.HEADER.size:
             if self._ended:
