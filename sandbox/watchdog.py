@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import threading
 import time
@@ -18,6 +19,8 @@ import psutil
 
 from sandbox.ending import LimitHit
 from sandbox.limits import MIB, Limits
+
+_LOG = logging.getLogger("toolrunner.sandbox")
 
 INTERVAL_SECONDS = 0.005
 _DUTY = 5  # sampling takes at most a fifth of one core
@@ -239,7 +242,11 @@ class Watchdog:
                 watches = list(self._watches)
             started = time.monotonic()
             for watch in watches:
-                watch.sample()
+                try:
+                    watch.sample()
+                except Exception:  # noqa: BLE001 - logged with its traceback
+                    # One call that cannot be measured must not leave all others unwatched.
+                    _LOG.exception("a call could not be measured; the kernel's limits remain")
             pause = max(INTERVAL_SECONDS, (time.monotonic() - started) * _DUTY)
             with self._condition:
                 if not self._closed:

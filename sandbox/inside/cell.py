@@ -63,7 +63,7 @@ def failure(error: OSError) -> dict[str, Any]:
 def place_descriptors(descriptors: list[int]) -> None:
     """Put channel, output and log where the worker expects them; close everything else."""
     # Copies above all targets, so that no dup2 overwrites what a later one needs.
-    channel, output, log = (fcntl.fcntl(d, fcntl.F_DUPFD_CLOEXEC, 64) for d in descriptors)
+    channel, output, log = (fcntl.fcntl(d, fcntl.F_DUPFD_CLOEXEC, _LOG + 1) for d in descriptors)
     null = os.open("/dev/null", os.O_RDWR)
     for source, target in (
         (null, _INPUT),
