@@ -27,6 +27,8 @@ _SOCK_STREAM = 1
 _SOCK_TYPE_MASK = 0xF
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _PR_SET_PDEATHSIG = 1
+_F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
+_FIOSETOWN, _SIOCSPGRP = 0x8901, 0x8902
 
 _ABSENT = -1
 
@@ -90,8 +92,8 @@ _OTHER_SIGNALS = {
     "pidfd_send_signal": (424, 424),
 }  # fmt: skip
 _BY_ARGUMENT = {
-    "clone": (56, 220), "clone3": (435, 435), "ioctl": (16, 29), "prctl": (157, 167),
-    "prlimit64": (302, 261), "socketpair": (53, 199),
+    "clone": (56, 220), "clone3": (435, 435), "fcntl": (72, 25), "ioctl": (16, 29),
+    "prctl": (157, 167),    "prlimit64": (302, 261), "socketpair": (53, 199),
 }  # fmt: skip
 
 
@@ -194,6 +196,15 @@ def cell_filter(arch: str, *, own_pid: int, scoped_signals: bool) -> bytes:
     program.when("prctl", _low(0), (_JEQ, _PR_SET_PDEATHSIG, 0, 1), _DENY, _PASS)
     if not scoped_signals:
         program.deny(_OTHER_SIGNALS)
+        # A descriptor can be made to send SIGIO, or any other signal, to its owner.
+        program.when(
+            "fcntl",
+            _low(1), (_JEQ, _F_SETOWN, 2, 0), (_JEQ, _F_SETSIG, 1, 0), (_JEQ, _F_SETOWN_EX, 0, 1),
+            _DENY, _PASS,
+        )  # fmt: skip
+        program.when(
+            "ioctl", _low(1), (_JEQ, _FIOSETOWN, 1, 0), (_JEQ, _SIOCSPGRP, 0, 1), _DENY, _PASS
+        )
         for name in _SIGNALS_BY_NUMBER:
             program.when(name, _low(0), (_JEQ, own_pid, 2, 0), (_JEQ, 0, 1, 0), _DENY, _PASS)
     program.emit(_RET, _ALLOW)
