@@ -93,7 +93,7 @@ _OTHER_SIGNALS = {
 }  # fmt: skip
 _BY_ARGUMENT = {
     "clone": (56, 220), "clone3": (435, 435), "fcntl": (72, 25), "ioctl": (16, 29),
-    "prctl": (157, 167),    "prlimit64": (302, 261), "socketpair": (53, 199),
+    "prctl": (157, 167), "prlimit64": (302, 261), "socketpair": (53, 199),
 }  # fmt: skip
 
 
