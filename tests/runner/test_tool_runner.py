@@ -1,0 +1,203 @@
+"""ToolRunner beyond the single call: turns, cancelling, what a plugin is given, what is logged."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+import pytest
+
+from runner import Call, ToolRunner
+from runner.settings import PluginSettings
+from sandbox.layers import Layers
+from tests.conftest import MakeRunner, WritePlugin
+
+Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
+WAITING = """
+    import time
+
+    def run(payload, context):
+        context.progress(0.5, "running")
+        time.sleep(60)
+"""
+
+
+def error_type(answer: Answer) -> str:
+    """Return the type of an answer's error."""
+    assert answer[1] is not None
+    return str(answer[1]["error"]["type"])
+
+
+def start(tool_runner: ToolRunner) -> tuple[threading.Thread, Call, list[Answer]]:
+    """Start a call that waits; return once it is known to run."""
+    running = threading.Event()
+    call = Call(on_progress=lambda _fraction, _message: running.set())
+    answers: list[Answer] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(tool_runner.run("sample", {}, call=call))
+    )
+    thread.start()
+    assert running.wait(30)
+    return thread, call, answers
+
+
+def test_calls_take_turns(
+    write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+) -> None:
+    """One place, many callers: each gets its answer, and nobody is turned away."""
+    plugin = write_plugin("def run(payload): return {'own': payload['n']}")
+    tool_runner = make_runner(plugin, layers=layers, max_concurrent=1, max_waiting=8)
+    answers: dict[int, Answer] = {}
+
+    def call(number: int) -> None:
+        answers[number] = tool_runner.run("sample", {"n": number})
+
+    threads = [threading.Thread(target=call, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(50)
+    assert answers == {n: ({"own": n}, None) for n in range(8)}
+
+
+def test_a_call_does_not_wait_for_ever(write_plugin: WritePlugin, make_runner: MakeRunner) -> None:
+    """Who gets no place in time is told to come again."""
+    tool_runner = make_runner(
+        write_plugin(WAITING), max_concurrent=1, max_waiting=1, queue_seconds=0.1
+    )
+    thread, first, _answers = start(tool_runner)
+    try:
+        assert error_type(tool_runner.run("sample", {})) == "Overloaded"
+    finally:
+        first.cancel()
+        thread.join(30)
+
+
+def test_a_waiting_call_can_be_withdrawn(
+    write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """It leaves the queue without ever having had a place; the one that runs is left alone."""
+    tool_runner = make_runner(write_plugin(WAITING), max_concurrent=1)
+    thread, first, answers = start(tool_runner)
+    second = Call()
+    second.cancel()
+    try:
+        assert error_type(tool_runner.run("sample", {}, call=second)) == "Cancelled"
+        assert answers == []
+    finally:
+        first.cancel()
+        thread.join(30)
+    assert [error_type(answer) for answer in answers] == ["Cancelled"]
+
+
+def test_cancelling_after_the_answer_changes_nothing(
+    write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """A call that has replied keeps its outcome."""
+    call = Call()
+    tool_runner = make_runner(write_plugin("def run(payload): return {'a': 1}"))
+    answer = tool_runner.run("sample", {}, call=call)
+    call.cancel()
+    assert answer == ({"a": 1}, None)
+    status = tool_runner.registry.get_status("sample")
+    assert status is not None
+    assert status.success_count == 1
+
+
+def test_a_plugin_shows_as_running_while_it_runs(
+    write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """The state and the number in flight are those of the moment."""
+    tool_runner = make_runner(write_plugin(WAITING))
+    thread, call, _answers = start(tool_runner)
+    status = tool_runner.registry.get_status("sample")
+    call.cancel()
+    thread.join(30)
+    assert status is not None
+    assert (status.state, status.in_flight) == ("RUNNING", 1)
+    assert tool_runner.registry.get_state("sample") == "LOADED"
+
+
+def test_a_failed_plugin_can_still_be_called(
+    write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """The next success clears the failure."""
+    tool_runner = make_runner(write_plugin("def run(payload): return {'x': 1 / payload['n']}"))
+    assert error_type(tool_runner.run("sample", {"n": 0})) == "ExecutionError"
+    assert tool_runner.registry.get_state("sample") == "FAILED"
+    assert tool_runner.run("sample", {"n": 2}) == ({"x": 0.5}, None)
+    assert tool_runner.registry.get_state("sample") == "INITIALIZED"
+
+
+def test_a_plugin_gets_what_the_operator_gives_it(
+    write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """Its own part of the settings, and nobody else's."""
+    plugin = write_plugin("def run(payload, context): return context.config")
+    given = {
+        "sample": PluginSettings(config={"key": "value"}),
+        "other": PluginSettings(config={"key": "not yours"}),
+    }
+    tool_runner = make_runner(plugin, plugin={n: s.model_dump() for n, s in given.items()})
+    assert tool_runner.run("sample", {}) == ({"key": "value"}, None)
+
+
+def test_log_records_arrive_with_the_calls_id(
+    write_plugin: WritePlugin,
+    make_runner: MakeRunner,
+    layers: Layers,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What a plugin logs is logged here, under its name, and kept apart from what it prints."""
+    plugin = write_plugin(
+        """
+        import logging
+
+        def run(payload):
+            print("printed")
+            logging.getLogger("deep.inside").warning("only %d left", 3)
+            return {}
+        """
+    )
+    call = Call()
+    with caplog.at_level(logging.WARNING, "toolrunner.plugin.sample"):
+        assert make_runner(plugin, layers=layers).run("sample", {}, call=call) == ({}, None)
+    (record,) = (r for r in caplog.records if r.name == "toolrunner.plugin.sample")
+    assert record.getMessage() == f"{call.call_id}: only 3 left"
+    assert record.levelno == logging.WARNING
+    assert vars(record)["call_id"] == call.call_id
+    assert vars(record)["plugin_logger"] == "deep.inside"
+    assert call.log_tail == "printed\n"
+
+
+@pytest.mark.parametrize("keyword", ["context", "*, context", "more", "*arguments"])
+def test_a_second_parameter_is_the_context(
+    keyword: str, write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """By position or by name, for functions of every usual shape but those that take anything."""
+    name = keyword.rpartition(" ")[2].lstrip("*")
+    plugin = write_plugin(
+        f"def run(payload, {keyword}): return {{'got': hasattr({name}, 'call_id')}}"
+    )
+    assert make_runner(plugin).run("sample", {}) == ({"got": keyword != "*arguments"}, None)
+
+
+def test_modules_of_the_tests_own_folder_are_not_found(
+    write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+) -> None:
+    """A plugin imports the standard library and what is installed, and nothing of ours."""
+    plugin = write_plugin(
+        """
+        def run(payload):
+            found = []
+            for name in ("runner", "sandbox", "plugins", "api", "tests"):
+                try:
+                    __import__(name)
+                    found.append(name)
+                except ImportError:
+                    pass
+            return {"found": found}
+        """
+    )
+    assert make_runner(plugin, layers=layers).run("sample", {}) == ({"found": []}, None)
