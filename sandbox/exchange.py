@@ -236,7 +236,9 @@ class Exchange:
             self._heard(event)
 
     def _heard(self, event: Mapping[str, object]) -> None:
-        if event["event"] == "placed":
+        if event["event"] == "placed" and self._decided():
+            self._box.order_kill(self._cell)  # it was not there yet when it was ordered first
+        elif event["event"] == "placed":
             self._next(_Step.CONFINING, SETUP_SECONDS)
             self._channel.send(encode(protocol.LOAD, self._load_order(), self._program.source))
         elif event["event"] == "exit":
@@ -350,9 +352,12 @@ class Exchange:
 
     def _ending(self) -> Ending:
         status = self._exit["status"] if self._exit is not None else None
+        usage = self._usage()
+        if status == signal.SIGKILL and not self._killed and self._limit is None:
+            self._limit = self._limit_of_the_kernel(usage)
         return Ending(
             stage=self._stage,
-            usage=self._usage(),
+            usage=usage,
             isolation=self._isolation,
             setup=self._setup,
             cancelled=self._cancelled,
@@ -365,6 +370,11 @@ class Exchange:
             reply=self._reply,
             log_tail=self._tail.text(),
         )
+
+    def _limit_of_the_kernel(self, usage: Usage) -> LimitHit | None:
+        """Return the limit that RLIMIT_CPU enforced on a process that would not hear SIGXCPU."""
+        seconds, most = usage.cpu_ms / 1000, self._limits.cpu_seconds
+        return LimitHit("cpu_seconds", most, seconds) if seconds > most else None
 
     def _usage(self) -> Usage:
         if self._stage is Stage.SETUP:

@@ -5,6 +5,7 @@ Holds what all calls share: the host's layers, the thread that starts boxes, the
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -51,7 +52,8 @@ class Sandbox:
         with self._lock:
             if self._layers is None:
                 # The first call's launcher can start while the host is probed.
-                self._spawner.prepare()
+                with contextlib.suppress(OSError):  # the probe will meet it, and say it
+                    self._spawner.prepare()
                 self._layers = probe(self._spawner).layers
             return self._layers
 
@@ -79,6 +81,9 @@ class Sandbox:
         refusal = self._refusal(layers, require)
         if refusal is not None:
             return Ending(stage=Stage.SETUP, setup=refusal, isolation=isolation)
+        interrupt = interrupt or Interrupt()
+        if interrupt.cancelled:
+            return Ending(stage=Stage.SETUP, cancelled=True, isolation=isolation)
         number = next(self._numbers)
         try:
             with Box(self._spawner, program, layers, number) as box:
@@ -88,7 +93,7 @@ class Sandbox:
                     program,
                     limits,
                     request,
-                    interrupt or Interrupt(),
+                    interrupt,
                     listener or Listener(),
                     isolation,
                 )

@@ -40,7 +40,8 @@ HEAD_LENGTH = struct.Struct(">I")
 # Caps on what a cell may send in one frame, in bytes. A reply's own cap is the call's output limit.
 PROGRESS_CAP = 4096
 SIGN_CAP = 64  # CONFINED, LOADED
-REPORT_CAP = 160 * 1024  # a RAISED or UNSERIALIZABLE: a message and a traceback
+# A RAISED or UNSERIALIZABLE: a message and a traceback, six bytes for each at worst as JSON.
+REPORT_CAP = 512 * 1024
 
 MESSAGE_CAP = 4096
 TRACEBACK_CAP = 64 * 1024

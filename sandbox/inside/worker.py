@@ -57,7 +57,10 @@ class Context:
 
 def send(channel: socket.socket, kind: bytes, body: object) -> None:
     """Send one frame; a body that is not bytes goes as JSON."""
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    if isinstance(body, bytes):
+        data = body
+    else:
+        data = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
     channel.sendall(protocol.HEADER.pack(kind, len(data)))
     channel.sendall(data)
 
