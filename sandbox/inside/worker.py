@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Callable
     from pathlib import Path
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, TypeVar
+
+    T = TypeVar("T")
 
 _CO_VARARGS = 0x04
 
@@ -270,38 +272,44 @@ def set_cpu_limit(cpu_seconds: float) -> None:
 
 def describe(error: BaseException) -> dict[str, object]:
     """Return what the parent shows of an exception, whatever its own methods do."""
-    number = getattr(error, "errno", None)
-    message = text_of(error)
+    kind = type(error)  # not isinstance, which asks the object itself
+    message = attempt(lambda: str(error), "<no text: __str__ of the exception failed>")
+    number = attempt(lambda: getattr(error, "errno", None), None)
     return {
-        "exception": cut(type(error).__name__, 200),
+        "exception": cut(class_name(error), 200),
         "message": cut(message, protocol.MESSAGE_CAP),
         "traceback": tail(traceback_of(error), protocol.TRACEBACK_CAP),
-        "errno": number if isinstance(error, OSError) and type(number) is int else None,
-        "is_memory_error": isinstance(error, MemoryError),
-        "cannot_start_thread": isinstance(error, RuntimeError)
+        "errno": number if issubclass(kind, OSError) and type(number) is int else None,
+        "is_memory_error": issubclass(kind, MemoryError),
+        "cannot_start_thread": issubclass(kind, RuntimeError)
         and message == "can't start new thread",
     }
 
 
-def text_of(error: BaseException) -> str:
-    """Return an exception's text, if it has one."""
+def attempt(function: Callable[[], T], otherwise: T) -> T:
+    """Return what a function gives that may be a plugin's own code, and raise anything."""
     try:
-        return str(error)
+        return function()
     except BaseException:
-        return "<no text: __str__ of the exception failed>"
+        return otherwise
+
+
+def class_name(error: BaseException) -> str:
+    """Return the name of an exception's class, past a metaclass that would say another."""
+    return str(type.__dict__["__name__"].__get__(type(error)))
 
 
 def traceback_of(error: BaseException) -> str:
     """Return the traceback from the plugin's first frame on."""
-    try:
-        frames = error.__traceback__
-        while frames is not None and frames.tb_frame.f_globals.get("__name__") == __name__:
-            frames = frames.tb_next
-        import traceback
+    import traceback
 
-        return "".join(traceback.format_exception(type(error), error, frames))
-    except BaseException:
-        return f"<no traceback: showing {type(error).__name__} failed>\n"
+    frames = BaseException.__dict__["__traceback__"].__get__(error)
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") == __name__:
+        frames = frames.tb_next
+    return attempt(
+        lambda: "".join(traceback.format_exception(type(error), error, frames)),
+        f"{class_name(error)}: its traceback cannot be shown\n",
+    )
 
 
 def cut(text: str, cap: int) -> str:
