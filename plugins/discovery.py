@@ -16,8 +16,9 @@ from plugins.faults import DiscoveryError, ManifestError, NoManifest, shown
 from plugins.fields import legal_name
 from plugins.installed import installed_plugins
 from plugins.instance import plugin_at, resolve_instance
-from plugins.manifest import FOLDER_MANIFEST, missing_requirements
+from plugins.manifest import FOLDER_MANIFEST
 from plugins.plugin import Broken, Plugin
+from plugins.requirements import missing_requirements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

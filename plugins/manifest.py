@@ -24,7 +24,6 @@ from pydantic import (
 from plugins import fields
 from plugins.faults import KeyPath, ManifestError, NoManifest, dotted, shown, suggestion
 from plugins.input_schema import input_schema as checked_schema
-from plugins.requirements import missing_requirements
 from plugins.source import MINIMAL_TOML, Source, inline_source, no_inline_manifest, toml_source
 from sandbox.limits import Limits
 
@@ -37,7 +36,6 @@ __all__ = [
     "Manifest",
     "ManifestError",
     "NoManifest",
-    "missing_requirements",
     "read_inline",
     "read_toml",
 ]

@@ -1,22 +1,18 @@
 """Whether this interpreter has what a plugin asks for: Python itself and other distributions.
 
-Called by discovery, through ``manifest``. Reads the metadata of installed distributions and
+Called by discovery. Reads the metadata of installed distributions and
 imports none of them; what they in turn require is their installer's business.
 """
-
-from __future__ import annotations
 
 import importlib.metadata
 import platform
 import shlex
-from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-if TYPE_CHECKING:
-    from plugins.manifest import Manifest
+from plugins.manifest import Manifest
 
 
 def missing_requirements(manifest: Manifest) -> str | None:

@@ -12,7 +12,8 @@ from typing import Self
 
 from plugins import discovery
 from plugins.discovery import Plugin
-from plugins.manifest import Manifest, ManifestError, missing_requirements
+from plugins.manifest import Manifest, ManifestError
+from plugins.requirements import missing_requirements
 from runner.plugin_state import Entry, PluginState, PluginStatus
 from runner.settings import Settings
 

@@ -19,10 +19,10 @@ from plugins.manifest import (
     Manifest,
     ManifestError,
     NoManifest,
-    missing_requirements,
     read_inline,
     read_toml,
 )
+from plugins.requirements import missing_requirements
 from plugins.source import FILE_CAP, LINE_CAP, METADATA_CAP, blocks
 from plugins.toml_lines import key_lines
 from sandbox.limits import Limits
