@@ -27,7 +27,7 @@ def main(profile: dict[str, Any], control: socket.socket) -> NoReturn:
         os.setuid(profile["uid"])
     warden = PortableWarden(control)
     warden.report({"event": "ready"})
-    warden.serve(ForkedCells(profile, control, warden))
+    warden.serve(ForkedCells(profile, control, warden), profile)
 
 
 class ForkedCells:

@@ -62,7 +62,7 @@ def main(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> NoR
     except OSError as error:
         warden.report({"event": "failed", **cell.failure(error)})
         os._exit(1)
-    warden.serve(LinuxCells(kernel, profile, ours, pid))
+    warden.serve(LinuxCells(kernel, profile, ours, pid), profile)
 
 
 def set_up(kernel: Kernel, profile: dict[str, Any]) -> None:
@@ -201,7 +201,7 @@ class Warden:
         except OSError:
             self._stopping = True
 
-    def serve(self, cells: Cells) -> NoReturn:
+    def serve(self, cells: Cells, profile: dict[str, Any]) -> NoReturn:
         """Serve until the parent is gone; then end everything of this box."""
         poll = select.poll()
         for source in (self._control.fileno(), cells.fileno(), self._wake_read):
@@ -219,6 +219,9 @@ class Warden:
                 self._reap()
         finally:
             self.sweep(cells)
+            if "mount" not in profile["namespaces"]:
+                # The parent does it as well, unless it has been killed.
+                remove_folder(profile["scratch"])
             os._exit(0)
 
     def _obey(self, cells: Cells) -> bool:
@@ -362,3 +365,23 @@ def reap_ended() -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a folder on the host's disk with all that a plugin put there; follow no link."""
+    for parent, names, _ in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)
+            if not os.path.islink(path):
+                with contextlib.suppress(OSError):
+                    os.chmod(path, 0o700)
+    for parent, folders, files in os.walk(folder, topdown=False):
+        for name in (*folders, *files):
+            path = os.path.join(parent, name)
+            with contextlib.suppress(OSError):
+                if os.path.isdir(path) and not os.path.islink(path):
+                    os.rmdir(path)
+                else:
+                    os.unlink(path)
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _CO_VARARGS = 0x04
+_FIRST_OWN_DESCRIPTOR = 5  # below are input, output, errors, channel and log
 
 
 class Context:
@@ -301,15 +302,21 @@ def class_name(error: BaseException) -> str:
 
 def traceback_of(error: BaseException) -> str:
     """Return the traceback from the plugin's first frame on."""
-    import traceback
-
     frames = BaseException.__dict__["__traceback__"].__get__(error)
     while frames is not None and frames.tb_frame.f_globals.get("__name__") == __name__:
         frames = frames.tb_next
-    return attempt(
-        lambda: "".join(traceback.format_exception(type(error), error, frames)),
-        f"{class_name(error)}: its traceback cannot be shown\n",
-    )
+
+    def show() -> str:
+        import traceback
+
+        return "".join(traceback.format_exception(type(error), error, frames))
+
+    shown = attempt(show, "")
+    if not shown:
+        # The plugin may have used up its descriptors, and needs none of them any more.
+        os.closerange(_FIRST_OWN_DESCRIPTOR, 1 << 20)
+        shown = attempt(show, f"{class_name(error)}: its traceback cannot be shown\n")
+    return shown
 
 
 def cut(text: str, cap: int) -> str:

@@ -56,7 +56,7 @@ def own_temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder for temporary files that nobody else writes to, and that a box's user can enter."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         folder = Path(name)
-        folder.chmod(0o755)
+        folder.chmod(0o1777)  # as /tmp is
         monkeypatch.setattr(tempfile, "tempdir", name)
         yield folder
         assert list(folder.iterdir()) == []
@@ -160,13 +160,17 @@ tool_runner.run("sample", {}, call=Call(on_progress=lambda *_: print("running", 
 @pytest.mark.parametrize("isolation", ["namespaces", "no-namespaces"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_the_runners_death_ends_its_boxes(
-    isolation: str, number: signal.Signals, write_plugin: WritePlugin, tmp_path: Path
+    isolation: str,
+    number: signal.Signals,
+    write_plugin: WritePlugin,
+    tmp_path: Path,
+    own_temporary: Path,
 ) -> None:
-    """However the runner dies in the middle of a call, no process of the call survives it."""
+    """However the runner dies in the middle of a call, no process or file of it survives."""
     script = tmp_path / "runner_script.py"
     script.write_text(RUNNER)
     command = [sys.executable, "-P", str(script), str(write_plugin(WAITING)), isolation]
-    environment = {**os.environ, "PYTHONPATH": ROOT, "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": ROOT, "TMPDIR": str(own_temporary)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"running\n"
@@ -175,6 +179,7 @@ def test_the_runners_death_ends_its_boxes(
         process.send_signal(number)
         process.wait(30)
     _gone, alive = psutil.wait_procs(box, timeout=30)
+    assert list(own_temporary.iterdir()) == []
     assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
 
 
