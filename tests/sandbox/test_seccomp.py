@@ -30,16 +30,17 @@ TRY_CALLS = """
         return answers
 """
 NOT_CALLS = ("_AUDIT_ARCH", "_GAP")
-MUST_BE_DENIED = set(
-    """
-    setsid setpgid unshare setns mount umount2 pivot_root chroot open_tree move_mount fsopen
-    fsconfig fsmount fspick mount_setattr init_module finit_module delete_module kexec_load bpf
-    perf_event_open open_by_handle_at ptrace process_vm_readv process_vm_writev pidfd_getfd kcmp
-    setpriority sched_setscheduler sched_setparam sched_setattr sched_setaffinity ioprio_set
-    keyctl add_key request_key io_uring_setup userfaultfd memfd_create memfd_secret shmget shmat
-    semget msgget mq_open
-    """.split()
-)
+# fmt: off
+MUST_BE_DENIED = {
+    "setsid", "setpgid", "unshare", "setns", "mount", "umount2", "pivot_root", "chroot",
+    "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr",
+    "init_module", "finit_module", "delete_module", "kexec_load", "bpf", "perf_event_open",
+    "open_by_handle_at", "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp",
+    "setpriority", "sched_setscheduler", "sched_setparam", "sched_setattr", "sched_setaffinity",
+    "ioprio_set", "keyctl", "add_key", "request_key", "io_uring_setup", "userfaultfd",
+    "memfd_create", "memfd_secret", "shmget", "shmat", "semget", "msgget", "mq_open",
+}
+# fmt: on
 HEADERS = {
     "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
     "aarch64": Path("/usr/include/asm-generic/unistd.h"),
