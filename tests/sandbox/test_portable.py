@@ -1,0 +1,79 @@
+"""The degraded mode of other systems, forced on this one: process groups, rlimits, the watchdog."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from sandbox.layers import Layers
+from tests.conftest import MakeRunner, WritePlugin
+
+PORTABLE = Layers(rlimits=True, watchdog=True, portable=True)
+
+
+def test_it_is_refused_without_the_operators_word(
+    write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """Below the floor nothing runs by itself."""
+    tool_runner = make_runner(write_plugin("def run(payload): return {}"), layers=PORTABLE)
+    result, error = tool_runner.run("sample", {})
+    assert result is None
+    assert error is not None
+    assert error["error"]["type"] == "SandboxError"
+    assert "TOOLRUNNER_ISOLATION=degraded" in error["error"]["details"]["remedy"]
+
+
+def test_a_call_works_and_is_never_root(write_plugin: WritePlugin, make_runner: MakeRunner) -> None:
+    """Root's boxes become an unprivileged user here as well; every call is a new process."""
+    plugin = write_plugin(
+        """
+        import os
+
+        calls = 0
+
+        def run(payload):
+            global calls
+            calls += 1
+            return {"calls": calls, "uid": os.getuid(), "secret": os.environ.get("TEST_SECRET")}
+        """
+    )
+    tool_runner = make_runner(plugin, layers=PORTABLE, degraded=True)
+    for _ in range(2):
+        result, error = tool_runner.run("sample", {})
+        assert error is None
+        assert result is not None
+        assert result["calls"] == 1
+        assert result["secret"] is None
+        assert result["uid"] != 0
+        assert result["uid"] == os.getuid() or os.getuid() == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "error_type"),
+    [
+        ("while True: pass", "CpuLimitExceeded"),
+        ("time.sleep(1000)", "TimeLimitExceeded"),
+        ("x = bytearray(1 << 30)", "MemoryLimitExceeded"),
+        ("os._exit(3)", "PluginCrashed"),
+        ("os.abort()", "PluginCrashed"),
+        ("raise ValueError('no')", "ExecutionError"),
+        ("os.fork() or time.sleep(1000); time.sleep(1000)", "TimeLimitExceeded"),
+    ],
+)
+def test_limits_and_crashes_are_what_they_are_elsewhere(
+    body: str, error_type: str, write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """The envelope says the same, and that there is hardly a layer."""
+    plugin = write_plugin(
+        f"import os, time\ndef run(payload):\n    {body}\n",
+        limits="{ wall_seconds = 2, cpu_seconds = 1, memory_mb = 128 }",
+    )
+    tool_runner = make_runner(plugin, layers=PORTABLE, degraded=True)
+    result, error = tool_runner.run("sample", {})
+    assert result is None
+    assert error is not None
+    assert error["error"]["type"] == error_type, error
+    isolation = error["error"]["details"]["isolation"]
+    assert isolation["layers"] == ["rlimits", "watchdog"]
+    assert "call_isolation" in isolation["missing"]
