@@ -153,6 +153,7 @@ class ToolRunner:
                 interrupt=call.interrupt,
                 listener=_listener(manifest.name, call),
                 require=manifest.require,
+                warm=manifest.start != "cold",
             )
         call.usage = ending.usage
         call.isolation = ending.isolation

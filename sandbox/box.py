@@ -15,8 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from types import TracebackType
 
 import psutil
@@ -28,7 +27,13 @@ from sandbox.limits import MIB, Limits
 from sandbox.profile import Program, box_profile, box_uid, interpreter_paths, unreachable_by
 from sandbox.scratch import HostScratch, remove_tree, tmpfs_bytes
 from sandbox.spawn import Spawner
-from sandbox.watchdog import children_of, tree_below
+from sandbox.watchdog import (
+    children_of,
+    group_of,
+    inner_number,
+    proportional_bytes,
+    tree_below,
+)
 
 SETUP_SECONDS = 15.0
 CLOSE_SECONDS = 2.0
@@ -46,19 +51,25 @@ class SetupError(Exception):
 class Box:
     """One box. Use it as a context manager; entering starts it."""
 
-    def __init__(self, spawner: Spawner, program: Program, layers: Layers, number: int) -> None:
+    def __init__(
+        self, spawner: Spawner, program: Program, layers: Layers, number: int, *, slots: int = 1
+    ) -> None:
+        """``slots``: the most cells that it will have at once."""
         self._spawner = spawner
         self._program = program
         self._layers = layers
         self._uid = box_uid(number)
+        self._slots = slots
         self._own_root = "mount" in layers.namespaces
         self._stack = contextlib.ExitStack()
         self._launcher: subprocess.Popen[bytes] | None = None
         self.warden = 0
         self.zygote = 0
-        self.control: socket.socket
+        self._control: socket.socket
         self._events: list[dict[str, object]] = []
         self._scratch = "/scratch"
+        self._scratch_of: dict[int, HostScratch] = {}
+        self._numbers: dict[int, int] = {}
 
     def __enter__(self) -> Box:
         with contextlib.ExitStack() as stack:
@@ -78,12 +89,14 @@ class Box:
         if not self._own_root:
             self._check_reach()
             self._scratch = self._make_host_scratch(stack)
-        profile = box_profile(self._program, self._layers, uid=self._uid, scratch=self._scratch)
+        profile = box_profile(
+            self._program, self._layers, uid=self._uid, scratch=self._scratch, slots=self._slots
+        )
         stack.callback(self._end)
         try:
             launcher = self._spawner.take()
-            self._launcher, self.control = launcher.process, launcher.control
-            self.control.sendall(_line(profile))
+            self._launcher, self._control = launcher.process, launcher.control
+            self._control.sendall(_line(profile))
         except OSError as error:
             raise SetupError(
                 SetupFailure("start the launcher", str(error), error.errno, _spawn_remedy(error))
@@ -129,10 +142,10 @@ class Box:
     def _expect(self, event: str, deadline: float) -> dict[str, object]:
         """Return the next event, which must be ``event``."""
         if not self._events:
-            if not _readable(self.control, max(0.0, deadline - time.monotonic())):
+            if not _readable(self._control, max(0.0, deadline - time.monotonic())):
                 words = f"no word of it in {SETUP_SECONDS:g} s"
                 raise SetupError(SetupFailure("start the box", words))
-            self._events += self.read_events() or []
+            self._events += self._read_events() or []
         if not self._events:
             raise SetupError(SetupFailure("start the box", self._last_words()))
         message = self._events.pop(0)
@@ -155,39 +168,86 @@ class Box:
         text = words.decode("utf-8", "replace").strip()
         return text.splitlines()[-1] if text else "it ended without a word"
 
-    def read_events(self) -> list[dict[str, object]] | None:
+    def _read_events(self) -> list[dict[str, object]] | None:
         """Return the events that have come, or ``None`` when the box is gone."""
         try:
-            data = self.control.recv(protocol.CONTROL_MESSAGE_CAP)
+            data = self._control.recv(protocol.CONTROL_MESSAGE_CAP)
         except ConnectionError:
             return None
         return [json.loads(line) for line in data.splitlines()] if data else None
 
-    def order_cell(self, number: int, limits: Limits, descriptors: list[int]) -> None:
-        """Order a new cell; ``descriptors`` are its channel, its output and its log."""
-        order: dict[str, object] = {"op": "cell", "cell": number, "limits": asdict(limits)}
-        socket.send_fds(self.control, [_line(order)], descriptors)
+    def order(self, order: dict[str, object], descriptors: list[int]) -> None:
+        """Send an order to the warden; ``OSError`` when there is none any more."""
+        socket.send_fds(self._control, [_line(order)], descriptors)
 
-    def order_kill(self, number: int) -> None:
-        """Order a cell's whole group killed."""
-        with contextlib.suppress(OSError):  # a box that is gone has nothing to kill
-            self.control.sendall(_line({"op": "kill", "cell": number}))
+    def inspect(self) -> list[str]:
+        """Return what the plugin, loaded in the zygote, has done that forbids to fork from it."""
+        self.order({"op": "inspect"}, [])
+        event = self._expect("inspected", time.monotonic() + SETUP_SECONDS)
+        reasons = event["reasons"]
+        assert isinstance(reasons, list)
+        return reasons
 
-    def scratch_meter(self, number: int, limits: Limits) -> Callable[[], int]:
-        """Return what tells, each time it is called, what a cell's files take, in bytes."""
-        if not self._own_root:
-            enough = limits.scratch_mb * MIB
-            return HostScratch(f"{self._scratch}/{number}/work", enough).bytes
-        return lambda: tmpfs_bytes(f"/proc/{self.warden}/root{self._scratch}/{number}")
+    def scratch_bytes(self, slot: int, limits: Limits) -> int:
+        """Return what a cell's files take, in bytes."""
+        if self._own_root:
+            return tmpfs_bytes(f"/proc/{self.warden}/root{self._scratch}/{slot}/work")
+        folder = f"{self._scratch}/{slot}/work"
+        meter = self._scratch_of.setdefault(slot, HostScratch(folder, limits.scratch_mb * MIB))
+        return meter.bytes()
 
-    def members(self) -> list[int]:
-        """Return the process ids, as the host knows them, of all that runs for the calls."""
-        return tree_below(self.warden, without=self.zygote) if self.warden else []
+    def members(self, leader: int) -> list[int]:
+        """Return the processes of a cell, as the host numbers them.
+
+        ``leader`` is the cell's own number inside the box; its processes cannot leave its group.
+        """
+        if not self.warden:
+            return []
+        tree = tree_below(self.warden)
+        if self._layers.portable:
+            return tree
+        group = self._host_number(leader)
+        return [pid for pid in tree if group_of(pid) == group]
+
+    def strays(self) -> int:
+        """Return how many processes are the zygote's own, beside it: its import's, or attacks."""
+        return len([pid for pid in tree_below(self.warden) if group_of(pid) == self.zygote]) - 1
+
+    def memory_bytes(self) -> int:
+        """Return the memory of all its processes."""
+        total = 0
+        for pid in (self.warden, *tree_below(self.warden)):
+            with contextlib.suppress(OSError, psutil.Error):
+                total += proportional_bytes(pid)
+        return total
+
+    def _host_number(self, number: int) -> int:
+        """Return the host's number of a process that the warden has named, 0 if it has ended."""
+        if "pid" not in self._layers.namespaces:
+            return number
+        children = children_of(self.warden)
+        known = self._numbers
+        self._numbers = {pid: known.get(pid) or inner_number(pid) for pid in children}
+        return next((pid for pid, inner in self._numbers.items() if inner == number), 0)
 
     @property
     def scratch_is_memory(self) -> bool:
         """Whether the scratch is a tmpfs of the box."""
         return self._own_root
+
+    def zygote_bytes(self) -> int:
+        """Return the memory of the zygote, and so of the plugin that it has loaded."""
+        with contextlib.suppress(OSError, psutil.Error):
+            return proportional_bytes(self.zygote)
+        return 0
+
+    def is_alive(self) -> bool:
+        """Tell whether it can still make cells."""
+        return group_of(self.zygote) == self.zygote
+
+    def abandon(self) -> None:
+        """Let go of what a fork of the runner's process has of it."""
+        self._control.close()
 
     def destroy(self) -> None:
         """Kill the warden at once, and with its namespace everything in it."""
@@ -199,7 +259,7 @@ class Box:
         """Close the control channel, which ends the warden; make sure that all has ended."""
         if self._launcher is None:
             return
-        self.control.close()
+        self._control.close()
         if not self.warden:
             self._launcher.kill()
         if self.warden and not self._layers.portable:

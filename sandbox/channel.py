@@ -80,7 +80,7 @@ class Channel:
 
 def parse_raised(body: bytes) -> Raised:
     """Return a RAISED frame's body as data; ``FrameError`` if it is none."""
-    report = _object(body)
+    report = parse_object(body)
     number = report.get("errno")
     return Raised(
         exception=_text(report, "exception"),
@@ -94,7 +94,7 @@ def parse_raised(body: bytes) -> Raised:
 
 def parse_progress(body: bytes) -> tuple[float, str]:
     """Return a PROGRESS frame's fraction and message; ``FrameError`` if it has none."""
-    report = _object(body)
+    report = parse_object(body)
     fraction = report.get("fraction")
     if not isinstance(fraction, int | float) or not 0 <= fraction <= 1:
         message = "a progress report without a fraction from 0 to 1"
@@ -102,7 +102,8 @@ def parse_progress(body: bytes) -> tuple[float, str]:
     return float(fraction), _text(report, "message")
 
 
-def _object(body: bytes) -> dict[str, object]:
+def parse_object(body: bytes) -> dict[str, object]:
+    """Return the JSON object that a frame holds; ``FrameError`` if it holds none."""
     try:
         report = json.loads(body)
     except (ValueError, RecursionError) as error:

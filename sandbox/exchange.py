@@ -2,7 +2,9 @@
 
 Runs in the caller's thread, which waits for nothing but descriptors and the clock:
 
-    order the cell -> "placed" -> LOAD -> CONFINED -> LOADED -> REQUEST -> reply -> "exit"
+    cold   order the cell -> "placed" -> LOAD -> CONFINED -> LOADED -> REQUEST -> reply -> "exit"
+    load   order the zygote -> "placed" -> LOAD -> CONFINED -> LOADED
+    warm   order the cell -> "placed" -> CONFINED -> REQUEST -> reply -> "exit"
 
 The first thing that decides the call (a reply, a limit, a cancel, an end, broken bytes) is kept;
 after it, the call only has to end: by itself within a grace, else by the warden's kill.
@@ -15,15 +17,15 @@ import json
 import os
 import select
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from sandbox.box import Box, setup_failure
+from sandbox.box import setup_failure
 from sandbox.capture import LogLines, Tail
-from sandbox.channel import Channel, parse_progress, parse_raised
+from sandbox.cell import Cell
+from sandbox.channel import Channel, parse_object, parse_progress, parse_raised
 from sandbox.ending import (
     Ending,
     Isolation,
@@ -38,7 +40,7 @@ from sandbox.ending import (
 from sandbox.frames import FrameError, ReplyTooLargeError, encode
 from sandbox.inside import protocol
 from sandbox.interrupt import Interrupt
-from sandbox.limits import MIB, Limits
+from sandbox.limits import MIB
 from sandbox.profile import Program, module_path
 from sandbox.watchdog import Watch
 
@@ -73,23 +75,28 @@ class Exchange:
 
     def __init__(
         self,
-        box: Box,
-        cell: int,
-        program: Program,
-        limits: Limits,
-        request: Request,
+        cell: Cell,
         interrupt: Interrupt,
         listener: Listener,
         isolation: Isolation,
+        *,
+        program: Program | None = None,
+        request: Request | None = None,
+        on_sent: Callable[[], None] = lambda: None,
     ) -> None:
-        self._box = box
+        """With a ``program`` the cell loads it; with a ``request`` it runs it; or both, in turn.
+
+        ``on_sent`` is called once the request is on its way, while the cell works.
+        """
         self._cell = cell
         self._program = program
-        self._limits = limits
+        self._limits = limits = cell.limits
         self._request = request
         self._interrupt = interrupt
         self._listener = listener
         self._isolation = isolation
+        self._on_sent = on_sent
+        self.loaded = False
         self._tail = Tail(limits.log_kb * 1024)
         self._log = LogLines(limits.log_kb * 1024, listener.on_log)
         self._step = _Step.PLACING
@@ -106,56 +113,41 @@ class Exchange:
         self._killed = False
         self._exit: Mapping[str, object] | None = None
         self._output_bytes = 0
+        self._channel = Channel(cell.channel, limits.output_mb * MIB)
+        self._poll = select.poll()
         self.watch = Watch(
             limits,
-            box.members,
+            cell.members,
             interrupt.hit,
-            box.scratch_meter(cell, limits),
-            scratch_is_memory=box.scratch_is_memory,
+            cell.scratch_bytes,
+            scratch_is_memory=cell.box.scratch_is_memory,
         )
 
     def run(self) -> Ending:
         """Serve the call to its end. Raises nothing that the plugin or the host can cause."""
-        with contextlib.ExitStack() as stack:
-            try:
-                self._open(stack)
-            except OSError as error:
-                self._setup = SetupFailure("order the cell", str(error), error.errno)
-                return self._ending()
-            try:
+        cell = self._cell
+        try:
+            with self._interrupt:
+                for waited_for in (cell.output, cell.log, cell.status, self._interrupt):
+                    self._poll.register(waited_for, select.POLLIN)
                 while self._step is not _Step.OVER:
                     self._turn()
-            except KeyboardInterrupt:
-                self._box.destroy()
-                raise
-            # What the ended cell left in its pipes.
-            self._tail.read(self._output)
-            self._log.read(self._lines)
+        except OSError as error:
+            self._setup = SetupFailure("wait for the cell", str(error), error.errno)
+            cell.order_kill()
+        except KeyboardInterrupt:
+            cell.order_kill()
+            raise
+        # What the ended cell left in its pipes.
+        self._tail.read(cell.output)
+        self._log.read(cell.log)
         return self._ending()
-
-    def _open(self, stack: contextlib.ExitStack) -> None:
-        """Make the call's descriptors, order its cell, and give the cell's ends away."""
-        stack.enter_context(self._interrupt)
-        ours, channel = socket.socketpair()
-        stack.callback(ours.close)
-        with channel, contextlib.ExitStack() as theirs:
-            self._output, output = os.pipe()
-            stack.callback(os.close, self._output)
-            theirs.callback(os.close, output)
-            self._lines, lines = os.pipe()
-            stack.callback(os.close, self._lines)
-            theirs.callback(os.close, lines)
-            self._box.order_cell(self._cell, self._limits, [channel.fileno(), output, lines])
-        self._channel = Channel(ours, self._limits.output_mb * MIB)
-        self._poll = select.poll()
-        for source in (self._output, self._lines):
-            os.set_blocking(source, False)
-        for waited_for in (self._output, self._lines, self._box.control, self._interrupt):
-            self._poll.register(waited_for, select.POLLIN)
 
     def _turn(self) -> None:
         """Wait for something to happen, or for the step's time to be over, and act on it."""
-        if not self._channel.closed:
+        cell = self._cell
+        # Nothing of a cell counts before it is in its place.
+        if not self._channel.closed and self._step is not _Step.PLACING:
             wanted = select.POLLOUT if self._channel.has_more_to_send else 0
             self._poll.register(self._channel, select.POLLIN | wanted)
         left = self._deadline - time.monotonic()
@@ -163,17 +155,22 @@ class Exchange:
         if self._interrupt.fileno() in ready:
             self._poll.unregister(self._interrupt)
             self._interrupted()
-        if self._box.control.fileno() in ready:
+        if cell.status.fileno() in ready:
             self._hear_warden()
-        if self._output in ready and not self._tail.read(self._output):
-            self._poll.unregister(self._output)
-        if self._lines in ready and not self._log.read(self._lines):
-            self._poll.unregister(self._lines)
+        if cell.output in ready and not self._tail.read(cell.output):
+            self._poll.unregister(cell.output)
+        if cell.log in ready and not self._log.read(cell.log):
+            self._poll.unregister(cell.log)
         if self._channel.fileno() in ready and self._step is not _Step.OVER:
             self._channel.send_more()
             self._receive()
         if time.monotonic() >= self._deadline:
             self._time_over()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the kernel has reported the cell's end."""
+        return self._exit is not None
 
     # --- what decides the call -------------------------------------------------------------
 
@@ -184,7 +181,7 @@ class Exchange:
         """Order the end of the whole group; the warden's report of it ends the call."""
         if self._step < _Step.KILLED:
             self._killed = True
-            self._box.order_kill(self._cell)
+            self._cell.order_kill()
             self._next(_Step.KILLED, KILL_SECONDS)
 
     def _next(self, step: _Step, seconds: float) -> None:
@@ -213,7 +210,7 @@ class Exchange:
             self._protocol_error = "the reply channel was closed without a reply"
         elif self._step is _Step.KILLED:
             # A warden that does not answer is ended from outside, with all that it holds.
-            self._box.destroy()
+            self._cell.box.destroy()
             self._step = _Step.OVER
             return
         self._kill()
@@ -228,7 +225,7 @@ class Exchange:
     # --- the warden's words ----------------------------------------------------------------
 
     def _hear_warden(self) -> None:
-        events = self._box.read_events()
+        events = self._cell.read_status()
         if events is None:
             self._box_gone()
             return
@@ -236,11 +233,8 @@ class Exchange:
             self._heard(event)
 
     def _heard(self, event: Mapping[str, object]) -> None:
-        if event["event"] == "placed" and self._decided():
-            self._box.order_kill(self._cell)  # it was not there yet when it was ordered first
-        elif event["event"] == "placed":
-            self._next(_Step.CONFINING, SETUP_SECONDS)
-            self._channel.send(encode(protocol.LOAD, self._load_order(), self._program.source))
+        if event["event"] == "placed":
+            self._placed(event["pid"])
         elif event["event"] == "exit":
             self._exit = event
             self._receive()
@@ -248,6 +242,19 @@ class Exchange:
         elif event["event"] == "failed" and self._stage is Stage.SETUP:
             self._setup = setup_failure(event)
             self._step = _Step.OVER
+
+    def _placed(self, pid: object) -> None:
+        assert isinstance(pid, int)
+        self._cell.pid = pid
+        if self._decided():
+            self._cell.order_kill()  # it was not there yet when it was ordered first
+            return
+        self._next(_Step.CONFINING, SETUP_SECONDS)
+        if self._program is None:
+            self._receive()  # a cell that was made ahead has been confined long since
+        else:
+            order = load_order(self._program)
+            self._channel.send(encode(protocol.LOAD, order, self._program.source))
 
     def _box_gone(self) -> None:
         """The warden ended before the call did. Nothing of the box can be left."""
@@ -257,20 +264,6 @@ class Exchange:
         self._step = _Step.OVER
 
     # --- the call channel ------------------------------------------------------------------
-
-    def _load_order(self) -> bytes:
-        program = self._program
-        order = {
-            "name": program.name,
-            "path": program.path,
-            "entry": program.entry,
-            "folder": program.folder,
-            "config": dict(program.config),
-            "call_id": self._request.call_id,
-            "log_level": program.log_level,
-            "sys_path": module_path(),
-        }
-        return json.dumps(order).encode()
 
     def _receive(self) -> None:
         """Act on the frames that have come, and on the channel's end."""
@@ -301,15 +294,17 @@ class Exchange:
 
     def _frame(self, kind: bytes, body: bytes) -> None:
         step = self._step
-        if step is _Step.CONFINING and kind == protocol.CONFINED:
+        if step is _Step.CONFINING and kind == protocol.CONFINED and self._program is None:
+            self._send_request()
+        elif step is _Step.CONFINING and kind == protocol.CONFINED:
             self._stage = Stage.LOAD
             self._next(_Step.LOADING, self._limits.load_seconds)
         elif step is _Step.CONFINING and kind == protocol.FAILED:
-            # Nothing of the plugin has run in the cell yet, so this can be believed.
-            self._setup = setup_failure(json.loads(body))
+            # No call has run in the cell yet, so this can be believed.
+            self._setup = setup_failure(parse_object(body))
             self._kill()
         elif step is _Step.LOADING and kind == protocol.LOADED:
-            self._send_request()
+            self._loaded()
         elif step is _Step.RUNNING and kind == protocol.PROGRESS:
             self._listener.on_progress(*parse_progress(body))
         elif (step is _Step.RUNNING) or (step is _Step.LOADING and kind == protocol.RAISED):
@@ -318,13 +313,22 @@ class Exchange:
             message = f"a frame {kind!r} that was not due"
             raise FrameError(message)
 
+    def _loaded(self) -> None:
+        self.loaded = True
+        if self._request is None:
+            self._step = _Step.OVER
+        else:
+            self._send_request()
+
     def _send_request(self) -> None:
         request = self._request
-        self.watch.request_sent()
+        assert request is not None
+        self.watch.request_sent(fresh=self._program is None)
         self._stage = Stage.RUN
         self._started = time.monotonic()
         self._next(_Step.RUNNING, self._limits.wall_seconds)
         terms = {
+            "call_id": request.call_id,
             "has_image": request.image is not None,
             "deadline": self._deadline,
             "cpu_seconds": self._limits.cpu_seconds,
@@ -332,6 +336,7 @@ class Exchange:
         # The payload is JSON text already, and may be large: it is not written a second time.
         head = json.dumps(terms).encode()[:-1] + b', "payload": ' + request.payload + b"}"
         self._channel.send(encode(protocol.REQUEST, head, request.image or b""))
+        self._on_sent()
 
     def _accept(self, kind: bytes, body: bytes) -> None:
         """Take the reply. From here on the process only has to end."""
@@ -394,6 +399,20 @@ class Exchange:
             output_bytes=self._output_bytes,
             log_bytes_dropped=self._tail.dropped + self._log.dropped,
         )
+
+
+def load_order(program: Program) -> bytes:
+    """Return what a cell has to know to load a program, beside its source."""
+    order = {
+        "name": program.name,
+        "path": program.path,
+        "entry": program.entry,
+        "folder": program.folder,
+        "config": dict(program.config),
+        "log_level": program.log_level,
+        "sys_path": module_path(),
+    }
+    return json.dumps(order).encode()
 
 
 def signal_name(status: int) -> str | None:

@@ -79,6 +79,19 @@ class Layers:
         return tuple(lacking)
 
 
+def warm_gaps(layers: Layers) -> tuple[str, ...]:
+    """Return why the cells of one box could not be kept apart here; empty when they can.
+
+    A cold call has its box for itself; the cells of a warm one share its namespaces.
+    """
+    gaps = []
+    if layers.landlock < SCOPED_SIGNALS_ABI:
+        gaps.append(f"this host has no Landlock of ABI {SCOPED_SIGNALS_ABI} or later")
+    if not layers.seccomp:
+        gaps.append("this host has no seccomp")
+    return tuple(gaps)
+
+
 def floor_gaps(layers: Layers) -> tuple[str, ...]:
     """Return what of the floor these layers cannot promise; empty when a call may run.
 

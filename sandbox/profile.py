@@ -159,7 +159,7 @@ def unreachable_by(uid: int, paths: Iterable[str]) -> str | None:
 
 
 def box_profile(
-    program: Program, layers: Layers, *, uid: int | None, scratch: str
+    program: Program, layers: Layers, *, uid: int | None, scratch: str, slots: int
 ) -> dict[str, object]:
     """Return the profile that the launcher reads, as JSON-ready values."""
     namespaces = layers.namespaces - ({"net"} if program.network else set())
@@ -175,4 +175,5 @@ def box_profile(
         "nproc_base": nproc_base(layers, uid),
         "read": readable_paths(program, layers),
         "scratch": scratch,
+        "slots": slots,
     }

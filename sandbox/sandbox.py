@@ -1,6 +1,7 @@
 """The sandbox as its users see it: one object, and ``call``.
 
-Holds what all calls share: the host's layers, the thread that starts boxes, the watchdog.
+Holds what all calls share: the host's layers, the thread that starts boxes, the watchdog, and
+the pool of warm boxes.
 """
 
 from __future__ import annotations
@@ -10,39 +11,75 @@ import itertools
 import logging
 import os
 import threading
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from sandbox.box import Box, SetupError
+from sandbox.cell import Cell
 from sandbox.ending import Ending, Isolation, SetupFailure, Stage
 from sandbox.exchange import Exchange, Listener, Request
+from sandbox.inside import protocol
 from sandbox.interrupt import Interrupt
-from sandbox.layers import Layers, floor_gaps
+from sandbox.layers import Layers, floor_gaps, warm_gaps
 from sandbox.limits import Limits
+from sandbox.pool import Found, Pool
 from sandbox.probe import probe
 from sandbox.profile import Program
 from sandbox.spawn import Spawner
+from sandbox.warm_box import GoneError, PoolLimits, WarmBox
 from sandbox.watchdog import Watchdog
 
 DOCTOR = "run `toolrunner doctor` to see what this host can isolate and what would help"
 
+_WARM_TRIES = 2  # a box may have gone, or been used up, since it was found
+
 _LOG = logging.getLogger("toolrunner.sandbox")
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """What one call brings along, whichever way it runs."""
+
+    program: Program
+    limits: Limits
+    interrupt: Interrupt
+    listener: Listener
+    layers: Layers
+
+
+def isolation_of(layers: Layers, mode: str) -> Isolation:
+    """Return what an envelope shows of a call's confinement; ``mode`` is "warm" or "cold"."""
+    return Isolation(mode, layers.names(), layers.missing())
+
+
+def _why(ending: Ending) -> str:
+    """Return how a cell ended that never came to its call."""
+    if ending.setup is not None:
+        return f"{ending.setup.operation}: {ending.setup.message}"
+    return ending.signal or f"exit code {ending.exit_code}"
 
 
 class Sandbox:
     """Runs programs in boxes of their own. Thread-safe; a context manager."""
 
     def __init__(
-        self, *, degraded: bool = False, layers: Layers | None = None, python: str = ""
+        self,
+        *,
+        degraded: bool = False,
+        layers: Layers | None = None,
+        python: str = "",
+        pool: PoolLimits | None = None,
     ) -> None:
         """``degraded``: the operator's word that less than the floor will do.
 
         ``layers``: apply these instead of all that the host has. ``python``: the interpreter of
-        the boxes, this one if empty.
+        the boxes, this one if empty. ``pool``: what warm boxes may take of the host.
         """
         self._degraded = degraded
         self._layers = layers
         self._spawner = Spawner(python)
         self._watchdog = Watchdog()
+        self._pool = Pool(pool or PoolLimits())
         self._lock = threading.Lock()
         # A start of its own for each process, so that two runners do not share box users.
         self._numbers = itertools.count(os.getpid())
@@ -58,9 +95,8 @@ class Sandbox:
             return self._layers
 
     def isolation(self) -> Isolation:
-        """Return the same as an envelope shows it."""
-        layers = self.layers()
-        return Isolation("cold", layers.names(), layers.missing())
+        """Return the same as the envelope of a cold call shows it."""
+        return isolation_of(self.layers(), "cold")
 
     def call(
         self,
@@ -71,40 +107,151 @@ class Sandbox:
         interrupt: Interrupt | None = None,
         listener: Listener | None = None,
         require: tuple[str, ...] = (),
+        warm: bool = True,
     ) -> Ending:
-        """Run one call in a fresh box and tell how it ended; raise nothing but bugs."""
+        """Run one call in a fresh process and tell how it ended; raise nothing but bugs.
+
+        ``warm``: in a cell of the program's warm box, if it can have one.
+        """
+        interrupt, listener = interrupt or Interrupt(), listener or Listener()
         try:
             layers = self.layers()
         except SetupError as error:
             return Ending(stage=Stage.SETUP, setup=error.failure)
-        isolation = Isolation("cold", layers.names(), layers.missing())
         refusal = self._refusal(layers, require)
         if refusal is not None:
+            isolation = isolation_of(layers, "cold")
             return Ending(stage=Stage.SETUP, setup=refusal, isolation=isolation)
-        interrupt = interrupt or Interrupt()
         if interrupt.cancelled:
+            isolation = isolation_of(layers, "cold")
             return Ending(stage=Stage.SETUP, cancelled=True, isolation=isolation)
-        number = next(self._numbers)
+        caller = _Caller(program, limits, interrupt, listener, layers)
+        ending = self._call_warm(caller, request) if warm else None
+        return ending if ending is not None else self._call_cold(caller, request)
+
+    def start(
+        self, program: Program, limits: Limits, interrupt: Interrupt | None = None
+    ) -> tuple[str, ...] | Ending:
+        """Make a program's warm box now; return why it has none (nothing if it has).
+
+        An ``Ending`` tells how loading it failed. Raises ``SetupError`` where no call can run.
+        """
+        layers = self.layers()
+        refusal = self._refusal(layers, ())
+        if refusal is not None:
+            raise SetupError(refusal)
+        caller = _Caller(program, limits, interrupt or Interrupt(), Listener(), layers)
+        found = self._warm_box(caller)
+        return () if isinstance(found, WarmBox) else found
+
+    # --- warm ------------------------------------------------------------------------------
+
+    def _warm_box(self, caller: _Caller) -> Found:
+        return warm_gaps(caller.layers) or self._pool.obtain(
+            caller.program, caller.limits, caller.interrupt, lambda: self._load(caller)
+        )
+
+    def _load(self, caller: _Caller) -> Found:
+        """Start a box and load the program in its zygote."""
+        sizes = self._pool.sizes
+        isolation = isolation_of(caller.layers, "warm")
+        number = 2 * next(self._numbers) + 1
         try:
-            with Box(self._spawner, program, layers, number) as box:
-                exchange = Exchange(
-                    box,
-                    1,
-                    program,
-                    limits,
-                    request,
-                    interrupt,
-                    listener or Listener(),
-                    isolation,
+            with contextlib.ExitStack() as stack:
+                box = stack.enter_context(
+                    Box(self._spawner, caller.program, caller.layers, number, slots=sizes.slots)
                 )
-                if layers.watchdog:
-                    self._watchdog.add(exchange.watch)
-                try:
-                    return exchange.run()
-                finally:
-                    self._watchdog.remove(exchange.watch)
+                with Cell(box, protocol.THE_ZYGOTE, None, caller.limits) as cell:
+                    exchange = Exchange(
+                        cell, caller.interrupt, caller.listener, isolation, program=caller.program
+                    )
+                    ending = self._watched(exchange, caller.layers)
+                    if not exchange.loaded:
+                        return ending
+                    reasons = tuple(box.inspect())
+                if reasons:
+                    return reasons
+                warm = WarmBox(stack.pop_all(), box, caller.limits, sizes, ending.log_tail)
         except SetupError as error:
             return Ending(stage=Stage.SETUP, setup=error.failure, isolation=isolation)
+        except OSError as error:
+            failure = SetupFailure("order the load", str(error), error.errno)
+            return Ending(stage=Stage.SETUP, setup=failure, isolation=isolation)
+        warm.replenish()
+        return warm
+
+    def _call_warm(self, caller: _Caller, request: Request) -> Ending | None:
+        """Run a call in the program's warm box; ``None`` when it has to run cold.
+
+        Nothing of the request has been sent then.
+        """
+        for _ in range(_WARM_TRIES):
+            found = self._warm_box(caller)
+            if isinstance(found, Ending):
+                return found
+            if not isinstance(found, WarmBox):
+                return None
+            try:
+                cell = found.take()
+            except GoneError:
+                continue
+            ending = self._call_in(found, cell, caller, request)
+            if ending.stage is not Stage.SETUP or ending.cancelled:
+                return ending
+            self._pool.failed(caller.program, found, _why(ending))
+        return None
+
+    def _call_in(self, box: WarmBox, cell: Cell, caller: _Caller, request: Request) -> Ending:
+        isolation = isolation_of(caller.layers, "warm")
+        exchange = Exchange(
+            cell,
+            caller.interrupt,
+            caller.listener,
+            isolation,
+            request=request,
+            on_sent=box.replenish,
+        )
+        served = False
+        try:
+            ending = self._watched(exchange, caller.layers)
+            served = ending.stage is Stage.RUN
+        finally:
+            box.give_back(cell, is_over=exchange.is_over, served=served)
+        load_log = box.take_load_log()
+        return replace(ending, log_tail=load_log + ending.log_tail) if load_log else ending
+
+    # --- cold ------------------------------------------------------------------------------
+
+    def _call_cold(self, caller: _Caller, request: Request) -> Ending:
+        isolation = isolation_of(caller.layers, "cold")
+        number = 2 * next(self._numbers)
+        try:
+            with (
+                Box(self._spawner, caller.program, caller.layers, number) as box,
+                Cell(box, protocol.THE_ZYGOTE + 1, 0, caller.limits) as cell,
+            ):
+                exchange = Exchange(
+                    cell,
+                    caller.interrupt,
+                    caller.listener,
+                    isolation,
+                    program=caller.program,
+                    request=request,
+                )
+                return self._watched(exchange, caller.layers)
+        except SetupError as error:
+            return Ending(stage=Stage.SETUP, setup=error.failure, isolation=isolation)
+        except OSError as error:
+            failure = SetupFailure("order the cell", str(error), error.errno)
+            return Ending(stage=Stage.SETUP, setup=failure, isolation=isolation)
+
+    def _watched(self, exchange: Exchange, layers: Layers) -> Ending:
+        if layers.watchdog:
+            self._watchdog.add(exchange.watch)
+        try:
+            return exchange.run()
+        finally:
+            self._watchdog.remove(exchange.watch)
 
     def _refusal(self, layers: Layers, require: tuple[str, ...]) -> SetupFailure | None:
         lacking = layers.lacks(require)
@@ -121,7 +268,8 @@ class Sandbox:
         return None
 
     def close(self) -> None:
-        """End the threads. Calls that still run end first."""
+        """End all boxes, with the calls that still run in them, and the threads."""
+        self._pool.close()
         self._watchdog.close()
         self._spawner.close()
 

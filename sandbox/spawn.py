@@ -34,6 +34,9 @@ ENVIRONMENT = {
     "VECLIB_MAXIMUM_THREADS": "1",
 }
 
+# One message stays one message, where the system has such a thing.
+MESSAGE_SOCKET = socket.SOCK_SEQPACKET if os.uname().sysname == "Linux" else socket.SOCK_STREAM
+
 _LOG = logging.getLogger("toolrunner.sandbox")
 
 
@@ -91,10 +94,7 @@ class Spawner:
         return self._executor().submit(self._start, ("probe", uid), ()).result()
 
     def _launch(self) -> Launcher:
-        ours, theirs = socket.socketpair(
-            socket.AF_UNIX,
-            socket.SOCK_SEQPACKET if os.uname().sysname == "Linux" else socket.SOCK_STREAM,
-        )
+        ours, theirs = socket.socketpair(socket.AF_UNIX, MESSAGE_SOCKET)
         with theirs:
             try:
                 process = self._start((str(theirs.fileno()),), (theirs.fileno(),))

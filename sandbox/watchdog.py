@@ -56,10 +56,11 @@ class Watch:
         self.peak_processes = 0
         self.cpu_seconds = 0.0
 
-    def request_sent(self) -> None:
-        """Count processor time from here on."""
+    def request_sent(self, *, fresh: bool) -> None:
+        """Count processor time from here on. A ``fresh`` process has used none to speak of."""
         with self._lock:
-            self._measure(self._members())
+            if not fresh:
+                self._measure(self._members())
             self._cpu_base = self.cpu_seconds
 
     def sample(self) -> None:
@@ -183,16 +184,33 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-def tree_below(pid: int, without: int) -> list[int]:
-    """Return all descendants of ``pid`` but ``without`` and those below it."""
+def tree_below(pid: int) -> list[int]:
+    """Return all descendants of ``pid``."""
     found: list[int] = []
     waiting = [pid]
     while waiting:
-        for child in children_of(waiting.pop()):
-            if child != without:
-                found.append(child)
-                waiting.append(child)
+        children = children_of(waiting.pop())
+        found += children
+        waiting += children
     return found
+
+
+def group_of(pid: int) -> int:
+    """Return a process's group, 0 if it has ended."""
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
+
+
+def inner_number(pid: int) -> int:
+    """Return a process's number in its own pid namespace (proc_pid_status(5)), 0 if it ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_bytes()
+    except OSError:
+        return 0
+    line = next((line for line in status.splitlines() if line.startswith(b"NSpid:")), b"0")
+    return int(line.split()[-1])
 
 
 class Watchdog:

@@ -2,7 +2,7 @@
 
 The launcher, which stays outside, writes the user mapping; the warden, first process inside,
 builds the root before anything else happens. Nothing here runs after plugin code has started
-but ``mount_scratch`` and ``unmount_scratch``, by the warden.
+but ``mount_scratch`` and ``Kernel.unmount``, by the warden.
 """
 
 from __future__ import annotations
@@ -89,8 +89,10 @@ def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
     for source in sources:
         _bind(kernel, source, stage + source, MS_RDONLY | MS_NOSUID | MS_NODEV)
     _link_top_folders(kernel, stage)
-    for folder in ("/proc", "/dev/shm", "/etc", "/tmp", SCRATCH_ROOT):
+    for folder in ("/proc", "/dev", "/etc", "/tmp", SCRATCH_ROOT):
         os.makedirs(stage + folder, exist_ok=True)
+    # Each cell's own scratch, which is its working directory: cells share no memory.
+    os.symlink("/proc/self/cwd", f"{stage}/dev/shm")
     for name in DEVICES:
         _bind(kernel, f"/dev/{name}", f"{stage}/dev/{name}", MS_NOSUID | MS_NOEXEC)
     for link, target in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
@@ -102,14 +104,21 @@ def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
     for name, text in _ETC.items():
         if not os.path.lexists(f"{stage}/etc/{name}"):
             _write(f"{stage}/etc/{name}", text)
-    # One tmpfs for the mount points; each cell's own is mounted below it.
-    owner = box_user(profile)
-    options = f"size=64k,mode=711,uid={owner},gid={owner}"
-    kernel.mount("tmpfs", stage + SCRATCH_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, options)
+    _make_slots(kernel, stage, profile["slots"], box_user(profile))
     os.chdir(stage)
     kernel.pivot_root_here()
     os.chdir("/")
     kernel.restrict_mount("/", MS_RDONLY, recursive=False)
+
+
+def _make_slots(kernel: Kernel, stage: str, slots: int, owner: int) -> None:
+    """Make the mount points of the cells' scratch folders, and let nobody write beside them."""
+    root = stage + SCRATCH_ROOT
+    options = f"size=1m,mode=711,uid={owner},gid={owner}"
+    kernel.mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, options)
+    for slot in range(slots):
+        os.makedirs(f"{root}/{slot}/work")
+    kernel.restrict_mount(root, MS_RDONLY, recursive=False)
 
 
 def _stage(sources: list[str]) -> str:
@@ -151,13 +160,8 @@ def forbid_more_namespaces() -> None:
 
 
 def mount_scratch(kernel: Kernel, folder: str, megabytes: int, owner: tuple[int, int]) -> None:
-    """Mount a cell's scratch, a tmpfs of its own, and its /dev/shm inside the same limit."""
+    """Mount a cell's scratch, a tmpfs of its own."""
     uid, gid = owner
     # An inode costs kernel memory that the size does not count: one for each 4 KiB.
     options = f"size={megabytes}m,nr_inodes={megabytes * 256 + 64},mode=700,uid={uid},gid={gid}"
     kernel.mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, options)
-
-
-def share_memory_folder(kernel: Kernel, folder: str) -> None:
-    """Show a folder of a cell's scratch as /dev/shm. For a box that has one cell only."""
-    kernel.mount(folder, "/dev/shm", "", MS_BIND)

@@ -11,11 +11,13 @@ import os
 import socket
 
 from . import cell
-from .warden import Warden, kill_group
+from .warden import Warden, kill_group, remove_folder
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     from typing import Any, NoReturn
+
+    from .warden import Cells
 
 
 def main(profile: dict[str, Any], control: socket.socket) -> NoReturn:
@@ -35,6 +37,7 @@ class ForkedCells:
 
     def __init__(self, profile: dict[str, Any], control: socket.socket, warden: Warden) -> None:
         self._profile = profile
+        self._plan = cell.Plan(None, profile)
         self._control = control
         self._warden = warden
         self.group = os.getpid()
@@ -45,18 +48,26 @@ class ForkedCells:
 
     def make(self, order: dict[str, Any], descriptors: list[int]) -> int | None:
         """Fork a cell and return its process."""
-        scratch = f"{self._profile['scratch']}/{order['cell']}/work"
+        scratch = f"{self._profile['scratch']}/{order['slot']}/work"
         os.makedirs(scratch, 0o700)
         pid = os.fork()
         if pid == 0:
             self._control.close()
             self._warden.close_signals()
-            cell.enter(None, self._profile, {**order, "scratch": scratch}, descriptors, 0)
+            cell.enter(self._plan, {**order, "scratch": scratch}, descriptors, 0)
         return pid
 
-    def receive(self) -> dict[str, Any] | None:
+    def release(self, slot: int) -> None:
+        """Remove a cell's scratch."""
+        remove_folder(f"{self._profile['scratch']}/{slot}")
+
+    def receive(self) -> bytes:
         """Return that nothing is ever reported."""
-        return None
+        return b""
+
+    def inspect(self) -> list[str]:
+        """Return why there are no warm boxes here: cells are not kept apart."""
+        return ["this system cannot keep calls apart"]
 
     def is_new_cell(self, _pid: int) -> bool:
         """Return true: this process made it itself."""
@@ -73,7 +84,7 @@ class PortableWarden(Warden):
         # Orphans become init's, which tells nobody here when it has reaped them.
         return True
 
-    def _reap(self) -> None:
+    def _reap(self, cells: Cells) -> None:
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -85,7 +96,7 @@ class PortableWarden(Warden):
                 if known.pid == pid:
                     known.ended(pid, status, usage)
                     kill_group(pid)
-        self._report_ends()
+        self._report_ends(cells)
 
     def sweep(self, _cells: object) -> None:
         """Kill every group that is left."""

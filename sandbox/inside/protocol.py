@@ -6,10 +6,21 @@ stream where there is no such thing):
     parent -> launcher   the profile: namespaces, layers, folders, limits of the box
     launcher -> parent   {"event": "warden", "pid": host pid}
     warden -> parent     {"event": "ready"} | {"event": "failed", operation, errno, message}
-    parent -> warden     {"op": "cell", "cell": n, ...} + 3 descriptors (channel, output, log)
+    parent -> warden     {"op": "load", "cell": 0, ...} + 4 descriptors: the zygote itself loads
+    parent -> warden     {"op": "inspect"}, answered by {"event": "inspected", "reasons": [...]}
+    parent -> warden     {"op": "cell", "cell": n, "slot": s, ...} + 4 descriptors
     parent -> warden     {"op": "kill", "cell": n}
-    warden -> parent     {"event": "placed", "cell": n}
-    warden -> parent     {"event": "exit", "cell": n, "status": s, "cpu_ms": c, "maxrss_kib": m}
+
+The four descriptors are a cell's channel, output and log, and its status: a SEQPACKET (or stream)
+of its own, which only the warden gets, so that calls need not share a reader. What is on it is
+trusted, and its end means that the box is gone:
+
+    warden -> parent     {"event": "placed", "pid": the cell's number inside the box}
+    warden -> parent     {"event": "exit", "status": s, "cpu_ms": c, "maxrss_kib": m}
+    warden -> parent     {"event": "failed", operation, errno, message}: there will be no cell
+
+Zygote to warden: READY or a "failed" event, once, before any plugin code; after that untrusted
+lines "forked CELL PID" and "failed CELL ERRNO" (``FORKED``, ``UNMADE``).
 
 Call channel (parent and cell, a stream socketpair, one a call). A frame is one byte of kind, four
 bytes of length (big-endian) and that many bytes. LOAD and REQUEST hold four bytes of length, a
@@ -18,11 +29,16 @@ JSON head of that length, and raw bytes to the end. What the cell sends is untru
     parent -> cell   LOAD      once the warden has placed the cell
     cell -> parent   CONFINED | FAILED    the last of what is ours: plugin code runs from here on
     cell -> parent   LOADED | RAISED
+                          a cell of a warm box begins here: CONFINED comes by itself, and no LOAD
     parent -> cell   REQUEST
     cell -> parent   PROGRESS* then one of RETURNED | UNSERIALIZABLE | RAISED, and nothing more
 """
 
 import struct
+
+READY = b'{"event": "ready"}'
+FORKED = "forked"
+UNMADE = "failed"
 
 LOAD = b"L"
 REQUEST = b"Q"
@@ -48,4 +64,6 @@ TRACEBACK_CAP = 64 * 1024
 LOG_LINE_CAP = 4096  # PIPE_BUF: a longer line could mix with another
 
 CONTROL_MESSAGE_CAP = 128 * 1024
+ORDER_DESCRIPTORS = 4
+THE_ZYGOTE = 0  # the number by which the zygote is ordered to load, and killed
 MAX_DEPTH = 100

@@ -66,6 +66,10 @@ def machine() -> str:
     return name
 
 
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
 class Kernel:
     """The calls, bound once: ``libc.syscall`` and a few libc functions that check their errno."""
 
@@ -168,11 +172,7 @@ class Kernel:
 
     def seccomp_filter(self, program: bytes) -> None:
         """Install a BPF program, eight bytes an instruction; needs no_new_privs."""
-
-        class Program(ctypes.Structure):
-            _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
-
-        prog = Program(len(program) // 8, program)
+        prog = _Program(len(program) // 8, program)
         result = self._libc.prctl(
             PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), ctypes.byref(prog), 0, 0
         )
@@ -180,6 +180,8 @@ class Kernel:
 
     def clone(self, flags: int) -> int:
         """Fork with ``flags`` as well, keeping Python's own fork hooks; return as ``os.fork``.
+
+        C's output is flushed first; flush Python's before.
 
         The child's thread id is stored where libc keeps it, since this is not libc's fork:
         without that, ``pthread_kill`` of the child's main thread fails.
@@ -192,8 +194,6 @@ class Kernel:
             flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID
         tid, tls = address, ctypes.c_void_p()
         last = (tls, tid) if self._aarch64 else (tid, tls)
-        sys.stdout.flush()
-        sys.stderr.flush()
         self._libc.fflush(None)
         self._python.PyOS_BeforeFork()
         pid = self._syscall("clone", flags, ctypes.c_void_p(), ctypes.c_void_p(), *last)

@@ -152,7 +152,7 @@ def try_root(kernel: Kernel | None) -> None:
 
 def trial_profile(*, proc: bool) -> dict[str, Any]:
     """Return the least that a root can be built from; the trial stays the user it is."""
-    return {"namespaces": [], "uid": None, "read": ["/usr"], "proc": proc}
+    return {"namespaces": [], "uid": None, "read": ["/usr"], "proc": proc, "slots": 1}
 
 
 def try_pid() -> None:
@@ -205,8 +205,8 @@ def try_seccomp(kernel: Kernel | None) -> None:
 
 def try_rlimits() -> None:
     """Lower the data limit and see an allocation beyond it fail."""
-    cell.lower_rlimit(resource.RLIMIT_CORE, 1)
-    cell.lower_rlimit(resource.RLIMIT_DATA, 64 * cell.MIB)
+    cell.lower_rlimit(resource.RLIMIT_CORE, 1, 1)
+    cell.lower_rlimit(resource.RLIMIT_DATA, 64 * cell.MIB, 64 * cell.MIB)
     try:
         bytearray(128 * cell.MIB)
     except MemoryError:

@@ -16,7 +16,7 @@ import signal
 import socket
 import time
 
-from . import cell, namespaces, protocol, zygote
+from . import cell, inspection, namespaces, protocol, zygote
 from .syscalls import (
     CAP_SYS_ADMIN,
     PR_SET_CHILD_SUBREAPER,
@@ -26,6 +26,7 @@ from .syscalls import (
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any, NoReturn, Protocol
 
     class Cells(Protocol):
@@ -39,11 +40,17 @@ if TYPE_CHECKING:
         def make(self, order: dict[str, Any], descriptors: list[int]) -> int | None:
             """Make a cell; return its process, or ``None`` when it will be reported."""
 
-        def receive(self) -> dict[str, Any] | None:
-            """Return a report of a cell's making, or ``None`` when no more will come."""
+        def release(self, slot: int) -> None:
+            """Take away the scratch of a cell that is gone."""
+
+        def receive(self) -> bytes:
+            """Return a report of the maker of cells, or nothing when no more will come."""
 
         def is_new_cell(self, pid: int) -> bool:
             """Tell whether a process is a cell that no call has been given yet."""
+
+        def inspect(self) -> list[str]:
+            """Return what forbids to fork cells from the plugin that has been loaded."""
 
 
 def main(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> NoReturn:
@@ -114,6 +121,7 @@ class LinuxCells:
         self._orders = orders
         self.zygote = self.group = pid
         self._mounts = "mount" in profile["namespaces"]
+        self._rulesets: dict[int, int] = {}
         orders.setblocking(False)
 
     def fileno(self) -> int:
@@ -121,27 +129,64 @@ class LinuxCells:
         return self._orders.fileno()
 
     def make(self, order: dict[str, Any], descriptors: list[int]) -> int | None:
-        """Mount the cell's scratch and hand its order to the zygote, which reports later."""
-        folder = f"{self._profile['scratch']}/{order['cell']}"
-        os.mkdir(folder, 0o700)
+        """Hand an order to the zygote, with a scratch for a cell; it reports later."""
+        if order["op"] == "load":
+            self._send(order, descriptors)
+            return self.zygote
+        scratch = f"{self._profile['scratch']}/{order['slot']}/work"
         if self._mounts:
             owner = (os.getuid(), os.getgid())
             megabytes = order["limits"]["scratch_mb"]
-            namespaces.mount_scratch(self._kernel, folder, megabytes, owner)
-        scratch, shared = f"{folder}/work", f"{folder}/shm"
-        os.mkdir(scratch, 0o700)
-        if self._mounts:
-            os.mkdir(shared, 0o700)
-            namespaces.share_memory_folder(self._kernel, shared)
-        message = json.dumps({**order, "scratch": scratch}).encode()
-        socket.send_fds(self._orders, [message], descriptors)
+            namespaces.mount_scratch(self._kernel, scratch, megabytes, owner)
+        else:
+            os.makedirs(scratch, 0o700)
+        try:
+            with self._ruleset(order["slot"], scratch) as ruleset:
+                self._send({**order, "scratch": scratch}, [*descriptors, *ruleset])
+        except OSError:
+            self.release(order["slot"])
+            raise
         return None
 
-    def receive(self) -> dict[str, Any] | None:
-        """Return the zygote's next report, or ``None`` when there is none."""
+    def _send(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        socket.send_fds(self._orders, [json.dumps(order).encode()], descriptors)
+
+    @contextlib.contextmanager
+    def _ruleset(self, slot: int, scratch: str) -> Iterator[list[int]]:
+        """Give the Landlock ruleset of a cell, as a list of none or one descriptor.
+
+        A slot's own is kept where scratch is mounted. Landlock never looks at the folder below a
+        mount point but at the one that holds it, which stays the same, and is read-only.
+        """
+        if not self._profile["landlock"]:
+            yield []
+        elif self._mounts:
+            if slot not in self._rulesets:
+                folder = os.path.dirname(scratch)
+                self._rulesets[slot] = cell.own_ruleset(self._kernel, self._profile, folder)
+            yield [self._rulesets[slot]]
+        else:
+            ruleset = cell.own_ruleset(self._kernel, self._profile, scratch)
+            try:
+                yield [ruleset]
+            finally:
+                os.close(ruleset)
+
+    def release(self, slot: int) -> None:
+        """Take away the scratch of a cell that is gone."""
+        folder = f"{self._profile['scratch']}/{slot}"
+        if self._mounts:
+            self._kernel.unmount(f"{folder}/work")
+        else:
+            remove_folder(folder)
+
+    def receive(self) -> bytes:
+        """Return the zygote's next report, or nothing when there is none."""
         # No room for descriptors: a zygote that has run plugin code could send some.
-        message = self._orders.recv(4096)
-        return json.loads(message) if message else None
+        try:
+            return self._orders.recv(4096)
+        except ConnectionError:
+            return b""
 
     def is_new_cell(self, pid: int) -> bool:
         """Tell whether ``pid`` is a child of ours that no call has been given yet."""
@@ -151,14 +196,20 @@ class LinuxCells:
         except OSError:
             return False
 
+    def inspect(self) -> list[str]:
+        """Return what of the zygote, after the import, a fork would break or share."""
+        return inspection.reasons(self.zygote, zygote.LAST_DESCRIPTOR)
+
 
 class Cell:
-    """What the warden knows of one cell, from its group's making to its group's end."""
+    """What the warden knows of one cell, from its order to its group's end."""
 
-    def __init__(self, number: int, pid: int) -> None:
-        self.number = number
-        self.pid = pid
+    def __init__(self, order: dict[str, Any], status_channel: int) -> None:
+        self.number: int = order["cell"]
+        self.slot: int | None = order.get("slot")
+        self.pid = 0
         self.status: int | None = None
+        self._channel = status_channel
         self.cpu_seconds = 0.0
         self.maxrss_kib = 0
 
@@ -169,6 +220,16 @@ class Cell:
         if pid == self.pid:
             self.status = status
 
+    def tell(self, event: dict[str, Any]) -> None:
+        """Tell the parent; one that does not listen any more is noticed by the loop."""
+        with contextlib.suppress(OSError):
+            os.write(self._channel, json.dumps(event).encode() + b"\n")
+
+    def over(self, event: dict[str, Any]) -> None:
+        """Tell the last there is to tell."""
+        self.tell(event)
+        os.close(self._channel)
+
 
 class Warden:
     """The loop: control channel, zygote and children, none of which it ever waits for alone."""
@@ -176,7 +237,9 @@ class Warden:
     def __init__(self, control: socket.socket, *, own_session: bool) -> None:
         self._control = control
         self._own_session = own_session
-        self._cells: dict[int, Cell] = {}
+        self._ordered: dict[int, Cell] = {}  # by number, until the zygote has named a process
+        self._cells: dict[int, Cell] = {}  # by process
+        self._zygote_is_ready = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._stopping = False
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
@@ -216,7 +279,7 @@ class Warden:
                     poll.unregister(cells.fileno())
                 if self._control.fileno() in ready and not self._obey(cells):
                     break
-                self._reap()
+                self._reap(cells)
         finally:
             self.sweep(cells)
             if "mount" not in profile["namespaces"]:
@@ -228,7 +291,7 @@ class Warden:
         """Carry out the orders that have come; return false when the parent is gone."""
         try:
             data, descriptors, _, _ = socket.recv_fds(
-                self._control, protocol.CONTROL_MESSAGE_CAP, 3
+                self._control, protocol.CONTROL_MESSAGE_CAP, protocol.ORDER_DESCRIPTORS
             )
         except ConnectionError:
             return False
@@ -236,53 +299,74 @@ class Warden:
             order = json.loads(line)
             if order["op"] == "kill":
                 self._kill(order["cell"])
+            elif order["op"] == "inspect":
+                self.report({"event": "inspected", "reasons": cells.inspect()})
             else:
-                self._make(cells, order, descriptors)
+                *own, status = descriptors
+                descriptors = own
+                self._make(cells, Cell(order, status), order, own)
         for descriptor in descriptors:
             os.close(descriptor)
         return bool(data)
 
-    def _make(self, cells: Cells, order: dict[str, Any], descriptors: list[int]) -> None:
+    def _make(
+        self, cells: Cells, known: Cell, order: dict[str, Any], descriptors: list[int]
+    ) -> None:
         try:
             pid = cells.make(order, descriptors)
         except OSError as error:
-            self.report({"event": "failed", "cell": order["cell"], **cell.failure(error)})
+            known.over({"event": "failed", **cell.failure(error)})
             return
-        if pid is not None:
-            self._place(cells, order["cell"], pid)
+        if pid is None:
+            self._ordered[known.number] = known
+        else:
+            self._place(known, pid)
 
     def _hear_zygote(self, cells: Cells) -> bool:
-        """Pass on one report of the zygote; return false when it is gone."""
-        event = cells.receive()
-        if event is None:
-            self.report(
-                {"event": "failed", "operation": "zygote", "errno": None, "message": "it ended"}
-            )
+        """Act on one report of the zygote; return false when it is gone, or not believed."""
+        report = cells.receive()
+        if report and not self._zygote_is_ready:
+            # Nothing of a plugin can have run in it yet.
+            self._zygote_is_ready = True
+            self.report(json.loads(report))
+            return True
+        words = report.decode("ascii", "replace").split()
+        numbers = [int(word) for word in words[1:] if word.isdigit() and len(word) < 10]
+        known = self._ordered.pop(numbers[0], None) if len(words) == 3 == len(numbers) + 1 else None
+        if known is None:
+            self._zygote_failed(cells, "it ended" if not report else "it sent what is no report")
             return False
-        if event["event"] == "forked":
-            self._place(cells, event["cell"], event["pid"])
+        if words[0] == protocol.FORKED and cells.is_new_cell(numbers[1]):
+            self._place(known, numbers[1])
         else:
-            self.report(event)
+            # A new cell that has ended, or one that it could not make.
+            known.over(zygote_failure(f"it made no cell: {' '.join(words)}"))
+            self._release(cells, known)
         return True
 
-    def _place(self, cells: Cells, number: int, pid: int) -> None:
-        if not cells.is_new_cell(pid):
-            message = f"process {pid} is not a new cell"
-            self.report(
-                {"event": "failed", "cell": number, "operation": "place", "errno": None,
-                 "message": message}
-            )  # fmt: skip
-            return
-        os.setpgid(pid, pid)
-        self._cells[pid] = Cell(number, pid)
-        self.report({"event": "placed", "cell": number})
+    def _zygote_failed(self, cells: Cells, why: str) -> None:
+        """End what can make no more cells; those that run go on."""
+        kill_group(cells.group)
+        if not self._zygote_is_ready:
+            self.report(zygote_failure(why))
+        for known in self._ordered.values():
+            known.over(zygote_failure(why))
+        self._ordered.clear()
+
+    def _place(self, known: Cell, pid: int) -> None:
+        """Give a cell a process group of its own; its call may begin."""
+        with contextlib.suppress(OSError):  # the zygote itself, which leads a group already
+            os.setpgid(pid, pid)
+        known.pid = pid
+        self._cells[pid] = known
+        known.tell({"event": "placed", "pid": pid})
 
     def _kill(self, number: int) -> None:
         for known in self._cells.values():
             if known.number == number:
                 kill_group(known.pid)
 
-    def _reap(self) -> None:
+    def _reap(self, cells: Cells) -> None:
         """Reap all that has ended; report each cell whose whole group is gone."""
         while True:
             try:
@@ -299,7 +383,7 @@ class Warden:
             _, status, usage = os.wait4(pid, 0)
             if owner is not None:
                 owner.ended(pid, status, usage)
-        self._report_ends()
+        self._report_ends(cells)
 
     def _is_gone(self, group: int) -> bool:
         """Tell whether a killed group has no process left, zombies included."""
@@ -309,19 +393,29 @@ class Warden:
             return True
         return False
 
-    def _report_ends(self) -> None:
+    def _report_ends(self, cells: Cells) -> None:
         for known in list(self._cells.values()):
             if known.status is not None and self._is_gone(known.pid):
                 del self._cells[known.pid]
-                self.report(
+                known.over(
                     {
                         "event": "exit",
-                        "cell": known.number,
                         "status": known.status,
                         "cpu_ms": round(known.cpu_seconds * 1000),
                         "maxrss_kib": known.maxrss_kib,
                     }
                 )
+                self._release(cells, known)
+
+    def _release(self, cells: Cells, known: Cell) -> None:
+        """Take a cell's scratch away, for the next one in its slot to begin with nothing."""
+        if known.slot is None:
+            return
+        try:
+            cells.release(known.slot)
+        except OSError:
+            # The next call must not find what this one left: there will be none in this box.
+            self._stopping = True
 
     def sweep(self, cells: Cells) -> None:
         """Kill and reap all that is left, where no pid namespace does it.
@@ -339,6 +433,11 @@ class Warden:
                     os.kill(pid, signal.SIGKILL)
             reap_ended()
             time.sleep(0.001)
+
+
+def zygote_failure(message: str) -> dict[str, Any]:
+    """Return the event that says why the zygote made no cell."""
+    return {"event": "failed", "operation": "zygote", "errno": None, "message": message}
 
 
 def kill_group(group: int) -> None:

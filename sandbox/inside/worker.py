@@ -32,13 +32,17 @@ class Context:
     """What a plugin may ask for as the second parameter of ``run``."""
 
     def __init__(
-        self, channel: socket.socket, lock: _thread.LockType, load: dict[str, Any], deadline: float
+        self,
+        channel: socket.socket,
+        lock: _thread.LockType,
+        config: dict[str, Any],
+        request: dict[str, Any],
     ) -> None:
-        self.call_id: str = load["call_id"]
-        self.config: dict[str, Any] = load["config"]
+        self.call_id: str = request["call_id"]
+        self.config = config
         self._channel = channel
         self._lock = lock
-        self._deadline = deadline
+        self._deadline: float = request["deadline"]
 
     @property
     def scratch(self) -> Path:
@@ -101,42 +105,61 @@ def receive_load(channel: socket.socket) -> tuple[dict[str, Any], bytes]:
     return receive(channel, protocol.LOAD)
 
 
-def serve(
-    channel: socket.socket, log_descriptor: int, load: dict[str, Any], source: bytes
-) -> NoReturn:
-    """Load the plugin, run it on the one request, send the reply, end."""
-    lock = _thread.allocate_lock()
+class Plugin:
+    """A loaded plugin: what runs it, with or without a context, and its configuration."""
+
+    def __init__(
+        self, run: Callable[[dict[str, Any], Context], object], config: dict[str, Any]
+    ) -> None:
+        self.run = run
+        self.config = config
+
+
+def load(
+    channel: socket.socket, log_descriptor: int, order: dict[str, Any], source: bytes
+) -> Plugin:
+    """Load the plugin and return it; if it cannot be loaded, say so and end."""
     own_pid = os.getpid()
-    logs.install(log_descriptor, load["log_level"])
+    logs.install(log_descriptor, order["log_level"])
     try:
-        run = load_plugin(load, source)
+        run = load_plugin(order, source)
     except BaseException as error:
         if os.getpid() == own_pid:
-            finish(channel, lock, protocol.RAISED, describe(error))
+            finish(channel, _thread.allocate_lock(), protocol.RAISED, describe(error))
         os._exit(1)
     if os.getpid() != own_pid:
         os._exit(1)
-    with lock:
-        send(channel, protocol.LOADED, {})
+    return Plugin(run, order["config"])
+
+
+def reseed() -> None:
+    """Give a cell random numbers of its own; ``random`` itself does that after every fork."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        attempt(numpy_random.seed, None)
+
+
+def serve(channel: socket.socket, plugin: Plugin) -> NoReturn:
+    """Run the plugin on the one request, send the reply, end."""
+    lock = _thread.allocate_lock()
+    own_pid = os.getpid()
     request, image = receive(channel, protocol.REQUEST)
     payload = request["payload"]
     if request["has_image"]:
         payload["image"] = image
     set_cpu_limit(request["cpu_seconds"])
-    context = Context(channel, lock, load, request["deadline"])
-    kind, body = reply_of(run, payload, context)
+    context = Context(channel, lock, plugin.config, request)
+    kind, body = reply_of(plugin, payload, context)
     if os.getpid() != own_pid:
         # A child that the plugin forked and let return: the reply is its parent's to give.
         os._exit(1)
     finish(channel, lock, kind, body)
 
 
-def reply_of(
-    run: Callable[[dict[str, Any], Context], object], payload: dict[str, Any], context: Context
-) -> tuple[bytes, object]:
+def reply_of(plugin: Plugin, payload: dict[str, Any], context: Context) -> tuple[bytes, object]:
     """Run the plugin; return the kind and the body of the frame that says what came of it."""
     try:
-        return protocol.RETURNED, jsonable.encode(run(payload, context))
+        return protocol.RETURNED, jsonable.encode(plugin.run(payload, context))
     except jsonable.NotJsonError as error:
         return protocol.UNSERIALIZABLE, cut(str(error), protocol.MESSAGE_CAP).encode()
     except BaseException as error:
@@ -145,14 +168,19 @@ def reply_of(
 
 def finish(channel: socket.socket, lock: _thread.LockType, kind: bytes, body: object) -> NoReturn:
     """Send the reply and end at once: no exit handler, finalizer or thread of a plugin runs on."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BaseException:
-            continue  # a plugin may have put anything in its place
+    flush_output()
     with lock:
         send(channel, kind, body)
     os._exit(0)
+
+
+def flush_output() -> None:
+    """Write out what was printed, whatever a plugin has put in the streams' place."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except BaseException:
+            continue
 
 
 def load_plugin(load: dict[str, Any], source: bytes) -> Callable[[dict[str, Any], Context], object]:

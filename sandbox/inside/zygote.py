@@ -1,18 +1,21 @@
 """The zygote: holds no rights, and forks cells from itself as the warden orders.
 
-For a cold call it forks before the plugin is imported, so it never runs plugin code. Cells are
-made with CLONE_PARENT: the warden is their parent, sees their true status and owns their number.
+For a cold call it forks before the plugin is imported, so it never runs plugin code. For a warm
+box it loads the plugin once, as its first order; after that nothing it says can be believed.
+Cells are made with CLONE_PARENT: the warden is their parent, sees their true status and owns
+their number.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
 import signal
 import socket
 
-from . import cell, landlock, protocol, seccomp
+from . import cell, landlock, protocol, seccomp, worker
 from .syscalls import (
     CLONE_PARENT,
     PR_CAP_AMBIENT,
@@ -29,26 +32,95 @@ if TYPE_CHECKING:
 
 _NICENESS = 5
 _UNKNOWN_DATA_BYTES = 64 << 20  # more than an interpreter that has imported nothing has
+LAST_DESCRIPTOR = cell.FIRST_OTHER + 1  # while a plugin is loaded: orders, and its own statm
 
 
 def main(kernel: Kernel, profile: dict[str, Any], orders: socket.socket) -> NoReturn:
-    """Confine this process, say so, and fork a cell for every order until the warden is gone."""
+    """Confine this process, say so, and obey every order until the warden is gone."""
     try:
         statm = open_statm()
         confine(kernel, profile)
+        zygote = Zygote(cell.Plan(kernel, profile), orders, statm)
     except OSError as error:
         orders.send(json.dumps({"event": "failed", **cell.failure(error)}).encode())
         os._exit(1)
-    orders.send(b'{"event": "ready"}')
-    while True:
-        message, descriptors, _, _ = socket.recv_fds(orders, protocol.CONTROL_MESSAGE_CAP, 3)
+    orders.send(protocol.READY)
+    try:
+        while True:
+            zygote.obey()
+    finally:
+        os._exit(1)  # only code of a plugin's import can have brought it here
+
+
+class Zygote:
+    """What forks cells, with a plugin in it once one has been loaded."""
+
+    def __init__(self, plan: cell.Plan, orders: socket.socket, statm: int) -> None:
+        self._plan = plan
+        self._orders = orders
+        self._statm = statm
+        self._plugin: worker.Plugin | None = None
+
+    def obey(self) -> None:
+        """Wait for one order and carry it out."""
+        message, descriptors, _, _ = socket.recv_fds(
+            self._orders, protocol.CONTROL_MESSAGE_CAP, protocol.ORDER_DESCRIPTORS
+        )
         if not message:
             os._exit(0)
         order = json.loads(message)
-        report = fork_cell(kernel, profile, order, descriptors, data_bytes(statm))
+        if order["op"] == "load":
+            self._load(order, descriptors)
+            return
+        report = self._fork(order, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
-        orders.send(json.dumps(report).encode())
+        self._orders.send(report.encode())
+
+    def _fork(self, order: dict[str, Any], descriptors: list[int]) -> str:
+        """Fork one cell; return the report to the warden. In the cell this does not return."""
+        assert self._plan.kernel is not None
+        size = data_bytes(self._statm)
+        worker.flush_output()  # or every cell would write it as well
+        try:
+            pid = self._plan.kernel.clone(CLONE_PARENT)
+        except OSError as error:
+            return f"{protocol.UNMADE} {order['cell']} {error.errno}"
+        if pid == 0:
+            cell.enter(self._plan, order, descriptors, size, self._plugin)
+        return f"{protocol.FORKED} {order['cell']} {pid}"
+
+    def _load(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        """Load the plugin in this very process, so that every cell begins with it.
+
+        As in a cell, the parent hears on the call channel how that went.
+        """
+        own = [self._orders.fileno()] + ([self._statm] if self._statm >= 0 else [])
+        cell.place_descriptors([*descriptors, *own])
+        self._orders.detach()
+        self._orders = socket.socket(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=cell.FIRST_OTHER
+        )
+        self._statm = cell.FIRST_OTHER + 1 if self._statm >= 0 else -1
+        with cell.open_channel() as channel:
+            program, source = worker.receive_load(channel)
+            try:
+                if self._plan.profile["rlimits"]:
+                    cell.apply_rlimits(
+                        self._plan.profile, order["limits"], data_bytes(self._statm), zygote=True
+                    )
+            except OSError as error:
+                worker.send(channel, protocol.FAILED, cell.failure(error))
+                os._exit(0)
+            worker.send(channel, protocol.CONFINED, {})
+            self._plugin = worker.load(channel, cell.LOG, program, source)
+            worker.flush_output()
+            for target in (cell.OUTPUT, cell.ERRORS, cell.LOG):
+                os.dup2(cell.INPUT, target, inheritable=target != cell.LOG)
+            gc.collect()
+            gc.freeze()  # a collection in a cell would touch, and so copy, every page of it
+            # The last that happens here, since the warden looks at this process after it.
+            worker.send(channel, protocol.LOADED, {})
 
 
 def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
@@ -66,16 +138,7 @@ def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     if profile["landlock"]:
-        rules = cell.readable_rules(profile)
-        rules.append((profile["scratch"], landlock.EVERYTHING))
-        if "mount" in profile["namespaces"]:
-            # Landlock never looks at the folder below a mount point, so /dev stands for the
-            # /dev/shm that is mounted for each cell; all else in it is read-only anyway.
-            rules.append(("/dev", landlock.EVERYTHING))
-        landlock.restrict(
-            kernel,
-            landlock.build(kernel, profile["landlock"], rules, network=profile["network"]),
-        )
+        landlock.restrict(kernel, cell.own_ruleset(kernel, profile, profile["scratch"]))
     if profile["seccomp"]:
         program = seccomp.zygote_filter(
             machine(),
@@ -84,23 +147,6 @@ def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
             landlock_abi=profile["landlock"],
         )
         kernel.seccomp_filter(program)
-
-
-def fork_cell(
-    kernel: Kernel,
-    profile: dict[str, Any],
-    order: dict[str, Any],
-    descriptors: list[int],
-    size: int,
-) -> dict[str, Any]:
-    """Fork one cell; return the report to the warden. In the cell this does not return."""
-    try:
-        pid = kernel.clone(CLONE_PARENT)
-    except OSError as error:
-        return {"event": "failed", "cell": order["cell"], **cell.failure(error)}
-    if pid == 0:
-        cell.enter(kernel, profile, order, descriptors, size)
-    return {"event": "forked", "cell": order["cell"], "pid": pid}
 
 
 def open_statm() -> int:

@@ -127,7 +127,7 @@ def test_a_killed_warden_takes_its_box_along(
     """The call ends with the host's blame, and none of its processes lives on."""
     tool_runner = make_runner(write_plugin(WAITING), layers=layers)
     thread, _call, answers = start_waiting(tool_runner)
-    wardens = [p for p in psutil.Process().children() if tree_below(p.pid, without=0)]
+    wardens = [p for p in psutil.Process().children() if tree_below(p.pid)]
     assert len(wardens) == 1
     wardens[0].kill()
     thread.join(30)

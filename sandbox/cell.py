@@ -1,0 +1,98 @@
+"""The parent's ends of one cell: its channel, its output, its log, its status.
+
+A cell is ordered from its box when this object is made, for a call that is there or for one to
+come. Its end is the warden's word on the status channel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from dataclasses import asdict
+from types import TracebackType
+
+from sandbox.box import Box
+from sandbox.inside import protocol
+from sandbox.limits import Limits
+from sandbox.spawn import MESSAGE_SOCKET
+
+
+class Cell:
+    """One ordered cell. Close it after use; a context manager.
+
+    ``slot`` is its place among the box's scratch folders, or ``None`` for the zygote, which is
+    ordered to load the plugin itself. ``pid`` is its number inside the box, once it is placed.
+    """
+
+    def __init__(self, box: Box, number: int, slot: int | None, limits: Limits) -> None:
+        """Order the cell; raise ``OSError`` when the box is gone or descriptors are."""
+        self.box = box
+        self.number = number
+        self.slot = slot
+        self.limits = limits
+        self.pid = 0
+        self._stack = contextlib.ExitStack()
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            self.channel, channel = socket.socketpair()
+            theirs.enter_context(channel)
+            ours.enter_context(self.channel)
+            self.status, status = socket.socketpair(socket.AF_UNIX, MESSAGE_SOCKET)
+            theirs.enter_context(status)
+            ours.enter_context(self.status)
+            self.output, output = _pipe(ours, theirs)
+            self.log, log = _pipe(ours, theirs)
+            order: dict[str, object] = {
+                "op": "load" if slot is None else "cell",
+                "cell": number,
+                "slot": slot,
+                "limits": asdict(limits),
+            }
+            box.order(order, [channel.fileno(), output, log, status.fileno()])
+            self._stack = ours.pop_all()
+
+    def read_status(self) -> list[dict[str, object]] | None:
+        """Return what the warden has said of this cell, or ``None`` when the box is gone."""
+        try:
+            data = self.status.recv(protocol.CONTROL_MESSAGE_CAP)
+        except ConnectionError:
+            return None
+        return [json.loads(line) for line in data.splitlines()] if data else None
+
+    def order_kill(self) -> None:
+        """Order the cell's whole group killed."""
+        with contextlib.suppress(OSError):  # a box that is gone has nothing to kill
+            self.box.order({"op": "kill", "cell": self.number}, [])
+
+    def members(self) -> list[int]:
+        """Return the process ids, as the host knows them, of all that runs for the call."""
+        return self.box.members(self.pid) if self.pid else []
+
+    def scratch_bytes(self) -> int:
+        """Return what the cell's files take."""
+        return 0 if self.slot is None else self.box.scratch_bytes(self.slot, self.limits)
+
+    def close(self) -> None:
+        """Close the descriptors. A cell without a request ends by that."""
+        self._stack.close()
+
+    def __enter__(self) -> Cell:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:
+    """Return a pipe whose read end is ours, and does not block, and whose write end is theirs."""
+    read, write = os.pipe()
+    ours.callback(os.close, read)
+    theirs.callback(os.close, write)
+    os.set_blocking(read, False)
+    return read, write

@@ -1,0 +1,256 @@
+"""The warm boxes of a sandbox: which plugin has one, who makes it, when it goes.
+
+A plugin's first call makes its box, and calls that come meanwhile wait for it. One thread closes
+boxes that have become idle, too many, too large or useless; a call never waits for that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from sandbox.ending import Ending, Stage
+from sandbox.interrupt import Interrupt
+from sandbox.limits import MIB, Limits
+from sandbox.profile import Program
+from sandbox.warm_box import PoolLimits, WarmBox
+
+_LOG = logging.getLogger("toolrunner.sandbox")
+
+_ROUND_SECONDS = 1.0
+_MEASURE_SECONDS = 5.0
+_CANCEL_CHECK_SECONDS = 0.05
+_MOST_FAILURES = 3
+
+Reasons = tuple[str, ...]
+Found = WarmBox | Reasons | Ending
+
+
+class _Entry:
+    """A plugin in the pool: being loaded, warm, or not to be warm, for reasons."""
+
+    def __init__(self, program: Program, limits: Limits) -> None:
+        self.program = program
+        self.limits = limits
+        self.found: Found | None = None  # None while it is loaded
+
+
+class Pool:
+    """All warm boxes. Thread-safe."""
+
+    def __init__(self, sizes: PoolLimits) -> None:
+        self.sizes = sizes
+        self._forget()
+
+    def _forget(self) -> None:
+        self._owner = os.getpid()
+        self._condition = threading.Condition()
+        self._entries: dict[str, _Entry] = {}
+        self._failures: dict[str, int] = {}  # since a call of the plugin last worked warm
+        self._leaving: list[WarmBox] = []
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def _own(self) -> None:
+        """In a fork of the process that made this: begin anew, and leave its boxes alone."""
+        if self._owner == os.getpid():
+            return
+        boxes = [entry.found for entry in self._entries.values()] + [*self._leaving]
+        self._forget()
+        for box in boxes:
+            if isinstance(box, WarmBox):
+                box.abandon()
+
+    def obtain(
+        self,
+        program: Program,
+        limits: Limits,
+        interrupt: Interrupt,
+        load: Callable[[], Found],
+    ) -> Found:
+        """Return the plugin's warm box, or why it has none, or how its load failed.
+
+        ``load`` makes the box; it runs in the thread of the first call, and the others wait.
+        """
+        self._own()
+        while True:
+            with self._condition:
+                entry = self._current(program, limits)
+                if entry is None:
+                    if not self._has_room():
+                        return ("there is no room for another warm box",)
+                    entry = self._entries[program.name] = _Entry(program, limits)
+                    break
+                while entry.found is None and not interrupt.cancelled:
+                    self._condition.wait(_CANCEL_CHECK_SECONDS)
+                found = entry.found
+                if found is None or (isinstance(found, Ending) and found.cancelled):
+                    if interrupt.cancelled:
+                        return Ending(stage=Stage.SETUP, cancelled=True)
+                    continue
+                return found
+        return self._load(entry, load)
+
+    def _load(self, entry: _Entry, load: Callable[[], Found]) -> Found:
+        # What those who wait see if something passes here that nobody catches.
+        found: Found = Ending(stage=Stage.SETUP, cancelled=True)
+        try:
+            found = load()
+        finally:
+            with self._condition:
+                entry.found = found
+                if isinstance(found, Ending):
+                    self._remove(entry)
+                elif isinstance(found, WarmBox):
+                    if self._closed:
+                        self._remove(entry)
+                    self._start_thread()
+                self._condition.notify_all()
+        return found
+
+    def _current(self, program: Program, limits: Limits) -> _Entry | None:
+        """Return the plugin's entry, if it is still of the same plugin and of use."""
+        entry = self._entries.get(program.name)
+        if entry is None:
+            return None
+        changed = entry.found is not None and (entry.program, entry.limits) != (program, limits)
+        if changed:
+            self._failures.pop(program.name, None)
+        spent = isinstance(entry.found, WarmBox) and entry.found.is_retired
+        if changed or spent:
+            self._remove(entry)
+            return None
+        return entry
+
+    def _remove(self, entry: _Entry) -> None:
+        """Forget an entry; its box is closed once its last call has ended."""
+        if self._entries.get(entry.program.name) is entry:
+            del self._entries[entry.program.name]
+        if isinstance(entry.found, WarmBox):
+            entry.found.retire()
+            self._leaving.append(entry.found)
+            self._wake.set()
+
+    def _warm(self) -> list[_Entry]:
+        return [e for e in self._entries.values() if isinstance(e.found, WarmBox)]
+
+    def _has_room(self) -> bool:
+        """Make room for one more box; return whether there is some."""
+        taken = [e for e in self._entries.values() if e.found is None or not _is_reasons(e.found)]
+        if len(taken) < self.sizes.boxes:
+            return True
+        return bool(self._drop_longest_idle())
+
+    def _drop_longest_idle(self) -> int:
+        """Close the box that has been idle longest; return its memory in bytes, at least 1."""
+        idle = [
+            (entry.found.idle_seconds, entry.found, entry)
+            for entry in self._warm()
+            if isinstance(entry.found, WarmBox) and entry.found.is_idle
+        ]
+        if not idle:
+            return 0
+        _, box, entry = max(idle, key=lambda candidate: candidate[0])
+        size = box.memory_bytes()
+        self._remove(entry)
+        return max(1, size)
+
+    def failed(self, program: Program, box: WarmBox, why: str) -> None:
+        """Take note that a cell ended before its call began; the box is used no more."""
+        with self._condition:
+            entry = self._entries.get(program.name)
+            if entry is None or entry.found is not box:
+                return
+            failures = 1 if box.has_served else self._failures.get(program.name, 0) + 1
+            self._failures[program.name] = failures
+            self._remove(entry)
+            if failures >= _MOST_FAILURES:
+                self._settle(entry, f"its processes end before a call begins: {why}")
+
+    def _settle(self, entry: _Entry, reason: str) -> None:
+        """Run a plugin cold from now on, until its file changes."""
+        cold = _Entry(entry.program, entry.limits)
+        cold.found = (reason,)
+        self._entries[entry.program.name] = cold
+        _LOG.warning("plugin %s runs cold from now on: %s", entry.program.name, reason)
+
+    # --- the thread ------------------------------------------------------------------------
+
+    def _start_thread(self) -> None:
+        if self._thread is None and not self._closed:
+            self._thread = threading.Thread(target=self._keep, name="toolrunner-pool", daemon=True)
+            self._thread.start()
+        self._wake.set()
+
+    def _keep(self) -> None:
+        measured = 0.0
+        while not self._closed:
+            busy = bool(self._entries or self._leaving)
+            self._wake.wait(_ROUND_SECONDS if busy else None)
+            self._wake.clear()
+            try:
+                self._close_leaving()
+                self._look_at_boxes()
+                if time.monotonic() - measured > _MEASURE_SECONDS:
+                    self._bound_memory()
+                    measured = time.monotonic()
+            except Exception:  # noqa: BLE001 - logged with its traceback
+                _LOG.exception("the warm boxes could not be looked after")
+
+    def _close_leaving(self, *, all_of_them: bool = False) -> None:
+        with self._condition:
+            going = [box for box in self._leaving if all_of_them or box.is_idle]
+            self._leaving = [box for box in self._leaving if box not in going]
+        for box in going:
+            box.close()
+
+    def _look_at_boxes(self) -> None:
+        with self._condition:
+            entries = self._warm()
+        for entry in entries:
+            box = entry.found
+            assert isinstance(box, WarmBox)
+            fault = box.fault()
+            too_large = box.zygote_bytes() > entry.limits.memory_mb * MIB
+            with self._condition:
+                if self._entries.get(entry.program.name) is not entry:
+                    continue
+                if fault or box.is_retired or box.idle_seconds > self.sizes.idle_seconds:
+                    self._remove(entry)
+                if too_large:
+                    self._remove(entry)
+                    self._settle(entry, "its import goes on to take memory after it")
+            box.relax()
+
+    def _bound_memory(self) -> None:
+        with self._condition:
+            entries = self._warm()
+        sizes = [e.found.memory_bytes() for e in entries if isinstance(e.found, WarmBox)]
+        over = sum(sizes) - self.sizes.memory_mb * MIB
+        while over > 0:
+            with self._condition:
+                freed = self._drop_longest_idle()
+            if not freed:
+                return
+            over -= freed
+
+    def close(self) -> None:
+        """End all boxes, with the calls that still run in them."""
+        self._own()
+        with self._condition:
+            self._closed = True
+            for entry in list(self._entries.values()):
+                self._remove(entry)
+            self._wake.set()
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
+        self._close_leaving(all_of_them=True)
+
+
+def _is_reasons(found: Found) -> bool:
+    return isinstance(found, tuple)

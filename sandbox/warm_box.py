@@ -1,0 +1,196 @@
+"""A warm box: the plugin is loaded in its zygote, and cells are forked from it, some ahead.
+
+Cells are handed out in the order in which they were ordered, and are used once. A slot is one
+mount point for a cell's scratch; it is used again only after the warden has said that its cell
+is gone.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import threading
+import time
+from dataclasses import dataclass
+
+from sandbox.box import Box
+from sandbox.cell import Cell
+from sandbox.inside import protocol
+from sandbox.limits import Limits
+
+_SPARE_SLOTS = 4  # for cells whose end is not known yet
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """What warm boxes may take of the host.
+
+    ``standby``: cells that a box keeps ready, as long as no more calls come at once; 0 for none.
+    ``boxes``: warm boxes at once. ``memory_mb``: of all of them, idle. ``idle_seconds``: after
+    which an unused one is closed. ``calls``: after which one is replaced. ``parallel``: calls of
+    one plugin at once.
+    """
+
+    standby: int = 2
+    boxes: int = 32
+    memory_mb: int = 2048
+    idle_seconds: float = 300.0
+    calls: int = 10_000
+    parallel: int = 8
+
+    @property
+    def slots(self) -> int:
+        """The most cells that one box has at once."""
+        return self.parallel + self.most_standby + _SPARE_SLOTS
+
+    @property
+    def most_standby(self) -> int:
+        """The most cells that wait for calls, when many come at once."""
+        return max(self.standby, self.parallel) if self.standby else 0
+
+
+class GoneError(Exception):
+    """The box takes no more calls."""
+
+
+class WarmBox:
+    """One warm box. Thread-safe."""
+
+    def __init__(
+        self,
+        stack: contextlib.ExitStack,
+        box: Box,
+        limits: Limits,
+        sizes: PoolLimits,
+        load_log: str,
+    ) -> None:
+        """``stack`` holds the started box; closing it ends the box.
+
+        ``load_log``: what the import printed, for the first call to show.
+        """
+        self._stack = stack
+        self._box = box
+        self._limits = limits
+        self._sizes = sizes
+        self._load_log = load_log
+        self._lock = threading.Lock()
+        self._standby: collections.deque[Cell] = collections.deque()
+        self._slots = collections.deque(range(sizes.slots))
+        self._numbers = itertools.count(protocol.THE_ZYGOTE + 1)
+        self._target = sizes.standby
+        self._retired = False
+        self.has_served = False
+        self._calls = 0
+        self._running = 0
+        self._last_used = time.monotonic()
+
+    def take(self) -> Cell:
+        """Return the cell that has waited longest, or a new one; raise ``GoneError``."""
+        with self._lock:
+            if self._retired or self._calls >= self._sizes.calls:
+                raise GoneError
+            try:
+                if self._standby:
+                    cell = self._standby.popleft()
+                else:
+                    # Calls come faster than cells are made ready: keep more of them.
+                    self._target = min(self._target + 1, self._sizes.most_standby)
+                    cell = self._order()
+            except (OSError, IndexError) as error:
+                raise GoneError from error
+            self._running += 1
+            self._calls += 1
+            return cell
+
+    def _order(self) -> Cell:
+        slot = self._slots.popleft()
+        try:
+            return Cell(self._box, next(self._numbers), slot, self._limits)
+        except BaseException:
+            self._slots.append(slot)
+            raise
+
+    def replenish(self) -> None:
+        """Order as many cells as are to be kept ready."""
+        with self._lock, contextlib.suppress(OSError):
+            while len(self._standby) < self._target and self._slots and not self._retired:
+                self._standby.append(self._order())
+
+    def give_back(self, cell: Cell, *, is_over: bool, served: bool) -> None:
+        """End a call, which was ``served`` or ended before it began.
+
+        Without the warden's word that the cell ``is_over`` the box is used no more.
+        """
+        cell.close()
+        with self._lock:
+            self._running -= 1
+            self.has_served = self.has_served or served
+            self._last_used = time.monotonic()
+            assert cell.slot is not None
+            if is_over:
+                self._slots.append(cell.slot)
+            else:
+                self._retired = True
+
+    def take_load_log(self) -> str:
+        """Return what the import printed, once."""
+        with self._lock:
+            text, self._load_log = self._load_log, ""
+            return text
+
+    def retire(self) -> None:
+        """Take no more calls; those that run go on."""
+        with self._lock:
+            self._retired = True
+
+    def relax(self) -> None:
+        """Forget a little of what was needed when calls came faster."""
+        with self._lock:
+            self._target = max(self._sizes.standby, self._target - 1)
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether it takes no more calls."""
+        return self._retired or self._calls >= self._sizes.calls
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call runs in it."""
+        return self._running == 0
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long no call has run in it."""
+        return time.monotonic() - self._last_used if self.is_idle else 0.0
+
+    def fault(self) -> str:
+        """Return what is wrong with its zygote, in words, or nothing."""
+        if not self._box.is_alive():
+            return "its process has ended since"
+        if self._box.strays() > self._sizes.slots:
+            return "its import starts processes later on"
+        return ""
+
+    def memory_bytes(self) -> int:
+        """Return the memory of all its processes."""
+        return self._box.memory_bytes()
+
+    def zygote_bytes(self) -> int:
+        """Return the memory of the loaded plugin."""
+        return self._box.zygote_bytes()
+
+    def close(self) -> None:
+        """End everything in it."""
+        with self._lock:
+            self._retired = True
+            for cell in self._standby:
+                cell.close()
+            self._standby.clear()
+            self._stack.close()
+
+    def abandon(self) -> None:
+        """Let go of it in a fork of the process that it belongs to."""
+        for cell in self._standby:
+            cell.close()
+        self._box.abandon()
