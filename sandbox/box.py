@@ -52,11 +52,19 @@ class Box:
     """One box. Use it as a context manager; entering starts it."""
 
     def __init__(
-        self, spawner: Spawner, program: Program, layers: Layers, number: int, *, slots: int = 1
+        self,
+        spawner: Spawner,
+        program: Program,
+        limits: Limits,
+        layers: Layers,
+        number: int,
+        *,
+        slots: int = 1,
     ) -> None:
-        """``slots``: the most cells that it will have at once."""
+        """``limits`` are those of each cell; ``slots``: the most cells that it has at once."""
         self._spawner = spawner
         self._program = program
+        self.limits = limits
         self._layers = layers
         self._uid = box_uid(number)
         self._slots = slots
@@ -90,7 +98,12 @@ class Box:
             self._check_reach()
             self._scratch = self._make_host_scratch(stack)
         profile = box_profile(
-            self._program, self._layers, uid=self._uid, scratch=self._scratch, slots=self._slots
+            self._program,
+            self.limits,
+            self._layers,
+            uid=self._uid,
+            scratch=self._scratch,
+            slots=self._slots,
         )
         stack.callback(self._end)
         try:
@@ -176,7 +189,7 @@ class Box:
             return None
         return [json.loads(line) for line in data.splitlines()] if data else None
 
-    def order(self, order: dict[str, object], descriptors: list[int]) -> None:
+    def order(self, order: Mapping[str, object], descriptors: list[int]) -> None:
         """Send an order to the warden; ``OSError`` when there is none any more."""
         socket.send_fds(self._control, [_line(order)], descriptors)
 
@@ -188,13 +201,13 @@ class Box:
         assert isinstance(reasons, list)
         return reasons
 
-    def scratch_bytes(self, slot: int, limits: Limits) -> int:
+    def scratch_bytes(self, slot: int) -> int:
         """Return what a cell's files take, in bytes."""
         if self._own_root:
             return tmpfs_bytes(f"/proc/{self.warden}/root{self._scratch}/{slot}/work")
+        enough = self.limits.scratch_mb * MIB
         folder = f"{self._scratch}/{slot}/work"
-        meter = self._scratch_of.setdefault(slot, HostScratch(folder, limits.scratch_mb * MIB))
-        return meter.bytes()
+        return self._scratch_of.setdefault(slot, HostScratch(folder, enough)).bytes()
 
     def members(self, leader: int) -> list[int]:
         """Return the processes of a cell, as the host numbers them.
@@ -288,7 +301,7 @@ class Box:
             os.close(descriptor)
 
 
-def _line(message: dict[str, object]) -> bytes:
+def _line(message: Mapping[str, object]) -> bytes:
     return json.dumps(message).encode() + b"\n"
 
 

@@ -10,28 +10,25 @@ import contextlib
 import json
 import os
 import socket
-from dataclasses import asdict
 from types import TracebackType
 
 from sandbox.box import Box
 from sandbox.inside import protocol
-from sandbox.limits import Limits
 from sandbox.spawn import MESSAGE_SOCKET
 
 
 class Cell:
     """One ordered cell. Close it after use; a context manager.
 
-    ``slot`` is its place among the box's scratch folders, or ``None`` for the zygote, which is
-    ordered to load the plugin itself. ``pid`` is its number inside the box, once it is placed.
+    ``slot`` is its place among the box's scratch folders. ``pid`` is its number inside the box,
+    once it is placed. Number ``THE_ZYGOTE`` orders the zygote to load the plugin itself.
     """
 
-    def __init__(self, box: Box, number: int, slot: int | None, limits: Limits) -> None:
+    def __init__(self, box: Box, number: int, slot: int) -> None:
         """Order the cell; raise ``OSError`` when the box is gone or descriptors are."""
         self.box = box
         self.number = number
         self.slot = slot
-        self.limits = limits
         self.pid = 0
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
@@ -43,12 +40,8 @@ class Cell:
             ours.enter_context(self.status)
             self.output, output = _pipe(ours, theirs)
             self.log, log = _pipe(ours, theirs)
-            order: dict[str, object] = {
-                "op": "load" if slot is None else "cell",
-                "cell": number,
-                "slot": slot,
-                "limits": asdict(limits),
-            }
+            operation = "load" if number == protocol.THE_ZYGOTE else "cell"
+            order = {"op": operation, "cell": number, "slot": slot}
             box.order(order, [channel.fileno(), output, log, status.fileno()])
             self._stack = ours.pop_all()
 
@@ -71,7 +64,7 @@ class Cell:
 
     def scratch_bytes(self) -> int:
         """Return what the cell's files take."""
-        return 0 if self.slot is None else self.box.scratch_bytes(self.slot, self.limits)
+        return self.box.scratch_bytes(self.slot)
 
     def close(self) -> None:
         """Close the descriptors. A cell without a request ends by that."""

@@ -50,10 +50,11 @@ class Channel:
         """Send on; a cell that does not read is no reason to wait."""
         try:
             while self._outgoing:
-                sent = self._socket.send(self._outgoing[0])
-                self._outgoing[0] = self._outgoing[0][sent:]
-                if not self._outgoing[0]:
-                    del self._outgoing[0]
+                sent = self._socket.sendmsg(self._outgoing)
+                while self._outgoing and sent >= len(self._outgoing[0]):
+                    sent -= len(self._outgoing.pop(0))
+                if sent:
+                    self._outgoing[0] = self._outgoing[0][sent:]
         except BlockingIOError:
             return
         except OSError:

@@ -90,7 +90,7 @@ class Exchange:
         """
         self._cell = cell
         self._program = program
-        self._limits = limits = cell.limits
+        self._limits = limits = cell.box.limits
         self._request = request
         self._interrupt = interrupt
         self._listener = listener
@@ -115,6 +115,7 @@ class Exchange:
         self._output_bytes = 0
         self._channel = Channel(cell.channel, limits.output_mb * MIB)
         self._poll = select.poll()
+        self._listening = 0
         self.watch = Watch(
             limits,
             cell.members,
@@ -146,10 +147,7 @@ class Exchange:
     def _turn(self) -> None:
         """Wait for something to happen, or for the step's time to be over, and act on it."""
         cell = self._cell
-        # Nothing of a cell counts before it is in its place.
-        if not self._channel.closed and self._step is not _Step.PLACING:
-            wanted = select.POLLOUT if self._channel.has_more_to_send else 0
-            self._poll.register(self._channel, select.POLLIN | wanted)
+        self._listen_to_the_channel()
         left = self._deadline - time.monotonic()
         ready = dict(self._poll.poll(max(0.0, left) * 1000))
         if self._interrupt.fileno() in ready:
@@ -158,14 +156,35 @@ class Exchange:
         if cell.status.fileno() in ready:
             self._hear_warden()
         if cell.output in ready and not self._tail.read(cell.output):
-            self._poll.unregister(cell.output)
+            self._ignore(cell.output)
         if cell.log in ready and not self._log.read(cell.log):
-            self._poll.unregister(cell.log)
+            self._ignore(cell.log)
         if self._channel.fileno() in ready and self._step is not _Step.OVER:
             self._channel.send_more()
             self._receive()
         if time.monotonic() >= self._deadline:
             self._time_over()
+
+    def _listen_to_the_channel(self) -> None:
+        """Wait for as much of the channel as matters now.
+
+        Nothing of a cell counts before it is in its place, and nothing but its end after its
+        reply: what else there may be is read then.
+        """
+        wanted = 0
+        if not self._channel.closed and _Step.PLACING < self._step < _Step.ENDING:
+            wanted = select.POLLIN
+            if self._channel.has_more_to_send:
+                wanted |= select.POLLOUT
+        if wanted and wanted != self._listening:
+            self._poll.register(self._channel, wanted)
+        elif self._listening and not wanted:
+            self._ignore(self._channel)
+        self._listening = wanted
+
+    def _ignore(self, source: int | Channel) -> None:
+        with contextlib.suppress(KeyError):  # it had ended already
+            self._poll.unregister(source)
 
     @property
     def is_over(self) -> bool:
@@ -284,8 +303,6 @@ class Exchange:
 
     def _channel_ended(self) -> None:
         """No byte can come any more: what is not there now is not there at all."""
-        with contextlib.suppress(KeyError):
-            self._poll.unregister(self._channel)
         if not self._decided():
             if self._channel.was_cut_off:
                 self._protocol_error = "the reply was cut off"
@@ -351,6 +368,9 @@ class Exchange:
         else:
             message = f"a frame {kind!r} that was not due"
             raise FrameError(message)
+        # What it printed is in the pipes by now, and read at the end.
+        self._ignore(self._cell.output)
+        self._ignore(self._cell.log)
         self._next(_Step.ENDING, GRACE_SECONDS)
 
     # --- the facts -------------------------------------------------------------------------

@@ -57,6 +57,8 @@ class Limits:
 
     def capped(self, caps: Mapping[str, float]) -> Limits:
         """Return these limits with each one at most its value in ``caps``."""
+        if not caps:
+            return self
         own = asdict(self)
         return replace(
             self, **{name: min(own[name], cap) for name, cap in caps.items() if name in own}

@@ -7,13 +7,14 @@ import stat
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 import psutil
 
 from sandbox.layers import Layers
+from sandbox.limits import Limits
 
 # Host users for the boxes of root, in the range that systemd gives to services of no fixed user.
 FIRST_BOX_UID, BOX_UIDS = 61184, 4096
@@ -159,7 +160,13 @@ def unreachable_by(uid: int, paths: Iterable[str]) -> str | None:
 
 
 def box_profile(
-    program: Program, layers: Layers, *, uid: int | None, scratch: str, slots: int
+    program: Program,
+    limits: Limits,
+    layers: Layers,
+    *,
+    uid: int | None,
+    scratch: str,
+    slots: int,
 ) -> dict[str, object]:
     """Return the profile that the launcher reads, as JSON-ready values."""
     namespaces = layers.namespaces - ({"net"} if program.network else set())
@@ -176,4 +183,5 @@ def box_profile(
         "read": readable_paths(program, layers),
         "scratch": scratch,
         "slots": slots,
+        "limits": asdict(limits),
     }

@@ -158,10 +158,8 @@ class Sandbox:
         number = 2 * next(self._numbers) + 1
         try:
             with contextlib.ExitStack() as stack:
-                box = stack.enter_context(
-                    Box(self._spawner, caller.program, caller.layers, number, slots=sizes.slots)
-                )
-                with Cell(box, protocol.THE_ZYGOTE, None, caller.limits) as cell:
+                box = stack.enter_context(self._box(caller, number, slots=sizes.slots))
+                with Cell(box, protocol.THE_ZYGOTE, protocol.LOADING_SLOT) as cell:
                     exchange = Exchange(
                         cell, caller.interrupt, caller.listener, isolation, program=caller.program
                     )
@@ -171,7 +169,7 @@ class Sandbox:
                     reasons = tuple(box.inspect())
                 if reasons:
                     return reasons
-                warm = WarmBox(stack.pop_all(), box, caller.limits, sizes, ending.log_tail)
+                warm = WarmBox(stack.pop_all(), box, sizes, ending.log_tail)
         except SetupError as error:
             return Ending(stage=Stage.SETUP, setup=error.failure, isolation=isolation)
         except OSError as error:
@@ -227,8 +225,8 @@ class Sandbox:
         number = 2 * next(self._numbers)
         try:
             with (
-                Box(self._spawner, caller.program, caller.layers, number) as box,
-                Cell(box, protocol.THE_ZYGOTE + 1, 0, caller.limits) as cell,
+                self._box(caller, number, slots=1) as box,
+                Cell(box, protocol.THE_ZYGOTE + 1, 0) as cell,
             ):
                 exchange = Exchange(
                     cell,
@@ -244,6 +242,9 @@ class Sandbox:
         except OSError as error:
             failure = SetupFailure("order the cell", str(error), error.errno)
             return Ending(stage=Stage.SETUP, setup=failure, isolation=isolation)
+
+    def _box(self, caller: _Caller, number: int, *, slots: int) -> Box:
+        return Box(self._spawner, caller.program, caller.limits, caller.layers, number, slots=slots)
 
     def _watched(self, exchange: Exchange, layers: Layers) -> Ending:
         if layers.watchdog:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from sandbox.box import Box
 from sandbox.cell import Cell
 from sandbox.inside import protocol
-from sandbox.limits import Limits
 
 _SPARE_SLOTS = 4  # for cells whose end is not known yet
 
@@ -61,7 +60,6 @@ class WarmBox:
         self,
         stack: contextlib.ExitStack,
         box: Box,
-        limits: Limits,
         sizes: PoolLimits,
         load_log: str,
     ) -> None:
@@ -71,12 +69,11 @@ class WarmBox:
         """
         self._stack = stack
         self._box = box
-        self._limits = limits
         self._sizes = sizes
         self._load_log = load_log
         self._lock = threading.Lock()
         self._standby: collections.deque[Cell] = collections.deque()
-        self._slots = collections.deque(range(sizes.slots))
+        self._slots = collections.deque(set(range(sizes.slots)) - {protocol.LOADING_SLOT})
         self._numbers = itertools.count(protocol.THE_ZYGOTE + 1)
         self._target = sizes.standby
         self._retired = False
@@ -106,7 +103,7 @@ class WarmBox:
     def _order(self) -> Cell:
         slot = self._slots.popleft()
         try:
-            return Cell(self._box, next(self._numbers), slot, self._limits)
+            return Cell(self._box, next(self._numbers), slot)
         except BaseException:
             self._slots.append(slot)
             raise
@@ -127,7 +124,6 @@ class WarmBox:
             self._running -= 1
             self.has_served = self.has_served or served
             self._last_used = time.monotonic()
-            assert cell.slot is not None
             if is_over:
                 self._slots.append(cell.slot)
             else:

@@ -23,6 +23,8 @@ from sandbox.limits import MIB, Limits
 _LOG = logging.getLogger("toolrunner.sandbox")
 
 INTERVAL_SECONDS = 0.005
+_FIRST_SECONDS = 0.003  # a call that is over sooner is not worth a look; the kernel limits it too
+_LINGER_TICKS = 20  # without a call, before it sleeps: waking it for each call costs the call
 _DUTY = 5  # sampling takes at most a fifth of one core
 
 
@@ -52,6 +54,7 @@ class Watch:
         self._cpu_of: dict[int, float] = {}
         self._reaped_cpu = 0.0
         self._cpu_base: float | None = None
+        self.since = time.monotonic()
         self.peak_memory_bytes = 0
         self.peak_processes = 0
         self.cpu_seconds = 0.0
@@ -62,6 +65,7 @@ class Watch:
             if not fresh:
                 self._measure(self._members())
             self._cpu_base = self.cpu_seconds
+            self.since = time.monotonic()
 
     def sample(self) -> None:
         """Measure the tree once; report the first limit that it has passed."""
@@ -221,6 +225,7 @@ class Watchdog:
         self._watches: set[Watch] = set()
         self._thread: threading.Thread | None = None
         self._owner = 0
+        self._asleep = False
         self._closed = False
 
     def add(self, watch: Watch) -> None:
@@ -233,7 +238,8 @@ class Watchdog:
                     target=self._run, name="toolrunner-watchdog", daemon=True
                 )
                 self._thread.start()
-            self._condition.notify()
+            elif self._asleep:
+                self._condition.notify()
 
     def remove(self, watch: Watch) -> None:
         """End watching a call."""
@@ -251,15 +257,21 @@ class Watchdog:
 
     def _run(self) -> None:
         pause = INTERVAL_SECONDS
+        idle_ticks = 0
         while True:
             with self._condition:
-                while not self._watches and not self._closed:
+                idle_ticks = 0 if self._watches else idle_ticks + 1
+                while idle_ticks > _LINGER_TICKS and not self._watches and not self._closed:
+                    self._asleep = True
                     self._condition.wait()
+                    self._asleep = False
                 if self._closed:
                     return
                 watches = list(self._watches)
             started = time.monotonic()
             for watch in watches:
+                if started - watch.since < _FIRST_SECONDS:
+                    continue
                 try:
                     watch.sample()
                 except Exception:  # noqa: BLE001 - logged with its traceback

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 MIB = 1024 * 1024
-INPUT, OUTPUT, ERRORS, CHANNEL, LOG, FIRST_OTHER = range(6)
+INPUT, OUTPUT, ERRORS, CHANNEL, LOG, RULESET = range(6)
 _GRACE_SECONDS = 1  # the kernel's clock is the second line: it starts after the watchdog's
 
 
@@ -32,6 +32,7 @@ class Plan:
         self.kernel = kernel
         self.profile = profile
         self._scoped_signals = "pid" in profile["namespaces"] or profile["landlock"] >= 6
+        self.has_ruleset = kernel is not None and profile["landlock"] > 0
         self._filter = b""
         if self._filtered() and self._scoped_signals:
             self._filter = seccomp.cell_filter(machine(), own_pid=0, scoped_signals=True)
@@ -49,31 +50,36 @@ class Plan:
         )
 
 
-def enter(
-    plan: Plan,
-    order: dict[str, Any],
-    descriptors: list[int],
-    data_bytes: int,
-    plugin: worker.Plugin | None = None,
-) -> NoReturn:
-    """Confine this process as ``order`` says and serve its one call.
+def prepare(scratch: str, descriptors: list[int]) -> None:
+    """Make this process look as its next cell shall: descriptors, working directory, environment.
 
-    ``descriptors``: channel, output, log, and a Landlock ruleset where there is Landlock.
+    Done before the fork where there is a zygote: each page that a cell touches is one to copy.
+    """
+    place_descriptors(descriptors)
+    os.chdir(scratch)
+    for name in ("HOME", "TMPDIR"):
+        os.environ[name] = scratch
+
+
+def enter(
+    plan: Plan, channel: socket.socket, data_bytes: int, plugin: worker.Plugin | None = None
+) -> NoReturn:
+    """Confine this process, which has been prepared, and serve its one call.
+
     ``data_bytes``: the data segment of what it was forked from. Without a ``plugin``, the one
     that the zygote has loaded, it loads its own, and does nothing before the parent says so.
     """
     try:
-        place_descriptors(descriptors)
-        channel = open_channel()
+        os.closerange(RULESET + plan.has_ruleset, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         order_to_load = None if plugin else worker.receive_load(channel)
         try:
-            confine(plan, order, data_bytes)
+            confine(plan, data_bytes, is_loaded=plugin is not None)
         except OSError as error:
             worker.send(channel, protocol.FAILED, failure(error))
             os._exit(0)
         if plugin is not None:
             worker.reseed()
-        worker.send(channel, protocol.CONFINED, {})
+        channel.sendall(worker.CONFINED_FRAME)
         if order_to_load is not None:
             plugin = worker.load(channel, LOG, *order_to_load)
             worker.send(channel, protocol.LOADED, {})
@@ -101,40 +107,49 @@ def failure(error: OSError) -> dict[str, Any]:
 
 
 def place_descriptors(descriptors: list[int]) -> None:
-    """Put channel, output and log where the worker expects them, others from ``FIRST_OTHER`` on.
-
-    Closes everything else.
-    """
-    end = FIRST_OTHER + len(descriptors) - 3
-    # Copies above all targets, so that no dup2 overwrites what a later one needs.
-    channel, output, log, *others = (
-        fcntl.fcntl(d, fcntl.F_DUPFD_CLOEXEC, end) for d in descriptors
-    )
-    null = os.open("/dev/null", os.O_RDWR)
-    places = [(null, INPUT), (output, OUTPUT), (output, ERRORS), (channel, CHANNEL), (log, LOG)]
-    for source, target in (*places, *zip(others, range(FIRST_OTHER, end), strict=True)):
-        os.dup2(source, target, inheritable=target <= ERRORS)
-    os.closerange(end, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    """Put channel, output, log and, if there is one, the Landlock ruleset in their places."""
+    if min(descriptors) <= RULESET:
+        # Copies above all places, so that no dup2 overwrites what a later one needs.
+        descriptors = [fcntl.fcntl(d, fcntl.F_DUPFD_CLOEXEC, RULESET + 1) for d in descriptors]
+    channel, output, log, *ruleset = descriptors
+    os.dup2(output, OUTPUT)
+    os.dup2(output, ERRORS)
+    os.dup2(channel, CHANNEL, inheritable=False)
+    os.dup2(log, LOG, inheritable=False)
+    for descriptor in ruleset:
+        os.dup2(descriptor, RULESET, inheritable=False)
 
 
-def confine(plan: Plan, order: dict[str, Any], data_bytes: int) -> None:
-    """Take the cell's last rights away: scratch, environment, rlimits, Landlock, seccomp."""
-    kernel, profile = plan.kernel, plan.profile
-    scratch = order["scratch"]
-    os.chdir(scratch)
-    for name in ("HOME", "TMPDIR"):
-        os.environ[name] = scratch
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-        signal.signal(
-            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-        )
+def empty_descriptors(null: int) -> None:
+    """Put ``null``, an open /dev/null, in all of these places."""
+    for target in range(RULESET + 1):
+        os.dup2(null, target, inheritable=target <= ERRORS)
+
+
+def default_signals() -> None:
+    """Undo what this process has inherited from the warden."""
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.set_wakeup_fd(-1)
+
+
+def confine(plan: Plan, data_bytes: int, *, is_loaded: bool) -> None:
+    """Take the cell's last rights away: rlimits, Landlock, seccomp.
+
+    ``is_loaded``: a zygote that has a plugin has all the limits already that do not change.
+    """
+    kernel, profile = plan.kernel, plan.profile
     if kernel is not None and "pid" not in profile["namespaces"]:
         kernel.die_with_parent()
     if profile["rlimits"]:
-        apply_rlimits(profile, order["limits"], data_bytes)
-    if kernel is not None and profile["landlock"]:
-        landlock.restrict(kernel, FIRST_OTHER)
+        limits = own_limits(profile, data_bytes)
+        if not is_loaded:
+            limits.update(shared_limits(profile))
+        for number, value in limits.items():
+            lower_rlimit(number, value, value)
+    if kernel is not None and plan.has_ruleset:
+        landlock.restrict(kernel, RULESET)
     plan.filter_calls()
 
 
@@ -157,25 +172,30 @@ def readable_rules(profile: dict[str, Any]) -> list[tuple[str, int]]:
     return rules
 
 
-def apply_rlimits(
-    profile: dict[str, Any], limits: dict[str, Any], data_bytes: int, *, zygote: bool = False
-) -> None:
-    """Set the kernel's own limits, a little above the watchdog's, which says more.
+def own_limits(profile: dict[str, Any], data_bytes: int) -> dict[int, int]:
+    """Return the kernel's limits that each cell sets, a little above the watchdog's."""
+    limits = profile["limits"]
+    cpu = limits["cpu_seconds"] + 2 * limits["load_seconds"]
+    return {
+        resource.RLIMIT_DATA: data_bytes + memory_room(profile),
+        resource.RLIMIT_CPU: int(cpu) + _GRACE_SECONDS,
+    }
 
-    A ``zygote`` that loads a plugin has no limit of processor time, since it lives on, and may
-    not use as much memory as its cells may after it.
-    """
-    memory = int(limits["memory_mb"] * MIB * 1.2)
-    cpu = int(limits["cpu_seconds"] + 2 * limits["load_seconds"]) + _GRACE_SECONDS
+
+def memory_room(profile: dict[str, Any]) -> int:
+    """Return by how many bytes a process of the box may grow before the kernel says no."""
+    return int(profile["limits"]["memory_mb"] * MIB * 1.2)
+
+
+def shared_limits(profile: dict[str, Any]) -> dict[int, int]:
+    """Return the kernel's limits that are the same for all that runs a plugin in a box."""
+    limits = profile["limits"]
     wanted = {
         # 1, not 0: the kernel pipes a core to a handler in spite of 0, and never with 1.
         resource.RLIMIT_CORE: 1,
-        resource.RLIMIT_DATA: data_bytes + memory,
         resource.RLIMIT_FSIZE: limits["scratch_mb"] * MIB,
         resource.RLIMIT_NOFILE: limits["open_files"],
     }
-    if not zygote:
-        wanted[resource.RLIMIT_CPU] = cpu
     for name, value in (
         ("RLIMIT_MSGQUEUE", 0),
         ("RLIMIT_RTPRIO", 0),
@@ -187,9 +207,7 @@ def apply_rlimits(
         # The kernel counts all that this user has in the box, and so for all of its cells.
         tasks = (limits["processes"] + limits["threads"]) * profile["slots"]
         wanted[resource.RLIMIT_NPROC] = profile["nproc_base"] + tasks
-    for number, value in wanted.items():
-        room = memory if zygote and number == resource.RLIMIT_DATA else 0
-        lower_rlimit(number, value, value + room)
+    return wanted
 
 
 def lower_rlimit(number: int, soft: int, hard: int) -> None:

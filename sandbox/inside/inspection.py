@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 
 
-def reasons(pid: int, last_descriptor: int) -> list[str]:
+def reasons(pid: int, last_descriptor: int, scratch: str) -> list[str]:
     """Return why cells must not be forked from process ``pid``; none means they may.
 
-    It leads a process group, and its own descriptors end with ``last_descriptor``.
+    It leads a process group, its own descriptors end with ``last_descriptor``, and it had
+    ``scratch`` to write to.
     """
     try:
         found = [
@@ -20,6 +21,7 @@ def reasons(pid: int, last_descriptor: int) -> list[str]:
             children(pid),
             shared_memory(pid),
             descriptors(pid, last_descriptor),
+            files(scratch),
         ]
     except OSError as error:
         return [f"its process cannot be inspected: {error}"]
@@ -55,3 +57,9 @@ def descriptors(pid: int, last: int) -> str:
     """Tell of open files and the like: all calls would share one position in them."""
     left = [name for name in os.listdir(f"/proc/{pid}/fd") if int(name) > last]
     return f"its import leaves files or sockets open ({len(left)})" if left else ""
+
+
+def files(scratch: str) -> str:
+    """Tell of files: each call has an empty scratch of its own."""
+    left = os.listdir(scratch)
+    return f"its import writes files ({len(left)})" if left else ""

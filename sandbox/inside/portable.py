@@ -54,7 +54,9 @@ class ForkedCells:
         if pid == 0:
             self._control.close()
             self._warden.close_signals()
-            cell.enter(self._plan, {**order, "scratch": scratch}, descriptors, 0)
+            cell.default_signals()
+            cell.prepare(scratch, descriptors)
+            cell.enter(self._plan, cell.open_channel(), 0)
         return pid
 
     def release(self, slot: int) -> None:

@@ -6,9 +6,9 @@ stream where there is no such thing):
     parent -> launcher   the profile: namespaces, layers, folders, limits of the box
     launcher -> parent   {"event": "warden", "pid": host pid}
     warden -> parent     {"event": "ready"} | {"event": "failed", operation, errno, message}
-    parent -> warden     {"op": "load", "cell": 0, ...} + 4 descriptors: the zygote itself loads
+    parent -> warden     {"op": "load", "cell": 0, "slot": 0} + 4 descriptors: to the zygote
     parent -> warden     {"op": "inspect"}, answered by {"event": "inspected", "reasons": [...]}
-    parent -> warden     {"op": "cell", "cell": n, "slot": s, ...} + 4 descriptors
+    parent -> warden     {"op": "cell", "cell": n, "slot": s} + 4 descriptors
     parent -> warden     {"op": "kill", "cell": n}
 
 The four descriptors are a cell's channel, output and log, and its status: a SEQPACKET (or stream)
@@ -66,4 +66,5 @@ LOG_LINE_CAP = 4096  # PIPE_BUF: a longer line could mix with another
 CONTROL_MESSAGE_CAP = 128 * 1024
 ORDER_DESCRIPTORS = 4
 THE_ZYGOTE = 0  # the number by which the zygote is ordered to load, and killed
+LOADING_SLOT = 0
 MAX_DEPTH = 100

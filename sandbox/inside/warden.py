@@ -129,27 +129,22 @@ class LinuxCells:
         return self._orders.fileno()
 
     def make(self, order: dict[str, Any], descriptors: list[int]) -> int | None:
-        """Hand an order to the zygote, with a scratch for a cell; it reports later."""
-        if order["op"] == "load":
-            self._send(order, descriptors)
-            return self.zygote
+        """Hand an order to the zygote, with a scratch; it reports a cell later."""
         scratch = f"{self._profile['scratch']}/{order['slot']}/work"
         if self._mounts:
             owner = (os.getuid(), os.getgid())
-            megabytes = order["limits"]["scratch_mb"]
+            megabytes = self._profile["limits"]["scratch_mb"]
             namespaces.mount_scratch(self._kernel, scratch, megabytes, owner)
         else:
             os.makedirs(scratch, 0o700)
         try:
             with self._ruleset(order["slot"], scratch) as ruleset:
-                self._send({**order, "scratch": scratch}, [*descriptors, *ruleset])
+                message = json.dumps({**order, "scratch": scratch}).encode()
+                socket.send_fds(self._orders, [message], [*descriptors, *ruleset])
         except OSError:
             self.release(order["slot"])
             raise
-        return None
-
-    def _send(self, order: dict[str, Any], descriptors: list[int]) -> None:
-        socket.send_fds(self._orders, [json.dumps(order).encode()], descriptors)
+        return self.zygote if order["op"] == "load" else None
 
     @contextlib.contextmanager
     def _ruleset(self, slot: int, scratch: str) -> Iterator[list[int]]:
@@ -198,7 +193,8 @@ class LinuxCells:
 
     def inspect(self) -> list[str]:
         """Return what of the zygote, after the import, a fork would break or share."""
-        return inspection.reasons(self.zygote, zygote.LAST_DESCRIPTOR)
+        scratch = f"{self._profile['scratch']}/{protocol.LOADING_SLOT}/work"
+        return inspection.reasons(self.zygote, zygote.LAST_DESCRIPTOR, scratch)
 
 
 class Cell:
@@ -206,7 +202,7 @@ class Cell:
 
     def __init__(self, order: dict[str, Any], status_channel: int) -> None:
         self.number: int = order["cell"]
-        self.slot: int | None = order.get("slot")
+        self.slot: int | None = order["slot"]
         self.pid = 0
         self.status: int | None = None
         self._channel = status_channel
@@ -300,7 +296,7 @@ class Warden:
             if order["op"] == "kill":
                 self._kill(order["cell"])
             elif order["op"] == "inspect":
-                self.report({"event": "inspected", "reasons": cells.inspect()})
+                self._inspect(cells)
             else:
                 *own, status = descriptors
                 descriptors = own
@@ -308,6 +304,15 @@ class Warden:
         for descriptor in descriptors:
             os.close(descriptor)
         return bool(data)
+
+    def _inspect(self, cells: Cells) -> None:
+        """Say what forbids cells of the loaded zygote, and take the scratch of its load away."""
+        reasons = cells.inspect()
+        loaded = self._cells.get(cells.group)
+        if loaded is not None:
+            self._release(cells, loaded)
+            loaded.slot = None
+        self.report({"event": "inspected", "reasons": reasons})
 
     def _make(
         self, cells: Cells, known: Cell, order: dict[str, Any], descriptors: list[int]

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+CONFINED_FRAME = protocol.HEADER.pack(protocol.CONFINED, 2) + b"{}"
 _CO_VARARGS = 0x04
+_SMALL = 1 << 16
 _FIRST_OWN_DESCRIPTOR = 5  # below are input, output, errors, channel and log
 
 
@@ -68,8 +70,12 @@ def send(channel: socket.socket, kind: bytes, body: object) -> None:
         data = body
     else:
         data = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
-    channel.sendall(protocol.HEADER.pack(kind, len(data)))
-    channel.sendall(data)
+    header = protocol.HEADER.pack(kind, len(data))
+    if len(data) <= _SMALL:
+        channel.sendall(header + data)  # in one piece, so that the reader wakes up once
+    else:
+        channel.sendall(header)
+        channel.sendall(data)
 
 
 def receive(channel: socket.socket, wanted: bytes) -> tuple[dict[str, Any], bytes]:
@@ -137,6 +143,13 @@ def reseed() -> None:
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         attempt(numpy_random.seed, None)
+
+
+def forget_scratch() -> None:
+    """Have ``tempfile`` look for its folder anew: each cell has another one."""
+    tempfile = sys.modules.get("tempfile")
+    if tempfile is not None:
+        attempt(lambda: setattr(tempfile, "tempdir", None), None)
 
 
 def serve(channel: socket.socket, plugin: Plugin) -> NoReturn:

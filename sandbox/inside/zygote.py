@@ -8,11 +8,11 @@ their number.
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import json
 import os
 import resource
-import signal
 import socket
 
 from . import cell, landlock, protocol, seccomp, worker
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 _NICENESS = 5
 _UNKNOWN_DATA_BYTES = 64 << 20  # more than an interpreter that has imported nothing has
-LAST_DESCRIPTOR = cell.FIRST_OTHER + 1  # while a plugin is loaded: orders, and its own statm
+# Its own descriptors, above those of its cells.
+_ORDERS, _STATM, _NULL = range(cell.RULESET + 1, cell.RULESET + 4)
+LAST_DESCRIPTOR = _NULL
 
 
 def main(kernel: Kernel, profile: dict[str, Any], orders: socket.socket) -> NoReturn:
@@ -40,12 +42,14 @@ def main(kernel: Kernel, profile: dict[str, Any], orders: socket.socket) -> NoRe
     try:
         statm = open_statm()
         confine(kernel, profile)
-        zygote = Zygote(cell.Plan(kernel, profile), orders, statm)
+        place_own(orders.fileno(), statm)
+        zygote = Zygote(cell.Plan(kernel, profile))
     except OSError as error:
         orders.send(json.dumps({"event": "failed", **cell.failure(error)}).encode())
         os._exit(1)
-    orders.send(protocol.READY)
+    orders.detach()  # its number is another's now
     try:
+        zygote.report(protocol.READY)
         while True:
             zygote.obey()
     finally:
@@ -55,11 +59,15 @@ def main(kernel: Kernel, profile: dict[str, Any], orders: socket.socket) -> NoRe
 class Zygote:
     """What forks cells, with a plugin in it once one has been loaded."""
 
-    def __init__(self, plan: cell.Plan, orders: socket.socket, statm: int) -> None:
+    def __init__(self, plan: cell.Plan) -> None:
         self._plan = plan
-        self._orders = orders
-        self._statm = statm
+        self._orders = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=_ORDERS)
+        self._channel: socket.socket | None = None
         self._plugin: worker.Plugin | None = None
+
+    def report(self, text: bytes) -> None:
+        """Say something to the warden."""
+        self._orders.send(text)
 
     def obey(self) -> None:
         """Wait for one order and carry it out."""
@@ -69,63 +77,67 @@ class Zygote:
         if not message:
             os._exit(0)
         order = json.loads(message)
-        if order["op"] == "load":
-            self._load(order, descriptors)
-            return
-        report = self._fork(order, descriptors)
+        cell.prepare(order["scratch"], descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
-        self._orders.send(report.encode())
+        channel = self._channel = self._channel or cell.open_channel()
+        if order["op"] == "load":
+            self._load(channel)
+        else:
+            self.report(self._fork(order["cell"], channel).encode())
+        # Keep nothing of a cell: its descriptors would never end, nor its scratch.
+        cell.empty_descriptors(_NULL)
+        os.chdir("/")
 
-    def _fork(self, order: dict[str, Any], descriptors: list[int]) -> str:
+    def _fork(self, number: int, channel: socket.socket) -> str:
         """Fork one cell; return the report to the warden. In the cell this does not return."""
         assert self._plan.kernel is not None
-        size = data_bytes(self._statm)
+        size = data_bytes()
         worker.flush_output()  # or every cell would write it as well
         try:
             pid = self._plan.kernel.clone(CLONE_PARENT)
         except OSError as error:
-            return f"{protocol.UNMADE} {order['cell']} {error.errno}"
+            return f"{protocol.UNMADE} {number} {error.errno}"
         if pid == 0:
-            cell.enter(self._plan, order, descriptors, size, self._plugin)
-        return f"{protocol.FORKED} {order['cell']} {pid}"
+            cell.enter(self._plan, channel, size, self._plugin)
+        return f"{protocol.FORKED} {number} {pid}"
 
-    def _load(self, order: dict[str, Any], descriptors: list[int]) -> None:
+    def _load(self, channel: socket.socket) -> None:
         """Load the plugin in this very process, so that every cell begins with it.
 
         As in a cell, the parent hears on the call channel how that went.
         """
-        own = [self._orders.fileno()] + ([self._statm] if self._statm >= 0 else [])
-        cell.place_descriptors([*descriptors, *own])
-        self._orders.detach()
-        self._orders = socket.socket(
-            socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=cell.FIRST_OTHER
-        )
-        self._statm = cell.FIRST_OTHER + 1 if self._statm >= 0 else -1
-        with cell.open_channel() as channel:
-            program, source = worker.receive_load(channel)
-            try:
-                if self._plan.profile["rlimits"]:
-                    cell.apply_rlimits(
-                        self._plan.profile, order["limits"], data_bytes(self._statm), zygote=True
-                    )
-            except OSError as error:
-                worker.send(channel, protocol.FAILED, cell.failure(error))
-                os._exit(0)
-            worker.send(channel, protocol.CONFINED, {})
-            self._plugin = worker.load(channel, cell.LOG, program, source)
-            worker.flush_output()
-            for target in (cell.OUTPUT, cell.ERRORS, cell.LOG):
-                os.dup2(cell.INPUT, target, inheritable=target != cell.LOG)
-            gc.collect()
-            gc.freeze()  # a collection in a cell would touch, and so copy, every page of it
-            # The last that happens here, since the warden looks at this process after it.
-            worker.send(channel, protocol.LOADED, {})
+        program, source = worker.receive_load(channel)
+        try:
+            if self._plan.profile["rlimits"]:
+                limit(self._plan.profile, data_bytes())
+        except OSError as error:
+            worker.send(channel, protocol.FAILED, cell.failure(error))
+            os._exit(0)
+        channel.sendall(worker.CONFINED_FRAME)
+        self._plugin = worker.load(channel, cell.LOG, program, source)
+        worker.forget_scratch()
+        worker.flush_output()
+        gc.collect()
+        gc.freeze()  # a collection in a cell would touch, and so copy, every page of it
+        worker.send(channel, protocol.LOADED, {})
+
+
+def limit(profile: dict[str, Any], data_bytes: int) -> None:
+    """Set the limits of a process that loads a plugin, and lives on with it.
+
+    It has none of processor time. Its cells may grow as much again as it does itself.
+    """
+    for number, value in cell.shared_limits(profile).items():
+        cell.lower_rlimit(number, value, value)
+    room = cell.memory_room(profile)
+    cell.lower_rlimit(resource.RLIMIT_DATA, data_bytes + room, data_bytes + 2 * room)
 
 
 def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
     """Give up every right that no cell needs. What is set here holds for all of them."""
     os.setpgid(0, 0)
+    cell.default_signals()
     kernel.die_with_parent()
     kernel.hold_capabilities(0)
     kernel.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
@@ -135,8 +147,6 @@ def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
     # Many busy processes must not keep the watchdog, or the service, from running.
     os.nice(_NICENESS)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.set_wakeup_fd(-1)
     if profile["landlock"]:
         landlock.restrict(kernel, cell.own_ruleset(kernel, profile, profile["scratch"]))
     if profile["seccomp"]:
@@ -157,9 +167,20 @@ def open_statm() -> int:
         return -1
 
 
-def data_bytes(statm: int) -> int:
+def place_own(orders: int, statm: int) -> None:
+    """Put this process's own descriptors in their places, and nothing in those of its cells."""
+    null = os.open("/dev/null", os.O_RDWR)
+    sources = [null if d < 0 else d for d in (orders, statm, null)]
+    copies = [fcntl.fcntl(d, fcntl.F_DUPFD_CLOEXEC, LAST_DESCRIPTOR + 1) for d in sources]
+    for source, target in zip(copies, (_ORDERS, _STATM, _NULL), strict=True):
+        os.dup2(source, target, inheritable=False)
+    cell.empty_descriptors(_NULL)
+    os.closerange(LAST_DESCRIPTOR + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def data_bytes() -> int:
     """Return this process's data segment, as RLIMIT_DATA counts it, in bytes."""
-    if statm < 0:
+    fields = os.pread(_STATM, 256, 0).split()
+    if not fields:
         return _UNKNOWN_DATA_BYTES
-    fields = os.pread(statm, 256, 0).split()
     return int(fields[5]) * resource.getpagesize()

@@ -59,7 +59,7 @@ def test_an_envelope_has_exactly_its_keys(
     assert details["usage"]["wall_ms"] >= 0
     assert details["usage"]["peak_memory_bytes"] > 0
     assert details["isolation"] == {
-        "mode": "cold",
+        "mode": "warm",
         "layers": list(layers.names()),
         "missing": list(layers.missing()),
     }

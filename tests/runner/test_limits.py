@@ -398,7 +398,7 @@ def test_shared_memory_files_are_scratch(
         "scratch_mb",
         4,
         "write('/dev/shm/f', 3 * MIB)",
-        "write('/dev/shm/f', 2 * MIB); write('f', 3 * MIB)",
+        "write('/dev/shm/f', 2 * MIB); write('g', 3 * MIB)",
         "DiskLimitExceeded",
     )
     inside = write_plugin(source(row, beyond=False), limits="{ scratch_mb = 4 }")
