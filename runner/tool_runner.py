@@ -22,10 +22,13 @@ from runner.admission import Admission
 from runner.call import Call
 from runner.errors import Blame, ErrorType, GovernedError, build_error_envelope
 from runner.program import LOGGER_PREFIX, build_program
-from runner.registry import PluginRegistry, PluginState
+from runner.registry import PluginRegistry, PluginState, PluginStatus
 from runner.settings import Settings
+from runner.start_mode import Start
+from runner.threads import CallThreads
 from runner.validation import Payload
 from runner.verdict import Outcome, judge
+from sandbox.box import SetupError
 from sandbox.ending import Ending, Usage
 from sandbox.exchange import Listener, Request
 from sandbox.limits import MIB
@@ -63,6 +66,7 @@ class ToolRunner:
             self._settings.max_waiting,
             self._settings.queue_seconds,
         )
+        self._threads = CallThreads(self._settings.max_concurrent + self._settings.max_waiting)
 
     def run(
         self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None
@@ -101,15 +105,62 @@ class ToolRunner:
             return result, None
         return None, self._envelope(name or None, call, failure)
 
+    async def arun(
+        self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None
+    ) -> tuple[Result | None, Envelope | None]:
+        """Run a plugin as ``run`` does, without blocking the event loop.
+
+        Cancelling the task kills the call; the task ends when the call has ended and is recorded.
+        ``on_progress`` is called in another thread than the loop's.
+        """
+        handle = call if call is not None else Call()
+        return await self._threads.run(
+            lambda: self.run(plugin_name, payload, call=handle), handle.cancel
+        )
+
+    def start(self, plugin_name: str) -> Start:
+        """Load a plugin now, if it can be warm, and tell how its calls start from here on.
+
+        Raises ``GovernedError`` for a plugin that is unknown or cannot run here.
+        """
+        name = _name_of(plugin_name)
+        plugin = self._usable(name, self._known(name))
+        manifest = plugin.manifest
+        if manifest.start == "cold":
+            return Start("cold", ('its manifest says start = "cold"',))
+        limits = manifest.limits.capped(self._settings.caps)
+        try:
+            found = self._sandbox.start(build_program(plugin, self._settings), limits)
+        except SetupError as error:
+            return Start("failed", (str(error),))
+        if not isinstance(found, Ending):
+            return Start("cold", found) if found else Start("warm")
+        outcome = judge(found)
+        return Start("failed", (f"{outcome.error_type}: {outcome.message}",))
+
+    def warm_up(self, *plugin_names: str) -> dict[str, Start]:
+        """Load plugins before their first calls; return how the calls of each start.
+
+        Raises ``GovernedError`` for a plugin that is unknown or cannot run here.
+        """
+        return {name: self.start(name) for name in plugin_names}
+
     def _look_up(self, name: str) -> Plugin:
         """Return the plugin, marked as running; refuse one that is unknown or cannot run here."""
+        status = self._known(name)
+        self.registry.mark_running(name)
+        return self._usable(name, status)
+
+    def _known(self, name: str) -> PluginStatus:
         if not name:
             message = "no plugin was named; give the name of one as a string"
             raise GovernedError(ErrorType.PLUGIN_NOT_FOUND, message)
         status = self.registry.get_status(name)
         if status is None:
             raise GovernedError(ErrorType.PLUGIN_NOT_FOUND, self._unknown(name))
-        self.registry.mark_running(name)
+        return status
+
+    def _usable(self, name: str, status: PluginStatus) -> Plugin:
         if status.state == PluginState.UNAVAILABLE:
             message = f"{name} cannot run here: {status.reason}"
             raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
@@ -198,8 +249,9 @@ class ToolRunner:
         )
 
     def close(self) -> None:
-        """End the threads and, with them, whatever box is left."""
+        """End all boxes, with the calls that still run in them, and the threads."""
         self._sandbox.close()
+        self._threads.close()
 
     def __enter__(self) -> ToolRunner:
         return self

@@ -83,10 +83,12 @@ class Exchange:
         program: Program | None = None,
         request: Request | None = None,
         on_sent: Callable[[], None] = lambda: None,
+        on_reply: Callable[[], None] = lambda: None,
     ) -> None:
         """With a ``program`` the cell loads it; with a ``request`` it runs it; or both, in turn.
 
-        ``on_sent`` is called once the request is on its way, while the cell works.
+        ``on_sent`` is called once the request is on its way, while the cell works; ``on_reply``
+        once it has replied, while it ends.
         """
         self._cell = cell
         self._program = program
@@ -96,6 +98,7 @@ class Exchange:
         self._listener = listener
         self._isolation = isolation
         self._on_sent = on_sent
+        self._on_reply = on_reply
         self.loaded = False
         self._tail = Tail(limits.log_kb * 1024)
         self._log = LogLines(limits.log_kb * 1024, listener.on_log)
@@ -372,6 +375,7 @@ class Exchange:
         self._ignore(self._cell.output)
         self._ignore(self._cell.log)
         self._next(_Step.ENDING, GRACE_SECONDS)
+        self._on_reply()
 
     # --- the facts -------------------------------------------------------------------------
 

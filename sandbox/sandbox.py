@@ -207,7 +207,8 @@ class Sandbox:
             caller.listener,
             isolation,
             request=request,
-            on_sent=box.replenish,
+            on_sent=lambda: box.replenish(urgently=True),
+            on_reply=box.replenish,
         )
         served = False
         try:
@@ -215,6 +216,7 @@ class Sandbox:
             served = ending.stage is Stage.RUN
         finally:
             box.give_back(cell, is_over=exchange.is_over, served=served)
+            box.replenish()
         load_log = box.take_load_log()
         return replace(ending, log_tail=load_log + ending.log_tail) if load_log else ending
 

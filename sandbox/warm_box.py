@@ -108,9 +108,14 @@ class WarmBox:
             self._slots.append(slot)
             raise
 
-    def replenish(self) -> None:
-        """Order as many cells as are to be kept ready."""
+    def replenish(self, *, urgently: bool = False) -> None:
+        """Order as many cells as are to be kept ready; ``urgently``: if there are few left.
+
+        A fork beside a working cell slows it down, one beside its end much less.
+        """
         with self._lock, contextlib.suppress(OSError):
+            if urgently and 2 * len(self._standby) >= self._target:
+                return
             while len(self._standby) < self._target and self._slots and not self._retired:
                 self._standby.append(self._order())
 

@@ -15,6 +15,7 @@ from sandbox.layers import Layers
 from sandbox.probe import probe
 from sandbox.sandbox import Sandbox
 from sandbox.spawn import Spawner
+from sandbox.warm_box import PoolLimits
 
 # No examples are kept: the checkout may not be this user's to write to.
 hypothesis.settings.register_profile("toolrunner", database=None, deadline=None)
@@ -79,16 +80,20 @@ def write_plugin(tmp_path: Path) -> WritePlugin:
 def make_runner(tmp_path: Path) -> Iterator[MakeRunner]:
     """Return a function that makes a ToolRunner for some plugin files; all are closed after.
 
-    ``make_runner(path, ..., layers=None, degraded=False, **settings)``.
+    ``make_runner(path, ..., layers=None, degraded=False, pool=None, **settings)``.
     """
     made: list[ToolRunner] = []
 
     def make(
-        *paths: Path, layers: Layers | None = None, degraded: bool = False, **settings: object
+        *paths: Path,
+        layers: Layers | None = None,
+        degraded: bool = False,
+        pool: PoolLimits | None = None,
+        **settings: object,
     ) -> ToolRunner:
         loaded = Settings.load(state=tmp_path / "state", **settings)
         registry = PluginRegistry.discover(paths, settings=loaded)
-        sandbox = Sandbox(layers=layers, degraded=degraded)
+        sandbox = Sandbox(layers=layers, degraded=degraded, pool=pool)
         made.append(ToolRunner(registry, settings=loaded, sandbox=sandbox))
         return made[-1]
 

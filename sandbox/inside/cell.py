@@ -32,6 +32,7 @@ class Plan:
         self.kernel = kernel
         self.profile = profile
         self._scoped_signals = "pid" in profile["namespaces"] or profile["landlock"] >= 6
+        self.descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self.has_ruleset = kernel is not None and profile["landlock"] > 0
         self._filter = b""
         if self._filtered() and self._scoped_signals:
@@ -70,7 +71,7 @@ def enter(
     that the zygote has loaded, it loads its own, and does nothing before the parent says so.
     """
     try:
-        os.closerange(RULESET + plan.has_ruleset, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        os.closerange(RULESET + plan.has_ruleset, plan.descriptors)
         order_to_load = None if plugin else worker.receive_load(channel)
         try:
             confine(plan, data_bytes, is_loaded=plugin is not None)
@@ -79,6 +80,7 @@ def enter(
             os._exit(0)
         if plugin is not None:
             worker.reseed()
+            worker.rehearse()
         channel.sendall(worker.CONFINED_FRAME)
         if order_to_load is not None:
             plugin = worker.load(channel, LOG, *order_to_load)
