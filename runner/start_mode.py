@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """``mode``: "warm" (forked from the loaded plugin), "cold" (loaded anew by each call), or
+    """How calls start, and what keeps them from being warm.
 
-    "failed" (it cannot be loaded). ``reasons`` say why it is not warm.
+    ``mode`` is "warm" (forked from the loaded plugin), "cold" (each call loads it anew) or
+    "failed" (it cannot be loaded).
     """
 
     mode: str

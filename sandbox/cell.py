@@ -53,6 +53,15 @@ class Cell:
             return None
         return [json.loads(line) for line in data.splitlines()] if data else None
 
+    def is_gone(self) -> bool:
+        """Tell whether the box has ended, if all that was said before has been read."""
+        try:
+            return not self.status.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def order_kill(self) -> None:
         """Order the cell's whole group killed."""
         with contextlib.suppress(OSError):  # a box that is gone has nothing to kill

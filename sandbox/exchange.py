@@ -343,6 +343,9 @@ class Exchange:
     def _send_request(self) -> None:
         request = self._request
         assert request is not None
+        if self._cell.is_gone():
+            self._box_gone()
+            return
         self.watch.request_sent(fresh=self._program is None)
         self._stage = Stage.RUN
         self._started = time.monotonic()

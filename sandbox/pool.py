@@ -159,6 +159,13 @@ class Pool:
         self._remove(entry)
         return max(1, size)
 
+    def discard(self, program: Program, box: WarmBox) -> None:
+        """Use a box no more that takes no calls."""
+        with self._condition:
+            entry = self._entries.get(program.name)
+            if entry is not None and entry.found is box:
+                self._remove(entry)
+
     def failed(self, program: Program, box: WarmBox, why: str) -> None:
         """Take note that a cell ended before its call began; the box is used no more."""
         with self._condition:

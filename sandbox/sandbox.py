@@ -192,6 +192,7 @@ class Sandbox:
             try:
                 cell = found.take()
             except GoneError:
+                self._pool.discard(caller.program, found)
                 continue
             ending = self._call_in(found, cell, caller, request)
             if ending.stage is not Stage.SETUP or ending.cancelled:

@@ -101,7 +101,7 @@ class WarmBox:
             return cell
 
     def _order(self) -> Cell:
-        slot = self._slots.popleft()
+        slot = self._slots.pop()  # the one used last: what it needs has been made already
         try:
             return Cell(self._box, next(self._numbers), slot)
         except BaseException:

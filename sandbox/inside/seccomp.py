@@ -72,6 +72,10 @@ _UNMEASURED_MEMORY = {
     "mq_unlink": (241, 181), "mq_timedsend": (242, 182), "mq_timedreceive": (243, 183),
     "mq_notify": (244, 184), "mq_getsetattr": (245, 185),
 }  # fmt: skip
+# Files that everybody may read tell who reads them, and when.
+_WATCHING = {
+    "inotify_init": (253, _ABSENT), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27),
+}  # fmt: skip
 _NETWORK = {
     "socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201),
     "accept": (43, 202), "accept4": (288, 242),
@@ -83,7 +87,6 @@ _UNHOOKED_FILES = {
     "utime": (132, _ABSENT), "utimes": (235, _ABSENT), "futimesat": (261, _ABSENT),
     "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
-    "inotify_init": (253, _ABSENT), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27),
 }  # fmt: skip
 _TRUNCATE = {"truncate": (76, 45)}
 _SIGNALS_BY_NUMBER = {"kill": (62, 129), "tgkill": (234, 131)}
@@ -91,6 +94,9 @@ _OTHER_SIGNALS = {
     "tkill": (200, 130), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
     "pidfd_send_signal": (424, 424),
 }  # fmt: skip
+_ALWAYS_DENIED = (
+    _PRIVILEGED, _OTHER_PROCESSES, _KERNEL_SURFACE, _UNMEASURED_MEMORY, _WATCHING,
+)  # fmt: skip
 _BY_ARGUMENT = {
     "clone": (56, 220), "clone3": (435, 435), "fcntl": (72, 25), "ioctl": (16, 29),
     "prctl": (157, 167), "prlimit64": (302, 261), "socketpair": (53, 199),
@@ -160,7 +166,7 @@ def zygote_filter(arch: str, *, network: bool, mount_namespace: bool, landlock_a
     """
     program = _Program(arch)
     _prologue(program, arch)
-    for group in (_PRIVILEGED, _OTHER_PROCESSES, _KERNEL_SURFACE, _UNMEASURED_MEMORY):
+    for group in _ALWAYS_DENIED:
         program.deny(group)
     if not network:
         program.deny(_NETWORK)
@@ -214,10 +220,9 @@ def cell_filter(arch: str, *, own_pid: int, scoped_signals: bool) -> bytes:
 def denied_calls(arch: str) -> dict[str, int]:
     """Return the calls that no plugin may make, by name, with their numbers on ``arch``."""
     column = list(_AUDIT_ARCH).index(arch)
-    groups = (_PRIVILEGED, _OTHER_PROCESSES, _KERNEL_SURFACE, _UNMEASURED_MEMORY)
     return {
         name: numbers[column]
-        for group in groups
+        for group in _ALWAYS_DENIED
         for name, numbers in group.items()
         if numbers[column] != _ABSENT
     }
