@@ -149,8 +149,27 @@ class Settings(BaseSettings):
     max_waiting: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         default=64, description="calls that may wait for their turn; more are Overloaded"
     )
+    max_parallel: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default_factory=lambda: 2 * (os.cpu_count() or 1),
+        description="calls of one plugin at once; two a processor by default",
+    )
     queue_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
         default=30.0, description="how long a call may wait for its turn"
+    )
+    standby: Annotated[int, Field(ge=0, le=64)] = Field(
+        default=2, description="processes that a warm box keeps ready for calls to come"
+    )
+    max_boxes: Annotated[int, Field(ge=0, le=2_000)] = Field(
+        default=32, description="warm boxes at once; 0 runs every call cold"
+    )
+    boxes_memory_mb: Annotated[int, Field(ge=1, le=LIMIT_CEILING)] = Field(
+        default=2048, description="memory of all warm boxes together, idle ones closed beyond it"
+    )
+    idle_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        default=300.0, description="after which an unused warm box is closed"
+    )
+    calls_per_box: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
+        default=10_000, description="calls after which a warm box is replaced"
     )
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)

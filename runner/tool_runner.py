@@ -33,6 +33,7 @@ from sandbox.ending import Ending, Usage
 from sandbox.exchange import Listener, Request
 from sandbox.limits import MIB
 from sandbox.sandbox import Sandbox
+from sandbox.warm_box import PoolLimits
 
 Result = dict[str, Any]
 Envelope = dict[str, Any]
@@ -60,9 +61,10 @@ class ToolRunner:
         if registry is None:
             registry = PluginRegistry.discover(self._settings.plugins, settings=self._settings)
         self.registry = registry
-        self._sandbox = sandbox or Sandbox(degraded=self._settings.isolation == "degraded")
+        self._sandbox = sandbox or _sandbox(self._settings)
         self._admission = Admission(
             self._settings.max_concurrent,
+            self._settings.max_parallel,
             self._settings.max_waiting,
             self._settings.queue_seconds,
         )
@@ -196,7 +198,7 @@ class ToolRunner:
         call.used = True
         manifest = plugin.manifest
         program = build_program(plugin, self._settings)
-        with self._admission.place(call.interrupt):
+        with self._admission.place(manifest.name, call.interrupt):
             ending = self._sandbox.call(
                 program,
                 manifest.limits.capped(self._settings.caps),
@@ -272,6 +274,18 @@ _KERNEL_LIMITS = {
     ErrorType.PROCESS_LIMIT_EXCEEDED: "processes",
     ErrorType.DISK_LIMIT_EXCEEDED: "scratch_mb",
 }
+
+
+def _sandbox(settings: Settings) -> Sandbox:
+    pool = PoolLimits(
+        standby=settings.standby,
+        boxes=settings.max_boxes,
+        memory_mb=settings.boxes_memory_mb,
+        idle_seconds=settings.idle_seconds,
+        calls=settings.calls_per_box,
+        parallel=settings.max_parallel,
+    )
+    return Sandbox(degraded=settings.isolation == "degraded", pool=pool)
 
 
 def _observed(limit: str, usage: Usage) -> float | None:

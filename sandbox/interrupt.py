@@ -6,8 +6,10 @@ only while it waits.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from sandbox.ending import LimitHit
@@ -21,6 +23,7 @@ class Interrupt:
         self._cancelled = False
         self._limit: LimitHit | None = None
         self._read = self._write = -1
+        self._on_cancel: Callable[[], None] | None = None
 
     @property
     def cancelled(self) -> bool:
@@ -37,6 +40,8 @@ class Interrupt:
         with self._lock:
             self._cancelled = True
             self._wake()
+            if self._on_cancel is not None:
+                self._on_cancel()
 
     def hit(self, limit: LimitHit) -> None:
         """Report a limit as passed; the first one stays."""
@@ -44,6 +49,22 @@ class Interrupt:
             if self._limit is None:
                 self._limit = limit
                 self._wake()
+
+    @contextlib.contextmanager
+    def waking(self, wake: Callable[[], None]) -> Iterator[None]:
+        """Call ``wake`` if the call is withdrawn in the meantime, or has been already.
+
+        ``wake`` may be called from any thread, and must not wait.
+        """
+        with self._lock:
+            self._on_cancel = wake
+            if self._cancelled:
+                wake()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._on_cancel = None
 
     def _wake(self) -> None:
         if self._write >= 0:

@@ -86,7 +86,7 @@ class Pool:
                     entry = self._entries[program.name] = _Entry(program, limits)
                     break
                 while entry.found is None and not interrupt.cancelled:
-                    self._condition.wait(_CANCEL_CHECK_SECONDS)
+                    self._condition.wait(_CANCEL_CHECK_SECONDS)  # loads are rare, and long
                 found = entry.found
                 if found is None or (isinstance(found, Ending) and found.cancelled):
                     if interrupt.cancelled:

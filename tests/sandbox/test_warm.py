@@ -43,6 +43,14 @@ def wardens() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if children_of(child.pid)]
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Tell whether a process has ended, reaped or not."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def mode_of(tool_runner: ToolRunner, name: str = "sample") -> str:
     """Call a plugin and return how its call ran."""
     call = Call()
@@ -397,7 +405,7 @@ def test_a_box_that_has_died_is_replaced(
     victim = first if who == "warden" else min(children_of(first))
     process = psutil.Process(victim)
     process.kill()
-    wait_until(lambda: not process.is_running() or process.status() == "zombie", "it is dead")
+    wait_until(lambda: has_ended(process), "it is dead")
     for _ in range(4):
         value(tool_runner.run("sample", {}))
     assert tool_runner.start("sample").mode == "warm"
@@ -449,7 +457,10 @@ def test_as_many_cells_stand_by_as_asked(
     tool_runner = make_runner(write_plugin(WHERE), layers=layers, pool=pool)
     for _ in range(4):
         warden = box_of(tool_runner)
-    cells = lambda: len(children_of(warden)) - 1  # noqa: E731 - used twice, right here
+
+    def cells() -> int:
+        return len(children_of(warden)) - 1
+
     if standby:
         wait_until(lambda: standby <= cells() <= standby + 1, "cells stand by")
     else:
@@ -473,7 +484,11 @@ def test_calls_of_one_plugin_run_side_by_side(
         path, layers=layers, max_concurrent=together, pool=PoolLimits(parallel=together)
     )
     begun = threading.Barrier(together + 1)
-    calls = [Call(on_progress=lambda *_: begun.wait(PATIENCE_SECONDS) and None) for _ in range(4)]
+
+    def on_progress(_fraction: float, _message: str) -> None:
+        begun.wait(PATIENCE_SECONDS)
+
+    calls = [Call(on_progress=on_progress) for _ in range(together)]
     threads = [
         threading.Thread(target=tool_runner.run, args=("sample", {}), kwargs={"call": call})
         for call in calls

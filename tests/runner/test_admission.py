@@ -1,0 +1,195 @@
+"""The queue before the calls: who gets a place, in which order, and that none is ever lost."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from runner.admission import Admission
+from runner.errors import ErrorType, GovernedError
+from sandbox.interrupt import Interrupt
+
+PATIENCE_SECONDS = 30.0
+
+
+class Caller:
+    """A thread that wants one place and holds it until it is told to leave."""
+
+    def __init__(self, admission: Admission, plugin: str, order: list[str], name: str = "") -> None:
+        self.interrupt = Interrupt()
+        self.leave = threading.Event()
+        self.entered = threading.Event()
+        self.error: GovernedError | None = None
+        self._name = name or plugin
+        self._thread = threading.Thread(target=self._run, args=(admission, plugin, order))
+        self._thread.start()
+
+    def _run(self, admission: Admission, plugin: str, order: list[str]) -> None:
+        try:
+            with admission.place(plugin, self.interrupt):
+                order.append(self._name)
+                self.entered.set()
+                self.leave.wait(PATIENCE_SECONDS)
+        except GovernedError as error:
+            self.error = error
+
+    def end(self) -> None:
+        """Leave, if it has entered, and wait for the thread."""
+        self.leave.set()
+        self._thread.join(PATIENCE_SECONDS)
+        assert not self._thread.is_alive()
+
+
+def spin(holds: Callable[[], bool]) -> None:
+    """Wait until another thread has come so far."""
+    never = threading.Event()
+    for _ in range(int(PATIENCE_SECONDS * 200)):
+        if holds():
+            return
+        never.wait(0.005)
+    pytest.fail("it never came so far")
+
+
+def waiting(admission: Admission) -> int:
+    """Return how many callers are in the queue."""
+    return len(admission._waiting)
+
+
+def free_places(admission: Admission, plugin: str) -> int:
+    """Return how many places can be had at once, by taking them."""
+    in_a_hurry = Interrupt()
+    in_a_hurry.cancel()
+    with contextlib.ExitStack() as stack:
+        for number in range(100):
+            try:
+                stack.enter_context(admission.place(plugin, in_a_hurry))
+            except GovernedError:
+                return number
+    return 100
+
+
+def test_places_go_to_those_who_came_first() -> None:
+    """One after the other, in the order of their coming."""
+    admission = Admission(1, 1, 10, PATIENCE_SECONDS)
+    order: list[str] = []
+    callers = []
+    for number in range(6):
+        callers.append(Caller(admission, "a", order, str(number)))
+        spin(lambda number=number: len(order) + waiting(admission) == number + 1)  # type: ignore[misc]  # mypy cannot type a lambda's default
+    for caller in callers:
+        assert caller.entered.wait(PATIENCE_SECONDS)
+        caller.end()
+    assert order == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_a_busy_plugin_holds_up_no_other() -> None:
+    """Its calls wait for each other, and those of another pass."""
+    admission = Admission(3, 1, 10, PATIENCE_SECONDS)
+    order: list[str] = []
+    first = Caller(admission, "a", order)
+    assert first.entered.wait(PATIENCE_SECONDS)
+    second = Caller(admission, "a", order, "a again")
+    spin(lambda: waiting(admission) == 1)
+    other = Caller(admission, "b", order)
+    assert other.entered.wait(PATIENCE_SECONDS)
+    assert not second.entered.is_set()
+    first.end()
+    assert second.entered.wait(PATIENCE_SECONDS)
+    for caller in (second, other):
+        caller.end()
+    assert order == ["a", "b", "a again"]
+
+
+def test_a_full_queue_is_overloaded() -> None:
+    """At once, and with what to do."""
+    admission = Admission(1, 1, 1, PATIENCE_SECONDS)
+    order: list[str] = []
+    holder, waiter = Caller(admission, "a", order), Caller(admission, "a", order)
+    spin(lambda: len(order) == 1 and waiting(admission) == 1)
+    with pytest.raises(GovernedError) as caught, admission.place("a", Interrupt()):
+        pass
+    assert caught.value.error_type is ErrorType.OVERLOADED
+    assert caught.value.details["retry_after_seconds"] == 1
+    assert "max_parallel" in caught.value.message
+    for caller in (holder, waiter):
+        caller.end()
+
+
+def test_nobody_waits_longer_than_allowed() -> None:
+    """Then the call is Overloaded, and the queue forgets it."""
+    admission = Admission(1, 1, 5, 0.01)
+    with admission.place("a", Interrupt()):
+        with pytest.raises(GovernedError) as caught, admission.place("b", Interrupt()):
+            pass
+        assert caught.value.error_type is ErrorType.OVERLOADED
+        assert waiting(admission) == 0
+    assert free_places(admission, "a") == 1
+
+
+@pytest.mark.parametrize("when", ["before", "while it waits"])
+def test_a_withdrawn_call_waits_no_more(when: str) -> None:
+    """It ends as Cancelled, and its turn is another's."""
+    admission = Admission(1, 1, 5, PATIENCE_SECONDS)
+    order: list[str] = []
+    holder = Caller(admission, "a", order)
+    assert holder.entered.wait(PATIENCE_SECONDS)
+    interrupt = Interrupt()
+    if when == "before":
+        interrupt.cancel()
+        with pytest.raises(GovernedError) as caught, admission.place("a", interrupt):
+            pass
+        error: GovernedError | None = caught.value
+    else:
+        waiter = Caller(admission, "a", order)
+        spin(lambda: waiting(admission) == 1)
+        waiter.interrupt.cancel()
+        waiter.end()
+        error = waiter.error
+    assert error is not None
+    assert error.error_type is ErrorType.CANCELLED
+    assert waiting(admission) == 0
+    holder.end()
+    assert free_places(admission, "a") == 1
+
+
+def test_a_storm_of_callers_loses_no_place() -> None:
+    """Cancelled, timed out and served at random, from many threads: all places are free after."""
+    places, parallel = 3, 2
+    admission = Admission(places, parallel, 100, 0.005)
+    running: list[str] = []
+    most: list[int] = []
+    lock = threading.Lock()
+    gate = threading.Barrier(24)
+
+    def storm(number: int) -> None:
+        gate.wait(PATIENCE_SECONDS)
+        for turn in range(15):
+            plugin = "ab"[(number + turn) % 2]
+            interrupt = Interrupt()
+            canceller = threading.Timer(0.001 * (turn % 3), interrupt.cancel)
+            canceller.start()
+            with contextlib.suppress(GovernedError), admission.place(plugin, interrupt):
+                with lock:
+                    running.append(plugin)
+                    most.append(max(running.count("a"), running.count("b")))
+                    assert len(running) <= places
+                with lock:
+                    running.remove(plugin)
+            canceller.join()
+
+    threads = [threading.Thread(target=storm, args=(number,)) for number in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive()
+    assert max(most) <= parallel
+    assert waiting(admission) == 0
+    assert free_places(admission, "a") == parallel
+    with contextlib.ExitStack() as stack:
+        for _ in range(parallel):
+            stack.enter_context(admission.place("a", Interrupt()))
+        assert free_places(admission, "b") == places - parallel
