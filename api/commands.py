@@ -37,6 +37,7 @@ from api.templates import write_template
 from plugins.faults import shown, suggestion
 from runner import Call
 from runner.errors import ErrorType, GovernedError
+from runner.registry import PluginState
 
 DISTRIBUTION = "toolrunner-sandbox"
 DEFAULT_JOBS = 4
@@ -214,6 +215,10 @@ def show_plugin(
         return Exit.CALLER
     plugin = plugin_views.plugin_of(session.registry, name)
     document = plugin_views.plugin_document(status, plugin, session.settings)
+    if plugin is not None and status.state != PluginState.UNAVAILABLE:
+        # Only loading it, in a box, tells whether calls can be forked from it.
+        with session.tool_runner() as tool_runner:
+            document["start"] = plugin_views.start_document(tool_runner, name)
     if session.shared.as_json:
         session.terminal.document(document)
     else:

@@ -10,7 +10,7 @@ import getpass
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -18,7 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from api.console import plain, table_of
-from sandbox.layers import floor_gaps
+from runner.start_mode import Start
+from sandbox.layers import floor_gaps, warm_gaps
 from sandbox.probe import Host, Trial, probe
 from sandbox.spawn import Spawner
 
@@ -68,6 +69,7 @@ def document(found: Examination) -> dict[str, Any]:
     return {
         "layers": [_layer(trial) for trial in _trials(found.host)],
         "floor": {"met": found.is_floor_met, "gaps": list(found.gaps)},
+        "start": asdict(_start(found)),
         "host": _about_host(),
     }
 
@@ -78,6 +80,12 @@ def _trials(host: Host) -> list[Trial]:
     remedy = "" if holds else "it needs namespaces.pid and .mount, or landlock with seccomp"
     follows = Trial("call_isolation", holds, "follows from the layers above", remedy=remedy)
     return [*host.trials, follows]
+
+
+def _start(found: Examination) -> Start:
+    """Return how plugins start here, as far as the host decides it."""
+    gaps = warm_gaps(found.host.layers)
+    return Start("cold", gaps) if gaps else Start("warm")
 
 
 def _layer(trial: Trial) -> dict[str, Any]:
@@ -146,7 +154,11 @@ def _state(layer: Mapping[str, Any]) -> tuple[Text, str]:
 def _floor(found: Examination) -> list[RenderableType]:
     if found.is_floor_met:
         words = "This host isolates calls as well as is required: plugins run here."
-        return [Text(words, style="green")]
+        start = _start(found)
+        how = "Calls are forked from loaded plugins (warm), where a plugin allows it: see"
+        if start.mode == "cold":
+            how = f"Every call loads its plugin anew (cold): {'; '.join(start.reasons)}. See"
+        return [Text(words, style="green"), plain(f"{how} `toolrunner plugins show NAME`.")]
     words = "This host cannot isolate calls as is required: they are refused. What is missing:"
     advice = (
         "Mend what you can of the above. TOOLRUNNER_ISOLATION=degraded runs plugins all the same, "

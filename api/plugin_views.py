@@ -1,6 +1,7 @@
 """How plugins and settings are listed: for a person as tables, for programs as plain values.
 
-Called by ``commands``. Reads statuses, manifests and settings; runs nothing.
+Called by ``commands``. Reads statuses, manifests and settings; ``start_document`` alone loads
+a plugin.
 """
 
 from __future__ import annotations
@@ -16,11 +17,22 @@ from rich.text import Text
 from api.console import plain, table_of
 from plugins.discovery import Plugin
 from plugins.faults import ManifestError
+from runner.errors import GovernedError
 from runner.registry import PluginRegistry, PluginState, PluginStatus
 from runner.settings import Settings
+from runner.start_mode import Start
+from runner.tool_runner import ToolRunner
 from sandbox.limits import Limits
 
-START_MODE = "cold: every call has a box of its own"
+_STARTS = {
+    "warm": (
+        "warm: each call is forked from the loaded plugin. What takes a call over cannot reach "
+        "another one; an import written to do harm could watch later calls of this plugin "
+        '(start = "cold" rules that out)'
+    ),
+    "cold": "cold: each call loads the plugin anew",
+    "failed": "it cannot be loaded",
+}
 
 
 def status_document(status: PluginStatus) -> dict[str, Any]:
@@ -53,7 +65,7 @@ def plugin_of(registry: PluginRegistry, name: str) -> Plugin | None:
 def plugin_document(
     status: PluginStatus, plugin: Plugin | None, settings: Settings
 ) -> dict[str, Any]:
-    """Return everything that is known about a plugin without running it."""
+    """Return everything that is known about a plugin without loading it."""
     shown = status_document(status)
     if plugin is None:
         return shown
@@ -69,11 +81,22 @@ def plugin_document(
         "limits": asdict(manifest.limits.capped(settings.caps)),
         "read": [*manifest.read, *(str(path) for path in (own.read if own else ()))],
         "network": _network(plugin, settings),
-        "start": START_MODE,
         "require": list(manifest.require),
         "requires_python": manifest.requires_python,
         "dependencies": list(manifest.dependencies),
     }
+
+
+def start_document(tool_runner: ToolRunner, name: str) -> dict[str, Any]:
+    """Load a plugin, and return how its calls start and why as JSON shows it."""
+    try:
+        return asdict(tool_runner.start(name))
+    except GovernedError as error:
+        return asdict(Start("failed", (error.message,)))
+
+
+def _start_words(start: Mapping[str, Any]) -> str:
+    return ": ".join([_STARTS[start["mode"]], *filter(None, ["; ".join(start["reasons"])])])
 
 
 def _network(plugin: Plugin, settings: Settings) -> str:
@@ -95,6 +118,8 @@ def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> Renderabl
         value: Any = document.get(name)
         if name in lists and name in document:
             value = ", ".join(value) or ("nothing more" if name == "read" else "none")
+        if name == "start" and value:
+            value = _start_words(value)
         if value:
             grid.add_row(name.replace("_", " "), plain(value))
     if plugin is None:

@@ -31,13 +31,30 @@ def test_show_has_the_limits_after_the_caps(cli: Cli, write_plugin: WritePlugin)
         "--plugins", path, "plugins", "show", "sample", "--json", TOOLRUNNER_CAPS='{"memory_mb":64}'
     ).documents
     assert shown["limits"]["memory_mb"] == 64
-    assert shown["start"] == "cold: every call has a box of its own"
+    assert shown["start"]["mode"] == "failed"  # it asks for what it may not have
     assert "not allowed" in shown["network"]
     assert shown["path"] == str(path)
     people = cli(
         "--plugins", path, "plugins", "show", "sample", TOOLRUNNER_CAPS='{"memory_mb":64}'
     ).out
     assert "64 (asked for 900; capped)" in people
+
+
+def test_show_says_how_calls_start_and_why(cli: Cli, write_plugin: WritePlugin) -> None:
+    """By loading the plugin, since nothing else can tell."""
+    warm = write_plugin(GOOD)
+    waits = "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
+    cold = write_plugin(waits + GOOD, name="busy")
+    broken = write_plugin("import no_such_module\n" + GOOD, name="broken")
+    options = ("--plugins", warm, "--plugins", cold, "--plugins", broken, "plugins", "show")
+    [shown] = cli(*options, "sample", "--json").documents
+    assert shown["start"] == {"mode": "warm", "reasons": []}
+    [shown] = cli(*options, "busy", "--json").documents
+    assert shown["start"] == {"mode": "cold", "reasons": ["its import starts threads (1)"]}
+    assert "could watch later calls" in " ".join(cli(*options, "sample").out.split())
+    words = " ".join(cli(*options, "busy").out.split())
+    assert "cold: each call loads the plugin anew: its import starts threads (1)" in words
+    assert "no_such_module" in " ".join(cli(*options, "broken").out.split())
 
 
 def test_show_of_a_broken_plugin_has_its_reason(cli: Cli, write_plugin: WritePlugin) -> None:
