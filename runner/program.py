@@ -8,6 +8,7 @@ from pathlib import Path
 from plugins.discovery import Plugin
 from runner.errors import ErrorType, GovernedError
 from runner.settings import Settings
+from runner.stamps import Stamps
 from sandbox.limits import MIB
 from sandbox.profile import Program
 
@@ -30,7 +31,7 @@ _NEVER = (
 )
 
 
-def build_program(plugin: Plugin, settings: Settings) -> Program:
+def build_program(plugin: Plugin, settings: Settings, stamps: Stamps) -> Program:
     """Return what the box is to run; raise ``GovernedError`` for what is not allowed."""
     manifest = plugin.manifest
     own = settings.plugin.get(manifest.name)
@@ -48,6 +49,7 @@ def build_program(plugin: Plugin, settings: Settings) -> Program:
         entry=plugin.entry if plugin.kind != "file" else _file_entry(plugin.entry),
         source=_source(plugin) if plugin.kind == "file" else b"",
         folder=str(plugin.path) if plugin.kind == "folder" else "",
+        stamp=0 if plugin.kind == "file" else stamps.of(plugin.path),
         read=tuple(read),
         network=manifest.network,
         config=dict(own.config) if own else {},

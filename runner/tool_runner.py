@@ -24,6 +24,7 @@ from runner.errors import Blame, ErrorType, GovernedError, build_error_envelope
 from runner.program import LOGGER_PREFIX, build_program
 from runner.registry import PluginRegistry, PluginState, PluginStatus
 from runner.settings import Settings
+from runner.stamps import Stamps
 from runner.start_mode import Start
 from runner.threads import CallThreads
 from runner.validation import Payload
@@ -68,6 +69,7 @@ class ToolRunner:
             self._settings.max_waiting,
             self._settings.queue_seconds,
         )
+        self._stamps = Stamps()
         self._threads = CallThreads(self._settings.max_concurrent + self._settings.max_waiting)
 
     def run(
@@ -132,7 +134,7 @@ class ToolRunner:
             return Start("cold", ('its manifest says start = "cold"',))
         limits = manifest.limits.capped(self._settings.caps)
         try:
-            found = self._sandbox.start(build_program(plugin, self._settings), limits)
+            found = self._sandbox.start(build_program(plugin, self._settings, self._stamps), limits)
         except SetupError as error:
             return Start("failed", (str(error),))
         if not isinstance(found, Ending):
@@ -197,7 +199,7 @@ class ToolRunner:
             raise GovernedError(ErrorType.VALIDATION_ERROR, message)
         call.used = True
         manifest = plugin.manifest
-        program = build_program(plugin, self._settings)
+        program = build_program(plugin, self._settings, self._stamps)
         with self._admission.place(manifest.name, call.interrupt):
             ending = self._sandbox.call(
                 program,

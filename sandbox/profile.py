@@ -53,7 +53,8 @@ class Program:
     ``path``: its file or folder. ``entry``: "module:object", ":object", or "" for the module's
     own ``run`` or ``Plugin``. ``source``: a single file's bytes, so that the box need not be
     able to open it. ``folder``: what to put on the module path, or "". ``read``: more folders
-    it may read. ``log_level``: which ``logging`` records it sends.
+    it may read. ``log_level``: which ``logging`` records it sends. ``stamp``: another number when
+    its files have changed.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Program:
     network: bool = False
     config: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     log_level: int = 20
+    stamp: int = 0
 
 
 def interpreter_paths() -> tuple[str, ...]:

@@ -395,6 +395,29 @@ def test_a_box_is_replaced_when_the_plugin_changes(
     assert value(tool_runner.run("sample", {}))["text"] == "two"
 
 
+def test_a_box_is_replaced_when_a_file_of_a_folder_plugin_changes(
+    tmp_path: Path, make_runner: MakeRunner, host_layers: Layers
+) -> None:
+    """Any file: here one that the plugin imports."""
+    tmp_path.chmod(0o755)
+    folder = tmp_path / "sample"
+    folder.mkdir(mode=0o755)
+    (folder / "toolrunner.toml").write_text(
+        '[tool.toolrunner]\nname = "sample"\nversion = "1.0.0"\ndescription = "made for a test"\n'
+        'input = "json"\nentry = "main:run"\n'
+    )
+    (folder / "main.py").write_text("import helper\ndef run(p):\n    return helper.answer()\n")
+    helper = folder / "helper.py"
+    helper.write_text("def answer():\n    return {'text': 'one'}\n")
+    tool_runner = make_runner(folder, layers=host_layers)
+    assert value(tool_runner.run("sample", {})) == {"text": "one"}
+    helper.write_text("def answer():\n    return {'text': 'another'}\n")
+    wait_until(
+        lambda: bool(value(tool_runner.run("sample", {})) == {"text": "another"}),
+        "the new file is what runs",
+    )
+
+
 @pytest.mark.parametrize("who", ["warden", "zygote"])
 def test_a_box_that_has_died_is_replaced(
     who: str, write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
