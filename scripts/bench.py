@@ -1,152 +1,283 @@
 #!/usr/bin/env python3
-"""Measure what a governed call costs beside a plain subprocess that does the same work.
+"""Measure what a governed call costs, beside other ways to run the same work in a process.
 
-    python scripts/bench.py [--calls N] [--json]
+    python scripts/bench.py                          # everything but the soak
+    python scripts/bench.py compare --rounds 10      # only the comparison, longer
+    python scripts/bench.py compare concurrency --json
+    python scripts/bench.py soak --calls 20000       # what piles up over many calls
+    python scripts/bench.py --markdown --plot docs/performance.svg
 
-Both sides import the same libraries, read the same JSON, add the same numbers and write the same
-JSON. Calls alternate, so that a noisy machine is noisy for both. The ratio of the medians is the
-figure to trust; milliseconds are this machine's at this moment.
+All sides do the same: JSON in, a NumPy sum, JSON out. Each is measured in a process of its own,
+in turns, so that a noisy machine is noisy for all. Trust the ratios; milliseconds are this
+machine's at this moment. docs/performance.md explains every figure.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import subprocess
 import sys
-import tempfile
-import textwrap
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from runner import PluginRegistry, ToolRunner
+from benchmarks import growth, plot, sides
 
-HEADER = """\
-# /// script
-# requires-python = ">=3.11"
-# dependencies = []
-# [tool.toolrunner]
-# name = "{name}"
-# version = "1.0.0"
-# description = "adds numbers"
-# input = "json"
-# ///
-"""
-WORK = {
-    "stdlib": """\
-        def run(payload):
-            return {"sum": sum(payload["values"])}
-        """,
-    "numpy-pillow": """\
-        import numpy
-        import PIL.Image
+SECTIONS = ("compare", "payload", "concurrency", "plugins", "size", "limits", "idle", "soak")
+PAYLOADS = (1 << 10, 64 << 10, 1 << 20, 10_000_000, 64 << 20)
+THREADS = (1, 2, 4, 8, 16, 32)
+PLUGINS = (1, 50, 200)
+NOT_INSTALLED = 3  # exit status of a part that lacks something
 
-        def run(payload):
-            return {"sum": int(numpy.sum(numpy.array(payload["values"])))}
-        """,
-}
-SUBPROCESS_TAIL = """
-import json
-import sys
-
-json.dump(run(json.load(sys.stdin)), sys.stdout)
-"""
-PAYLOAD = {"values": list(range(1000))}
+Row = dict[str, Any]
+Table = tuple[str, list[Row]]
 
 
-@dataclass(frozen=True)
-class Figure:
-    """Milliseconds of one side, and its median's ratio to the plain subprocess's."""
+def part(*arguments: object) -> Any:  # noqa: ANN401 - figures as JSON has them
+    """Run one part in a process of its own; return its figures, ``None`` if it lacks something."""
+    command = [sys.executable, __file__, "--part", *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode == NOT_INSTALLED:
+        return None
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, arguments))} failed with status {done.returncode}")
+    return json.loads(done.stdout)
 
-    work: str
-    side: str
-    p50_ms: float
-    p95_ms: float
-    ratio: float
+
+def run_part(name: str, value: str, calls: int) -> None:
+    """Do what ``part`` asked for, in this process, and print the figures."""
+    if name == "side":
+        side, size = value.split(",")
+        try:
+            print(json.dumps(sides.measure(side, size, calls)))
+        except sides.NotInstalledError:
+            sys.exit(NOT_INSTALLED)
+    else:
+        print(json.dumps(growth.PARTS[name](int(value), calls)))
 
 
-def measure(calls: int, sides: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Call the sides in turn; return the milliseconds of each, the first round left out."""
-    taken: dict[str, list[float]] = {side: [] for side in sides}
-    for number in range(calls + 1):
-        for side, call in sides.items():
-            started = time.perf_counter()
-            answer = call()
-            elapsed = (time.perf_counter() - started) * 1000
-            if answer != {"sum": sum(PAYLOAD["values"])}:
-                sys.exit(f"{side} answered {answer!r}")
-            if number:
-                taken[side].append(elapsed)
+class Progress:
+    """One line on stderr that says what is being measured, if there is somebody to read it."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, words: str) -> None:
+        """Show a few words."""
+        if self._shown:
+            print(f"\r\x1b[K{words}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Leave an empty line."""
+        self("")
+
+
+def sampled(
+    names: Iterable[str], size: str, rounds: int, calls: int, tell: Progress
+) -> dict[str, list[float]]:
+    """Return the milliseconds of each side, measured in turns; without those not installed."""
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds):
+        for side in list(taken):
+            tell(f"{side}, {size}: round {number + 1} of {rounds}")
+            slow = side not in ("floor", "toolrunner warm")
+            found = part("side", f"{side},{size}", max(2, calls // 5) if slow else calls)
+            if found is None:
+                del taken[side]
+            else:
+                taken[side] += [seconds * 1000 for seconds in found]
     return taken
 
 
-def plain(script: Path) -> Callable[[], object]:
-    """Return a call that starts a fresh, unconfined interpreter."""
-    text = json.dumps(PAYLOAD)
-
-    def call() -> object:
-        command = [sys.executable, "-I", str(script)]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
-        return json.loads(done.stdout)
-
-    return call
+def percentile(values: list[float], percent: int) -> float:
+    """Return a percentile of some values."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
 
 
-def governed(tool_runner: ToolRunner, name: str) -> Callable[[], object]:
-    """Return a call through ToolRunner."""
+def compare(rounds: int, calls: int, tell: Progress) -> Table:
+    """Every side, with its median as a multiple of the floor's."""
+    taken = sampled(sides.SIDES, "numpy", rounds, calls, tell)
+    base = statistics.median(taken["floor"])
+    rows: list[Row] = []
+    for side in sides.SIDES:
+        if side not in taken:
+            rows.append({"side": side, "of_floor": None, "p50_ms": None, "p99_ms": None})
+            continue
+        p50 = statistics.median(taken[side])
+        p99 = percentile(taken[side], 99)
+        rows.append({"side": side, "of_floor": p50 / base, "p50_ms": p50, "p99_ms": p99})
+    return "compare", rows
 
-    def call() -> object:
-        result, error = tool_runner.run(name, PAYLOAD)
-        return result if error is None else error
 
-    return call
+def size(rounds: int, calls: int, tell: Progress) -> Table:
+    """A warm call beside the floor, for plugins with more and more libraries."""
+    rows = []
+    for name in ("stdlib", "numpy", "scipy"):
+        if name == "scipy" and importlib.util.find_spec("scipy") is None:
+            rows.append({"libraries": "scipy", "of_floor": None, "p50_ms": None})
+            continue
+        taken = sampled(("floor", "toolrunner warm"), name, rounds, calls, tell)
+        p50 = statistics.median(taken["toolrunner warm"])
+        ratio = p50 / statistics.median(taken["floor"])
+        rows.append({"libraries": name, "of_floor": ratio, "p50_ms": p50})
+    return "size", rows
 
 
-def bench(calls: int) -> list[Figure]:
-    """Measure all work on both sides in one run."""
-    figures = []
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        paths = {}
-        for name, body in WORK.items():
-            source = textwrap.dedent(body)
-            paths[name] = Path(folder, f"{name}.py")
-            paths[name].write_text(HEADER.format(name=name) + source)
-            Path(folder, f"{name}.plain").write_text(source + SUBPROCESS_TAIL)
-        with ToolRunner(PluginRegistry.discover(paths.values())) as tool_runner:
-            for name in WORK:
-                sides = {
-                    "subprocess": plain(Path(folder, f"{name}.plain")),
-                    "toolrunner cold": governed(tool_runner, name),
-                }
-                taken = measure(calls, sides)
-                base = statistics.median(taken["subprocess"])
-                for side, times in taken.items():
-                    p50 = statistics.median(times)
-                    p95 = statistics.quantiles(times, n=20)[-1]
-                    figures.append(Figure(name, side, p50, p95, p50 / base))
-    return figures
+def payload(rounds: int, calls: int, tell: Progress) -> Table:
+    """What an image adds to a warm call, beside the time to push it through a socketpair."""
+    found: dict[int, list[Row]] = {number: [] for number in PAYLOADS}
+    for _ in range(rounds):
+        for number in PAYLOADS:
+            tell(f"payload of {number:,} bytes")
+            found[number].append(part("payload", number, max(3, calls // 8)))
+    base = statistics.median(row["p50"] for row in found[PAYLOADS[0]])
+    rows = []
+    for number, measured in found.items():
+        added = statistics.median(row["p50"] for row in measured) - base
+        push = statistics.median(row["push_p50"] for row in measured)
+        rows.append(
+            {"bytes": number, "added_of_push": added / push, "added_ms": added, "push_ms": push}
+        )
+    return "payload", rows[1:]
+
+
+def concurrency(rounds: int, calls: int, tell: Progress) -> Table:
+    """Calls a second by more and more threads, as a multiple of the floor's sequential rate."""
+    found: dict[int, list[Row]] = {number: [] for number in THREADS}
+    floors: list[float] = []
+    for _ in range(rounds):
+        tell("the floor")
+        floors += part("side", "floor,numpy", calls)
+        for number in THREADS:
+            tell(f"{number} threads")
+            found[number].append(part("concurrency", number, 4 * calls))
+    floor_rate = 1 / statistics.mean(floors)
+    rows = []
+    for number, measured in found.items():
+        rate, p50, p99 = (
+            statistics.median(row[name] for row in measured)
+            for name in ("per_second", "p50", "p99")
+        )
+        rows.append(
+            {"threads": number, "of_floor_rate": rate / floor_rate, "per_second": rate,
+             "p50_ms": p50, "p99_of_p50": p99 / p50}
+        )  # fmt: skip
+    return "concurrency", rows
+
+
+def plugins(_rounds: int, _calls: int, tell: Progress) -> Table:
+    """What it costs to know more and more plugins."""
+    rows = []
+    for number in PLUGINS:
+        tell(f"{number} plugins")
+        found = part("plugins", number, 1)
+        rows.append({"plugins": number, "ms_each": found["each"], "processes": found["processes"]})
+    return "plugins", rows
+
+
+def limits(rounds: int, calls: int, tell: Progress) -> Table:
+    """How exactly two limits are kept."""
+    late, bombs = [], []
+    for _ in range(rounds):
+        tell("limits")
+        late.append(part("wall", 0, max(5, calls // 4)))
+        bombs.append(part("bomb", 0, max(2, calls // 10)))
+    return "limits", [
+        {"limit": "wall_seconds: ms late, p50", "figure": max(row["p50"] for row in late)},
+        {"limit": "wall_seconds: ms late, p99", "figure": max(row["p99"] for row in late)},
+        {
+            "limit": "memory_mb = 128: most held, of the limit",
+            "figure": max(row["of_the_limit"] for row in bombs),
+        },
+    ]
+
+
+def idle(_rounds: int, _calls: int, tell: Progress) -> Table:
+    """What a box costs that nobody calls."""
+    tell("an idle box")
+    return "idle", [part("idle", 0, 1)]
+
+
+def soak(_rounds: int, calls: int, tell: Progress) -> Table:
+    """What is in use after a tenth of the calls, and after all of them."""
+    tell(f"{calls} calls")
+    found = part("soak", 0, calls)
+    return "soak", [
+        {"after_calls": calls // 10, **found["first"]},
+        {"after_calls": calls, **found["last"]},
+    ]
+
+
+MEASURED = {
+    "compare": compare, "payload": payload, "concurrency": concurrency, "plugins": plugins,
+    "size": size, "limits": limits, "idle": idle, "soak": soak,
+}  # fmt: skip
+
+
+def shown(value: object) -> str:
+    """Return a figure as a person reads it."""
+    if value is None:
+        return "not installed"
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value}"
+
+
+def text_of(name: str, rows: list[Row], *, markdown: bool) -> str:
+    """Return one section as a table."""
+    titles = [title.replace("_", " ") for title in rows[0]]
+    cells = [titles, *([shown(value) for value in row.values()] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
+    if markdown:
+        lines = [f"| {' | '.join(row)} |" for row in cells]
+        lines.insert(1, f"|{'---|' * len(titles)}")
+    return "\n".join([f"### {name}" if markdown else name.upper(), "", *lines, ""])
 
 
 def main() -> None:
-    """Run the bench and print its figures, ratios first."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--calls", type=int, default=40, help="calls of each side (default 40)")
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    default = [name for name in SECTIONS if name != "soak"]
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of: {', '.join(SECTIONS)}")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default 5)")
+    parser.add_argument("--calls", type=int, default=60, help="calls a turn (default 60)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--markdown", action="store_true", help="print tables in Markdown")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the comparison as SVG")
+    parser.add_argument("--part", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.calls < 2:
-        parser.error("--calls must be 2 or more")
-    figures = bench(arguments.calls)
-    if arguments.json:
-        print(json.dumps([asdict(figure) for figure in figures], indent=2))
+    if arguments.part:
+        name, value, calls = arguments.part
+        run_part(name, value, int(calls))
         return
-    print(f"{'ratio':>6}  {'p50 ms':>8}  {'p95 ms':>8}  work, side")
-    for f in figures:
-        print(f"{f.ratio:6.2f}  {f.p50_ms:8.1f}  {f.p95_ms:8.1f}  {f.work}, {f.side}")
+    unknown = set(arguments.sections) - set(SECTIONS)
+    if unknown:
+        parser.error(f"no section {', '.join(sorted(unknown))}; there are: {', '.join(SECTIONS)}")
+    if arguments.rounds < 1 or arguments.calls < 10:
+        parser.error("--rounds must be 1 or more, --calls 10 or more")
+    tell = Progress()
+    tables: dict[str, list[Row]] = {}
+    for section in arguments.sections or default:
+        name, rows = MEASURED[section](arguments.rounds, arguments.calls, tell)
+        tell.clear()
+        tables[name] = rows
+        if not arguments.json:
+            print(text_of(name, rows, markdown=arguments.markdown), flush=True)
+    if arguments.json:
+        print(json.dumps(tables, indent=2))
+    if arguments.plot is not None:
+        if "compare" not in tables:
+            parser.error("--plot shows the section compare: measure that as well")
+        arguments.plot.write_text(plot.bars(tables["compare"]), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

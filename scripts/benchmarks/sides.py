@@ -1,0 +1,171 @@
+"""What a call is compared with: each side runs the same work, in a process of its own.
+
+A side is a function that makes what it needs and yields the seconds of one call after the other.
+All of them end a call when the kernel has reported the end of the process that ran it, where one
+runs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import multiprocessing
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from benchmarks import work
+from runner import PluginRegistry, ToolRunner
+
+Side = Callable[[str, Path], Iterator[float]]
+_PAYLOAD = json.dumps(work.PAYLOAD)
+
+
+class NotInstalledError(Exception):
+    """A side needs something that this machine does not have."""
+
+
+def _load(size: str) -> Callable[[dict[str, object]], object]:
+    """Import the work into this process."""
+    module: dict[str, Callable[[dict[str, object]], object]] = {}
+    exec(compile(work.source(size), "<work>", "exec"), module)  # noqa: S102 - our own few lines
+    return module["run"]
+
+
+def _checked(answer: object) -> None:
+    if answer != work.ANSWER:
+        sys.exit(f"a wrong answer: {answer!r}")
+
+
+def floor(size: str, _folder: Path) -> Iterator[float]:
+    """A bare fork of the loaded process, a socketpair and a wait: no sandbox at all."""
+    run = _load(size)
+    while True:
+        started = time.perf_counter()
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            theirs.sendall(json.dumps(run(json.loads(theirs.recv(1 << 16)))).encode())
+            os._exit(0)
+        theirs.close()
+        ours.sendall(json.dumps(work.PAYLOAD).encode())
+        answer = json.loads(ours.recv(1 << 16))
+        os.wait4(pid, 0)
+        ours.close()
+        yield time.perf_counter() - started
+        _checked(answer)
+
+
+def _toolrunner(start: str) -> Side:
+    def side(size: str, folder: Path) -> Iterator[float]:
+        path = work.write_plugin(folder, "work", work.source(size), start=start)
+        with ToolRunner(PluginRegistry.discover([path])) as tool_runner:
+            if start == "warm":
+                tool_runner.warm_up("work")
+            while True:
+                started = time.perf_counter()
+                result, error = tool_runner.run("work", work.PAYLOAD)
+                yield time.perf_counter() - started
+                _checked(result if error is None else error)
+
+    return side
+
+
+def _process(*prefix: str) -> Side:
+    def side(size: str, folder: Path) -> Iterator[float]:
+        script = folder / "script.py"
+        script.write_text(work.source(size) + work.SUBPROCESS_TAIL, encoding="utf-8")
+        command = [*prefix, sys.executable, "-I", str(script)]
+        while True:
+            started = time.perf_counter()
+            done = subprocess.run(
+                command, input=_PAYLOAD, capture_output=True, text=True, check=True
+            )
+            yield time.perf_counter() - started
+            _checked(json.loads(done.stdout))
+
+    return side
+
+
+def _bwrap(size: str, folder: Path) -> Iterator[float]:
+    if shutil.which("bwrap") is None:
+        message = "bwrap"
+        raise NotInstalledError(message)
+    options = ("bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/")
+    yield from _process(*options, "--proc", "/proc", "--dev", "/dev")(size, folder)
+
+
+def _importable_work(size: str, folder: Path) -> Callable[[dict[str, object]], object]:
+    """Write the work as a module that the workers of a pool find, and import it."""
+    (folder / "pool_work.py").write_text(work.source(size), encoding="utf-8")
+    sys.path.insert(0, str(folder))
+    os.environ["PYTHONPATH"] = str(folder)
+    # Or each worker would import this program as well, which nobody's service would do.
+    del sys.modules["__main__"].__file__
+    run: Callable[[dict[str, object]], object] = importlib.import_module("pool_work").run
+    return run
+
+
+def _pool(method: str) -> Side:
+    def side(size: str, folder: Path) -> Iterator[float]:
+        run = _importable_work(size, folder)
+        context = multiprocessing.get_context(method)
+        if method == "forkserver":
+            context.set_forkserver_preload(["pool_work"])
+        with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+            while True:
+                started = time.perf_counter()
+                answer = pool.submit(run, json.loads(_PAYLOAD)).result()
+                yield time.perf_counter() - started
+                _checked(json.loads(json.dumps(answer)))
+
+    return side
+
+
+def _pebble(size: str, folder: Path) -> Iterator[float]:
+    try:
+        pebble = importlib.import_module("pebble")
+    except ImportError as error:
+        message = "pebble"
+        raise NotInstalledError(message) from error
+    run = _importable_work(size, folder)
+    context = multiprocessing.get_context("spawn")
+    with pebble.ProcessPool(1, max_tasks=1, context=context) as pool:
+        while True:
+            started = time.perf_counter()
+            answer = pool.schedule(run, args=(json.loads(_PAYLOAD),)).result()
+            yield time.perf_counter() - started
+            _checked(answer)
+
+
+SIDES: dict[str, Side] = {
+    "floor": floor,
+    "toolrunner warm": _toolrunner("warm"),
+    "toolrunner cold": _toolrunner("cold"),
+    "pool forkserver": _pool("forkserver"),
+    "pool spawn": _pool("spawn"),
+    "pebble": _pebble,
+    "subprocess": _process(),
+    "bwrap": _bwrap,
+}
+
+
+def measure(side: str, size: str, calls: int) -> list[float]:
+    """Return the seconds of ``calls`` calls; the first few, which start things, are left out."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        running = SIDES[side](size, folder)
+        for _ in range(3):
+            next(running)
+        taken = [next(running) for _ in range(calls)]
+        running.close()
+    return taken
