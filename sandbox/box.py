@@ -117,7 +117,7 @@ class Box:
         deadline = time.monotonic() + SETUP_SECONDS
         self.warden = int(str(self._expect("warden", deadline)["pid"]))
         self._expect("ready", deadline)
-        if self._layers.watchdog and not self._layers.portable:
+        if not self._layers.portable:
             # No cell has been ordered yet, so its only child is the zygote.
             self.zygote = next(iter(children_of(self.warden)), 0)
 

@@ -321,11 +321,11 @@ def test_what_an_import_prints_belongs_to_the_first_call(
 
 
 LOAD_FAILURES = {
-    "raises": ("raise ValueError('no model')", "ExecutionError", "no model"),
-    "crashes": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "PluginCrashed", "SEGV"),
-    "leaves": ("import os\nos._exit(3)", "PluginCrashed", ""),
-    "hangs": ("import time\ntime.sleep(60)", "LoadTimeout", ""),
-    "is too large": ("x = bytearray(300 << 20)", "MemoryLimitExceeded", ""),
+    "raises": ("raise ValueError('no model')", "PluginLoadError"),
+    "crashes": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "PluginLoadError"),
+    "leaves": ("import os\nos._exit(3)", "PluginLoadError"),
+    "hangs": ("import time\ntime.sleep(60)", "PluginLoadError"),
+    "is too large": ("x = bytearray(300 << 20)", "MemoryLimitExceeded"),
 }
 
 
@@ -334,10 +334,10 @@ def test_a_failed_load_ends_the_call_that_asked_for_it_and_those_that_wait(
     how: str, write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
 ) -> None:
     """Each caller hears the plugin's own fault; nothing is left of the box."""
-    body, _kind, _words = LOAD_FAILURES[how]
+    body, error_type = LOAD_FAILURES[how]
     path = write_plugin(
         f"{body}\ndef run(payload):\n    return {{}}\n",
-        limits="{ load_seconds = 1, memory_mb = 128 }",
+        limits="{ load_seconds = 0.5, memory_mb = 128 }",
     )
     tool_runner = make_runner(path, layers=layers)
     answers: list[Any] = []
@@ -352,6 +352,7 @@ def test_a_failed_load_ends_the_call_that_asked_for_it_and_those_that_wait(
     assert len(answers) == 3
     for result, error in answers:
         assert result is None
+        assert error["error"]["type"] == error_type
         assert error["error"]["details"]["blame"] == "plugin"
         assert error["error"]["details"]["isolation"]["mode"] == "warm"
     status = tool_runner.registry.get_status("sample")
