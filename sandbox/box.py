@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 
 import psutil
@@ -222,17 +222,13 @@ class Box:
         group = self._host_number(leader)
         return [pid for pid in tree if group_of(pid) == group]
 
-    def strays(self) -> int:
-        """Return how many processes are the zygote's own, beside it: its import's, or attacks."""
-        return len([pid for pid in tree_below(self.warden) if group_of(pid) == self.zygote]) - 1
+    def zygote_group(self) -> list[int]:
+        """Return the zygote with the processes that it keeps: new cells, its import's, attacks."""
+        return [pid for pid in tree_below(self.warden) if group_of(pid) == self.zygote]
 
     def memory_bytes(self) -> int:
         """Return the memory of all its processes."""
-        total = 0
-        for pid in (self.warden, *tree_below(self.warden)):
-            with contextlib.suppress(OSError, psutil.Error):
-                total += proportional_bytes(pid)
-        return total
+        return memory_of([self.warden, *tree_below(self.warden)])
 
     def _host_number(self, number: int) -> int:
         """Return the host's number of a process that the warden has named, 0 if it has ended."""
@@ -248,11 +244,12 @@ class Box:
         """Whether the scratch is a tmpfs of the box."""
         return self._own_root
 
-    def zygote_bytes(self) -> int:
-        """Return the memory of the zygote, and so of the plugin that it has loaded."""
-        with contextlib.suppress(OSError, psutil.Error):
-            return proportional_bytes(self.zygote)
-        return 0
+    def zygote_cpu_seconds(self) -> float:
+        """Return the processor time that the zygote has used."""
+        with contextlib.suppress(psutil.Error):
+            times = psutil.Process(self.zygote).cpu_times()
+            return float(times.user + times.system)
+        return 0.0
 
     def is_alive(self) -> bool:
         """Tell whether it can still make cells."""
@@ -299,6 +296,15 @@ class Box:
                 os.waitpid(self.warden, 0)
         finally:
             os.close(descriptor)
+
+
+def memory_of(pids: Iterable[int]) -> int:
+    """Return the memory of some processes, shared pages counted once, without those that ended."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError, psutil.Error):
+            total += proportional_bytes(pid)
+    return total
 
 
 def _line(message: Mapping[str, object]) -> bytes:

@@ -45,6 +45,7 @@ from sandbox.profile import Program, module_path
 from sandbox.watchdog import Watch
 
 SETUP_SECONDS = 15.0
+WARM_SECONDS = 3.0  # for a cell that has only to be forked: without it, the call runs cold
 GRACE_SECONDS = 0.1
 KILL_SECONDS = 2.0
 
@@ -103,7 +104,8 @@ class Exchange:
         self._tail = Tail(limits.log_kb * 1024)
         self._log = LogLines(limits.log_kb * 1024, listener.on_log)
         self._step = _Step.PLACING
-        self._deadline = time.monotonic() + SETUP_SECONDS
+        self._setup_seconds = SETUP_SECONDS if program is not None else WARM_SECONDS
+        self._deadline = time.monotonic() + self._setup_seconds
         self._started = 0.0
         self._replied = 0.0
         self._stage = Stage.SETUP
@@ -130,18 +132,21 @@ class Exchange:
     def run(self) -> Ending:
         """Serve the call to its end. Raises nothing that the plugin or the host can cause."""
         cell = self._cell
-        try:
-            with self._interrupt:
-                for waited_for in (cell.output, cell.log, cell.status, self._interrupt):
-                    self._poll.register(waited_for, select.POLLIN)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._interrupt)
+            except OSError as error:
+                cell.order_kill()
+                self._setup = SetupFailure("wait for the cell", str(error), error.errno)
+                return self._ending()
+            for waited_for in (cell.output, cell.log, cell.status, self._interrupt):
+                self._poll.register(waited_for, select.POLLIN)
+            try:
                 while self._step is not _Step.OVER:
                     self._turn()
-        except OSError as error:
-            self._setup = SetupFailure("wait for the cell", str(error), error.errno)
-            cell.order_kill()
-        except KeyboardInterrupt:
-            cell.order_kill()
-            raise
+            except KeyboardInterrupt:
+                cell.order_kill()
+                raise
         # What the ended cell left in its pipes.
         self._tail.read(cell.output)
         self._log.read(cell.log)
@@ -222,7 +227,8 @@ class Exchange:
     def _time_over(self) -> None:
         limits = self._limits
         if self._step in (_Step.PLACING, _Step.CONFINING):
-            self._setup = SetupFailure("place the cell", f"no word of it in {SETUP_SECONDS:g} s")
+            words = f"no word of it in {self._setup_seconds:g} s"
+            self._setup = SetupFailure("place the cell", words)
         elif self._step is _Step.LOADING:
             self._limit = LimitHit("load_seconds", limits.load_seconds, limits.load_seconds)
         elif self._step is _Step.RUNNING:
@@ -271,7 +277,7 @@ class Exchange:
         if self._decided():
             self._cell.order_kill()  # it was not there yet when it was ordered first
             return
-        self._next(_Step.CONFINING, SETUP_SECONDS)
+        self._next(_Step.CONFINING, self._setup_seconds)
         if self._program is None:
             self._receive()  # a cell that was made ahead has been confined long since
         else:

@@ -221,16 +221,15 @@ class Pool:
         for entry in entries:
             box = entry.found
             assert isinstance(box, WarmBox)
-            fault = box.fault()
-            too_large = box.zygote_bytes() > entry.limits.memory_mb * MIB
+            useless = box.is_broken or box.is_retired
+            fault = "" if useless else box.fault()
             with self._condition:
                 if self._entries.get(entry.program.name) is not entry:
                     continue
-                if fault or box.is_retired or box.idle_seconds > self.sizes.idle_seconds:
+                if useless or fault or box.idle_seconds > self.sizes.idle_seconds:
                     self._remove(entry)
-                if too_large:
-                    self._remove(entry)
-                    self._settle(entry, "its import goes on to take memory after it")
+                if fault:
+                    self._settle(entry, fault)
             box.relax()
 
     def _bound_memory(self) -> None:

@@ -14,11 +14,14 @@ import threading
 import time
 from dataclasses import dataclass
 
-from sandbox.box import Box
+from sandbox.box import Box, memory_of
 from sandbox.cell import Cell
 from sandbox.inside import protocol
+from sandbox.limits import MIB
 
 _SPARE_SLOTS = 4  # for cells whose end is not known yet
+# What a zygote may use beside its import: a fork takes it about a millisecond.
+_CPU_SECONDS, _CPU_SECONDS_PER_CALL = 2.0, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class WarmBox:
         self._box = box
         self._sizes = sizes
         self._load_log = load_log
+        self._cpu_seconds = box.zygote_cpu_seconds()
         self._lock = threading.Lock()
         self._standby: collections.deque[Cell] = collections.deque()
         self._slots = collections.deque(set(range(sizes.slots)) - {protocol.LOADING_SLOT})
@@ -165,21 +169,26 @@ class WarmBox:
         """How long no call has run in it."""
         return time.monotonic() - self._last_used if self.is_idle else 0.0
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether it can make no more cells."""
+        return not self._box.is_alive()
+
     def fault(self) -> str:
-        """Return what is wrong with its zygote, in words, or nothing."""
-        if not self._box.is_alive():
-            return "its process has ended since"
-        if self._box.strays() > self._sizes.slots:
+        """Return what its import does that goes on after it, in words, or nothing."""
+        group = self._box.zygote_group()
+        if len(group) > self._sizes.slots:
             return "its import starts processes later on"
+        if memory_of(group) > self._box.limits.memory_mb * MIB:
+            return "its import goes on to take memory"
+        used = self._box.zygote_cpu_seconds() - self._cpu_seconds
+        if used > _CPU_SECONDS + _CPU_SECONDS_PER_CALL * self._calls:
+            return "its import goes on to use processor time"
         return ""
 
     def memory_bytes(self) -> int:
         """Return the memory of all its processes."""
         return self._box.memory_bytes()
-
-    def zygote_bytes(self) -> int:
-        """Return the memory of the loaded plugin."""
-        return self._box.zygote_bytes()
 
     def close(self) -> None:
         """End everything in it."""

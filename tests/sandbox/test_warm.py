@@ -600,6 +600,10 @@ HOSTILE_IMPORTS = {
         "def grow(*_):\n    if os.fork() == 0:\n        while True:\n            signal.pause()\n"
         "signal.signal(signal.SIGALRM, grow)\nsignal.setitimer(signal.ITIMER_REAL, 0.05, 0.01)"
     ),
+    "never answers again": (
+        "import signal\ndef spin(*_):\n    while True:\n        pass\n"
+        "signal.signal(signal.SIGALRM, spin)\nsignal.setitimer(signal.ITIMER_REAL, 0.05)"
+    ),
     "replaces the streams": "import sys\nsys.stdout = sys.stderr = None",
     "replaces the modules": "import sys, json\njson.loads = json.dumps = None\nsys.modules.clear()",
 }
@@ -626,6 +630,37 @@ def test_an_import_that_breaks_its_box_breaks_nothing_else(
     tool_runner.close()
     left = set(psutil.Process().children(recursive=True)) - before
     assert [p for p in left if p.status() != psutil.STATUS_ZOMBIE] == []
+
+
+LATER = {
+    "processes": ("    os.fork() or signal.pause()\n", "starts processes later on"),
+    # More than the limit, and less than what the kernel refuses.
+    "memory": ("    kept or kept.append(b'x' * (66 << 20))\n", "goes on to take memory"),
+    "processor time": (
+        "    end = time.process_time() + 1\n    while time.process_time() < end:\n        pass\n",
+        "goes on to use processor time",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LATER)
+def test_an_import_that_goes_on_afterwards_makes_its_plugin_cold(
+    what: str, write_plugin: WritePlugin, make_runner: MakeRunner, host_layers: Layers
+) -> None:
+    """No limit is passed by what works on between the calls, and the reason is there to read."""
+    body, reason = LATER[what]
+    source = (
+        "import os, signal, time\nkept = []\nowner = os.getpid()\n"
+        f"def later(*_):\n    if os.getpid() != owner:\n        return\n{body}"
+        "signal.signal(signal.SIGALRM, later)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.05, 0.01)\n"
+        "def run(payload):\n    return {}\n"
+    )
+    tool_runner = make_runner(write_plugin(source, limits="{ memory_mb = 64 }"), layers=host_layers)
+    tool_runner.start("sample")
+    wait_until(lambda: reason in str(tool_runner.start("sample")), reason)
+    tool_runner.run("sample", {})
+    wait_until(lambda: wardens() == [], "its box is closed")
 
 
 # --- nothing piles up ------------------------------------------------------------------------
