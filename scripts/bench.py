@@ -115,7 +115,7 @@ def compare(rounds: int, calls: int, tell: Progress) -> Table:
 
 def size(rounds: int, calls: int, tell: Progress) -> Table:
     """A warm call beside the floor, for plugins with more and more libraries."""
-    rows = []
+    rows: list[Row] = []
     for name in ("stdlib", "numpy", "scipy"):
         if name == "scipy" and importlib.util.find_spec("scipy") is None:
             rows.append({"libraries": "scipy", "of_floor": None, "p50_ms": None})

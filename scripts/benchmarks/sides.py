@@ -17,14 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from benchmarks import work
 from runner import PluginRegistry, ToolRunner
 
-Side = Callable[[str, Path], Iterator[float]]
+Side = Callable[[str, Path], Generator[float, None, None]]
 _PAYLOAD = json.dumps(work.PAYLOAD)
 
 
@@ -44,7 +44,7 @@ def _checked(answer: object) -> None:
         sys.exit(f"a wrong answer: {answer!r}")
 
 
-def floor(size: str, _folder: Path) -> Iterator[float]:
+def floor(size: str, _folder: Path) -> Generator[float, None, None]:
     """A bare fork of the loaded process, a socketpair and a wait: no sandbox at all."""
     run = _load(size)
     while True:
@@ -65,7 +65,7 @@ def floor(size: str, _folder: Path) -> Iterator[float]:
 
 
 def _toolrunner(start: str) -> Side:
-    def side(size: str, folder: Path) -> Iterator[float]:
+    def side(size: str, folder: Path) -> Generator[float, None, None]:
         path = work.write_plugin(folder, "work", work.source(size), start=start)
         with ToolRunner(PluginRegistry.discover([path])) as tool_runner:
             if start == "warm":
@@ -80,7 +80,7 @@ def _toolrunner(start: str) -> Side:
 
 
 def _process(*prefix: str) -> Side:
-    def side(size: str, folder: Path) -> Iterator[float]:
+    def side(size: str, folder: Path) -> Generator[float, None, None]:
         script = folder / "script.py"
         script.write_text(work.source(size) + work.SUBPROCESS_TAIL, encoding="utf-8")
         command = [*prefix, sys.executable, "-I", str(script)]
@@ -95,7 +95,7 @@ def _process(*prefix: str) -> Side:
     return side
 
 
-def _bwrap(size: str, folder: Path) -> Iterator[float]:
+def _bwrap(size: str, folder: Path) -> Generator[float, None, None]:
     if shutil.which("bwrap") is None:
         message = "bwrap"
         raise NotInstalledError(message)
@@ -115,7 +115,7 @@ def _importable_work(size: str, folder: Path) -> Callable[[dict[str, object]], o
 
 
 def _pool(method: str) -> Side:
-    def side(size: str, folder: Path) -> Iterator[float]:
+    def side(size: str, folder: Path) -> Generator[float, None, None]:
         run = _importable_work(size, folder)
         context = multiprocessing.get_context(method)
         if method == "forkserver":
@@ -130,7 +130,7 @@ def _pool(method: str) -> Side:
     return side
 
 
-def _pebble(size: str, folder: Path) -> Iterator[float]:
+def _pebble(size: str, folder: Path) -> Generator[float, None, None]:
     try:
         pebble = importlib.import_module("pebble")
     except ImportError as error:
