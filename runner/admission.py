@@ -17,11 +17,10 @@ from sandbox.interrupt import Interrupt
 
 
 class _Ticket:
-    """One waiting call. ``has_place`` is set under the lock, before it is woken."""
+    """One call that wants a place. Changed under the lock alone."""
 
     def __init__(self, plugin: str) -> None:
         self.plugin = plugin
-        self.has_place = False
         self.woken = threading.Event()
 
 
@@ -30,80 +29,60 @@ class Admission:
 
     def __init__(self, places: int, parallel: int, max_waiting: int, queue_seconds: float) -> None:
         """``places`` for all calls, ``parallel`` of them at most for those of one plugin."""
-        self._free = places
+        self._places = places
         self._parallel = parallel
         self._max_waiting = max_waiting
         self._queue_seconds = queue_seconds
         self._lock = threading.Lock()
-        self._running: collections.Counter[str] = collections.Counter()
+        # Who holds a place is all that is known of places: one step takes it and one gives it
+        # back, so that an exception from a signal handler finds no half of either.
+        self._holding: dict[_Ticket, str] = {}
         self._waiting: collections.deque[_Ticket] = collections.deque()
 
     @contextlib.contextmanager
     def place(self, plugin: str, interrupt: Interrupt) -> Iterator[None]:
         """Hold one place; raise ``GovernedError`` when there is none to be had or wanted."""
-        self._enter(plugin, interrupt)
+        ticket = _Ticket(plugin)
         try:
+            self._enter(ticket, interrupt)
             yield
         finally:
-            with self._lock:
-                self._leave(plugin)
+            self._leave(ticket)
 
-    def _enter(self, plugin: str, interrupt: Interrupt) -> None:
-        ticket = _Ticket(plugin)
+    def _enter(self, ticket: _Ticket, interrupt: Interrupt) -> None:
         with self._lock:
-            if self._has_room(plugin):
+            if self._has_room(ticket.plugin):
                 # Those who wait cannot use this place, or it would be theirs already.
-                self._take(plugin)
+                self._holding[ticket] = ticket.plugin
                 return
             if len(self._waiting) >= self._max_waiting:
                 raise _overloaded(f"{self._max_waiting} calls are waiting already")
             self._waiting.append(ticket)
-        try:
-            with interrupt.waking(ticket.woken.set):
-                ticket.woken.wait(self._queue_seconds)
-        except BaseException:
-            self._withdraw(ticket)
-            raise
+        with interrupt.waking(ticket.woken.set):
+            ticket.woken.wait(self._queue_seconds)
         if interrupt.cancelled:
-            self._withdraw(ticket)
             raise GovernedError(ErrorType.CANCELLED, "cancelled before it began")
-        if not self._keeps_place(ticket):
-            raise _overloaded(f"no place was free for {self._queue_seconds:g} s")
+        with self._lock:
+            if ticket not in self._holding:
+                raise _overloaded(f"no place was free for {self._queue_seconds:g} s")
 
     def _has_room(self, plugin: str) -> bool:
-        return self._free > 0 and self._running[plugin] < self._parallel
+        held = self._holding.values()
+        return len(held) < self._places and list(held).count(plugin) < self._parallel
 
-    def _take(self, plugin: str) -> None:
-        self._free -= 1
-        self._running[plugin] += 1
-
-    def _leave(self, plugin: str) -> None:
-        """Give a place back, and on to the first who can use it."""
-        self._free += 1
-        self._running[plugin] -= 1
-        if not self._running[plugin]:
-            del self._running[plugin]
-        first = next((t for t in self._waiting if self._has_room(t.plugin)), None)
-        if first is not None:
-            self._waiting.remove(first)
-            self._take(first.plugin)
-            first.has_place = True
-            first.woken.set()
-
-    def _keeps_place(self, ticket: _Ticket) -> bool:
-        """Tell, once it waits no more, whether a call has got a place."""
+    def _leave(self, ticket: _Ticket) -> None:
+        """Give up a place, or the wait for one, and hand the place to the first who can use it."""
         with self._lock:
-            if not ticket.has_place:
-                self._waiting.remove(ticket)
-            return ticket.has_place
-
-    def _withdraw(self, ticket: _Ticket) -> None:
-        """Wait no more, and give back a place that has just been handed over."""
-        with self._lock:
-            if ticket.has_place:
-                self._leave(ticket.plugin)
-            else:
-                self._waiting.remove(ticket)
+            if self._holding.pop(ticket, None) is None:
+                with contextlib.suppress(ValueError):  # turned away before it could wait
+                    self._waiting.remove(ticket)
+                return
+            held = collections.Counter(self._holding.values())
+            first = next((t for t in self._waiting if held[t.plugin] < self._parallel), None)
+            if first is not None:
+                self._waiting.remove(first)
+                self._holding[first] = first.plugin
+                first.woken.set()
 
 
 def _overloaded(why: str) -> GovernedError:

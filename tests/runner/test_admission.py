@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 
 import pytest
 
+import runner.admission
 from runner.admission import Admission
 from runner.errors import ErrorType, GovernedError
 from sandbox.interrupt import Interrupt
 
 PATIENCE_SECONDS = 30.0
+# So much longer than any test's patience that nobody is woken by it.
+FOR_EVER_SECONDS = 3600.0
 
 
 class Caller:
     """A thread that wants one place and holds it until it is told to leave."""
 
-    def __init__(self, admission: Admission, plugin: str, order: list[str], name: str = "") -> None:
-        self.interrupt = Interrupt()
+    def __init__(
+        self,
+        admission: Admission,
+        plugin: str,
+        order: list[str],
+        name: str = "",
+        interrupt: Interrupt | None = None,
+    ) -> None:
+        self.interrupt = interrupt or Interrupt()
         self.leave = threading.Event()
         self.entered = threading.Event()
         self.error: GovernedError | None = None
         self._name = name or plugin
-        self._thread = threading.Thread(target=self._run, args=(admission, plugin, order))
+        self._thread = threading.Thread(
+            target=self._run, args=(admission, plugin, order), daemon=True
+        )
         self._thread.start()
 
     def _run(self, admission: Admission, plugin: str, order: list[str]) -> None:
@@ -103,6 +118,26 @@ def test_a_busy_plugin_holds_up_no_other() -> None:
     assert order == ["a", "b", "a again"]
 
 
+def test_who_waits_for_a_busy_plugin_is_passed_by_those_behind() -> None:
+    """A place that the first in the queue may not use goes to the next who may."""
+    admission = Admission(2, 1, 10, FOR_EVER_SECONDS)
+    order: list[str] = []
+    busy, other = Caller(admission, "a", order), Caller(admission, "b", order)
+    spin(lambda: len(order) == 2)
+    first = Caller(admission, "a", order, "a again")
+    spin(lambda: waiting(admission) == 1)
+    behind = Caller(admission, "c", order)
+    spin(lambda: waiting(admission) == 2)
+    other.end()
+    assert behind.entered.wait(PATIENCE_SECONDS)
+    assert not first.entered.is_set()
+    busy.end()
+    assert first.entered.wait(PATIENCE_SECONDS)
+    for caller in (first, behind):
+        caller.end()
+    assert order[2:] == ["c", "a again"]
+
+
 def test_a_full_queue_is_overloaded() -> None:
     """At once, and with what to do."""
     admission = Admission(1, 1, 1, PATIENCE_SECONDS)
@@ -132,27 +167,124 @@ def test_nobody_waits_longer_than_allowed() -> None:
 @pytest.mark.parametrize("when", ["before", "while it waits"])
 def test_a_withdrawn_call_waits_no_more(when: str) -> None:
     """It ends as Cancelled, and its turn is another's."""
-    admission = Admission(1, 1, 5, PATIENCE_SECONDS)
+    admission = Admission(1, 1, 5, FOR_EVER_SECONDS)
     order: list[str] = []
     holder = Caller(admission, "a", order)
     assert holder.entered.wait(PATIENCE_SECONDS)
     interrupt = Interrupt()
     if when == "before":
         interrupt.cancel()
-        with pytest.raises(GovernedError) as caught, admission.place("a", interrupt):
-            pass
-        error: GovernedError | None = caught.value
-    else:
-        waiter = Caller(admission, "a", order)
+    waiter = Caller(admission, "a", order, "waiter", interrupt)
+    if when != "before":
         spin(lambda: waiting(admission) == 1)
-        waiter.interrupt.cancel()
-        waiter.end()
-        error = waiter.error
-    assert error is not None
-    assert error.error_type is ErrorType.CANCELLED
+        interrupt.cancel()
+    waiter.end()
+    assert waiter.error is not None
+    assert waiter.error.error_type is ErrorType.CANCELLED
     assert waiting(admission) == 0
     holder.end()
     assert free_places(admission, "a") == 1
+    assert order == ["a"]
+
+
+def test_all_places_are_one_bound_too() -> None:
+    """However few calls each plugin has, there are no more together than there are places."""
+    admission = Admission(2, 2, 10, PATIENCE_SECONDS)
+    order: list[str] = []
+    first, second = Caller(admission, "a", order), Caller(admission, "b", order)
+    spin(lambda: len(order) == 2)
+    third = Caller(admission, "c", order)
+    spin(lambda: waiting(admission) == 1)
+    assert not third.entered.is_set()
+    second.end()
+    assert third.entered.wait(PATIENCE_SECONDS)
+    for caller in (first, third):
+        caller.end()
+    assert free_places(admission, "a") == 2
+
+
+def test_a_place_handed_to_a_call_that_is_withdrawn_goes_to_the_next() -> None:
+    """Leaving and cancelling at the same moment, many times: whoever wins, the next gets in."""
+    for _ in range(50):
+        admission = Admission(1, 1, 10, FOR_EVER_SECONDS)
+        order: list[str] = []
+        holder = Caller(admission, "a", order, "holder")
+        assert holder.entered.wait(PATIENCE_SECONDS)
+        torn = Caller(admission, "a", order, "torn")
+        spin(lambda admission=admission: waiting(admission) == 1)  # type: ignore[misc]  # mypy cannot type a lambda's default
+        after = Caller(admission, "a", order, "after")
+        spin(lambda admission=admission: waiting(admission) == 2)  # type: ignore[misc]  # as above
+        together = threading.Barrier(2)
+
+        def cancel(together: threading.Barrier = together, torn: Caller = torn) -> None:
+            together.wait(PATIENCE_SECONDS)
+            torn.interrupt.cancel()
+
+        canceller = threading.Thread(target=cancel)
+        canceller.start()
+        together.wait(PATIENCE_SECONDS)
+        holder.leave.set()
+        canceller.join(PATIENCE_SECONDS)
+        torn.end()
+        assert after.entered.wait(PATIENCE_SECONDS)
+        for caller in (holder, after):
+            caller.end()
+        assert (torn.error is None) == ("torn" in order)
+        assert free_places(admission, "a") == 1
+
+
+def interrupted_at(number: int, admission: Admission, on_wait: Callable[[], None]) -> bool:
+    """Ask for a place, with a KeyboardInterrupt at the so-many-th line; tell if there was one.
+
+    ``on_wait`` is called before the call waits. The lines that take the lock are passed over: a
+    ``with`` statement is the interpreter's to keep whole.
+    """
+    source = inspect.getsource(runner.admission).splitlines()
+    left = number
+    inside = False
+
+    def trace(frame: FrameType, event: str, _value: object) -> object:
+        nonlocal left
+        if inside or frame.f_code.co_filename != runner.admission.__file__:
+            return None
+        line = source[frame.f_lineno - 1]
+        if event == "line" and "with self._lock" not in line:
+            if ".wait(" in line:
+                on_wait()
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    try:
+        sys.settrace(trace)  # type: ignore[arg-type]  # a trace function may return None
+        with admission.place("a", Interrupt()):
+            inside = True
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_keyboard_interrupt_loses_no_place(waits: bool) -> None:
+    """Wherever it strikes on the way to a place, also one that has just been handed over."""
+    for number in range(1, 200):
+        admission = Admission(1, 1, 5, PATIENCE_SECONDS)
+        holder = Caller(admission, "a", []) if waits else None
+        if holder is not None:
+            assert holder.entered.wait(PATIENCE_SECONDS)
+        struck = interrupted_at(number, admission, holder.end if holder else lambda: None)
+        if holder is not None:
+            holder.end()
+        assert waiting(admission) == 0, f"at line event {number}"
+        assert free_places(admission, "a") == 1, f"at line event {number}"
+        if not struck:
+            break
+    assert not struck
+    assert number > 5
 
 
 def test_a_storm_of_callers_loses_no_place() -> None:

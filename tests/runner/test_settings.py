@@ -40,7 +40,10 @@ def test_defaults_hold_without_any_configuration(tmp_path: Path) -> None:
     assert (settings.isolation, settings.caps, settings.plugin) == ("full", {}, {})
     assert settings.state == tmp_path / "state" / "toolrunner"
     assert settings.max_concurrent == 4 * (os.cpu_count() or 1)
+    assert settings.max_parallel == 2 * (os.cpu_count() or 1)
     assert (settings.max_waiting, settings.queue_seconds) == (64, 30.0)
+    assert (settings.standby, settings.max_boxes, settings.boxes_memory_mb) == (2, 32, 2048)
+    assert (settings.idle_seconds, settings.calls_per_box) == (300.0, 10_000)
     assert settings.sources() == dict.fromkeys(Settings.model_fields, "default")
 
 
@@ -66,6 +69,14 @@ def test_argument_wins_over_environment_over_file_over_default(
     assert sources["max_concurrent"] == f"{config} line 1"
     assert sources["max_waiting"] == "environment TOOLRUNNER_MAX_WAITING"
     assert sources["queue_seconds"] == "argument"
+
+
+def test_warm_boxes_and_standby_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nought is a value of these two, and not a mistake."""
+    monkeypatch.setenv("TOOLRUNNER_MAX_BOXES", "0")
+    monkeypatch.setenv("TOOLRUNNER_STANDBY", "0")
+    settings = Settings.load()
+    assert (settings.max_boxes, settings.standby) == (0, 0)
 
 
 def test_caps_of_all_sources_are_joined(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +141,14 @@ def test_settings_cannot_be_changed() -> None:
         ("MAX_CONCURRENT", "0", "max_concurrent: Input should be greater than or equal to 1"),
         ("MAX_WAITING", "many", "max_waiting: Input should be a valid integer"),
         ("QUEUE_SECONDS", "nan", "queue_seconds: Input should be"),
+        ("MAX_PARALLEL", "0", "max_parallel: Input should be greater than or equal to 1"),
+        ("STANDBY", "-1", "standby: Input should be greater than or equal to 0"),
+        ("STANDBY", "65", "standby: Input should be less than or equal to 64"),
+        ("MAX_BOXES", "-1", "max_boxes: Input should be greater than or equal to 0"),
+        ("BOXES_MEMORY_MB", "0", "boxes_memory_mb: Input should be greater than or equal to 1"),
+        ("IDLE_SECONDS", "0", "idle_seconds: Input should be greater than 0"),
+        ("IDLE_SECONDS", "inf", "idle_seconds: Input should be"),
+        ("CALLS_PER_BOX", "0", "calls_per_box: Input should be greater than or equal to 1"),
         ("CAPS", "memory_mb=3", "write JSON, such as"),
         ("CAPS", "[1]", "caps: Input should be a valid dictionary"),
         ("CAPS", '{"memory_mb": 1, "memory_mb": 2}', 'the key "memory_mb" occurs twice'),
