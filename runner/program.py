@@ -7,13 +7,11 @@ from pathlib import Path
 
 from plugins.discovery import Plugin
 from runner.errors import ErrorType, GovernedError
+from runner.plugin_files import PluginFiles
 from runner.settings import Settings
-from runner.stamps import Stamps
-from sandbox.limits import MIB
 from sandbox.profile import Program
 
 LOGGER_PREFIX = "toolrunner.plugin"
-MAX_SOURCE_BYTES = 4 * MIB
 
 # What a manifest may never ask to read, nor a folder that contains one of these: there are
 # secrets in them, or other processes. The operator's own settings may still name them.
@@ -31,7 +29,7 @@ _NEVER = (
 )
 
 
-def build_program(plugin: Plugin, settings: Settings, stamps: Stamps) -> Program:
+def build_program(plugin: Plugin, settings: Settings, files: PluginFiles) -> Program:
     """Return what the box is to run; raise ``GovernedError`` for what is not allowed."""
     manifest = plugin.manifest
     own = settings.plugin.get(manifest.name)
@@ -47,9 +45,9 @@ def build_program(plugin: Plugin, settings: Settings, stamps: Stamps) -> Program
         name=manifest.name,
         path=str(plugin.path),
         entry=plugin.entry if plugin.kind != "file" else _file_entry(plugin.entry),
-        source=_source(plugin) if plugin.kind == "file" else b"",
+        source=files.source(plugin.path) if plugin.kind == "file" else b"",
         folder=str(plugin.path) if plugin.kind == "folder" else "",
-        stamp=0 if plugin.kind == "file" else stamps.of(plugin.path),
+        stamp=0 if plugin.kind == "file" else files.stamp(plugin.path),
         read=tuple(read),
         network=manifest.network,
         config=dict(own.config) if own else {},
@@ -59,20 +57,6 @@ def build_program(plugin: Plugin, settings: Settings, stamps: Stamps) -> Program
 
 def _file_entry(entry: str) -> str:
     return f":{entry}" if entry else ""
-
-
-def _source(plugin: Plugin) -> bytes:
-    """Return a single file's source, read here so that the box need not be able to open it."""
-    try:
-        with Path(plugin.path).open("rb") as file:
-            source = file.read(MAX_SOURCE_BYTES + 1)
-    except OSError as error:
-        message = f"OSError: {plugin.path} cannot be read: {error.strerror}"
-        raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from error
-    if len(source) > MAX_SOURCE_BYTES:
-        message = f"{plugin.path} is larger than {MAX_SOURCE_BYTES // MIB} MiB"
-        raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
-    return source
 
 
 def _checked(path: str, name: str, settings: Settings) -> str:

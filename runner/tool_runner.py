@@ -21,10 +21,10 @@ from runner import validation
 from runner.admission import Admission
 from runner.call import Call
 from runner.errors import Blame, ErrorType, GovernedError, build_error_envelope
+from runner.plugin_files import PluginFiles
 from runner.program import LOGGER_PREFIX, build_program
 from runner.registry import PluginRegistry, PluginState, PluginStatus
 from runner.settings import Settings
-from runner.stamps import Stamps
 from runner.start_mode import Start
 from runner.threads import CallThreads
 from runner.validation import Payload
@@ -69,7 +69,7 @@ class ToolRunner:
             self._settings.max_waiting,
             self._settings.queue_seconds,
         )
-        self._stamps = Stamps()
+        self._files = PluginFiles()
         self._threads = CallThreads(self._settings.max_concurrent + self._settings.max_waiting)
 
     def run(
@@ -134,7 +134,7 @@ class ToolRunner:
             return Start("cold", ('its manifest says start = "cold"',))
         limits = manifest.limits.capped(self._settings.caps)
         try:
-            found = self._sandbox.start(build_program(plugin, self._settings, self._stamps), limits)
+            found = self._sandbox.start(build_program(plugin, self._settings, self._files), limits)
         except SetupError as error:
             return Start("failed", (str(error),))
         if not isinstance(found, Ending):
@@ -199,7 +199,7 @@ class ToolRunner:
             raise GovernedError(ErrorType.VALIDATION_ERROR, message)
         call.used = True
         manifest = plugin.manifest
-        program = build_program(plugin, self._settings, self._stamps)
+        program = build_program(plugin, self._settings, self._files)
         with self._admission.place(manifest.name, call.interrupt):
             ending = self._sandbox.call(
                 program,

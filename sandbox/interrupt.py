@@ -8,11 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from sandbox.ending import LimitHit
+
+_ONE = (1).to_bytes(8, sys.byteorder)  # what an event descriptor adds
+
+
+def _wakeable() -> tuple[int, int]:
+    """Return descriptors to wait on and to wake by: the same one, where there is such a thing."""
+    if os.uname().sysname == "Linux":
+        event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        return event, event
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    return read, write
 
 
 class Interrupt:
@@ -68,7 +81,7 @@ class Interrupt:
 
     def _wake(self) -> None:
         if self._write >= 0:
-            os.write(self._write, b"!")
+            os.write(self._write, _ONE)
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable when the latch is set."""
@@ -76,8 +89,7 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         with self._lock:
-            self._read, self._write = os.pipe()
-            os.set_blocking(self._write, False)
+            self._read, self._write = _wakeable()
             if self._cancelled or self._limit:
                 self._wake()
         return self
@@ -89,6 +101,6 @@ class Interrupt:
         trace: TracebackType | None,
     ) -> None:
         with self._lock:
-            os.close(self._read)
-            os.close(self._write)
+            for descriptor in {self._read, self._write}:
+                os.close(descriptor)
             self._read = self._write = -1

@@ -92,7 +92,8 @@ class Pool:
                     if interrupt.cancelled:
                         return Ending(stage=Stage.SETUP, cancelled=True)
                     continue
-                return found
+                if (entry.program, entry.limits) == (program, limits):
+                    return found  # and not what was loaded from an older file
         return self._load(entry, load)
 
     def _load(self, entry: _Entry, load: Callable[[], Found]) -> Found:

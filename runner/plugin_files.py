@@ -1,0 +1,93 @@
+"""What is read of plugins' files before each call: the source of single ones, changes of others.
+
+A file is read again only when its state says that it has changed; folders are looked through once
+a second at most.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+from runner.errors import ErrorType, GovernedError
+from sandbox.limits import MIB
+
+CHECK_SECONDS = 1.0
+MAX_SOURCE_BYTES = 4 * MIB
+_MOST_FILES = 2000
+
+_SETTLED_NS = 100_000_000  # two writes may bear one time, if they are closer than a clock tick
+
+_State = tuple[int, int, int, int]
+
+
+class PluginFiles:
+    """Sources and changes, as far as they are known. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sources: dict[Path, tuple[_State, bytes]] = {}
+        self._stamps: dict[Path, tuple[float, int]] = {}
+
+    def source(self, path: Path) -> bytes:
+        """Return a single file's source, so that the box need not be able to open it.
+
+        Raises ``GovernedError`` for a file that cannot be read, or is too large.
+        """
+        try:
+            state = _state(path)
+            with self._lock:
+                known = self._sources.get(path)
+            if known is not None and known[0] == state:
+                return known[1]
+            with path.open("rb") as file:
+                source = file.read(MAX_SOURCE_BYTES + 1)
+        except OSError as error:
+            message = f"OSError: {path} cannot be read: {error.strerror}"
+            raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from error
+        if len(source) > MAX_SOURCE_BYTES:
+            message = f"{path} is larger than {MAX_SOURCE_BYTES // MIB} MiB"
+            raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
+        if time.time_ns() - state[-1] > _SETTLED_NS:
+            # The state from before it was read: what has changed since is read again next time.
+            with self._lock:
+                self._sources[path] = (state, source)
+        return source
+
+    def stamp(self, path: Path) -> int:
+        """Return a number that is another one when a file below ``path`` has changed."""
+        with self._lock:
+            checked, stamp = self._stamps.get(path, (0.0, 0))
+            if checked and time.monotonic() - checked < CHECK_SECONDS:
+                return stamp
+        stamp = stamp_of(path)
+        with self._lock:
+            self._stamps[path] = (time.monotonic(), stamp)
+        return stamp
+
+
+def _state(path: Path) -> _State:
+    """Return what is another one after each write: the change time cannot be set."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def stamp_of(path: Path) -> int:
+    """Return a number made of the names and states of all files below ``path``.
+
+    Compiled files are left out: they follow from the others. A folder of very many files counts
+    as its first ones.
+    """
+    found: list[tuple[str, _State]] = []
+    for parent, folders, files in os.walk(path):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for name in sorted(files)[: _MOST_FILES - len(found)]:
+            try:
+                found.append((f"{parent}/{name}", _state(Path(parent, name))))
+            except OSError:
+                continue
+        if len(found) >= _MOST_FILES:
+            break
+    return hash(tuple(found))
