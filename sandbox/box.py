@@ -206,7 +206,7 @@ class Box:
         if self._own_root:
             return tmpfs_bytes(f"/proc/{self.warden}/root{self._scratch}/{slot}/work")
         enough = self.limits.scratch_mb * MIB
-        folder = f"{self._scratch}/{slot}/work"
+        folder = f"{self._scratch}/{slot}"
         return self._scratch_of.setdefault(slot, HostScratch(folder, enough)).bytes()
 
     def members(self, leader: int) -> list[int]:

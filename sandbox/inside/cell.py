@@ -155,9 +155,9 @@ def confine(plan: Plan, data_bytes: int, *, is_loaded: bool) -> None:
     plan.filter_calls()
 
 
-def own_ruleset(kernel: Kernel, profile: dict[str, Any], scratch: str) -> int:
-    """Return a ruleset with the box's readable folders and one cell's scratch alone."""
-    rules = [*readable_rules(profile), (scratch, landlock.EVERYTHING)]
+def own_ruleset(kernel: Kernel, profile: dict[str, Any], writable: list[str]) -> int:
+    """Return a ruleset with what every process of the box may read, and folders to write to."""
+    rules = readable_rules(profile) + [(folder, landlock.EVERYTHING) for folder in writable]
     return landlock.build(kernel, profile["landlock"], rules, network=profile["network"])
 
 

@@ -16,7 +16,7 @@ import signal
 import socket
 import time
 
-from . import cell, inspection, namespaces, protocol, zygote
+from . import cell, folders, inspection, namespaces, protocol, zygote
 from .syscalls import (
     CAP_SYS_ADMIN,
     PR_SET_CHILD_SUBREAPER,
@@ -26,7 +26,6 @@ from .syscalls import (
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any, NoReturn, Protocol
 
     class Cells(Protocol):
@@ -84,6 +83,9 @@ def set_up(kernel: Kernel, profile: dict[str, Any]) -> None:
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
     become_box_user(kernel, profile)
+    if "mount" not in profile["namespaces"]:
+        for slot in range(profile["slots"]):
+            os.mkdir(slot_folder(profile, slot))
     # After the change of user, which clears both.
     kernel.prctl(PR_SET_DUMPABLE, 1)
     if has_pid_namespace:
@@ -91,6 +93,11 @@ def set_up(kernel: Kernel, profile: dict[str, Any]) -> None:
     else:
         # It must live to sweep: the signal is caught.
         kernel.die_with_parent(signal.SIGTERM)
+
+
+def slot_folder(profile: dict[str, Any], slot: int) -> str:
+    """Return the folder that holds the scratch of a slot's cells; no plugin can replace it."""
+    return f"{profile['scratch']}/{slot}"
 
 
 def become_box_user(kernel: Kernel, profile: dict[str, Any]) -> None:
@@ -130,50 +137,42 @@ class LinuxCells:
 
     def make(self, order: dict[str, Any], descriptors: list[int]) -> int | None:
         """Hand an order to the zygote, with a scratch; it reports a cell later."""
-        scratch = f"{self._profile['scratch']}/{order['slot']}/work"
+        scratch = f"{slot_folder(self._profile, order['slot'])}/work"
         if self._mounts:
             owner = (os.getuid(), os.getgid())
             megabytes = self._profile["limits"]["scratch_mb"]
             namespaces.mount_scratch(self._kernel, scratch, megabytes, owner)
         else:
-            os.makedirs(scratch, 0o700)
+            os.mkdir(scratch, 0o700)
         try:
-            with self._ruleset(order["slot"], scratch) as ruleset:
-                message = json.dumps({**order, "scratch": scratch}).encode()
-                socket.send_fds(self._orders, [message], [*descriptors, *ruleset])
+            message = json.dumps({**order, "scratch": scratch}).encode()
+            passed = [*descriptors, *self._ruleset(order["slot"])]
+            socket.send_fds(self._orders, [message], passed)
         except OSError:
             self.release(order["slot"])
             raise
         return self.zygote if order["op"] == "load" else None
 
-    @contextlib.contextmanager
-    def _ruleset(self, slot: int, scratch: str) -> Iterator[list[int]]:
-        """Give the Landlock ruleset of a cell, as a list of none or one descriptor.
+    def _ruleset(self, slot: int) -> list[int]:
+        """Return the Landlock ruleset of a slot's cells, as a list of none or one descriptor.
 
-        A slot's own is kept where scratch is mounted. Landlock never looks at the folder below a
-        mount point but at the one that holds it, which stays the same, and is read-only.
+        It is for the slot's folder, which stays, and so holds for what is mounted or made in it:
+        Landlock never looks at the folder below a mount point but at the one that holds it.
         """
         if not self._profile["landlock"]:
-            yield []
-        elif self._mounts:
-            if slot not in self._rulesets:
-                folder = os.path.dirname(scratch)
-                self._rulesets[slot] = cell.own_ruleset(self._kernel, self._profile, folder)
-            yield [self._rulesets[slot]]
-        else:
-            ruleset = cell.own_ruleset(self._kernel, self._profile, scratch)
-            try:
-                yield [ruleset]
-            finally:
-                os.close(ruleset)
+            return []
+        if slot not in self._rulesets:
+            folder = slot_folder(self._profile, slot)
+            self._rulesets[slot] = cell.own_ruleset(self._kernel, self._profile, [folder])
+        return [self._rulesets[slot]]
 
     def release(self, slot: int) -> None:
         """Take away the scratch of a cell that is gone."""
-        folder = f"{self._profile['scratch']}/{slot}"
+        folder = slot_folder(self._profile, slot)
         if self._mounts:
             self._kernel.unmount(f"{folder}/work")
         else:
-            remove_folder(folder)
+            folders.empty_folder(folder)
 
     def receive(self) -> bytes:
         """Return the zygote's next report, or nothing when there is none."""
@@ -193,7 +192,7 @@ class LinuxCells:
 
     def inspect(self) -> list[str]:
         """Return what of the zygote, after the import, a fork would break or share."""
-        scratch = f"{self._profile['scratch']}/{protocol.LOADING_SLOT}/work"
+        scratch = f"{slot_folder(self._profile, protocol.LOADING_SLOT)}/work"
         return inspection.reasons(self.zygote, zygote.LAST_DESCRIPTOR, scratch)
 
 
@@ -280,7 +279,9 @@ class Warden:
             self.sweep(cells)
             if "mount" not in profile["namespaces"]:
                 # The parent does it as well, unless it has been killed.
-                remove_folder(profile["scratch"])
+                with contextlib.suppress(OSError):
+                    folders.empty_folder(profile["scratch"])
+                    os.rmdir(profile["scratch"])
             os._exit(0)
 
     def _obey(self, cells: Cells) -> bool:
@@ -469,23 +470,3 @@ def reap_ended() -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-
-
-def remove_folder(folder: str) -> None:
-    """Remove a folder on the host's disk with all that a plugin put there; follow no link."""
-    for parent, names, _ in os.walk(folder):
-        for name in names:
-            path = os.path.join(parent, name)
-            if not os.path.islink(path):
-                with contextlib.suppress(OSError):
-                    os.chmod(path, 0o700)
-    for parent, folders, files in os.walk(folder, topdown=False):
-        for name in (*folders, *files):
-            path = os.path.join(parent, name)
-            with contextlib.suppress(OSError):
-                if os.path.isdir(path) and not os.path.islink(path):
-                    os.rmdir(path)
-                else:
-                    os.unlink(path)
-    with contextlib.suppress(OSError):
-        os.rmdir(folder)

@@ -148,7 +148,9 @@ def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
     # Many busy processes must not keep the watchdog, or the service, from running.
     os.nice(_NICENESS)
     if profile["landlock"]:
-        landlock.restrict(kernel, cell.own_ruleset(kernel, profile, profile["scratch"]))
+        # Not the folder above them: what holds a scratch is not a plugin's to replace.
+        slots = [f"{profile['scratch']}/{slot}" for slot in range(profile["slots"])]
+        landlock.restrict(kernel, cell.own_ruleset(kernel, profile, slots))
     if profile["seccomp"]:
         program = seccomp.zygote_filter(
             machine(),

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,7 @@ class Row:
     """A plugin, and what may come of calling it: ``None`` stands for a success.
 
     ``result``: what a success has to return. ``details``: what an error's details have to hold.
+    ``allowed_warm``: what may come of it where the plugin is loaded before its call, if that differs.
     """
 
     name: str
@@ -92,6 +93,12 @@ class Row:
     result: dict[str, Any] | None = None
     details: dict[str, Any] = field(default_factory=dict)
     payload: dict[str, Any] = field(default_factory=dict)
+    allowed_warm: tuple[ErrorType | None, ...] = ()
+
+    def for_start(self, start: str) -> Row:
+        """Return the row as it applies to calls that start so."""
+        is_other = start != "cold" and self.allowed_warm
+        return replace(self, allowed=self.allowed_warm) if is_other else self
 
 
 def runs(name: str, body: str, *allowed: ErrorType | None, module: str = "", **facts: Any) -> Row:
@@ -526,7 +533,14 @@ IMPORT_TIME = (
     imports("import: spin", "spin(LONG)", L, E.CPU_LIMIT_EXCEEDED, limits=TIMED),
     imports("import: the channel closed", "os.close(3)", E.PROTOCOL_ERROR, E.PLUGIN_CRASHED, L),
     imports("import: confined forged", "send(frame(b'c')); time.sleep(LONG)", E.PROTOCOL_ERROR),
-    imports("import: loaded forged", "send(frame(b'l'))", E.PROTOCOL_ERROR),
+    # It is loaded all the same, and nothing follows from the second word of it.
+    imports(
+        "import: loaded forged",
+        "send(frame(b'l'))",
+        E.PROTOCOL_ERROR,
+        allowed_warm=(None,),
+        result={"ran": True},
+    ),
     imports("import: a reply before its request", "send(frame(b'R'))", E.PROTOCOL_ERROR),
     imports("import: a set-up failure forged", "send(frame(b'F', b'{}'))", E.PROTOCOL_ERROR),
     imports("import: stopped", "os.kill(os.getpid(), 19)", L, limits=TIMED),
@@ -893,16 +907,19 @@ def test_the_table_is_large_enough_and_its_names_are_unique() -> None:
     assert len(ROWS) >= 60
 
 
+@pytest.mark.parametrize("start", ["auto", "cold"])
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_a_hostile_plugin_harms_nobody(
     row: Row,
+    start: str,
     write_plugin: WritePlugin,
     make_runner: MakeRunner,
     layers: Layers,
     surroundings: Surroundings,
 ) -> None:
     """The answer is one of those allowed, and afterwards everything is as it was before."""
-    hostile = write_plugin(COMMON + row.source, **({"limits": row.limits} if row.limits else {}))
+    keys = {"limits": row.limits} if row.limits else {}
+    hostile = write_plugin(COMMON + row.source, start=f'"{start}"', **keys)
     good = write_plugin(GOOD, name="good")
     source = hostile.read_bytes()
     state = surroundings.state()
@@ -911,7 +928,7 @@ def test_a_hostile_plugin_harms_nobody(
     tool_runner = make_runner(hostile, good, layers=layers)
     call = Call()
     result, envelope = tool_runner.run("sample", {**surroundings.payload, **row.payload}, call=call)
-    check_answer(row, result, envelope)
+    check_answer(row.for_start(start), result, envelope)
     assert tool_runner.run("good", {}) == ({"fine": True}, None)
     for name in ("sample", "good"):
         status = tool_runner.registry.get_status(name)

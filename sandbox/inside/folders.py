@@ -1,0 +1,78 @@
+"""Removes what plugins have written to the host's disk, where no scratch can be mounted.
+
+Done by the warden, with the rights of the box's user, while code of the same plugin may still run
+and change names under it. So nothing is done by path below the folder that is emptied: every step
+goes by a descriptor of a folder and a name in it, and follows no link.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ROUNDS = 100_000  # folders; more than any scratch may hold
+
+
+def empty_folder(folder: str) -> None:
+    """Remove all that is in a folder, however deep; raise ``OSError`` if something stays.
+
+    ``folder`` itself must be one that no plugin can rename or replace.
+    """
+    root = os.open(folder, os.O_RDONLY | _FOLDER)
+    token = os.urandom(8).hex()  # for names that no plugin has thought of
+    numbers = itertools.count()
+    try:
+        for _ in range(_ROUNDS):
+            names = os.listdir(root)
+            if not names:
+                return
+            for name in names:
+                _remove(root, name, (f"{token}-{number}" for number in numbers))
+    finally:
+        os.close(root)
+    raise OSError(errno.ENOTEMPTY, f"{folder} cannot be emptied")
+
+
+def _remove(root: int, name: str, new_names: Iterator[str]) -> None:
+    """Remove one entry of ``root``; move folders in it up, to be removed in their turn.
+
+    So the depth of a tree costs neither descriptors nor recursion.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if _unlinked(root, name):
+            return
+        inner = _open(root, name)
+        try:
+            for child in os.listdir(inner):
+                if not _unlinked(inner, child):
+                    os.close(_open(inner, child))  # which makes it ours to move
+                    os.rename(child, next(new_names), src_dir_fd=inner, dst_dir_fd=root)
+        finally:
+            os.close(inner)
+        os.rmdir(name, dir_fd=root)
+
+
+def _unlinked(folder: int, name: str) -> bool:
+    """Remove what is no folder; return false for one."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except (IsADirectoryError, PermissionError):
+        return False
+    return True
+
+
+def _open(folder: int, name: str) -> int:
+    """Open a folder in a folder, whatever its mode was."""
+    handle = os.open(name, os.O_PATH | _FOLDER, dir_fd=folder)
+    try:
+        os.chmod(f"/proc/self/fd/{handle}", 0o700)
+        return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    finally:
+        os.close(handle)
