@@ -83,7 +83,7 @@ class Row:
     """A plugin, and what may come of calling it: ``None`` stands for a success.
 
     ``result``: what a success has to return. ``details``: what an error's details have to hold.
-    ``allowed_warm``: what may come of it where the plugin is loaded before its call, if that differs.
+    ``allowed_warm``: what may come of it, if that differs, where the plugin has been loaded before.
     """
 
     name: str
