@@ -12,7 +12,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from benchmarks import work
-from runner import PluginRegistry, ToolRunner
 
 Side = Callable[[str, Path], Generator[float, None, None]]
 _PAYLOAD = json.dumps(work.PAYLOAD)
@@ -32,40 +30,39 @@ class NotInstalledError(Exception):
     """A side needs something that this machine does not have."""
 
 
-def _load(size: str) -> Callable[[dict[str, object]], object]:
-    """Import the work into this process."""
-    module: dict[str, Callable[[dict[str, object]], object]] = {}
-    exec(compile(work.source(size), "<work>", "exec"), module)  # noqa: S102 - our own few lines
-    return module["run"]
-
-
 def _checked(answer: object) -> None:
     if answer != work.ANSWER:
         sys.exit(f"a wrong answer: {answer!r}")
 
 
-def floor(size: str, _folder: Path) -> Generator[float, None, None]:
-    """A bare fork of the loaded process, a socketpair and a wait: no sandbox at all."""
-    run = _load(size)
-    while True:
-        started = time.perf_counter()
-        ours, theirs = socket.socketpair()
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            theirs.sendall(json.dumps(run(json.loads(theirs.recv(1 << 16)))).encode())
-            os._exit(0)
-        theirs.close()
-        ours.sendall(json.dumps(work.PAYLOAD).encode())
-        answer = json.loads(ours.recv(1 << 16))
-        os.wait4(pid, 0)
-        ours.close()
-        yield time.perf_counter() - started
-        _checked(answer)
+def _floor(size: str, folder: Path) -> Generator[float, None, None]:
+    """A bare fork of the loaded process, a socketpair and a wait: no sandbox at all.
+
+    In a program of its own: what else a process has imported makes its forks slower.
+    """
+    script = folder / "floor.py"
+    script.write_text(work.source(size) + work.FLOOR_TAIL, encoding="utf-8")
+    command = [sys.executable, "-I", str(script), _PAYLOAD, json.dumps(work.ANSWER)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        while True:
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            taken = process.stdout.readline()
+            if not taken:
+                sys.exit("the floor gave a wrong answer")
+            try:
+                yield float(taken)
+            except GeneratorExit:
+                process.stdin.close()
+                raise
 
 
 def _toolrunner(start: str) -> Side:
     def side(size: str, folder: Path) -> Generator[float, None, None]:
+        from runner import PluginRegistry, ToolRunner  # noqa: PLC0415 - no other side has it
+
         path = work.write_plugin(folder, "work", work.source(size), start=start)
         with ToolRunner(PluginRegistry.discover([path])) as tool_runner:
             if start == "warm":
@@ -147,7 +144,7 @@ def _pebble(size: str, folder: Path) -> Generator[float, None, None]:
 
 
 SIDES: dict[str, Side] = {
-    "floor": floor,
+    "floor": _floor,
     "toolrunner warm": _toolrunner("warm"),
     "toolrunner cold": _toolrunner("cold"),
     "pool forkserver": _pool("forkserver"),
