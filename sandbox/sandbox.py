@@ -7,6 +7,7 @@ the pool of warm boxes.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import logging
 import os
@@ -47,6 +48,7 @@ class _Caller:
     layers: Layers
 
 
+@functools.cache
 def isolation_of(layers: Layers, mode: str) -> Isolation:
     """Return what an envelope shows of a call's confinement; ``mode`` is "warm" or "cold"."""
     return Isolation(mode, layers.names(), layers.missing())

@@ -63,18 +63,21 @@ def prepare(scratch: str, descriptors: list[int]) -> None:
 
 
 def enter(
-    plan: Plan, channel: socket.socket, data_bytes: int, plugin: worker.Plugin | None = None
+    plan: Plan,
+    channel: socket.socket,
+    limits: dict[int, tuple[int, int]],
+    plugin: worker.Plugin | None = None,
 ) -> NoReturn:
     """Confine this process, which has been prepared, and serve its one call.
 
-    ``data_bytes``: the data segment of what it was forked from. Without a ``plugin``, the one
-    that the zygote has loaded, it loads its own, and does nothing before the parent says so.
+    ``limits``: the kernel's that it has to set. Without a ``plugin``, the one that the zygote has
+    loaded, it loads its own, and does nothing before the parent says so.
     """
     try:
         os.closerange(RULESET + plan.has_ruleset, plan.descriptors)
         order_to_load = None if plugin else worker.receive_load(channel)
         try:
-            confine(plan, data_bytes, is_loaded=plugin is not None)
+            confine(plan, limits)
         except OSError as error:
             worker.send(channel, protocol.FAILED, failure(error))
             os._exit(0)
@@ -86,7 +89,7 @@ def enter(
             plugin = worker.load(channel, LOG, *order_to_load)
             worker.send(channel, protocol.LOADED, {})
         assert plugin is not None
-        worker.serve(channel, plugin)
+        worker.serve(channel, plugin, is_fresh=order_to_load is None)
     except OSError as error:
         # The parent has gone away, or the plugin has closed what leads to it.
         os.write(ERRORS, f"the call's channel is closed: {error}\n".encode())
@@ -136,20 +139,13 @@ def default_signals() -> None:
     signal.set_wakeup_fd(-1)
 
 
-def confine(plan: Plan, data_bytes: int, *, is_loaded: bool) -> None:
-    """Take the cell's last rights away: rlimits, Landlock, seccomp.
-
-    ``is_loaded``: a zygote that has a plugin has all the limits already that do not change.
-    """
+def confine(plan: Plan, limits: dict[int, tuple[int, int]]) -> None:
+    """Take the cell's last rights away: rlimits, Landlock, seccomp."""
     kernel, profile = plan.kernel, plan.profile
     if kernel is not None and "pid" not in profile["namespaces"]:
         kernel.die_with_parent()
-    if profile["rlimits"]:
-        limits = own_limits(profile, data_bytes)
-        if not is_loaded:
-            limits.update(shared_limits(profile))
-        for number, value in limits.items():
-            lower_rlimit(number, value, value)
+    for number, (soft, hard) in limits.items():
+        set_rlimit(number, soft, hard)
     if kernel is not None and plan.has_ruleset:
         landlock.restrict(kernel, RULESET)
     plan.filter_calls()
@@ -174,14 +170,25 @@ def readable_rules(profile: dict[str, Any]) -> list[tuple[str, int]]:
     return rules
 
 
-def own_limits(profile: dict[str, Any], data_bytes: int) -> dict[int, int]:
-    """Return the kernel's limits that each cell sets, a little above the watchdog's."""
+def own_limits(
+    profile: dict[str, Any], data_bytes: int, *, is_loaded: bool
+) -> dict[int, tuple[int, int]]:
+    """Return the kernel's limits that a cell sets, soft and hard, a little above the watchdog's.
+
+    ``data_bytes``: the data segment of what it is forked from. ``is_loaded``: that has a plugin,
+    and all the limits already that do not change.
+    """
+    if not profile["rlimits"]:
+        return {}
     limits = profile["limits"]
-    cpu = limits["cpu_seconds"] + 2 * limits["load_seconds"]
-    return {
-        resource.RLIMIT_DATA: data_bytes + memory_room(profile),
-        resource.RLIMIT_CPU: int(cpu) + _GRACE_SECONDS,
-    }
+    most = int(limits["cpu_seconds"] + 2 * limits["load_seconds"]) + _GRACE_SECONDS
+    data = data_bytes + memory_room(profile)
+    # While a plugin is loaded, its clock has not begun.
+    soft = int(limits["cpu_seconds"]) + 2 * _GRACE_SECONDS if is_loaded else most
+    own = {resource.RLIMIT_DATA: (data, data), resource.RLIMIT_CPU: (soft, max(soft, most))}
+    if not is_loaded:
+        own.update({number: (value, value) for number, value in shared_limits(profile).items()})
+    return {number: lowered(number, *pair) for number, pair in own.items()}
 
 
 def memory_room(profile: dict[str, Any]) -> int:
@@ -214,9 +221,17 @@ def shared_limits(profile: dict[str, Any]) -> dict[int, int]:
 
 def lower_rlimit(number: int, soft: int, hard: int) -> None:
     """Set a limit to ``soft`` and ``hard``, or to what is less already."""
+    set_rlimit(number, *lowered(number, soft, hard))
+
+
+def lowered(number: int, soft: int, hard: int) -> tuple[int, int]:
+    """Return a limit as far as this process may set it."""
     most = resource.getrlimit(number)[1]
-    if most != resource.RLIM_INFINITY:
-        soft, hard = min(soft, most), min(hard, most)
+    return (soft, hard) if most == resource.RLIM_INFINITY else (min(soft, most), min(hard, most))
+
+
+def set_rlimit(number: int, soft: int, hard: int) -> None:
+    """Set a limit; a refusal is an ``OSError``."""
     try:
         resource.setrlimit(number, (soft, hard))
     except ValueError as error:  # Python's word for EPERM

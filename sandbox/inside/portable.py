@@ -56,7 +56,8 @@ class ForkedCells:
             self._warden.close_signals()
             cell.default_signals()
             cell.prepare(scratch, descriptors)
-            cell.enter(self._plan, cell.open_channel(), 0)
+            limits = cell.own_limits(self._profile, 0, is_loaded=False)
+            cell.enter(self._plan, cell.open_channel(), limits)
         return pid
 
     def release(self, slot: int) -> None:

@@ -178,10 +178,12 @@ class Kernel:
         )
         self._check(result, "prctl(PR_SET_SECCOMP)")
 
+    def flush(self) -> None:
+        """Write out what C code has printed."""
+        self._libc.fflush(None)
+
     def clone(self, flags: int) -> int:
         """Fork with ``flags`` as well, keeping Python's own fork hooks; return as ``os.fork``.
-
-        C's output is flushed first; flush Python's before.
 
         The child's thread id is stored where libc keeps it, since this is not libc's fork:
         without that, ``pthread_kill`` of the child's main thread fails.
@@ -194,7 +196,6 @@ class Kernel:
             flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID
         tid, tls = address, ctypes.c_void_p()
         last = (tls, tid) if self._aarch64 else (tid, tls)
-        self._libc.fflush(None)
         self._python.PyOS_BeforeFork()
         pid = self._syscall("clone", flags, ctypes.c_void_p(), ctypes.c_void_p(), *last)
         if pid == 0:

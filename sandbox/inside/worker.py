@@ -161,15 +161,19 @@ def forget_scratch() -> None:
         attempt(lambda: setattr(tempfile, "tempdir", None), None)
 
 
-def serve(channel: socket.socket, plugin: Plugin) -> NoReturn:
-    """Run the plugin on the one request, send the reply, end."""
+def serve(channel: socket.socket, plugin: Plugin, *, is_fresh: bool) -> NoReturn:
+    """Run the plugin on the one request, send the reply, end.
+
+    A process that ``is_fresh`` has used no processor time, and its limit stands.
+    """
     lock = _thread.allocate_lock()
     own_pid = os.getpid()
     request, image = receive(channel, protocol.REQUEST)
     payload = request["payload"]
     if request["has_image"]:
         payload["image"] = image
-    set_cpu_limit(request["cpu_seconds"])
+    if not is_fresh:
+        set_cpu_limit(request["cpu_seconds"])
     context = Context(channel, lock, plugin.config, request)
     kind, body = reply_of(plugin, payload, context)
     if os.getpid() != own_pid:

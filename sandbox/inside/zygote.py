@@ -64,6 +64,7 @@ class Zygote:
         self._orders = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=_ORDERS)
         self._channel: socket.socket | None = None
         self._plugin: worker.Plugin | None = None
+        self._limits = cell.own_limits(plan.profile, data_bytes(), is_loaded=False)
 
     def report(self, text: bytes) -> None:
         """Say something to the warden."""
@@ -92,14 +93,12 @@ class Zygote:
     def _fork(self, number: int, channel: socket.socket) -> str:
         """Fork one cell; return the report to the warden. In the cell this does not return."""
         assert self._plan.kernel is not None
-        size = data_bytes()
-        worker.flush_output()  # or every cell would write it as well
         try:
             pid = self._plan.kernel.clone(CLONE_PARENT)
         except OSError as error:
             return f"{protocol.UNMADE} {number} {error.errno}"
         if pid == 0:
-            cell.enter(self._plan, channel, size, self._plugin)
+            cell.enter(self._plan, channel, self._limits, self._plugin)
         return f"{protocol.FORKED} {number} {pid}"
 
     def _load(self, channel: socket.socket) -> None:
@@ -117,8 +116,12 @@ class Zygote:
         channel.sendall(worker.CONFINED_FRAME)
         self._plugin = worker.load(channel, cell.LOG, program, source)
         worker.forget_scratch()
-        worker.flush_output()
+        worker.flush_output()  # or every cell would write it as well
+        assert self._plan.kernel is not None
+        self._plan.kernel.flush()
         gc.collect()
+        size = data_bytes()
+        self._limits = cell.own_limits(self._plan.profile, size, is_loaded=True)
         gc.freeze()  # a collection in a cell would touch, and so copy, every page of it
         worker.send(channel, protocol.LOADED, {})
 
