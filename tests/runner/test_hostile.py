@@ -533,12 +533,12 @@ IMPORT_TIME = (
     imports("import: spin", "spin(LONG)", L, E.CPU_LIMIT_EXCEEDED, limits=TIMED),
     imports("import: the channel closed", "os.close(3)", E.PROTOCOL_ERROR, E.PLUGIN_CRASHED, L),
     imports("import: confined forged", "send(frame(b'c')); time.sleep(LONG)", E.PROTOCOL_ERROR),
-    # It is loaded all the same, and nothing follows from the second word of it.
+    # It is loaded all the same, unless nobody listens any more when it says so itself.
     imports(
         "import: loaded forged",
         "send(frame(b'l'))",
         E.PROTOCOL_ERROR,
-        allowed_warm=(None,),
+        allowed_warm=(None, E.PROTOCOL_ERROR),
         result={"ran": True},
     ),
     imports("import: a reply before its request", "send(frame(b'R'))", E.PROTOCOL_ERROR),
