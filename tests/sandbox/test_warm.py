@@ -107,7 +107,9 @@ def test_a_call_finds_nothing_of_an_earlier_one(
         STATE if "mount" in layers.namespaces else STATE.replace("    os.chmod", "    # os.chmod")
     )
     tool_runner = make_runner(write_plugin(body, start=f'"{start}"'), layers=layers)
-    answers = [value(tool_runner.run("sample", {"n": n})) for n in range(6)]
+    calls = [Call() for _ in range(6)]
+    answers = [value(tool_runner.run("sample", {}, call=call)) for call in calls]
+    assert {call.isolation.mode for call in calls} == {"cold" if start == "cold" else "warm"}
     for answer in answers:
         assert answer["calls"] == 1
         assert answer["left"] == []
@@ -540,13 +542,15 @@ def test_a_killed_call_leaves_the_others_of_its_box_alone(
     write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
 ) -> None:
     """Limits are each call's own."""
+    # The quiet one lasts longer than it takes to give up on a kill, and end the box instead.
     body = """
+    import time
     def run(payload, context):
         if payload["bomb"]:
             return {"size": len(b"x" * (400 << 20))}
         context.progress(0.5)
         while context.seconds_left() > payload["until"]:
-            pass
+            time.sleep(0.01)
         return {"done": True}
     """
     limits = "{ wall_seconds = 20, memory_mb = 96 }"
@@ -556,7 +560,7 @@ def test_a_killed_call_leaves_the_others_of_its_box_alone(
     call = Call(on_progress=lambda *_: begun.set())
     quiet = threading.Thread(
         target=lambda: answers.append(
-            tool_runner.run("sample", {"bomb": False, "until": 19.2}, call=call)
+            tool_runner.run("sample", {"bomb": False, "until": 16.0}, call=call)
         )
     )
     quiet.start()
