@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from sandbox.probe import probe
 from sandbox.sandbox import Sandbox
 from sandbox.spawn import Spawner
 from sandbox.warm_box import PoolLimits
+from tests import forked
 
 # No examples are kept: the checkout may not be this user's to write to.
 hypothesis.settings.register_profile("toolrunner", database=None, deadline=None)
@@ -24,6 +26,27 @@ hypothesis.settings.load_profile("toolrunner")
 ISOLATIONS = ("namespaces", "no-namespaces")
 WritePlugin = Callable[..., Path]
 MakeRunner = Callable[..., ToolRunner]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the suite's own options."""
+    parser.addoption("--forked", action="store_true", help="run each test in a process of its own")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Do what the suite's own options ask for."""
+    if config.getoption("--forked"):
+        config.pluginmanager.register(forked)
+
+
+def needs_processor_time(seconds: int) -> pytest.MarkDecorator:
+    """Skip a test where the kernel ends a process before it can use ``seconds``."""
+    allowed = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    return pytest.mark.skipif(
+        allowed != resource.RLIM_INFINITY and allowed < seconds,
+        reason=f"needs {seconds} s of processor time in one process, and the kernel ends each "
+        f"process here after {allowed} s (RLIMIT_CPU)",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from runner.registry import PluginRegistry
 
 THREADS = 24
 ROUNDS = 400
+REGISTERED = 20
 
 
 def in_threads(work: Callable[[int], int]) -> list[int]:
@@ -80,7 +81,7 @@ def test_threads_may_register_while_others_list() -> None:
 
     def work(number: int) -> int:
         unsorted = 0
-        for n in range(50):
+        for n in range(REGISTERED):
             registry.register(f"p{number}-{n}", "d", "1")
             names = registry.list_plugins()
             unsorted += names != sorted(names)
@@ -88,7 +89,7 @@ def test_threads_may_register_while_others_list() -> None:
         return unsorted
 
     assert sum(in_threads(work)) == 0
-    assert len(registry.list_plugins()) == THREADS * 50
+    assert len(registry.list_plugins()) == THREADS * REGISTERED
 
 
 def test_first_look_at_an_instance_by_many_threads_finds_one_plugin() -> None:

@@ -52,8 +52,11 @@ def launchers() -> set[int]:
 
 
 @pytest.fixture
-def own_temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def own_temporary(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """A folder for temporary files that nobody else writes to, and that a box's user can enter."""
+    tmp_path_factory.getbasetemp()  # pytest's own, which must not be made in here
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         folder = Path(name)
         folder.chmod(0o1777)  # as /tmp is

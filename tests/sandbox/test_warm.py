@@ -17,7 +17,7 @@ from runner import Call, ToolRunner
 from sandbox.layers import Layers
 from sandbox.warm_box import PoolLimits
 from sandbox.watchdog import children_of
-from tests.conftest import MakeRunner, WritePlugin
+from tests.conftest import MakeRunner, WritePlugin, needs_processor_time
 
 PATIENCE_SECONDS = 30.0
 BOTH_STARTS = pytest.mark.parametrize("start", ["auto", "cold"])
@@ -655,7 +655,13 @@ LATER = {
 }
 
 
-@pytest.mark.parametrize("what", LATER)
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(what, marks=needs_processor_time(3)) if what == "processor time" else what
+        for what in LATER
+    ],
+)
 def test_an_import_that_goes_on_afterwards_makes_its_plugin_cold(
     what: str, write_plugin: WritePlugin, make_runner: MakeRunner, host_layers: Layers
 ) -> None:
@@ -684,6 +690,7 @@ def open_things(warden: int) -> tuple[int, int, int]:
     return own.num_fds(), psutil.Process(warden).num_fds(), len(own.children(recursive=True))
 
 
+@needs_processor_time(10)
 def test_two_thousand_calls_leave_nothing_behind(
     write_plugin: WritePlugin, make_runner: MakeRunner, host_layers: Layers
 ) -> None:
