@@ -15,12 +15,21 @@ from sandbox.interrupt import Interrupt
 class Call:
     """One call of a plugin. ``cancel`` may be called from any thread, before or during it."""
 
-    def __init__(self, on_progress: Callable[[float, str], None] | None = None) -> None:
+    def __init__(
+        self,
+        on_progress: Callable[[float, str], None] | None = None,
+        *,
+        call_id: str | None = None,
+        caller: str = "",
+    ) -> None:
         """``on_progress(fraction, message)`` is called in the thread that runs the call.
 
-        ``fraction`` is between 0 and 1. What it raises is logged and ends nothing.
+        ``fraction`` is between 0 and 1. What it raises is logged and ends nothing. ``call_id``:
+        32 hexadecimal digits that nobody else uses; made up if not given. ``caller``: on whose
+        behalf; while calls wait for their turn, all callers have theirs alike.
         """
-        self.call_id: str = uuid.uuid4().hex
+        self.call_id: str = call_id or uuid.uuid4().hex
+        self.caller = caller
         self.on_progress = on_progress
         self.usage: Usage = Usage()
         self.isolation: Isolation = Isolation()

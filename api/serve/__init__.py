@@ -1,0 +1,1 @@
+"""``toolrunner serve``: a supervisor, its worker processes, and their one log."""

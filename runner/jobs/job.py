@@ -1,0 +1,83 @@
+"""What a job is: a call that somebody has asked for and nobody waits for.
+
+Plain data, passed between the store, the service and the doors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from runner.errors import GovernedError
+
+
+class JobStatus(StrEnum):
+    """How far a job has got."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing can change any more."""
+        return self not in {JobStatus.PENDING, JobStatus.RUNNING}
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A job that is asked for.
+
+    ``payload`` is what ``ToolRunner.run`` takes. ``caller`` is whose job it is: the id of a key,
+    or "" where no keys are in use. ``retries`` says how often it may be run again after the
+    server that ran it has died. Two submissions of one caller with one ``idempotency_key`` are
+    one job.
+    """
+
+    plugin: str
+    payload: Mapping[str, Any]
+    caller: str = ""
+    retries: int = 0
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job at one moment; times are in UTC. ``error`` is an envelope's public half."""
+
+    id: str
+    plugin: str
+    caller: str
+    status: JobStatus
+    progress: float | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    attempts: int
+    retries: int
+    error: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a job; numbers grow within a job, beginning at 1.
+
+    ``data`` is ``{"fraction", "message"}`` for ``progress`` and ``{"status"}`` for ``status``.
+    """
+
+    number: int
+    kind: Literal["progress", "status"]
+    data: dict[str, Any]
+
+
+class IdempotencyConflictError(Exception):
+    """The caller's idempotency key belongs to a job that asks for something else."""
+
+
+class QueueFullError(GovernedError):
+    """As many jobs are waiting as may wait: ``Overloaded``."""

@@ -1,0 +1,10 @@
+"""The layers between a door and ToolRunner, each of which only delegates to the one below it.
+
+``AnalysisService`` → ``JobManagementService`` → ``PluginManagementService`` → ``ToolRunner``.
+"""
+
+from runner.services.analysis import AnalysisService
+from runner.services.job_management import JobManagementService
+from runner.services.plugin_management import PluginManagementService
+
+__all__ = ["AnalysisService", "JobManagementService", "PluginManagementService"]
