@@ -22,6 +22,7 @@
 enum { AGAIN_MS = 30 };
 
 static long lead_ms; /* processor time that a process uses before it forks */
+static volatile sig_atomic_t is_due;
 
 /* A POSIX timer, since neither fork nor exec keeps it: what is started later is left alone. */
 static void arm(long milliseconds) {
@@ -63,7 +64,8 @@ static void hand_on(int signal_number) {
     int kept = errno;
     struct itimerval alarm;
     (void)signal_number;
-    if (!is_alone()) {
+    is_due = !is_alone();
+    if (is_due) {
         arm(AGAIN_MS);
         errno = kept;
         return;
@@ -97,7 +99,13 @@ static void hand_on(int signal_number) {
 }
 
 static void start(void) {
+    is_due = 0;
     arm(lead_ms);
+}
+
+/* Who forks again and again is best caught just before, when the last child is gone. */
+static void before_fork(void) {
+    if (is_due) hand_on(SIGPROF);
 }
 
 __attribute__((constructor)) static void prepare(void) {
@@ -106,6 +114,6 @@ __attribute__((constructor)) static void prepare(void) {
     if (getrlimit(RLIMIT_CPU, &limit) || limit.rlim_max == RLIM_INFINITY) return;
     lead_ms = limit.rlim_max * 500;
     sigaction(SIGPROF, &action, NULL);
-    pthread_atfork(NULL, NULL, start);
+    pthread_atfork(before_fork, NULL, start);
     start();
 }

@@ -15,7 +15,7 @@ MOST_LISTED = 1000
 
 
 class NoStoreError(Exception):
-    """This process keeps no jobs."""
+    """Jobs are not kept here."""
 
 
 class JobManagementService:

@@ -17,6 +17,7 @@ import zxingcpp
 from PIL import Image, ImageCms, ImageDraw, ImageFont
 
 from runner import PluginRegistry, ToolRunner
+from tests.conftest import needs_processor_time
 
 SAMPLE = Path(__file__).parents[2] / "plugins" / "bundled" / "samples" / "coffee-label.jpg"
 IMAGE_PLUGINS = ("image-info", "barcode", "palette")
@@ -506,6 +507,7 @@ def is_installed(distribution: str) -> bool:
     return True
 
 
+@needs_processor_time(20)
 def test_ocr_reads_print_or_says_how_to_install_it(
     tool_runner: ToolRunner, analyze: Analyze, refuse: Refuse
 ) -> None:
