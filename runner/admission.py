@@ -1,8 +1,8 @@
-"""How many calls run at once, and who waits: first come, first served, and never for long.
+"""How many calls run at once, and whose turn it is: a fair queue, and never a long wait.
 
 A call needs a place among all calls and one among those of its plugin. Whoever leaves hands the
-place straight to the first in the queue who can use it, so that nobody overtakes and nobody is
-woken in vain; a waiting call of a plugin that has all its places holds up no other plugin.
+place straight to one who can use it, so that nobody is woken in vain: to the caller, then the
+plugin, that holds the fewest places, and among equals to who came first.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from sandbox.interrupt import Interrupt
 class _Ticket:
     """One call that wants a place. Changed under the lock alone."""
 
-    def __init__(self, plugin: str) -> None:
+    def __init__(self, plugin: str, caller: str) -> None:
         self.plugin = plugin
+        self.caller = caller
         self.woken = threading.Event()
 
 
@@ -36,13 +37,18 @@ class Admission:
         self._lock = threading.Lock()
         # Who holds a place is all that is known of places: one step takes it and one gives it
         # back, so that an exception from a signal handler finds no half of either.
-        self._holding: dict[_Ticket, str] = {}
+        self._holding: dict[_Ticket, None] = {}
         self._waiting: collections.deque[_Ticket] = collections.deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their turn."""
+        return len(self._waiting)
+
     @contextlib.contextmanager
-    def place(self, plugin: str, interrupt: Interrupt) -> Iterator[None]:
+    def place(self, plugin: str, interrupt: Interrupt, caller: str = "") -> Iterator[None]:
         """Hold one place; raise ``GovernedError`` when there is none to be had or wanted."""
-        ticket = _Ticket(plugin)
+        ticket = _Ticket(plugin, caller)
         try:
             self._enter(ticket, interrupt)
             yield
@@ -53,7 +59,7 @@ class Admission:
         with self._lock:
             if self._has_room(ticket.plugin):
                 # Those who wait cannot use this place, or it would be theirs already.
-                self._holding[ticket] = ticket.plugin
+                self._holding[ticket] = None
                 return
             if len(self._waiting) >= self._max_waiting:
                 raise _overloaded(f"{self._max_waiting} calls are waiting already")
@@ -67,22 +73,31 @@ class Admission:
                 raise _overloaded(f"no place was free for {self._queue_seconds:g} s")
 
     def _has_room(self, plugin: str) -> bool:
-        held = self._holding.values()
-        return len(held) < self._places and list(held).count(plugin) < self._parallel
+        if len(self._holding) >= self._places:
+            return False
+        return sum(ticket.plugin == plugin for ticket in self._holding) < self._parallel
 
     def _leave(self, ticket: _Ticket) -> None:
-        """Give up a place, or the wait for one, and hand the place to the first who can use it."""
+        """Give up a place, or the wait for one, and hand the place to whose turn it is."""
         with self._lock:
             if self._holding.pop(ticket, None) is None:
                 with contextlib.suppress(ValueError):  # turned away before it could wait
                     self._waiting.remove(ticket)
                 return
-            held = collections.Counter(self._holding.values())
-            first = next((t for t in self._waiting if held[t.plugin] < self._parallel), None)
-            if first is not None:
-                self._waiting.remove(first)
-                self._holding[first] = first.plugin
-                first.woken.set()
+            chosen = self._next()
+            if chosen is not None:
+                self._waiting.remove(chosen)
+                self._holding[chosen] = None
+                chosen.woken.set()
+
+    def _next(self) -> _Ticket | None:
+        if not self._waiting:
+            return None
+        plugins = collections.Counter(ticket.plugin for ticket in self._holding)
+        callers = collections.Counter(ticket.caller for ticket in self._holding)
+        able = [ticket for ticket in self._waiting if plugins[ticket.plugin] < self._parallel]
+        # Of equals the first, which has waited longest.
+        return min(able, key=lambda t: (callers[t.caller], plugins[t.plugin]), default=None)
 
 
 def _overloaded(why: str) -> GovernedError:

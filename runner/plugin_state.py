@@ -4,6 +4,8 @@
 here locks, looks anything up or logs.
 """
 
+from __future__ import annotations
+
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -67,6 +69,21 @@ class Entry:
     error_count: int = 0
     times_ms: deque[int] = field(default_factory=lambda: deque(maxlen=AVERAGED_CALLS))
     in_flight: int = 0
+    is_discovered: bool = False
+
+    def is_same(self, other: Entry) -> bool:
+        """Whether there is nothing new about the plugin itself."""
+        mine = (self.description, self.version, self.plugin, self.is_available)
+        return mine == (other.description, other.version, other.plugin, other.is_available)
+
+    def take_over(self, old: Entry) -> None:
+        """Go on with the counts of the entry that this one takes the place of."""
+        self.last_used = old.last_used
+        self.success_count = old.success_count
+        self.error_count = old.error_count
+        self.times_ms = old.times_ms
+        self.in_flight = old.in_flight
+        self.show_running()
 
     @property
     def is_available(self) -> bool:

@@ -1,21 +1,24 @@
 """The plugins that are known here: their states, and the counts and times of their calls.
 
 ToolRunner looks plugins up in a registry and records every call in it; the doors list it. It
-reads manifests, never plugin code, and keeps everything in memory.
+reads manifests, never plugin code, and keeps everything in memory, unless it is given metrics to
+share with other processes.
 """
 
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Self
 
 from plugins import discovery
-from plugins.discovery import Plugin
+from plugins.discovery import Broken, Plugin
 from plugins.manifest import Manifest, ManifestError
 from plugins.requirements import missing_requirements
 from runner.plugin_state import Entry, PluginState, PluginStatus
 from runner.settings import Settings
+from runner.shared_metrics import SharedMetrics
 
 __all__ = ["PluginRegistry", "PluginState", "PluginStatus"]
 
@@ -29,6 +32,9 @@ class PluginRegistry:
         # A plain lock: no method may call another public one while it holds this.
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
+        self._shared: SharedMetrics | None = None
+        # What discovery would find today, for a registry that was made by it.
+        self._find: Callable[[], tuple[list[Plugin], list[Broken]]] | None = None
 
     @classmethod
     def discover(
@@ -44,16 +50,41 @@ class PluginRegistry:
         """
         settings = settings if settings is not None else Settings.load()
         given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-        found, broken = discovery.discover(
-            [*given, *settings.plugins], allow_installed=settings.allow_installed
-        )
         registry = cls()
-        for plugin in found:
-            registry.register(plugin.manifest.name, instance=plugin)
-        for bad in broken:
-            registry.register(bad.name, bad.description, bad.version)
-            registry.mark_unavailable(bad.name, bad.reason)
+        registry._find = partial(
+            discovery.discover,
+            [*given, *settings.plugins],
+            allow_installed=settings.allow_installed,
+        )
+        registry.reload()
         return registry
+
+    def reload(self) -> None:
+        """Discover the plugins anew, if they were discovered.
+
+        What has changed counts as LOADED and keeps its counters, what is gone is unknown from now
+        on, and what was registered by hand stays. Raises DiscoveryError, and changes nothing.
+        """
+        if self._find is None:
+            return
+        found, broken = self._find()
+        new = {plugin.manifest.name: _discovered(plugin) for plugin in found}
+        new |= {bad.name: _unusable(bad) for bad in broken}
+        with self._lock:
+            for name in [name for name, entry in self._entries.items() if entry.is_discovered]:
+                if name not in new:
+                    del self._entries[name]
+            for name, entry in new.items():
+                old = self._entries.get(name)
+                if old is None:
+                    self._entries[name] = entry
+                elif old.is_discovered and not old.is_same(entry):
+                    entry.take_over(old)
+                    self._entries[name] = entry
+
+    def share(self, metrics: SharedMetrics) -> None:
+        """Count together with other processes from now on: what is shown is of all of them."""
+        self._shared = metrics
 
     def register(
         self, name: str, description: str = "", version: str = "", instance: object = None
@@ -117,7 +148,8 @@ class PluginRegistry:
     def list_all(self) -> list[PluginStatus]:
         """Return the status of every plugin, sorted by name, unavailable ones included."""
         with self._lock:
-            return [self._entries[name].status(name) for name in sorted(self._entries)]
+            own = [self._entries[name].status(name) for name in sorted(self._entries)]
+        return own if self._shared is None else self._shared.applied(own)
 
     def is_available(self, name: str) -> bool:
         """Tell whether a plugin is known and can be called."""
@@ -127,6 +159,13 @@ class PluginRegistry:
 
     def get_status(self, name: str) -> PluginStatus | None:
         """Return a plugin's status, ``None`` when unknown."""
+        own = self.own_status(name)
+        if own is None or self._shared is None:
+            return own
+        return self._shared.applied([own])[0]
+
+    def own_status(self, name: str) -> PluginStatus | None:
+        """Return a plugin's status as far as this process alone knows it."""
         with self._lock:
             entry = self._entries.get(name)
             return None if entry is None else entry.status(name)
@@ -156,6 +195,8 @@ class PluginRegistry:
                 entry.begin()
         if entry is None:
             _unknown("mark_running", name)
+        elif self._shared is not None:
+            self._shared.begin(name)
 
     def mark_initialized(self, name: str) -> None:
         """Note that a plugin works, whatever was wrong with it before."""
@@ -196,8 +237,28 @@ class PluginRegistry:
             entry = self._entries.get(plugin_name)
             if entry is not None:
                 entry.record(state, elapsed_ms, had_error=had_error)
+                settled = entry.settled
         if entry is None:
             _unknown("update_execution_metrics", plugin_name)
+        elif self._shared is not None:
+            self._shared.record(plugin_name, settled, elapsed_ms, had_error=had_error)
+
+
+def _discovered(plugin: Plugin) -> Entry:
+    reason = missing_requirements(plugin.manifest) or ""
+    manifest = plugin.manifest
+    entry = Entry(manifest.description, manifest.version, plugin, plugin, reason=reason)
+    entry.is_discovered = True
+    if reason:
+        entry.settle(PluginState.UNAVAILABLE)
+    return entry
+
+
+def _unusable(bad: Broken) -> Entry:
+    entry = Entry(bad.description, bad.version, None, reason=bad.reason)
+    entry.is_discovered = True
+    entry.settle(PluginState.UNAVAILABLE)
+    return entry
 
 
 def _resolved_now(name: str, instance: object) -> tuple[Plugin | None, str]:

@@ -171,6 +171,28 @@ class Settings(BaseSettings):
     calls_per_box: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
         default=10_000, description="calls after which a warm box is replaced"
     )
+    max_body_mb: Annotated[int, Field(ge=1, le=LIMIT_CEILING)] = Field(
+        # A payload of 100 MiB, the most that a plugin takes by default, as base64 in JSON.
+        default=150,
+        description="the largest HTTP request that is read",
+    )
+    max_jobs: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        default=1000, description="jobs that may be pending; more are Overloaded"
+    )
+    job_threads: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        # One a processor leaves room beside them for those who wait for an answer.
+        default_factory=lambda: os.cpu_count() or 1,
+        description="jobs that one worker runs at once; one a processor by default",
+    )
+    keep_hours: Annotated[float, Field(gt=0, le=100_000)] = Field(
+        default=24.0, description="how long an ended job is kept, with its result"
+    )
+    keep_mb: Annotated[int, Field(ge=1, le=LIMIT_CEILING)] = Field(
+        default=1024, description="results that are kept at most; the oldest go first"
+    )
+    drain_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        default=30.0, description="how long an ending server waits for what runs"
+    )
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 

@@ -30,7 +30,7 @@ from runner.threads import CallThreads
 from runner.validation import Payload
 from runner.verdict import Outcome, judge
 from sandbox.box import SetupError
-from sandbox.ending import Ending, Usage
+from sandbox.ending import Ending, Isolation, Usage
 from sandbox.exchange import Listener, Request
 from sandbox.limits import MIB
 from sandbox.sandbox import Sandbox
@@ -149,6 +149,26 @@ class ToolRunner:
         """
         return {name: self.start(name) for name in plugin_names}
 
+    def reload(self) -> None:
+        """Discover the plugins anew; calls in flight end as they began.
+
+        Raises DiscoveryError, and changes nothing.
+        """
+        self.registry.reload()
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their turn."""
+        return self._admission.waiting
+
+    def isolation(self) -> Isolation:
+        """Return what confines calls here, found out by trying."""
+        return self._sandbox.isolation()
+
+    def gaps(self) -> tuple[str, ...]:
+        """Return why no call may run here: what this host cannot isolate; empty when they may."""
+        return self._sandbox.gaps()
+
     def _look_up(self, name: str) -> Plugin:
         """Return the plugin, marked as running; refuse one that is unknown or cannot run here."""
         status = self._known(name)
@@ -159,7 +179,7 @@ class ToolRunner:
         if not name:
             message = "no plugin was named; give the name of one as a string"
             raise GovernedError(ErrorType.PLUGIN_NOT_FOUND, message)
-        status = self.registry.get_status(name)
+        status = self.registry.own_status(name)
         if status is None:
             raise GovernedError(ErrorType.PLUGIN_NOT_FOUND, self._unknown(name))
         return status
@@ -200,7 +220,7 @@ class ToolRunner:
         call.used = True
         manifest = plugin.manifest
         program = build_program(plugin, self._settings, self._files)
-        with self._admission.place(manifest.name, call.interrupt):
+        with self._admission.place(manifest.name, call.interrupt, call.caller):
             ending = self._sandbox.call(
                 program,
                 manifest.limits.capped(self._settings.caps),

@@ -100,6 +100,10 @@ class Sandbox:
         """Return the same as the envelope of a cold call shows it."""
         return isolation_of(self.layers(), "cold")
 
+    def gaps(self) -> tuple[str, ...]:
+        """Return what of the floor this host cannot promise, unless the operator accepts that."""
+        return () if self._degraded else floor_gaps(self.layers())
+
     def call(
         self,
         program: Program,

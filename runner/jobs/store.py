@@ -31,7 +31,7 @@ class JobStore(Protocol):
         """Return a job, ``None`` when there is none of that id."""
         ...
 
-    def list(
+    def of_caller(
         self, caller: str, *, status: JobStatus | None, limit: int, before: str | None
     ) -> list[Job]:
         """Return a caller's jobs, the newest first; those older than the job ``before``."""

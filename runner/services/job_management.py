@@ -77,7 +77,9 @@ class JobManagementService:
         before: str | None = None,
     ) -> list[Job]:
         """Return this caller's jobs, the newest first: at most ``limit``, older than ``before``."""
-        return self._store.list(caller, status=status, limit=min(limit, MOST_LISTED), before=before)
+        return self._store.of_caller(
+            caller, status=status, limit=min(limit, MOST_LISTED), before=before
+        )
 
     def cancel_job(self, job_id: str, caller: str = "") -> Job | None:
         """Cancel a job of this caller: a running one is killed. ``None`` when there is none."""

@@ -25,14 +25,14 @@ class Executed:
 Observer = Callable[[Executed], None]
 
 
-def _unobserved(_executed: Executed) -> None:
+def unobserved(_executed: Executed) -> None:
     """Do nothing: nobody wants to know."""
 
 
 class PluginManagementService:
     """What can be done with plugins. Thread-safe."""
 
-    def __init__(self, tool_runner: ToolRunner, *, observer: Observer = _unobserved) -> None:
+    def __init__(self, tool_runner: ToolRunner, *, observer: Observer = unobserved) -> None:
         """``observer`` hears of each call when it has ended, in the thread of the call."""
         self._tool_runner = tool_runner
         self._observer = observer
@@ -46,7 +46,7 @@ class PluginManagementService:
         result, error = self._tool_runner.run(plugin_name, payload, call=call)
         outcome = "success" if error is None else error["error"]["type"]
         # A name that nobody knows is the caller's text: it may not become anybody's label.
-        name = plugin_name if self.get_plugin(plugin_name) is not None else ""
+        name = plugin_name if self._tool_runner.registry.get_state(plugin_name) else ""
         self._observer(Executed(name, outcome, time.monotonic() - started, call))
         return result, error
 

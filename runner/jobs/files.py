@@ -1,0 +1,123 @@
+"""Payloads and results of jobs, each in a file of its own beside the store.
+
+A file is whole or absent: it is written under another name, synced and renamed. The store decides
+which files are wanted; it never keeps large things in its rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+_UNNAMED = ".part"
+_STRAY_SECONDS = 3600.0
+
+
+class JobFiles:
+    """The files of one state folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folders below ``folder``, readable by their owner alone."""
+        self._payloads = folder / "payloads"
+        self._results = folder / "results"
+        for path in (self._payloads, self._results):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def write_payload(self, job_id: str, data: bytes) -> None:
+        """Keep what a job is run with."""
+        _write(self._payloads / job_id, data)
+
+    def read_payload(self, job_id: str) -> dict[str, Any]:
+        """Return what a job is run with."""
+        return decode_payload((self._payloads / job_id).read_bytes())
+
+    def write_result(self, job_id: str, attempt: int, result: dict[str, Any]) -> int:
+        """Keep what an attempt has brought; return its size in bytes."""
+        data = json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
+        _write(self._result(job_id, attempt), data)
+        return len(data)
+
+    def read_result(self, job_id: str, attempt: int) -> dict[str, Any] | None:
+        """Return what an attempt has brought, ``None`` when it is kept no longer."""
+        with suppress(FileNotFoundError):
+            result: dict[str, Any] = json.loads(self._result(job_id, attempt).read_bytes())
+            return result
+        return None
+
+    def drop_payload(self, job_id: str) -> None:
+        """Delete a payload, if it is there."""
+        (self._payloads / job_id).unlink(missing_ok=True)
+
+    def drop_result(self, job_id: str, attempt: int) -> None:
+        """Delete a result, if it is there."""
+        self._result(job_id, attempt).unlink(missing_ok=True)
+
+    def drop_strays(self, is_known: Callable[[str], bool]) -> None:
+        """Delete old files of jobs that nobody knows: of a server that died between two steps."""
+        before = time.time() - _STRAY_SECONDS
+        for path in self._all():
+            with suppress(FileNotFoundError):
+                known = path.suffix != _UNNAMED and is_known(path.name.partition(".")[0])
+                if not known and path.stat().st_mtime < before:
+                    path.unlink()
+
+    def _all(self) -> Iterator[Path]:
+        yield from self._payloads.iterdir()
+        yield from self._results.iterdir()
+
+    def _result(self, job_id: str, attempt: int) -> Path:
+        return self._results / f"{job_id}.{attempt}.json"
+
+
+def encode_payload(payload: Mapping[str, Any]) -> bytes:
+    """Return a payload as one file's bytes: the length of its JSON, that, and the raw image."""
+    image = payload.get("image")
+    head, tail = dict(payload), b""
+    if isinstance(image, bytes | bytearray | memoryview):
+        del head["image"]
+        tail = bytes(image)
+    text = json.dumps(head, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    # The first bit says whether there is an image, which may be empty.
+    marked = len(text) << 1 | ("image" not in head and "image" in payload)
+    return marked.to_bytes(8, "big") + text + tail
+
+
+def decode_payload(data: bytes) -> dict[str, Any]:
+    """Return the payload that ``encode_payload`` has written."""
+    marked = int.from_bytes(data[:8], "big")
+    end = 8 + (marked >> 1)
+    payload: dict[str, Any] = json.loads(data[8:end])
+    if marked & 1:
+        payload["image"] = data[end:]
+    return payload
+
+
+def fingerprint(plugin: str, retries: int, payload: bytes) -> str:
+    """Return what tells one submission from another."""
+    digest = hashlib.sha256(payload)
+    digest.update(f"\0{plugin}\0{retries}".encode())
+    return digest.hexdigest()
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + _UNNAMED)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    part.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)  # else a power cut may forget the name
+    finally:
+        os.close(folder)

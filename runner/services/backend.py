@@ -1,0 +1,115 @@
+"""What one server process works with: the services, what they stand on, and its beginning and end.
+
+Made by a door, after the last fork; closed by it. Whoever only wants to run plugins takes a
+ToolRunner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
+
+from runner.jobs.dispatcher import JobDispatcher
+from runner.jobs.sqlite_store import SqliteJobStore
+from runner.leases import Lease
+from runner.registry import PluginRegistry
+from runner.services.analysis import AnalysisService
+from runner.services.job_management import JobManagementService
+from runner.services.plugin_management import Observer, PluginManagementService, unobserved
+from runner.settings import Settings
+from runner.shared_metrics import SharedMetrics
+from runner.tool_runner import ToolRunner
+from sandbox.limits import MIB
+
+_SECONDS_AN_HOUR = 3600
+
+
+class Backend:
+    """The services over one state folder. Thread-safe; a context manager.
+
+    Several processes may have one each over the same folder: they share jobs and counts.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        plugin_paths: Sequence[str] = (),
+        observer: Observer = unobserved,
+    ) -> None:
+        """``plugin_paths`` beside those of the settings; ``observer`` hears of each ended call.
+
+        Raises DiscoveryError, and OSError when the state folder cannot be used.
+        """
+        self.settings = settings
+        folder = settings.state
+        with ExitStack() as stack:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lease = Lease(folder / "workers")
+            stack.callback(lease.close)
+            registry = PluginRegistry.discover(plugin_paths, settings=settings)
+            metrics = SharedMetrics(folder, lease)
+            stack.callback(metrics.close)
+            registry.share(metrics)
+            self._store = SqliteJobStore(
+                folder,
+                lease,
+                max_pending=settings.max_jobs,
+                keep_seconds=settings.keep_hours * _SECONDS_AN_HOUR,
+                keep_bytes=settings.keep_mb * MIB,
+            )
+            stack.callback(self._store.close)
+            self._tool_runner = ToolRunner(registry, settings=settings)
+            stack.callback(self._tool_runner.close)
+            self.plugins = PluginManagementService(self._tool_runner, observer=observer)
+            self.jobs = JobManagementService(self.plugins, self._store, on_created=self._created)
+            self.analysis = AnalysisService(self.jobs)
+            self._dispatcher = JobDispatcher(
+                self._store, self.jobs.run_job, threads=settings.job_threads
+            )
+            self._closing = stack.pop_all()
+
+    def _created(self) -> None:
+        self._dispatcher.wake()
+
+    def start(self) -> None:
+        """Begin to run jobs."""
+        self._dispatcher.start()
+
+    def drain(self, seconds: float) -> None:
+        """Take no more jobs; wait for those that run, and leave the rest for the next start."""
+        self._dispatcher.drain(seconds)
+
+    def close(self) -> None:
+        """Requeue the jobs that still run, and end all calls."""
+        self._dispatcher.drain(0)
+        self._closing.close()
+
+    def not_ready(self) -> list[str]:
+        """Return why nothing can be served now; empty when it can."""
+        reasons = list(self._tool_runner.gaps())
+        try:
+            self._store.check()
+        except OSError as error:
+            reasons.append(f"the job store cannot be written: {error}")
+        return reasons
+
+    def waiting(self) -> int:
+        """Return how many calls wait for their turn in this process."""
+        return self._tool_runner.waiting
+
+    def isolation_layers(self) -> list[str]:
+        """Return the layers that confine calls here."""
+        return list(self._tool_runner.isolation().layers)
+
+    def __enter__(self) -> Backend:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,180 @@
+"""Plugins' counts and times in a file, for all processes of a server and for after a restart.
+
+A registry that is given one writes every call to it, and shows what it says. Nothing here ends a
+call: what cannot be written is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from runner.leases import Lease
+from runner.plugin_state import AVERAGED_CALLS, PluginState, PluginStatus
+
+_LOG = logging.getLogger("toolrunner.registry")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS plugins (
+  name TEXT PRIMARY KEY,
+  state TEXT NOT NULL DEFAULT 'LOADED',
+  successes INTEGER NOT NULL DEFAULT 0,
+  errors INTEGER NOT NULL DEFAULT 0,
+  last_used REAL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS times (
+  plugin TEXT NOT NULL,
+  slot INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  ms INTEGER NOT NULL,
+  PRIMARY KEY (plugin, slot)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS running (
+  worker TEXT NOT NULL,
+  plugin TEXT NOT NULL,
+  calls INTEGER NOT NULL,
+  PRIMARY KEY (worker, plugin)
+) STRICT, WITHOUT ROWID;
+"""
+_BUSY_SECONDS = 10.0
+
+
+class SharedMetrics:
+    """Counts of all processes that share a state folder. Thread-safe."""
+
+    def __init__(self, folder: Path, lease: Lease) -> None:
+        """Open the file, or make it; ``lease`` says when this process is no more."""
+        self._lease = lease
+        self._lock = threading.Lock()
+        self._database = _open(folder / "metrics.sqlite3")
+        self._forget_the_dead()
+
+    def begin(self, name: str) -> None:
+        """Count a call in."""
+        with self._writing() as database:
+            database.execute(
+                "INSERT INTO running (worker, plugin, calls) VALUES (?, ?, 1)"
+                " ON CONFLICT DO UPDATE SET calls = calls + 1",
+                (self._lease.name, name),
+            )
+            database.execute(
+                "INSERT INTO plugins (name, last_used) VALUES (?1, ?2)"
+                " ON CONFLICT DO UPDATE SET last_used = ?2",
+                (name, time.time()),
+            )
+
+    def record(self, name: str, state: PluginState, elapsed_ms: int, *, had_error: bool) -> None:
+        """Count a call out, with the state that it has left behind."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE running SET calls = max(0, calls - 1) WHERE worker = ? AND plugin = ?",
+                (self._lease.name, name),
+            )
+            [number] = database.execute(
+                "INSERT INTO plugins (name, state, successes, errors, last_used)"
+                " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET state = ?2,"
+                " successes = successes + ?3, errors = errors + ?4, last_used = ?5"
+                " RETURNING successes + errors",
+                (name, state, int(not had_error), int(had_error), time.time()),
+            ).fetchone()
+            database.execute(
+                "INSERT OR REPLACE INTO times (plugin, slot, number, ms) VALUES (?, ?, ?, ?)",
+                (name, number % AVERAGED_CALLS, number, max(0, elapsed_ms)),
+            )
+
+    def applied(self, own: list[PluginStatus]) -> list[PluginStatus]:
+        """Return the statuses of this process with the counts and times of all."""
+        try:
+            with self._lock:
+                counts = {row[0]: row[1:] for row in self._database.execute(_COUNTS)}
+                times: dict[str, list[int]] = {}
+                for name, ms in self._database.execute(_TIMES):
+                    times.setdefault(name, []).append(ms)
+                running = dict(self._database.execute(_RUNNING))
+        except sqlite3.Error:
+            _LOG.exception("the shared metrics cannot be read; this process shows its own")
+            return own
+        return [
+            _merged(status, counts.get(status.name), times.get(status.name, []), running)
+            for status in own
+        ]
+
+    def close(self) -> None:
+        """Count this process's calls in flight no more, and close the file."""
+        with self._writing() as database:
+            database.execute("DELETE FROM running WHERE worker = ?", (self._lease.name,))
+        with self._lock:
+            self._database.close()
+
+    def _forget_the_dead(self) -> None:
+        """Drop what processes had in flight when they died."""
+        with self._writing() as database:
+            workers = [row[0] for row in database.execute("SELECT DISTINCT worker FROM running")]
+            for worker in workers:
+                if self._lease.is_dead(worker):
+                    database.execute("DELETE FROM running WHERE worker = ?", (worker,))
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._lock:
+                self._database.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._database
+                    self._database.execute("COMMIT")
+                except BaseException:
+                    with suppress(sqlite3.Error):
+                        self._database.execute("ROLLBACK")
+                    raise
+        except sqlite3.Error:
+            _LOG.exception("the shared metrics cannot be written; a call is missing in them")
+
+
+_COUNTS = "SELECT name, state, successes, errors, last_used FROM plugins"
+_TIMES = "SELECT plugin, ms FROM times ORDER BY plugin, number"
+_RUNNING = "SELECT plugin, sum(calls) FROM running GROUP BY plugin"
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    path.chmod(0o600)
+    database.execute("PRAGMA journal_mode = WAL")
+    # A power cut may cost the last counts; nothing waits for the disk.
+    database.execute("PRAGMA synchronous = NORMAL")
+    database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+    return database
+
+
+def _merged(
+    status: PluginStatus,
+    counts: tuple[str, int, int, float | None] | None,
+    times: list[int],
+    running: dict[str, int],
+) -> PluginStatus:
+    if counts is None:
+        return status
+    settled, successes, errors, last_used = counts
+    in_flight = running.get(status.name, 0)
+    state = status.state
+    if state != PluginState.UNAVAILABLE:
+        state = PluginState.RUNNING.value if in_flight else settled
+    return replace(
+        status,
+        state=state,
+        success_count=successes,
+        error_count=errors,
+        last_used=None if last_used is None else datetime.fromtimestamp(last_used, UTC),
+        last_execution_time_ms=times[-1] if times else None,
+        avg_execution_time_ms=sum(times) / len(times) if times else None,
+        in_flight=in_flight,
+    )
