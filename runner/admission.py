@@ -80,10 +80,11 @@ class Admission:
     def _leave(self, ticket: _Ticket) -> None:
         """Give up a place, or the wait for one, and hand the place to whose turn it is."""
         with self._lock:
-            if self._holding.pop(ticket, None) is None:
+            if ticket not in self._holding:
                 with contextlib.suppress(ValueError):  # turned away before it could wait
                     self._waiting.remove(ticket)
                 return
+            del self._holding[ticket]
             chosen = self._next()
             if chosen is not None:
                 self._waiting.remove(chosen)

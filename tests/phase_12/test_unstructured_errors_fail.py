@@ -159,7 +159,7 @@ def test_a_listener_that_raises_ends_nothing(
 class FaultyRegistry(PluginRegistry):
     """A registry with a bug."""
 
-    def get_status(self, name: str) -> PluginStatus | None:
+    def own_status(self, name: str) -> PluginStatus | None:
         """Fail as no registry should."""
         message = f"{name}: the registry is broken"
         raise ArithmeticError(message)
