@@ -10,10 +10,11 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from runner.leases import Lease
@@ -58,7 +59,8 @@ class SharedMetrics:
 
     def begin(self, name: str) -> None:
         """Count a call in."""
-        with self._writing() as database:
+
+        def step(database: sqlite3.Connection) -> None:
             database.execute(
                 "INSERT INTO running (worker, plugin, calls) VALUES (?, ?, 1)"
                 " ON CONFLICT DO UPDATE SET calls = calls + 1",
@@ -70,9 +72,12 @@ class SharedMetrics:
                 (name, time.time()),
             )
 
+        self._write(step)
+
     def record(self, name: str, state: PluginState, elapsed_ms: int, *, had_error: bool) -> None:
         """Count a call out, with the state that it has left behind."""
-        with self._writing() as database:
+
+        def step(database: sqlite3.Connection) -> None:
             database.execute(
                 "UPDATE running SET calls = max(0, calls - 1) WHERE worker = ? AND plugin = ?",
                 (self._lease.name, name),
@@ -88,6 +93,8 @@ class SharedMetrics:
                 "INSERT OR REPLACE INTO times (plugin, slot, number, ms) VALUES (?, ?, ?, ?)",
                 (name, number % AVERAGED_CALLS, number, max(0, elapsed_ms)),
             )
+
+        self._write(step)
 
     def applied(self, own: list[PluginStatus]) -> list[PluginStatus]:
         """Return the statuses of this process with the counts and times of all."""
@@ -108,26 +115,27 @@ class SharedMetrics:
 
     def close(self) -> None:
         """Count this process's calls in flight no more, and close the file."""
-        with self._writing() as database:
-            database.execute("DELETE FROM running WHERE worker = ?", (self._lease.name,))
+        self._write(partial(_forget, worker=self._lease.name))
         with self._lock:
             self._database.close()
 
     def _forget_the_dead(self) -> None:
         """Drop what processes had in flight when they died."""
-        with self._writing() as database:
+
+        def step(database: sqlite3.Connection) -> None:
             workers = [row[0] for row in database.execute("SELECT DISTINCT worker FROM running")]
             for worker in workers:
                 if self._lease.is_dead(worker):
-                    database.execute("DELETE FROM running WHERE worker = ?", (worker,))
+                    _forget(database, worker)
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+        self._write(step)
+
+    def _write(self, step: Callable[[sqlite3.Connection], None]) -> None:
         try:
             with self._lock:
                 self._database.execute("BEGIN IMMEDIATE")
                 try:
-                    yield self._database
+                    step(self._database)
                     self._database.execute("COMMIT")
                 except BaseException:
                     with suppress(sqlite3.Error):
@@ -135,6 +143,10 @@ class SharedMetrics:
                     raise
         except sqlite3.Error:
             _LOG.exception("the shared metrics cannot be written; a call is missing in them")
+
+
+def _forget(database: sqlite3.Connection, worker: str) -> None:
+    database.execute("DELETE FROM running WHERE worker = ?", (worker,))
 
 
 _COUNTS = "SELECT name, state, successes, errors, last_used FROM plugins"

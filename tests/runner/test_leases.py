@@ -1,0 +1,66 @@
+"""Leases: a process that lives is never taken for dead, and one that died always is."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from contextlib import closing
+from pathlib import Path
+
+from runner.leases import Lease
+
+
+def test_the_living_are_not_dead(tmp_path: Path) -> None:
+    """Neither in one's own eyes nor in another's."""
+    with closing(Lease(tmp_path)) as one, closing(Lease(tmp_path)) as other:
+        assert not one.is_dead(one.name)
+        assert not one.is_dead(other.name)
+        assert not other.is_dead(one.name)
+
+
+def test_who_has_closed_its_lease_is_dead(tmp_path: Path) -> None:
+    """A process that ends in good order, and a name that never was."""
+    with closing(Lease(tmp_path)) as one:
+        other = Lease(tmp_path)
+        other.close()
+        assert one.is_dead(other.name)
+        assert one.is_dead("0" * 32)
+
+
+def test_a_killed_process_is_dead_and_leaves_no_file(tmp_path: Path) -> None:
+    """Whoever asks first cleans up, and the answer stays the same."""
+
+    def take_and_die() -> None:
+        Lease(tmp_path)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    process = multiprocessing.get_context("fork").Process(target=take_and_die)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    [left] = tmp_path.iterdir()
+    with closing(Lease(tmp_path)) as mine:
+        assert mine.is_dead(left.name)
+        assert [path.name for path in tmp_path.iterdir()] == [mine.name]
+        assert mine.is_dead(left.name)
+
+
+def test_a_lease_does_not_outlive_its_process_in_a_program_it_started(tmp_path: Path) -> None:
+    """A program that the process leaves behind does not keep it alive in others' eyes."""
+    reader, writer = os.pipe()
+
+    def start_and_die() -> None:
+        Lease(tmp_path)
+        os.set_inheritable(reader, True)
+        os.posix_spawn("/bin/cat", ["cat"], {}, file_actions=[(os.POSIX_SPAWN_DUP2, reader, 0)])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    process = multiprocessing.get_context("fork").Process(target=start_and_die)
+    process.start()
+    process.join()
+    [left] = tmp_path.iterdir()
+    with closing(Lease(tmp_path)) as mine:
+        assert mine.is_dead(left.name)
+    os.close(writer)
+    os.close(reader)
