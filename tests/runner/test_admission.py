@@ -31,6 +31,8 @@ class Caller:
         order: list[str],
         name: str = "",
         interrupt: Interrupt | None = None,
+        *,
+        caller: str = "",
     ) -> None:
         self.interrupt = interrupt or Interrupt()
         self.leave = threading.Event()
@@ -38,13 +40,13 @@ class Caller:
         self.error: GovernedError | None = None
         self._name = name or plugin
         self._thread = threading.Thread(
-            target=self._run, args=(admission, plugin, order), daemon=True
+            target=self._run, args=(admission, plugin, order, caller), daemon=True
         )
         self._thread.start()
 
-    def _run(self, admission: Admission, plugin: str, order: list[str]) -> None:
+    def _run(self, admission: Admission, plugin: str, order: list[str], caller: str) -> None:
         try:
-            with admission.place(plugin, self.interrupt):
+            with admission.place(plugin, self.interrupt, caller):
                 order.append(self._name)
                 self.entered.set()
                 self.leave.wait(PATIENCE_SECONDS)
@@ -70,7 +72,7 @@ def spin(holds: Callable[[], bool]) -> None:
 
 def waiting(admission: Admission) -> int:
     """Return how many callers are in the queue."""
-    return len(admission._waiting)
+    return admission.waiting
 
 
 def free_places(admission: Admission, plugin: str) -> int:
@@ -136,6 +138,46 @@ def test_who_waits_for_a_busy_plugin_is_passed_by_those_behind() -> None:
     for caller in (first, behind):
         caller.end()
     assert order[2:] == ["c", "a again"]
+
+
+def lined_up(admission: Admission, order: list[str], wanted: list[tuple[str, str]]) -> list[Caller]:
+    """Return callers that came one after the other, and all hold a place or wait for one."""
+    callers = []
+    for plugin, caller in wanted:
+        callers.append(Caller(admission, plugin, order, f"{caller} {plugin}", caller=caller))
+        spin(lambda: len(order) + waiting(admission) == len(callers))
+    return callers
+
+
+def end_all(callers: list[Caller]) -> None:
+    """Let everybody go, whether it has entered or not."""
+    for caller in callers:
+        caller.end()
+
+
+def test_a_caller_with_many_calls_keeps_no_other_waiting(request: pytest.FixtureRequest) -> None:
+    """The next place goes to who holds fewest, however many came before."""
+    admission = Admission(2, 2, 10, FOR_EVER_SECONDS)
+    order: list[str] = []
+    greedy = [("a", "greedy")] * 4
+    callers = lined_up(admission, order, [*greedy, ("a", "modest")])
+    request.addfinalizer(lambda: end_all(callers))
+    callers[0].end()
+    assert callers[4].entered.wait(PATIENCE_SECONDS)
+    assert order == ["greedy a", "greedy a", "modest a"]
+    callers[1].end()
+    assert callers[2].entered.wait(PATIENCE_SECONDS)
+
+
+def test_a_plugin_with_many_calls_keeps_no_other_waiting(request: pytest.FixtureRequest) -> None:
+    """Among one caller's calls it is the plugin with the fewest that is next."""
+    admission = Admission(2, 2, 10, FOR_EVER_SECONDS)
+    order: list[str] = []
+    callers = lined_up(admission, order, [*[("a", "me")] * 4, ("b", "me")])
+    request.addfinalizer(lambda: end_all(callers))
+    callers[0].end()
+    assert callers[4].entered.wait(PATIENCE_SECONDS)
+    assert order == ["me a", "me a", "me b"]
 
 
 def test_a_full_queue_is_overloaded() -> None:

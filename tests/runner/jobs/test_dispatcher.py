@@ -1,0 +1,262 @@
+"""Jobs that really run: their results, cancels, retries, and what an end of the server leaves."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.jobs.dispatcher import JobDispatcher
+from runner.jobs.job import Job, JobStatus, Submission
+from runner.jobs.sqlite_store import SqliteJobStore
+from runner.services import JobManagementService, PluginManagementService
+from runner.tool_runner import ToolRunner
+from tests.conftest import MakeRunner, WritePlugin
+from tests.runner.jobs.conftest import OpenStore
+
+FORK = multiprocessing.get_context("fork")
+PATIENCE_SECONDS = 30.0
+OBEDIENT = """
+    import time
+
+    def run(payload, context):
+        if "progress" in payload:
+            context.progress(payload["progress"], "so far")
+        while payload.get("wait"):
+            time.sleep(0.01)
+        if payload.get("fail"):
+            raise ValueError("as told")
+        return {"n": payload.get("n")}
+"""
+
+
+def spin(holds: Callable[[], Any]) -> None:
+    """Wait until it holds."""
+    never = threading.Event()
+    for _ in range(int(PATIENCE_SECONDS * 100)):
+        if holds():
+            return
+        never.wait(0.01)
+    pytest.fail("it never came so far")
+
+
+class Server:
+    """A store, a dispatcher and the services between them, as a server has them."""
+
+    def __init__(self, store: SqliteJobStore, tool_runner: ToolRunner, threads: int = 2) -> None:
+        self.store = store
+        self.jobs = JobManagementService(PluginManagementService(tool_runner), store)
+        self.dispatcher = JobDispatcher(store, self.jobs.run_job, threads=threads)
+        self.dispatcher.start()
+
+    def create(self, plugin: str = "sample", **payload: Any) -> str:
+        """Store a job, and return its id."""
+        job, _ = self.jobs.create_job(Submission(plugin, payload))
+        self.dispatcher.wake()
+        return job.id
+
+    def job(self, job_id: str) -> Job:
+        """Return a job that has to be there."""
+        job = self.jobs.get_job(job_id)
+        assert job is not None
+        return job
+
+    def ended(self, job_id: str) -> Job:
+        """Return a job when it has ended."""
+        spin(lambda: self.job(job_id).status.has_ended)
+        return self.job(job_id)
+
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture
+def start_server(
+    open_store: OpenStore, write_plugin: WritePlugin, make_runner: MakeRunner
+) -> Iterator[StartServer]:
+    """Return a function that starts a server over the one store."""
+    path = write_plugin(OBEDIENT)
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> Server:
+            threads = settings.pop("threads", 2)
+            server = Server(open_store(), make_runner(path, **settings), threads)
+            stack.callback(server.dispatcher.drain, 0)
+            return server
+
+        yield start
+
+
+def test_a_job_runs_and_its_result_is_kept(start_server: StartServer) -> None:
+    """From PENDING to SUCCESS, with what the plugin returned."""
+    server = start_server()
+    job = server.ended(server.create(n=7))
+    assert (job.status, job.attempts, job.error) == (JobStatus.SUCCESS, 1, None)
+    assert server.jobs.job_result(job.id) == {"n": 7}
+    assert server.jobs.job_counts()[JobStatus.SUCCESS] == 1
+
+
+def test_a_failed_job_says_why_and_nothing_internal(start_server: StartServer) -> None:
+    """The public half of the envelope."""
+    server = start_server()
+    job = server.ended(server.create(fail=True))
+    assert job.status is JobStatus.FAILED
+    assert job.error is not None
+    assert job.error["type"] == "ExecutionError"
+    assert job.error["details"]["call_id"] == job.id
+    assert "_internal" not in job.error
+    assert "log_tail" not in job.error["details"]
+    assert server.jobs.job_result(job.id) is None
+
+
+def test_progress_becomes_events(start_server: StartServer) -> None:
+    """In the order of what happened, each with a number of its own."""
+    server = start_server()
+    job = server.ended(server.create(progress=0.5))
+    events = server.jobs.job_events(job.id)
+    assert [(event.number, event.kind) for event in events] == [
+        (1, "status"),
+        (2, "status"),
+        (3, "progress"),
+        (4, "status"),
+    ]
+    assert events[2].data == {"fraction": 0.5, "message": "so far"}
+    assert server.jobs.job_events(job.id, after=3) == events[3:]
+    assert job.progress == 1.0
+
+
+def test_no_more_run_at_once_than_may(start_server: StartServer) -> None:
+    """The others stay pending until there is room."""
+    server = start_server(threads=2)
+    ids = [server.create(wait=True, progress=0.1) for _ in range(3)]
+    spin(lambda: all(server.job(one).progress == 0.1 for one in ids[:2]))
+    assert server.job(ids[2]).status is JobStatus.PENDING
+    server.jobs.cancel_job(ids[0])
+    spin(lambda: server.job(ids[2]).status is JobStatus.RUNNING)
+
+
+def test_a_running_job_that_is_cancelled_is_killed(start_server: StartServer) -> None:
+    """Though it would never have ended; and its caller sees that it was cancelled."""
+    server = start_server()
+    job_id = server.create(wait=True, progress=0.1)
+    spin(lambda: server.job(job_id).progress == 0.1)
+    asked = server.jobs.cancel_job(job_id)
+    assert asked is not None
+    job = server.ended(job_id)
+    assert job.status is JobStatus.CANCELLED
+    assert job.error is not None
+    assert job.error["type"] == "Cancelled"
+
+
+def test_a_job_of_another_caller_cannot_be_seen_or_cancelled(start_server: StartServer) -> None:
+    """As if it did not exist."""
+    server = start_server()
+    job, _ = server.jobs.create_job(Submission("sample", {"wait": True}, caller="one"))
+    assert server.jobs.get_job(job.id, "other") is None
+    assert server.jobs.cancel_job(job.id, "other") is None
+    assert server.jobs.list_jobs("other") == []
+    assert [one.id for one in server.jobs.list_jobs("one")] == [job.id]
+    assert server.jobs.cancel_job(job.id, "one") is not None
+
+
+def test_a_job_that_finds_no_place_waits_for_one(start_server: StartServer) -> None:
+    """Calls that somebody waits for come first, and no job fails because of them."""
+    server = start_server(max_concurrent=1, max_waiting=0, threads=2)
+    first = server.create(wait=True, progress=0.1)
+    spin(lambda: server.job(first).progress == 0.1)
+    second = server.create(n=2)
+    spin(lambda: server.job(second).attempts > 0)
+    spin(lambda: server.job(second).status is JobStatus.PENDING)
+    server.jobs.cancel_job(first)
+    assert server.ended(second).status is JobStatus.SUCCESS
+
+
+def test_a_drain_waits_for_what_runs(start_server: StartServer) -> None:
+    """And takes nothing more."""
+    server = start_server(threads=1)
+    slow = server.create(n=1)
+    spin(lambda: server.job(slow).status is not JobStatus.PENDING)
+    server.dispatcher.drain(PATIENCE_SECONDS)
+    assert server.job(slow).status is JobStatus.SUCCESS
+    later = server.create(n=2)
+    assert server.job(later).status is JobStatus.PENDING
+    # Whoever serves next runs it.
+    assert start_server().ended(later).status is JobStatus.SUCCESS
+
+
+def test_a_drain_that_is_over_gives_jobs_back(start_server: StartServer) -> None:
+    """What still runs is killed, and is pending for the next server, whatever its retries."""
+    server = start_server()
+    job_id = server.create(wait=True, progress=0.1)
+    spin(lambda: server.job(job_id).progress == 0.1)
+    server.dispatcher.drain(0)
+    assert server.job(job_id).status is JobStatus.PENDING
+    assert server.job(job_id).error is None
+
+
+def test_a_drain_still_hears_of_cancels(start_server: StartServer) -> None:
+    """A job that nobody wants holds up no end."""
+    server = start_server()
+    job_id = server.create(wait=True, progress=0.1)
+    spin(lambda: server.job(job_id).progress == 0.1)
+    drain = threading.Thread(target=server.dispatcher.drain, args=(PATIENCE_SECONDS,))
+    drain.start()
+    server.jobs.cancel_job(job_id)
+    drain.join(PATIENCE_SECONDS)
+    assert server.job(job_id).status is JobStatus.CANCELLED
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_killed_server_loses_no_job(
+    retries: int, start_server: StartServer, open_store: OpenStore
+) -> None:
+    """What waited is run by the next; what ran is run again, or ends with the reason."""
+    store = open_store()
+    running, _ = store.add(Submission("sample", {"wait": True}, retries=retries))
+    waiting, _ = store.add(Submission("sample", {"n": 5}))
+
+    def serve_and_die() -> None:
+        server = start_server(threads=1)
+        spin(lambda: server.job(running.id).status is JobStatus.RUNNING)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    process = FORK.Process(target=serve_and_die)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    server = start_server()
+    assert server.ended(waiting.id).status is JobStatus.SUCCESS
+    if retries:
+        spin(lambda: server.job(running.id).attempts == 2)
+        server.jobs.cancel_job(running.id)
+        assert server.ended(running.id).status is JobStatus.CANCELLED
+    else:
+        job = server.ended(running.id)
+        assert job.status is JobStatus.FAILED
+        assert job.error is not None
+        assert job.error["type"] == "InternalError"
+        assert "the server ended while the job ran" in job.error["message"]
+
+
+def test_a_store_that_fails_for_a_while_ends_no_service(
+    start_server: StartServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Jobs go on when it works again, and the log says what was wrong."""
+    server = start_server()
+    intruder = sqlite3.connect(tmp_path / "state" / "jobs.sqlite3", isolation_level=None)
+    with caplog.at_level(logging.ERROR, "toolrunner.jobs"):
+        intruder.execute("ALTER TABLE jobs RENAME TO elsewhere")
+        server.dispatcher.wake()
+        spin(lambda: "the job store failed" in caplog.text)
+        intruder.execute("ALTER TABLE elsewhere RENAME TO jobs")
+    intruder.close()
+    assert server.ended(server.create(n=1)).status is JobStatus.SUCCESS
