@@ -12,8 +12,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner import Call, ToolRunner
+from runner import Call
 from runner.errors import GovernedError, build_error_envelope
+from runner.services import AnalysisService
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Watcher:
 
 
 def run_calls(
-    tool_runner: ToolRunner,
+    analysis: AnalysisService,
     plugin: str,
     work: Iterable[Work],
     *,
@@ -67,7 +68,7 @@ def run_calls(
                 yield waiting.popleft().result()  # does not block
             call = Call(watcher.on_progress)
             calls.append(call)
-            waiting.append(_begun(pool, tool_runner, plugin, item, call, watcher))
+            waiting.append(_begun(pool, analysis, plugin, item, call, watcher))
         while waiting:
             done = waiting[0].result()
             waiting.popleft()
@@ -82,7 +83,7 @@ def run_calls(
 
 def _begun(
     pool: ThreadPoolExecutor,
-    tool_runner: ToolRunner,
+    analysis: AnalysisService,
     plugin: str,
     item: Work,
     call: Call,
@@ -97,7 +98,7 @@ def _begun(
         return refused
 
     def run() -> Done:
-        result, envelope = tool_runner.run(plugin, payload, call=call)
+        result, envelope = analysis.analyze(plugin, payload, call=call)
         watcher.on_done()
         return Done(plugin, item.file, call, result, envelope)
 

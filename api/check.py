@@ -14,7 +14,7 @@ from typing import Any
 from api.calls import Done, Work, run_calls
 from api.exits import Exit, Refused, exit_of
 from api.samples import sample_payload
-from api.session import Session
+from api.session import Session, analysis
 from plugins import discovery
 from plugins.discovery import Broken, Plugin
 from plugins.faults import shown
@@ -147,7 +147,7 @@ def _run(session: Session, plugin: Plugin, payload: dict[str, Any]) -> Done:
     registry.register(plugin.name, instance=plugin)
     with (
         session.tool_runner(registry) as tool_runner,
-        closing(run_calls(tool_runner, plugin.name, [Work(lambda: payload)])) as calls,
+        closing(run_calls(analysis(tool_runner), plugin.name, [Work(lambda: payload)])) as calls,
     ):
         return next(iter(calls))
 

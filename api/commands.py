@@ -32,7 +32,7 @@ from api.options import (
 )
 from api.payloads import json_payload, parse_options
 from api.progress import Progress
-from api.session import Session
+from api.session import Session, analysis
 from api.templates import write_template
 from plugins.faults import shown, suggestion
 from runner import Call
@@ -161,7 +161,9 @@ def _call(session: Session, plugin: str, work: Sequence[Work], jobs: int) -> Exi
     with (
         session.tool_runner() as tool_runner,
         Progress(session.terminal, plugin, len(work)) as progress,
-        closing(run_calls(tool_runner, plugin, work, jobs=jobs, watcher=progress.watcher)) as calls,
+        closing(
+            run_calls(analysis(tool_runner), plugin, work, jobs=jobs, watcher=progress.watcher)
+        ) as calls,
     ):
         for done in calls:
             with progress.paused():

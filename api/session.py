@@ -11,6 +11,7 @@ from functools import cached_property
 
 from api.console import Terminal
 from runner import PluginRegistry, ToolRunner
+from runner.services import AnalysisService, JobManagementService, PluginManagementService
 from runner.settings import Settings
 
 
@@ -55,3 +56,8 @@ class Session:
     def tool_runner(self, registry: PluginRegistry | None = None) -> ToolRunner:
         """Return a runner for these plugins; whoever asks closes it."""
         return ToolRunner(self.registry if registry is None else registry, settings=self.settings)
+
+
+def analysis(tool_runner: ToolRunner) -> AnalysisService:
+    """Return the way that every call takes to a runner. There are no jobs to leave for later."""
+    return AnalysisService(JobManagementService(PluginManagementService(tool_runner)))
