@@ -4,8 +4,13 @@
  * many short processes: shortly before its time is up, a process that has one thread and no
  * children forks, the child goes on where it was, and the parent waits and ends as the child does.
  * Every process keeps to the limit. Does nothing where there is no such limit.
+ *
+ * Locks of the dynamic linker, OpenSSL and SQLite remember the number of the thread that holds
+ * them, which is another one after a fork. So Python forks between two of its instructions, where
+ * none of them is held; only code that does not come back to it in time is forked where it is.
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -20,6 +25,9 @@
 #include <unistd.h>
 
 enum { AGAIN_MS = 30 };
+
+static int (*call_between)(int (*)(void *), void *); /* Python's own, where there is one */
+static volatile sig_atomic_t is_asked;
 
 static long lead_ms; /* processor time that a process uses before it forks */
 static volatile sig_atomic_t is_due;
@@ -60,10 +68,10 @@ static void pass_on(int signal_number) {
     kill(successor, signal_number);
 }
 
-static void hand_on(int signal_number) {
+/* Fork, if nothing is in the way, and go on in the child. */
+static void hand_on(void) {
     int kept = errno;
     struct itimerval alarm;
-    (void)signal_number;
     is_due = !is_alone();
     if (is_due) {
         arm(AGAIN_MS);
@@ -98,21 +106,45 @@ static void hand_on(int signal_number) {
     errno = kept;
 }
 
+static int between(void *unused) {
+    (void)unused;
+    if (is_asked) {
+        is_asked = 0;
+        hand_on();
+    }
+    return 0;
+}
+
+static void time_is_up(int signal_number) {
+    int kept = errno;
+    (void)signal_number;
+    is_due = 1;
+    if (call_between && !is_asked && call_between(between, NULL) == 0) {
+        is_asked = 1;
+        arm(lead_ms * 6 / 10);
+        errno = kept;
+        return;
+    }
+    is_asked = 0;
+    hand_on();
+}
+
 static void start(void) {
-    is_due = 0;
+    is_due = is_asked = 0;
     arm(lead_ms);
 }
 
 /* Who forks again and again is best caught just before, when the last child is gone. */
 static void before_fork(void) {
-    if (is_due) hand_on(SIGPROF);
+    if (is_due) hand_on();
 }
 
 __attribute__((constructor)) static void prepare(void) {
     struct rlimit limit;
-    struct sigaction action = {.sa_handler = hand_on, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = time_is_up, .sa_flags = SA_RESTART};
     if (getrlimit(RLIMIT_CPU, &limit) || limit.rlim_max == RLIM_INFINITY) return;
     lead_ms = limit.rlim_max * 500;
+    *(void **)&call_between = dlsym(RTLD_DEFAULT, "Py_AddPendingCall");
     sigaction(SIGPROF, &action, NULL);
     pthread_atfork(before_fork, NULL, start);
     start();

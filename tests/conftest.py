@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import signal
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +35,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Do what the suite's own options ask for."""
+    """Do what the suite's own options ask for, and be as in the foreground everywhere."""
+    # A shell lets what it starts in the background ignore these.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if config.getoption("--forked"):
         config.pluginmanager.register(forked)
 

@@ -131,10 +131,18 @@ def empty_descriptors(null: int) -> None:
         os.dup2(null, target, inheritable=target <= ERRORS)
 
 
+# What Python ignores, to raise an exception instead; and what nobody can change.
+_FOR_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGKILL, signal.SIGSTOP}
+
+
 def default_signals() -> None:
-    """Undo what this process has inherited from the warden."""
-    for number in (signal.SIGCHLD, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+    """Undo what this process has inherited from the warden, and from whoever started the runner.
+
+    A shell in the background, or nohup, starts programs with signals ignored.
+    """
+    for number in signal.valid_signals() - _FOR_PYTHON:
+        if signal.getsignal(number) not in {signal.SIG_DFL, None}:
+            signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.set_wakeup_fd(-1)
 

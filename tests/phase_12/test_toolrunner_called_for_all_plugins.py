@@ -12,7 +12,7 @@ import pytest
 
 import runner.tool_runner
 from runner import PluginRegistry, ToolRunner
-from tests.conftest import WritePlugin
+from tests.conftest import WritePlugin, needs_processor_time
 
 ROOT = Path(runner.tool_runner.__file__).parent.parent
 PACKAGES = ("api", "runner", "plugins", "sandbox", "scripts")
@@ -55,7 +55,13 @@ def good_payload(name: str) -> dict[str, Any]:
     return {"image": SAMPLE.read_bytes(), "mime_type": "image/jpeg"}
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=needs_processor_time(20) if name == "ocr" else ())
+        for name in BUNDLED
+    ],
+)
 def test_a_bundled_plugin_is_recorded_exactly_once(name: str) -> None:
     """It works, or says why it cannot here; either way there is one record of the call."""
     registry = RecordingRegistry.discover()

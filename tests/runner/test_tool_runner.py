@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -40,6 +42,28 @@ def start(tool_runner: ToolRunner) -> tuple[threading.Thread, Call, list[Answer]
     thread.start()
     assert running.wait(30)
     return thread, call, answers
+
+
+def test_a_plugin_begins_with_default_signals(
+    write_plugin: WritePlugin,
+    make_runner: MakeRunner,
+    layers: Layers,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Whatever the program that runs it ignores, as one in the background or under nohup does."""
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGCHLD):
+        request.addfinalizer(partial(signal.signal, number, signal.signal(number, signal.SIG_IGN)))
+    plugin = write_plugin("""
+        import signal
+
+        def run(payload):
+            numbers = signal.valid_signals()
+            ignored = [int(n) for n in numbers if signal.getsignal(n) == signal.SIG_IGN]
+            return {"ignored": sorted(ignored)}
+    """)
+    result, error = make_runner(plugin, layers=layers).run("sample", {})
+    assert error is None
+    assert result == {"ignored": [signal.SIGPIPE, signal.SIGXFSZ]}
 
 
 def test_calls_take_turns(
