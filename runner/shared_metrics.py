@@ -11,12 +11,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from runner.database import open_database, transaction
 from runner.leases import Lease
 from runner.plugin_state import AVERAGED_CALLS, PluginState, PluginStatus
 
@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS running (
   PRIMARY KEY (worker, plugin)
 ) STRICT, WITHOUT ROWID;
 """
+_VERSION = 1
 _BUSY_SECONDS = 10.0
 
 
@@ -54,7 +55,14 @@ class SharedMetrics:
         """Open the file, or make it; ``lease`` says when this process is no more."""
         self._lease = lease
         self._lock = threading.Lock()
-        self._database = _open(folder / "metrics.sqlite3")
+        self._database = open_database(
+            folder / "metrics.sqlite3",
+            _SCHEMA,
+            version=_VERSION,
+            # A power cut may cost the last counts; nothing waits for the disk.
+            synchronous="NORMAL",
+            busy_seconds=_BUSY_SECONDS,
+        )
         self._forget_the_dead()
 
     def begin(self, name: str) -> None:
@@ -132,15 +140,8 @@ class SharedMetrics:
 
     def _write(self, step: Callable[[sqlite3.Connection], None]) -> None:
         try:
-            with self._lock:
-                self._database.execute("BEGIN IMMEDIATE")
-                try:
-                    step(self._database)
-                    self._database.execute("COMMIT")
-                except BaseException:
-                    with suppress(sqlite3.Error):
-                        self._database.execute("ROLLBACK")
-                    raise
+            with self._lock, transaction(self._database) as database:
+                step(database)
         except sqlite3.Error:
             _LOG.exception("the shared metrics cannot be written; a call is missing in them")
 
@@ -152,19 +153,6 @@ def _forget(database: sqlite3.Connection, worker: str) -> None:
 _COUNTS = "SELECT name, state, successes, errors, last_used FROM plugins"
 _TIMES = "SELECT plugin, ms FROM times ORDER BY plugin, number"
 _RUNNING = "SELECT plugin, sum(calls) FROM running GROUP BY plugin"
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = sqlite3.connect(
-        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
-    path.chmod(0o600)
-    database.execute("PRAGMA journal_mode = WAL")
-    # A power cut may cost the last counts; nothing waits for the disk.
-    database.execute("PRAGMA synchronous = NORMAL")
-    database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-    return database
 
 
 def _merged(

@@ -12,11 +12,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from runner.database import open_database, transaction
 from runner.errors import ErrorType, build_error_envelope
 from runner.jobs.files import JobFiles, encode_payload, fingerprint
 from runner.jobs.job import (
@@ -104,7 +105,14 @@ class SqliteJobStore:
         self._files = JobFiles(folder)
         self._lease = lease
         self._lock = threading.Lock()
-        self._database = _open(folder / "jobs.sqlite3")
+        self._database = open_database(
+            folder / "jobs.sqlite3",
+            _SCHEMA,
+            version=_VERSION,
+            synchronous="FULL",
+            busy_seconds=_BUSY_SECONDS,
+        )
+        self._database.row_factory = sqlite3.Row
 
     def add(self, submission: Submission) -> tuple[Job, bool]:
         data = encode_payload(submission.payload)
@@ -301,15 +309,8 @@ class SqliteJobStore:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Hold the file's one write lock; what is done meanwhile is done whole, or not at all."""
-        with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self._database.execute("ROLLBACK")
-                raise
+        with self._lock, transaction(self._database) as database:
+            yield database
 
     def _row(self, job_id: str) -> sqlite3.Row | None:
         found: sqlite3.Row | None = self._database.execute(
@@ -385,24 +386,6 @@ class SqliteJobStore:
         for job_id in ended:
             self._files.drop_payload(job_id)
         return len(rows)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(
-        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
-    database.row_factory = sqlite3.Row
-    path.chmod(0o600)
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = FULL")
-    database.execute("PRAGMA foreign_keys = ON")
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version not in {0, _VERSION}:
-        database.close()
-        message = f"{path} was written by another version of toolrunner: move it away"
-        raise OSError(message)
-    database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
-    return database
 
 
 def _unreadable(job: Job, error: Exception) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+"""The audit log: who asked for what, and what came of it. Lines of JSON that are only appended.
+
+Every line is one write to a file opened for appending, so that several processes share it. A file
+that was moved away is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+from runner.errors import cut_end, harmless
+
+_LOG = logging.getLogger("toolrunner.audit")
+_MOST_BYTES = 512
+
+
+class AuditLog:
+    """One file. Thread-safe; several processes may write to it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or make it; raises OSError."""
+        self._path = path
+        self._lock = threading.Lock()
+        self._descriptor = _open(path)
+
+    def record(self, **fields: str | int | None) -> None:
+        """Append one line. What cannot be written is in the program's own log instead."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        values = {name: _plain(value) for name, value in fields.items()}
+        line = json.dumps({"time": now, **values}) + "\n"
+        try:
+            with self._lock:
+                self._follow()
+                os.write(self._descriptor, line.encode("ascii"))
+        except OSError as error:
+            _LOG.error("the audit log %s cannot be written (%s): %s", self._path, error, line)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            os.close(self._descriptor)
+
+    def _follow(self) -> None:
+        """Write to the file of this name, also after another was moved away from it."""
+        try:
+            now = self._path.stat()
+        except FileNotFoundError:
+            now = None
+        mine = os.fstat(self._descriptor)
+        if now is None or (now.st_dev, now.st_ino) != (mine.st_dev, mine.st_ino):
+            new = _open(self._path)
+            os.close(self._descriptor)
+            self._descriptor = new
+
+
+def _open(path: Path) -> int:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _plain(value: str | int | None) -> str | int | None:
+    return harmless(cut_end(value, _MOST_BYTES)) if isinstance(value, str) else value

@@ -1,0 +1,78 @@
+"""Runs a plugin for a client that waits, and kills the call of one that has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from functools import partial
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from api.http import schemas
+from api.http.audit import outcome
+from api.http.bodies import Wanted, read_wanted
+from api.http.callers import FromCaller
+from api.http.context import PLUGIN, REQUEST_ID
+from api.http.doors import Doors, FromDoors
+from api.http.errors import HttpError, governed
+from api.http.route import GovernedRoute
+from runner.call import Call
+from runner.errors import ErrorType
+from runner.tool_runner import Envelope, Result
+
+router = APIRouter(prefix="/v1", tags=["analyze"], route_class=GovernedRoute)
+
+
+@router.post(
+    "/analyze",
+    summary="Run a plugin",
+    responses={
+        200: schemas.answer("Answer", "What the plugin returned."),
+        **schemas.errors(
+            *ErrorType,
+            HttpError.FORBIDDEN,
+            HttpError.PAYLOAD_TOO_LARGE,
+            HttpError.UNSUPPORTED_MEDIA_TYPE,
+        ),
+    },
+    openapi_extra={"requestBody": schemas.body()},
+)
+async def analyze(request: Request, doors: FromDoors, caller: FromCaller) -> JSONResponse:
+    """Run a plugin on an image or a payload, and wait for its result.
+
+    A client that goes away ends its call.
+    """
+    wanted = await read_wanted(request)
+    request.state.plugin = wanted.plugin
+    caller.insist(wanted.plugin)
+    PLUGIN.set(wanted.plugin[:100])
+    call = Call(call_id=REQUEST_ID.get(), caller=caller.id)
+    result, envelope = await _answer(request, doors, wanted, call)
+    if envelope is None:
+        return await run_in_threadpool(JSONResponse, {"result": result, "plugin": wanted.plugin})
+    outcome(request, envelope["error"]["type"])
+    return governed(envelope["error"])
+
+
+async def _answer(
+    request: Request, doors: Doors, wanted: Wanted, call: Call
+) -> tuple[Result | None, Envelope | None]:
+    """Run a call in a thread of its own; watch meanwhile whether its client is still there."""
+    context = contextvars.copy_context()
+    work = partial(
+        context.run, doors.backend.analysis.analyze, wanted.plugin, wanted.payload, call=call
+    )
+    watch = asyncio.ensure_future(_gone(request))
+    watch.add_done_callback(lambda done: None if done.cancelled() else call.cancel())
+    try:
+        return await doors.threads.run(work, call.cancel)
+    finally:
+        watch.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """Return when the client has gone. The body has been read: nothing else can come."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

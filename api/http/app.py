@@ -1,0 +1,109 @@
+"""The HTTP API as one ASGI app: its routes, and what they have in common.
+
+Made by whoever serves it, with everything that it works with. It holds nothing of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from api.http import analyze, jobs, operations, plugins, schemas
+from api.http.doors import Doors
+from api.http.errors import STATUS, HttpError, RequestError, refusal
+from api.http.middleware import BodyLimit, Outermost
+
+_DESCRIPTION = """\
+Run plugins in confined processes of their own. JSON goes in, JSON comes out, and whatever goes
+wrong is one kind of error: what, how much, and whose fault.
+"""
+_ROUTERS = (
+    analyze.router,
+    jobs.router,
+    plugins.router,
+    operations.open_router,
+    operations.router,
+)
+
+
+def create_app(doors: Doors, version: str = "0") -> FastAPI:
+    """Return the app. Whoever serves it closes what ``doors`` holds afterwards."""
+    app = FastAPI(
+        title="Toolrunner",
+        version=version,
+        description=_DESCRIPTION,
+        # The pages that FastAPI would show load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.doors = doors
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(HTTPException, _not_routed)
+    app.add_middleware(BodyLimit, megabytes=doors.backend.settings.max_body_mb)
+    app.add_middleware(Outermost)
+    app.openapi = lambda: _described(app, needs_key=doors.keys is not None)  # type: ignore[method-assign]  # as FastAPI's documentation has it
+    return app
+
+
+async def _not_routed(request: Request, error: Exception) -> JSONResponse:
+    """Answer a request that no route takes."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    methods = sorted(_methods_of(path))
+    if methods:
+        message = f"{request.method[:20]} is not known here; use {' or '.join(methods)}"
+        headers = {"Allow": ", ".join(methods)}
+        return refusal(RequestError(HttpError.METHOD_NOT_ALLOWED, message, headers=headers))
+    message = f"there is nothing at {path[:200]!r}; /openapi.json lists what there is"
+    return refusal(RequestError(HttpError.NOT_FOUND, message))
+
+
+def _methods_of(path: str) -> set[str]:
+    if path == "/openapi.json":
+        return {"GET", "HEAD"}
+    methods: set[str] = set()
+    for router in _ROUTERS:
+        for route in router.routes:
+            if isinstance(route, APIRoute) and route.path_regex.match(path):
+                methods |= route.methods or set()
+    return methods
+
+
+def _described(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
+    """Return the OpenAPI document, made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        components = document.setdefault("components", {})
+        components["schemas"] = schemas.COMPONENTS
+        if needs_key:
+            components["securitySchemes"] = _KEYS
+        for path, operations_ in document["paths"].items():
+            for operation in operations_.values():
+                # Ours are 400, and described already.
+                operation["responses"].pop("422", None)
+                if needs_key and path not in _OPEN:
+                    operation["security"] = [{name: []} for name in _KEYS]
+                    for kind in _REFUSED_KEYS:
+                        status = str(STATUS[kind])
+                        operation["responses"].setdefault(
+                            status, schemas.error_answer(STATUS[kind], [kind])
+                        )
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+_OPEN = {"/healthz", "/readyz"}
+_REFUSED_KEYS = (HttpError.UNAUTHORIZED, HttpError.FORBIDDEN, HttpError.RATE_LIMITED)
+_KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}

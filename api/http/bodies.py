@@ -1,0 +1,144 @@
+"""Reads what is to be run from a request's body: JSON, or a form with the image as a file.
+
+Both give the same ``Wanted``. What a plugin makes of the values is ToolRunner's to judge; here it
+is only whether the request is one at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+
+from api.http.errors import HttpError, RequestError, invalid
+from plugins.faults import suggestion
+from runner import strict_json
+
+MOST_RETRIES = 10
+_FIELDS = ("plugin", "image", "mime_type", "options", "payload")
+_TEXT_BYTES = 1 << 20
+_SMALL_BYTES = 1 << 18
+_MOST_DIGITS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request asks for: a plugin, and what ``ToolRunner.run`` takes."""
+
+    plugin: str
+    payload: Mapping[str, Any]
+    retries: int = 0
+
+
+async def read_wanted(request: Request, *, is_job: bool = False) -> Wanted:
+    """Read a request's body; raises RequestError. Jobs may have ``retries`` as well."""
+    known = (*_FIELDS, "retries") if is_job else _FIELDS
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/json":
+        data = await request.body()
+        # What takes long to parse holds up nobody else.
+        if len(data) > _SMALL_BYTES:
+            fields = await run_in_threadpool(_parsed, data, "the body")
+        else:
+            fields = _parsed(data, "the body")
+    elif media_type == "multipart/form-data":
+        fields = await _form(request)
+    else:
+        message = f"Content-Type {media_type[:100]!r} is not read here"
+        message += "; send application/json or multipart/form-data"
+        raise RequestError(HttpError.UNSUPPORTED_MEDIA_TYPE, message)
+    return _wanted(fields, known)
+
+
+def _wanted(fields: Mapping[str, Any], known: Collection[str]) -> Wanted:
+    for name in fields:
+        if name not in known:
+            message = f"unknown field {name[:100]!r}; {suggestion(name[:100], known)}"
+            raise invalid(message)
+    plugin = fields.get("plugin")
+    if not isinstance(plugin, str) or not plugin:
+        message = "plugin: name one, as a string; GET /v1/plugins lists them"
+        raise invalid(message)
+    retries = fields.get("retries", 0)
+    if (
+        not isinstance(retries, int)
+        or isinstance(retries, bool)
+        or not 0 <= retries <= MOST_RETRIES
+    ):
+        message = f"retries: an integer from 0 to {MOST_RETRIES}"
+        raise invalid(message)
+    return Wanted(plugin, _payload(fields), retries)
+
+
+def _payload(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    of_an_image = {"image", "mime_type", "options"} & fields.keys()
+    if "payload" not in fields:
+        if "image" not in fields:
+            message = "give an image with its mime_type, or a payload for a plugin that takes JSON"
+            raise invalid(message)
+        return {name: fields[name] for name in sorted(of_an_image)}
+    if of_an_image:
+        message = f"give payload or {', '.join(sorted(of_an_image))}, not both"
+        raise invalid(message)
+    payload = fields["payload"]
+    if not isinstance(payload, dict):
+        message = "payload: it has to be an object"
+        raise invalid(message)
+    return payload
+
+
+def _parsed(data: bytes, what: str) -> dict[str, Any]:
+    try:
+        value = strict_json.loads(data)
+    except strict_json.JsonError as error:
+        message = f"{what}: {error}"
+        raise invalid(message) from None
+    if not isinstance(value, dict):
+        message = f"{what}: it has to be a JSON object"
+        raise invalid(message)
+    return value
+
+
+async def _form(request: Request) -> dict[str, Any]:
+    """Read a form. The file goes to disk when it is large, and to memory only to be run."""
+    try:
+        async with request.form(
+            max_files=1, max_fields=len(_FIELDS) + 1, max_part_size=_TEXT_BYTES
+        ) as form:
+            return await _fields(form)
+    except HTTPException as error:  # what the parser raises for a form that is none
+        message = f"the form cannot be read: {error.detail}"
+        raise invalid(message) from None
+
+
+async def _fields(form: FormData) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    image_type = None
+    for name, value in form.multi_items():
+        if name in fields:
+            message = f"{name[:100]!r} is there more than once"
+            raise invalid(message)
+        if isinstance(value, UploadFile) != (name == "image"):
+            message = f"{name[:100]!r}: the image has to be a file, and nothing else may be one"
+            raise invalid(message)
+        if isinstance(value, UploadFile):
+            fields[name] = await value.read()
+            image_type = value.content_type
+        elif name in {"options", "payload"}:
+            fields[name] = _parsed(value.encode(), name)
+        elif name == "retries":
+            fields[name] = _integer(value)
+        else:
+            fields[name] = value
+    if image_type and "image" in fields:
+        fields.setdefault("mime_type", image_type)
+    return fields
+
+
+def _integer(text: str) -> object:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else text

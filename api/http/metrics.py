@@ -1,0 +1,136 @@
+"""Figures for Prometheus, of all workers together.
+
+prometheus_client's multiprocess mode keeps each worker's figures in files of a folder, which the
+supervisor prepares before the first fork. The library reads the folder's name when it is imported
+for the first time, so that happens inside a worker alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.errors import ErrorType
+from runner.services.plugin_management import Executed
+
+if TYPE_CHECKING:
+    from runner.services.backend import Backend
+
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_KILLS = frozenset(
+    {
+        ErrorType.CANCELLED,
+        ErrorType.TIME_LIMIT_EXCEEDED,
+        ErrorType.CPU_LIMIT_EXCEEDED,
+        ErrorType.MEMORY_LIMIT_EXCEEDED,
+        ErrorType.PROCESS_LIMIT_EXCEEDED,
+        ErrorType.DISK_LIMIT_EXCEEDED,
+        ErrorType.OUTPUT_LIMIT_EXCEEDED,
+    }
+)
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder, empty. The supervisor calls it before it forks the first worker."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    os.environ[_FOLDER] = str(folder)
+
+
+def dead(folder: Path, pid: int) -> None:
+    """Forget what a worker had in flight. Its counts stay."""
+    for path in folder.glob(f"gauge_live*_{pid}.db"):
+        path.unlink(missing_ok=True)
+
+
+class Metrics:
+    """One worker's figures, and the way to everybody's. Made after the fork. Thread-safe."""
+
+    content_type = "text/plain; version=0.0.4; charset=utf-8"
+
+    def __init__(self, folder: Path) -> None:
+        """``folder`` has been prepared."""
+        os.environ[_FOLDER] = str(folder)
+        import prometheus_client as prometheus  # noqa: PLC0415 - it reads the environment then
+
+        self._folder = folder
+        registry = prometheus.CollectorRegistry()
+        self._calls = prometheus.Counter(
+            "toolrunner_calls", "Calls that have ended.", ["plugin", "outcome"], registry=registry
+        )
+        self._kills = prometheus.Counter(
+            "toolrunner_kills", "Calls that were killed.", ["plugin", "reason"], registry=registry
+        )
+        self._seconds = prometheus.Histogram(
+            "toolrunner_call_seconds",
+            "Duration of calls, with their wait.",
+            ["plugin"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._waiting = prometheus.Gauge(
+            "toolrunner_waiting",
+            "Calls that wait for their turn, as of the last second.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+
+    def observe(self, executed: Executed) -> None:
+        """Count a call that has ended. A plugin that nobody knows is ""."""
+        self._calls.labels(executed.plugin, executed.outcome).inc()
+        self._seconds.labels(executed.plugin).observe(executed.seconds)
+        if executed.outcome in _KILLS:
+            self._kills.labels(executed.plugin, executed.outcome).inc()
+
+    def waiting(self, calls: int) -> None:
+        """Note how many calls wait in this worker now."""
+        self._waiting.set(calls)
+
+    def exposition(self, backend: Backend) -> bytes:
+        """Return everybody's figures in Prometheus' text format."""
+        import prometheus_client as prometheus  # noqa: PLC0415 - see above
+        from prometheus_client import multiprocess  # noqa: PLC0415 - see above
+
+        everybody = prometheus.CollectorRegistry()
+        multiprocess.MultiProcessCollector(everybody, path=str(self._folder))  # type: ignore[no-untyped-call]  # the library has no types here
+        return prometheus.generate_latest(everybody) + _now(backend)
+
+
+def _now(backend: Backend) -> bytes:
+    """Return what is the same whoever is asked: jobs, calls in flight, layers, build."""
+    lines: list[str] = []
+
+    def gauge(name: str, about: str, samples: dict[str, float]) -> None:
+        lines.extend((f"# HELP {name} {about}", f"# TYPE {name} gauge"))
+        lines.extend(f"{name}{labels} {value:g}" for labels, value in samples.items())
+
+    plugins = backend.plugins.list_plugins()
+    jobs = backend.jobs.job_counts()
+    gauge(
+        "toolrunner_in_flight",
+        "Calls that run or wait now.",
+        {f'{{plugin="{one.name}"}}': one.in_flight for one in plugins},
+    )
+    gauge(
+        "toolrunner_jobs",
+        "Jobs that are kept.",
+        {f'{{status="{status}"}}': number for status, number in jobs.items()},
+    )
+    gauge(
+        "toolrunner_isolation_layer",
+        "Layers that confine calls.",
+        {f'{{layer="{layer}"}}': 1 for layer in backend.isolation_layers()},
+    )
+    gauge("toolrunner_build_info", "What runs.", {f'{{version="{_version()}"}}': 1})
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _version() -> str:
+    try:
+        return version("toolrunner-sandbox")
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,108 @@
+"""What every request goes through before it reaches a route, whether there is one or not.
+
+It gets an id, its body is counted, its answer gets the headers that all answers have, and one line
+goes to the log. A bug below ends here, as an answer of the one shape.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.http.context import PLUGIN, REQUEST_ID, TRACEPARENT, traceparent_of
+from api.http.errors import HttpError, RequestError, bug, refusal
+
+_LOG = logging.getLogger("toolrunner.http")
+_MEGABYTE = 1 << 20
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Outermost:
+    """Identity, headers, the log and the last resort. Pure ASGI, so that streams stay streams."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = uuid.uuid4().hex
+        REQUEST_ID.set(request_id)
+        PLUGIN.set("")
+        TRACEPARENT.set(traceparent_of(Headers(scope=scope).get("traceparent")))
+        started = time.monotonic()
+        status = 0
+
+        async def answering(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, answering)
+        except Exception:
+            _LOG.exception("request %s failed: a bug", request_id)
+            if status:
+                raise  # half an answer is out: the connection has to break
+            await bug()(scope, receive, answering)
+        finally:
+            milliseconds = round((time.monotonic() - started) * 1000)
+            path = scope["path"][:200]
+            _LOG.info("%s %r %d in %d ms", scope["method"], path, status, milliseconds)
+
+
+class BodyLimit:
+    """Refuses bodies beyond a size, announced or not, before they fill memory or disk."""
+
+    def __init__(self, app: ASGIApp, megabytes: int) -> None:
+        self._app = app
+        self._megabytes = megabytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, counting what it sends."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        most = self._megabytes * _MEGABYTE
+        announced = Headers(scope=scope).get("content-length", "0")
+        if announced.isdecimal() and int(announced) > most:
+            await refusal(self._too_large())(scope, receive, send)
+            return
+        taken = 0
+
+        async def counting() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > most:
+                raise self._too_large()
+            return message
+
+        await self._app(scope, counting, send)
+
+    def _too_large(self) -> RequestError:
+        # What has not been read stands between this request and the next on the connection.
+        return RequestError(
+            HttpError.PAYLOAD_TOO_LARGE,
+            f"the body is larger than {self._megabytes} MB, the most that this server reads "
+            "(max_body_mb)",
+            headers={"Connection": "close"},
+        )

@@ -1,0 +1,58 @@
+"""How every route but the open ones is run: its refusals answered in one shape, and audited.
+
+FastAPI's own errors of parameters become ours here; a query parameter that no route knows is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+
+from api.http.audit import audit
+from api.http.errors import RequestError, invalid, refusal
+from plugins.faults import suggestion
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class GovernedRoute(APIRoute):
+    """A route of which every answer is recorded."""
+
+    def get_route_handler(self) -> Handler:
+        """Return the handler that FastAPI makes, with its errors answered."""
+        handler = super().get_route_handler()
+        known = [parameter.alias for parameter in self.dependant.query_params]
+
+        async def governed(request: Request) -> Response:
+            error = None
+            try:
+                _check_query(request, known)
+                response = await handler(request)
+            except RequestError as refused:
+                error = refused
+            except RequestValidationError as wrong:
+                error = invalid(_complaint(wrong))
+            if error is not None:
+                response = refusal(error)
+            await audit(request, response, error)
+            return response
+
+        return governed
+
+
+def _check_query(request: Request, known: list[str]) -> None:
+    for name in request.query_params:
+        if name not in known:
+            hint = suggestion(name[:100], known) if known else "none is known here"
+            message = f"unknown query parameter {name[:100]!r}; {hint}"
+            raise invalid(message)
+
+
+def _complaint(error: RequestValidationError) -> str:
+    found = error.errors()[0]
+    where = ".".join(str(part) for part in found["loc"][1:])
+    return f"{where}: {found['msg']}"

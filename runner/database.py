@@ -1,0 +1,56 @@
+"""Opens the SQLite files of a state folder, all in one way.
+
+Write-ahead, so that readers hold up nobody; for one owner's eyes; one connection a process, which
+its holder guards by a lock of its own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+
+def open_database(
+    path: Path,
+    schema: str,
+    *,
+    version: int,
+    synchronous: Literal["FULL", "NORMAL"],
+    busy_seconds: float,
+) -> sqlite3.Connection:
+    """Open a file, or make it with ``schema``; raises OSError for one of another version.
+
+    ``synchronous``: whether a change is on disk when its transaction ends (FULL), or may be lost
+    with the power (NORMAL). ``busy_seconds``: how long to wait for other processes.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = sqlite3.connect(
+        path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
+    )
+    path.chmod(0o600)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute(f"PRAGMA synchronous = {synchronous}")
+    database.execute("PRAGMA foreign_keys = ON")
+    found = database.execute("PRAGMA user_version").fetchone()[0]
+    if found not in {0, version}:
+        database.close()
+        message = f"{path} was written by another version of toolrunner: move it away"
+        raise OSError(message)
+    database.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {version}; COMMIT;")
+    return database
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Change a file in one step: whole, or after an exception not at all."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield database
+        database.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            database.execute("ROLLBACK")
+        raise
