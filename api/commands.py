@@ -19,6 +19,7 @@ from api.calls import Done, Work, refusal, run_calls
 from api.check import check as check_path
 from api.check_view import report_view
 from api.exits import Exit, exit_of
+from api.keys_command import keys_app
 from api.options import (
     AsJson,
     Debug,
@@ -26,12 +27,14 @@ from api.options import (
     StateFolder,
     Verbose,
     command,
+    examples,
     group,
     remember,
     shared_options,
 )
 from api.payloads import json_payload, parse_options
 from api.progress import Progress
+from api.serve_command import serve
 from api.session import Session, analysis
 from api.templates import write_template
 from plugins.faults import shown, suggestion
@@ -52,13 +55,10 @@ app = typer.Typer(
 plugins_app = typer.Typer(rich_markup_mode=None)
 config_app = typer.Typer(rich_markup_mode=None)
 app.add_typer(plugins_app, name="plugins", help="List, show, check and write plugins.")
+app.add_typer(keys_app, name="keys", help="Make, list and revoke keys of the HTTP API.")
 app.add_typer(config_app, name="config", help="Show the settings in force.")
 
 PluginName = Annotated[str, typer.Argument(metavar="PLUGIN", help="A plugin's name.")]
-
-
-def _examples(*lines: str) -> str:
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def _print_version(wanted: bool) -> None:
@@ -71,7 +71,7 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback(
-    epilog=_examples(
+    epilog=examples(
         "toolrunner analyze barcode photo.jpg",
         'toolrunner run text-stats --payload \'{"text": "Hello."}\'',
         "toolrunner plugins new my-plugin && toolrunner plugins check my_plugin.py",
@@ -99,7 +99,7 @@ def toolrunner(
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "toolrunner analyze barcode photo.jpg",
         "toolrunner analyze palette --option colours=3 --json *.png",
         "curl -s https://example.org/a.png | toolrunner analyze image-info -",
@@ -131,7 +131,7 @@ def analyze(
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         'toolrunner run text-stats --payload \'{"text": "Hello."}\'',
         "toolrunner run text-stats --payload @request.json",
         "toolrunner run text-stats --payload - < request.json",
@@ -185,7 +185,7 @@ def _show(session: Session, done: Done) -> None:
         terminal.say(f"{done.plugin} printed:\n{done.call.log_tail}")
 
 
-@plugins_app.command("list", epilog=_examples("toolrunner plugins", "toolrunner plugins --json"))
+@plugins_app.command("list", epilog=examples("toolrunner plugins", "toolrunner plugins --json"))
 @command
 def list_plugins(session: Session) -> Exit:
     """List the plugins that are known here, also those that cannot run."""
@@ -200,7 +200,7 @@ def list_plugins(session: Session) -> Exit:
 plugins_app.callback(invoke_without_command=True)(group(list_plugins))
 
 
-@plugins_app.command("show", epilog=_examples("toolrunner plugins show barcode"))
+@plugins_app.command("show", epilog=examples("toolrunner plugins show barcode"))
 @command
 def show_plugin(
     session: Session, name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin's name.")]
@@ -229,7 +229,7 @@ def show_plugin(
 
 
 @plugins_app.command(
-    "check", epilog=_examples("toolrunner plugins check my_plugin.py", "toolrunner plugins check .")
+    "check", epilog=examples("toolrunner plugins check my_plugin.py", "toolrunner plugins check .")
 )
 @command
 def check_plugin(
@@ -251,7 +251,7 @@ def check_plugin(
 
 @plugins_app.command(
     "new",
-    epilog=_examples(
+    epilog=examples(
         "toolrunner plugins new my-plugin",
         "toolrunner plugins new my-plugin --json-input --dir ~/plugins",
     ),
@@ -289,7 +289,7 @@ def new_plugin(
     return Exit.DONE
 
 
-@config_app.command("show", epilog=_examples("toolrunner config show", "toolrunner config --json"))
+@config_app.command("show", epilog=examples("toolrunner config show", "toolrunner config --json"))
 @command
 def show_config(
     session: Session,
@@ -309,7 +309,7 @@ def show_config(
 config_app.callback(invoke_without_command=True)(group(show_config))
 
 
-@app.command(epilog=_examples("toolrunner doctor", "toolrunner doctor --json"))
+@app.command(epilog=examples("toolrunner doctor", "toolrunner doctor --json"))
 @command
 def doctor(session: Session) -> Exit:
     """Find out what this host can isolate, by trying each layer for real."""
@@ -319,3 +319,12 @@ def doctor(session: Session) -> Exit:
     else:
         session.terminal.show(doctors.view(found))
     return Exit.DONE if found.is_floor_met else Exit.HOST
+
+
+app.command(
+    epilog=_examples(
+        "toolrunner serve",
+        "toolrunner serve --port 0 --workers 2 --log-format json",
+        "toolrunner keys create me && toolrunner serve --host 0.0.0.0",
+    )
+)(command(serve))

@@ -39,7 +39,8 @@ CREATE UNIQUE INDEX IF NOT EXISTS keys_name ON keys (name) WHERE revoked IS NULL
 _VERSION = 1
 _BUSY_SECONDS = 10.0
 _TOKEN = re.compile(r"tr_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# Never what could be an id.
+_NAME = re.compile(r"(?![0-9a-f]{8}$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NOBODY = bytes(hashlib.sha256().digest_size)
 _SECONDS_A_MINUTE = 60.0
 MOST_PER_MINUTE = 1_000_000

@@ -48,6 +48,11 @@ def shared_options(
     return Shared(tuple(plugins or ()), state, json, debug, verbose)
 
 
+def examples(*lines: str) -> str:
+    """Return the end of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 def command(function: Callable[..., Exit]) -> Callable[..., None]:
     """Make a command of a function whose first argument is the Session and that returns an Exit."""
     own = _parameters(function)[1:]
