@@ -1,0 +1,87 @@
+"""The audit log: whole lines, from all processes, wherever the file is moved."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from api.audit import AuditLog
+
+FORK = multiprocessing.get_context("fork")
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    """Return every line of a log."""
+    return [json.loads(line) for line in path.read_text("ascii").splitlines()]
+
+
+def test_a_record_is_a_line(tmp_path: Path) -> None:
+    """Of JSON, with the time, for its owner's eyes alone."""
+    path = tmp_path / "state" / "audit.log"
+    with closing(AuditLog(path)) as log:
+        log.record(caller="alice", status=200, plugin=None)
+    [line] = lines(path)
+    assert (line["caller"], line["status"], line["plugin"]) == ("alice", 200, None)
+    assert str(line["time"]).endswith("+00:00")
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_no_value_breaks_a_line_or_fills_the_disk(tmp_path: Path) -> None:
+    """Values are whatever strangers send."""
+    path = tmp_path / "audit.log"
+    with closing(AuditLog(path)) as log:
+        log.record(route="a\nb\x1b[2J", plugin="x" * 1_000_000, caller="\ud800")
+    [line] = lines(path)
+    assert "\x1b" not in str(line["route"])
+    assert len(str(line["plugin"])) < 1000
+
+
+def test_many_processes_write_whole_lines(tmp_path: Path) -> None:
+    """None is lost or mixed with another."""
+    path = tmp_path / "audit.log"
+
+    def write(number: int) -> None:
+        with closing(AuditLog(path)) as log:
+            for count in range(100):
+                log.record(worker=number, count=count, padding="x" * 300)
+
+    processes = [FORK.Process(target=write, args=(number,)) for number in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    found = [(line["worker"], line["count"]) for line in lines(path)]
+    assert sorted(found) == [(worker, count) for worker in range(4) for count in range(100)]
+
+
+def test_a_file_that_is_moved_away_is_made_anew(tmp_path: Path) -> None:
+    """As log rotation does it; and nothing is appended to what was there, but after its end."""
+    path = tmp_path / "audit.log"
+    with closing(AuditLog(path)) as log:
+        log.record(n=1)
+        path.rename(tmp_path / "audit.log.1")
+        log.record(n=2)
+        path.unlink()
+        log.record(n=3)
+    with closing(AuditLog(path)) as log:
+        log.record(n=4)
+    assert [line["n"] for line in lines(path)] == [3, 4]
+    assert [line["n"] for line in lines(tmp_path / "audit.log.1")] == [1]
+
+
+def test_what_cannot_be_written_is_in_the_programs_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not lost, and fails no request."""
+    folder = tmp_path / "state"
+    with closing(AuditLog(folder / "audit.log")) as log:
+        (folder / "audit.log").unlink()
+        (folder / "audit.log").mkdir()
+        with caplog.at_level(logging.ERROR, "toolrunner.audit"):
+            log.record(caller="alice")
+    assert '"caller": "alice"' in caplog.text
