@@ -322,7 +322,7 @@ def doctor(session: Session) -> Exit:
 
 
 app.command(
-    epilog=_examples(
+    epilog=examples(
         "toolrunner serve",
         "toolrunner serve --port 0 --workers 2 --log-format json",
         "toolrunner keys create me && toolrunner serve --host 0.0.0.0",

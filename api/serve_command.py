@@ -46,9 +46,9 @@ def serve(
 ) -> Exit:
     """Serve the HTTP API. SIGTERM finishes what runs and ends; SIGHUP loads the plugins again."""
     # Half a second of imports, which no other command needs.
-    from api.serve.program import ServeOptions, serve as serve_until_signal  # noqa: PLC0415
+    from api.serve import program  # noqa: PLC0415 - see above
 
-    options = ServeOptions(
+    options = program.ServeOptions(
         session.settings,
         session.shared.plugins,
         host,
@@ -59,7 +59,7 @@ def serve(
         log_format is LogFormat.JSON,
         logging.DEBUG if session.shared.debug else logging.INFO,
     )
-    status = serve_until_signal(options)
+    status = program.serve(options)
     if status not in list(Exit):
         raise typer.Exit(status)
     return Exit(status)

@@ -1,0 +1,313 @@
+"""Keeps worker processes alive on one socket: starts, replaces, reloads, drains and ends them.
+
+``serve`` makes it with what a worker does. It serves no request, and starts no thread but those
+that receive its workers' records. Its loop sleeps until a worker, a signal or a delay wakes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from api.exits import Exit
+from api.serve.backoff import Backoff
+from api.serve.child import WorkerContext, run_child
+from api.serve.logs import WorkerLog
+from runner.errors import harmless
+
+_LOG = logging.getLogger("toolrunner.serve")
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+INTERRUPTED = 130
+# A worker may need a little more than what its calls may take.
+GRACE_SECONDS = 5.0
+TRIES = 3
+_MAX_REASON_BYTES = 4096
+
+
+@dataclass
+class _Place:
+    """One of the workers that there should be, and the process that is it now."""
+
+    number: int
+    backoff: Backoff = field(default_factory=Backoff)
+    process: BaseProcess | None = None
+    log: WorkerLog | None = None
+    words: Connection | None = None
+    started: float = 0.0
+    start_at: float = 0.0
+    is_ready: bool = False
+    reason: str = ""
+    failures: int = 0
+
+
+class Supervisor:
+    """Runs ``workers`` processes of ``run_worker`` until a signal ends them all."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        run_worker: Callable[[WorkerContext], None],
+        *,
+        workers: int,
+        drain_seconds: float,
+        handler: logging.Handler,
+        on_ready: Callable[[], None],
+        on_dead: Callable[[int], None],
+    ) -> None:
+        """``on_ready`` is called once, when all workers are; ``on_dead`` with each dead one's pid.
+
+        ``handler`` is where the log goes.
+        """
+        self._listener = listener
+        self._run_worker = run_worker
+        self._places = [_Place(number) for number in range(workers)]
+        self._drain_seconds = drain_seconds
+        self._handler = handler
+        self._on_ready = on_ready
+        self._on_dead = on_dead
+        self._fork = multiprocessing.get_context("fork")
+        self._is_announced = False
+        self._kill_at: float | None = None
+        self._status: int = Exit.DONE
+        self._interrupts = 0
+
+    def run(self) -> int:
+        """Return the exit status, once no worker is left."""
+        # The library makes its queues in the default context, which must be of the same kind.
+        multiprocessing.set_start_method("fork", force=True)
+        with _lifeline() as (self._lifeline, self._lifeline_end), _signal_pipe() as signals:
+            self._signal_pipe = signals
+            try:
+                while self._kill_at is None or any(place.process for place in self._places):
+                    self._step(signals)
+            finally:
+                self._kill_all()
+        return self._status
+
+    def _step(self, signals: int) -> None:
+        now = time.monotonic()
+        if self._kill_at is None:
+            for place in self._places:
+                if place.process is None and now >= place.start_at:
+                    self._start(place)
+        elif now >= self._kill_at:
+            _LOG.warning("workers that did not end in time are killed")
+            self._kill_all()
+            return
+        for woken in wait(self._sources(signals), self._timeout()):
+            if woken == signals:
+                self._take_signals(signals)
+        for place in self._places:
+            self._hear(place)
+            if place.process is not None and not place.process.is_alive():
+                self._bury(place)
+
+    def _sources(self, signals: int) -> list[Connection | int]:
+        sources: list[Connection | int] = [signals]
+        for place in self._places:
+            if place.process is not None:
+                sources.append(place.process.sentinel)
+            if place.words is not None:
+                sources.append(place.words)
+        return sources
+
+    def _timeout(self) -> float | None:
+        times = [self._kill_at] if self._kill_at is not None else []
+        if self._kill_at is None:
+            times += [place.start_at for place in self._places if place.process is None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _start(self, place: _Place) -> None:
+        place.log = WorkerLog(self._handler, f"log-of-worker-{place.number}")
+        place.words, said = self._fork.Pipe(duplex=False)
+        place.is_ready, place.reason = False, ""
+        context = WorkerContext(place.number, self._listener, self._lifeline, said)
+        others = [other for other in self._places if other is not place]
+
+        def leave_supervisor() -> None:
+            """Close, in the worker, what is the supervisor's alone."""
+            os.close(self._lifeline_end)
+            os.close(self._signal_pipe)
+            for other in others:
+                if other.log is not None:
+                    other.log.left()
+                if other.words is not None:
+                    other.words.close()
+            assert place.log is not None
+            assert place.words is not None
+            place.words.close()
+            place.log.entered(logging.getLogger().level)
+
+        arguments = (context, self._run_worker, leave_supervisor, self._drain_seconds)
+        # A signal between the fork and the worker's own handlers would be taken for one of ours.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            place.process = self._fork.Process(
+                target=run_child, args=arguments, name=f"worker-{place.number}"
+            )
+            place.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            said.close()
+            place.log.forked()
+        place.started = time.monotonic()
+
+    def _hear(self, place: _Place) -> None:
+        """Take what a worker says of its start: nothing when it is ready, or why it cannot be."""
+        if place.words is None or not place.words.poll():
+            return
+        try:
+            place.reason = place.words.recv_bytes(_MAX_REASON_BYTES).decode("utf-8", "replace")
+        except (EOFError, OSError):
+            pass
+        else:
+            place.is_ready = not place.reason
+        place.words.close()
+        place.words = None
+        if place.is_ready:
+            place.failures = 0
+            assert place.process is not None
+            _LOG.info("worker %d (process %d) is ready", place.number, place.process.pid)
+            if not self._is_announced and all(other.is_ready for other in self._places):
+                self._is_announced = True
+                self._on_ready()
+
+    def _bury(self, place: _Place) -> None:
+        """Clear away after a dead worker, and say when the next one comes."""
+        process, was_ready = place.process, place.is_ready
+        assert process is not None
+        pid = process.pid
+        assert pid is not None
+        process.join()
+        why = _ending(process.exitcode) + (f": {place.reason}" if place.reason else "")
+        lived = time.monotonic() - place.started
+        self._clear(place)
+        self._on_dead(pid)
+        if self._kill_at is not None:
+            return
+        if not was_ready:
+            place.failures += 1
+        is_serving = self._is_announced and any(other.is_ready for other in self._places)
+        if place.failures >= TRIES and not is_serving:
+            _LOG.critical("worker %d cannot be started; it %s", place.number, harmless(why))
+            self._status = Exit.HOST
+            self._drain()
+            return
+        delay = place.backoff.after(lived)
+        place.start_at = time.monotonic() + delay
+        _LOG.error(
+            "worker %d (process %d) %s; it is replaced in %.1f s",
+            place.number,
+            pid,
+            harmless(why),
+            delay,
+        )
+
+    def _clear(self, place: _Place) -> None:
+        if place.words is not None:
+            place.words.close()
+        if place.log is not None:
+            place.log.close()
+        if place.process is not None:
+            place.process.close()
+        place.process = place.log = place.words = None
+        place.is_ready = False
+
+    def _take_signals(self, signals: int) -> None:
+        for number in os.read(signals, 512):
+            if number == signal.SIGHUP:
+                _LOG.info("SIGHUP: the workers load their plugins again")
+                self._signal_all(signal.SIGHUP)
+            elif number in {signal.SIGTERM, signal.SIGINT}:
+                self._end(number)
+
+    def _end(self, number: int) -> None:
+        self._interrupts += number == signal.SIGINT
+        if self._kill_at is None:
+            _LOG.info(
+                "%s: what runs may end within %g s",
+                signal.Signals(number).name,
+                self._drain_seconds,
+            )
+            self._drain()
+        else:
+            _LOG.warning("a second signal: the workers are killed")
+            self._kill_at = 0.0
+        if self._interrupts > 1 and self._status == Exit.DONE:
+            self._status = INTERRUPTED
+
+    def _drain(self) -> None:
+        self._kill_at = time.monotonic() + self._drain_seconds + GRACE_SECONDS
+        # Nobody waits in the queue of a socket that nobody will accept from.
+        self._listener.close()
+        self._signal_all(signal.SIGTERM)
+
+    def _signal_all(self, number: int) -> None:
+        for place in self._places:
+            # The pid stays ours until the worker is joined.
+            if place.process is not None and place.process.is_alive():
+                assert place.process.pid is not None
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(place.process.pid, number)
+
+    def _kill_all(self) -> None:
+        for place in self._places:
+            if place.process is not None:
+                pid = place.process.pid
+                place.process.kill()
+                place.process.join()
+                self._clear(place)
+                if pid is not None:
+                    self._on_dead(pid)
+
+
+def _ending(status: int | None) -> str:
+    if status is not None and status < 0:
+        try:
+            return f"was ended by {signal.Signals(-status).name}"
+        except ValueError:
+            return f"was ended by signal {-status}"
+    return f"ended with status {status}"
+
+
+@contextlib.contextmanager
+def _lifeline() -> Iterator[tuple[int, int]]:
+    """Yield both ends of a pipe whose only writer is the supervisor: its end is the workers'."""
+    reader, writer = os.pipe()
+    try:
+        yield reader, writer
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def _noticed(number: int, frame: object) -> None:
+    """Do nothing: that there is a handler lets the number go into the wake-up pipe."""
+
+
+@contextlib.contextmanager
+def _signal_pipe() -> Iterator[int]:
+    """Yield a descriptor from which the numbers of arriving signals can be read."""
+    reader, writer = os.pipe()
+    flags = fcntl.fcntl(writer, fcntl.F_GETFL)
+    fcntl.fcntl(writer, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+    before = {number: signal.signal(number, _noticed) for number in _SIGNALS}
+    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)

@@ -1,0 +1,110 @@
+"""A real server on a port of its own, met by its log."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.api.conftest import Start
+
+SECONDS = 40.0
+
+
+class Server:
+    """One ``toolrunner serve``: what it wrote, where it listens, and its processes."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.log = ""
+        self._searched = 0
+        self.known: dict[int, psutil.Process] = {}
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Return the next match in the log, beyond those that were returned before."""
+        assert self.process.stderr is not None
+        deadline = time.monotonic() + SECONDS
+        while True:
+            if found := re.compile(pattern).search(self.log, self._searched):
+                self._searched = found.end()
+                return found
+            left = deadline - time.monotonic()
+            ready, _, _ = select.select([self.process.stderr], [], [], max(0, left))
+            data = os.read(self.process.stderr.fileno(), 65536) if ready else b""
+            assert data, f"no {pattern!r} in the log:\n{self.log}"
+            self.log += data.decode()
+
+    def ready(self) -> str:
+        """Wait until all workers accept, and return the address."""
+        return self.wait_for(r"listening on (http://[0-9.]+:\d+)")[1]
+
+    def family(self) -> list[psutil.Process]:
+        """Return all processes below the one that was started."""
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        self.known.update({process.pid: process for process in family})
+        return family
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, read the log to its end, and return the exit status."""
+        self.process.send_signal(number)
+        return self.finish()
+
+    def finish(self) -> int:
+        """Read the log to its end, and return the exit status."""
+        assert self.process.stderr is not None
+        while data := os.read(self.process.stderr.fileno(), 65536):
+            self.log += data.decode()
+        return self.process.wait(SECONDS)
+
+    def survivors(self) -> list[psutil.Process]:
+        """Return which of the processes seen before are left once they have had time to end."""
+        _, alive = psutil.wait_procs(list(self.known.values()), timeout=SECONDS)
+        return [process for process in alive if not is_zombie(process)]
+
+
+def is_zombie(process: psutil.Process) -> bool:
+    """Whether a process has ended, and only nobody has asked how."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def serve(start: Start, tmp_path: Path) -> Iterator[Serve]:
+    """Return a function that starts a server on a free port; everything of it is ended after."""
+    servers: list[Server] = []
+
+    def run(*arguments: str | Path, **variables: str) -> Server:
+        process = start(
+            "serve",
+            "--state",
+            tmp_path / "state",
+            "--port",
+            "0",
+            *arguments,
+            stderr=subprocess.PIPE,
+            variables=variables,
+        )
+        servers.append(Server(process))
+        return servers[-1]
+
+    yield run
+    for server in servers:
+        with suppress(psutil.NoSuchProcess):
+            server.family()
+        for process in server.known.values():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
