@@ -152,10 +152,11 @@ class Supervisor:
         # A signal between the fork and the worker's own handlers would be taken for one of ours.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
-            place.process = self._fork.Process(
+            process = self._fork.Process(
                 target=run_child, args=arguments, name=f"worker-{place.number}"
             )
-            place.process.start()
+            process.start()
+            place.process = process
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             said.close()
