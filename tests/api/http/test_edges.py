@@ -1,0 +1,225 @@
+"""What is the same for every request: ids, headers, sizes, unknown places, bugs, the log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+
+import pytest
+
+from api.http.context import REQUEST_ID, ContextFilter
+from api.http.errors import public, without_paths
+from runner.services import PluginManagementService
+from tests.api.http.conftest import MakeSite, Site, detail_of
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_every_answer_has_an_id_of_its_own_and_the_headers(site: Site) -> None:
+    """Whatever it is an answer to."""
+    answers = [
+        site.get("/healthz"),
+        site.get("/nothing"),
+        site.client.put("/v1/jobs"),
+        site.post("/v1/analyze", b"{"),
+        site.get("/openapi.json"),
+    ]
+    ids = {answer.headers["x-request-id"] for answer in answers}
+    assert len(ids) == len(answers)
+    assert all(len(one) == 32 for one in ids)
+    for answer in answers:
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        assert answer.headers["cache-control"] == "no-store"
+        assert "server" not in answer.headers
+
+
+def test_a_place_that_there_is_not_is_404(site: Site) -> None:
+    """With or without a slash too many; and no page of anybody's."""
+    for path in ("/nothing", "/v1/analyze/", "/docs", "/redoc", "/v1", "/%2e%2e/etc/passwd"):
+        detail_of(site.get(path), 404, "NotFound")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/analyze", "POST"),
+        ("PUT", "/v1/jobs/x", "DELETE, GET"),
+        ("DELETE", "/v1/jobs", "GET, POST"),
+        ("POST", "/v1/plugins", "GET"),
+        ("TRACE", "/healthz", "GET"),
+        ("OPTIONS", "/v1/jobs", "GET, POST"),
+        ("POST", "/openapi.json", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_there_is_not_is_405(
+    site: Site, method: str, path: str, allowed: str
+) -> None:
+    """With all that there are, as the standard wants it."""
+    response = site.client.request(method, path)
+    detail_of(response, 405, "MethodNotAllowed")
+    assert response.headers["allow"] == allowed
+
+
+def test_an_announced_body_that_is_too_large_is_refused_unread(make_site: MakeSite) -> None:
+    """Before a byte of it has been sent."""
+    site = make_site(max_body_mb=1)
+    with socket.create_connection(site.address[:2]) as client:
+        client.sendall(
+            b"POST /v1/analyze HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 9999999\r\n\r\n"
+        )
+        answer = read_all(client)
+    assert b" 413 " in answer.splitlines()[0]
+    detail = json.loads(answer.partition(b"\r\n\r\n")[2])["detail"]
+    assert detail["type"] == "PayloadTooLarge"
+    assert "max_body_mb" in detail["message"]
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "multipart/form-data; boundary=x"])
+def test_an_endless_body_is_refused_when_it_is_too_large(
+    make_site: MakeSite, media_type: str
+) -> None:
+    """Nobody has to announce it."""
+    site = make_site(max_body_mb=1)
+    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    with socket.create_connection(site.address[:2]) as client:
+        client.sendall(
+            b"POST /v1/analyze HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+            b"Content-Type: " + media_type.encode() + b"\r\n\r\n"
+        )
+        if media_type.startswith("multipart"):
+            head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+            client.sendall(b"%x\r\n%s\r\n" % (len(head), head))
+        try:
+            for _ in range(40):
+                client.sendall(chunk)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        answer = read_all(client)
+    assert b" 413 " in answer.splitlines()[0]
+    # The server is as it was.
+    assert site.get("/healthz").status_code == 200
+
+
+def test_a_body_that_never_comes_holds_up_nobody(site: Site) -> None:
+    """However many there are of them."""
+    slow = [socket.create_connection(site.address[:2]) for _ in range(20)]
+    try:
+        for client in slow:
+            client.sendall(
+                b"POST /v1/analyze HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 100\r\n\r\n{"
+            )
+        answer = site.post("/v1/analyze", {"plugin": "sample", "payload": {"n": 1}})
+        assert answer.status_code == 200
+    finally:
+        for client in slow:
+            client.close()
+    assert [one.outcome for one in site.executed] == ["success"]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x00\xff\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"POST /v1/analyze HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
+        b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\n\r\n",
+    ],
+    ids=["bytes", "header", "length", "long"],
+)
+def test_what_is_no_http_is_400(site: Site, garbage: bytes) -> None:
+    """And only that connection ends."""
+    with socket.create_connection(site.address[:2]) as client:
+        client.sendall(garbage)
+        client.shutdown(socket.SHUT_WR)
+        answer = read_all(client)
+    assert answer == b"" or b" 400 " in answer.splitlines()[0]
+    assert site.get("/healthz").status_code == 200
+
+
+def test_a_bug_is_500_and_its_traceback_is_in_the_log_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer says under which id to look for it."""
+
+    def broken(_service: PluginManagementService) -> None:
+        message = "secret detail"
+        raise ArithmeticError(message)
+
+    monkeypatch.setattr(PluginManagementService, "list_plugins", broken)
+    with caplog.at_level(logging.ERROR, "toolrunner.http"):
+        response = site.get("/v1/plugins")
+    detail = detail_of(response, 500, "InternalError")
+    assert response.headers["x-request-id"] in detail["message"]
+    assert "secret detail" not in response.text
+    assert "secret detail" in caplog.text
+    assert response.headers["x-request-id"] in caplog.text
+
+
+def test_what_is_logged_carries_the_request(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Its id, its trace if it is a well-formed one, and the plugin."""
+    caplog.handler.addFilter(ContextFilter())
+    with caplog.at_level(logging.INFO, "toolrunner.http"):
+        answer = site.post(
+            "/v1/analyze", {"plugin": "sample", "payload": {}}, traceparent=TRACEPARENT
+        )
+        site.get("/healthz", traceparent="junk\u007f")
+    records = [r.__dict__ for r in caplog.records if r.name == "toolrunner.http"]
+    assert records[0]["request_id"] == answer.headers["x-request-id"]
+    assert records[0]["traceparent"] == TRACEPARENT
+    assert records[0]["plugin"] == "sample"
+    assert records[1]["traceparent"] == ""
+    assert records[1]["plugin"] == ""
+
+
+def test_threads_without_a_request_have_no_id() -> None:
+    """A filter says so with nothing."""
+    seen: list[str] = []
+    thread = threading.Thread(target=lambda: seen.append(REQUEST_ID.get()))
+    thread.start()
+    thread.join()
+    record = logging.makeLogRecord({"plugin": "given"})
+    assert ContextFilter().filter(record)
+    assert (seen, record.__dict__["request_id"], record.__dict__["plugin"]) == ([""], "", "given")
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("no such file: '/srv/plugins/a.py'", "no such file: 'a.py'"),
+        ("/srv/plugins/a.py:3: bad", "a.py:3: bad"),
+        ("image/png and text/plain", "image/png and text/plain"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+        ("in /tmp/x/ and /etc/ssl/", "in  and "),
+        ("1/2", "1/2"),
+        ("a sub-folder/of/it", "a sub-folder/of/it"),
+    ],
+)
+def test_paths_are_cut_from_texts(text: str, rest: str) -> None:
+    """What only looks like one is left."""
+    assert without_paths(text) == rest
+
+
+def test_paths_are_cut_from_all_of_an_error() -> None:
+    """However deep."""
+    error = {"type": "X", "message": "/a/b", "details": {"log_tail": "x", "n": [{"p": "/c/d"}, 1]}}
+    assert public(error) == {"type": "X", "message": "b", "details": {"n": [{"p": "d"}, 1]}}
+
+
+def read_all(client: socket.socket) -> bytes:
+    """Return everything until the server closes, or resets."""
+    client.settimeout(30)
+    data = b""
+    try:
+        while piece := client.recv(1 << 16):
+            data += piece
+            head, _, body = data.partition(b"\r\n\r\n")
+            if b"content-length: %d\r\n" % len(body) in head.lower() + b"\r\n" and body:
+                break
+    except ConnectionResetError:
+        pass
+    return data

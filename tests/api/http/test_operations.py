@@ -1,0 +1,81 @@
+"""Plugins' states, liveness, readiness and figures."""
+
+from __future__ import annotations
+
+from tests.api.http.conftest import MakeSite, Site, detail_of
+
+GOOD = {"plugin": "sample", "payload": {"n": 1}}
+
+
+def test_plugins_are_a_flat_sorted_list(site: Site) -> None:
+    """With everything that a status has."""
+    site.post("/v1/analyze", GOOD)
+    listed = site.get("/v1/plugins").json()
+    names = [one["name"] for one in listed]
+    assert names == sorted(names)
+    assert {"sample", "looks", "text-stats"} <= set(names)
+    [sample] = [one for one in listed if one["name"] == "sample"]
+    assert sample.keys() == {
+        "name",
+        "state",
+        "description",
+        "version",
+        "reason",
+        "uptime_seconds",
+        "last_used",
+        "success_count",
+        "error_count",
+        "last_execution_time_ms",
+        "avg_execution_time_ms",
+        "in_flight",
+    }
+    assert (sample["state"], sample["success_count"]) == ("INITIALIZED", 1)
+    assert site.get("/v1/plugins/sample").json()["name"] == "sample"
+
+
+def test_a_plugins_health_is_that_of_its_last_call(site: Site) -> None:
+    """Its own fault makes it sick, and a good call well again."""
+    health = site.get("/v1/plugins/sample/health").json()
+    assert health == {"name": "sample", "state": "LOADED", "healthy": True, "reason": ""}
+    site.post("/v1/analyze", {"plugin": "sample", "payload": {"fail": "bug"}})
+    sick = site.get("/v1/plugins/sample/health").json()
+    assert (sick["state"], sick["healthy"]) == ("FAILED", False)
+    site.post("/v1/analyze", GOOD)
+    assert site.get("/v1/plugins/sample/health").json()["healthy"]
+
+
+def test_a_plugin_that_there_is_not_is_404(site: Site) -> None:
+    """Never 500, whatever is asked for."""
+    for name in ("nobody", "%00", "%ff", "a" * 5000, "..%2f..", "sämple"):
+        for path in ("", "/health"):
+            response = site.get(f"/v1/plugins/{name}{path}")
+            assert response.status_code == 404, (name, response.text)
+            detail_of(response, 404, "NotFound")
+
+
+def test_a_server_that_lives_is_ready(site: Site) -> None:
+    """Until it drains."""
+    assert site.get("/healthz").json() == {"status": "ok"}
+    ready = site.get("/readyz")
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "reasons": []})
+    site.draining.set()
+    drained = site.get("/readyz")
+    assert drained.status_code == 503
+    assert drained.json() == {"status": "not ready", "reasons": ["draining"]}
+
+
+def test_a_server_whose_store_is_gone_is_not_ready(make_site: MakeSite) -> None:
+    """The reason names the store, and no path."""
+    site = make_site(jobs=False)
+    for file in site.folder.glob("jobs.sqlite3*"):
+        file.write_bytes(b"\xff" * file.stat().st_size)
+    response = site.get("/readyz")
+    assert response.status_code == 503
+    [reason] = response.json()["reasons"]
+    assert "job store" in reason
+    assert str(site.folder) not in response.text
+
+
+def test_without_figures_there_is_nothing_at_metrics(site: Site) -> None:
+    """The app that no supervisor prepared."""
+    detail_of(site.get("/metrics"), 404, "NotFound")
