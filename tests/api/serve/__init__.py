@@ -1,0 +1,1 @@
+"""``toolrunner serve`` as real processes."""

@@ -1,3 +1,5 @@
+"""The delay before a worker is replaced: it grows, has a bound, and is forgotten."""
+
 from __future__ import annotations
 
 from api.serve.backoff import MOST_SECONDS, SETTLED_SECONDS, Backoff

@@ -1,3 +1,5 @@
+"""Real servers whose processes are killed, drained, reloaded and looked into."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""What a log record looks like, in both formats, after its way between processes."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Real servers: where they listen or refuse to, their answers, their log and their end."""
+
 from __future__ import annotations
 
 import json
