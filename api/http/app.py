@@ -48,7 +48,15 @@ def create_app(doors: Doors, version: str = "0") -> FastAPI:
     app.add_exception_handler(HTTPException, _not_routed)
     app.add_middleware(BodyLimit, megabytes=doors.backend.settings.max_body_mb)
     app.add_middleware(Outermost)
-    app.openapi = lambda: _described(app, needs_key=doors.keys is not None)  # type: ignore[method-assign]  # as FastAPI's documentation has it
+    needs_key = doors.keys is not None
+
+    def openapi() -> dict[str, Any]:
+        document = _described(app, needs_key=needs_key)
+        # Which plugins there are is for those to know who may ask for it.
+        names = None if needs_key else doors.backend.plugins.plugin_names()
+        return schemas.with_plugins(document, names)
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation has it
     return app
 
 
@@ -88,6 +96,8 @@ def _described(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
             components["securitySchemes"] = _KEYS
         for path, operations_ in document["paths"].items():
             for operation in operations_.values():
+                for parameter in operation.get("parameters", ()):
+                    parameter["schema"] = _present(parameter["schema"])
                 # Ours are 400, and described already.
                 operation["responses"].pop("422", None)
                 if needs_key and path not in _OPEN:
@@ -97,8 +107,19 @@ def _described(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
                         operation["responses"].setdefault(
                             status, schemas.error_answer(STATUS[kind], [kind])
                         )
+                for response in operation["responses"].values():
+                    schemas.add_example(response)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _present(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return what a parameter is when it is there: then it is never null."""
+    options = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    if len(options) != 1:
+        return schema
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    return {**rest, **options[0]}
 
 
 _OPEN = {"/healthz", "/readyz"}

@@ -52,10 +52,10 @@ async def read_wanted(request: Request, *, is_job: bool = False) -> Wanted:
         message = f"Content-Type {media_type[:100]!r} is not read here"
         message += "; send application/json or multipart/form-data"
         raise RequestError(HttpError.UNSUPPORTED_MEDIA_TYPE, message)
-    return _wanted(fields, known)
+    return _wanted(fields, known, is_job=is_job)
 
 
-def _wanted(fields: Mapping[str, Any], known: Collection[str]) -> Wanted:
+def _wanted(fields: Mapping[str, Any], known: Collection[str], *, is_job: bool) -> Wanted:
     for name in fields:
         if name not in known:
             message = f"unknown field {name[:100]!r}; {suggestion(name[:100], known)}"
@@ -64,7 +64,7 @@ def _wanted(fields: Mapping[str, Any], known: Collection[str]) -> Wanted:
     if not isinstance(plugin, str) or not plugin:
         message = "plugin: name one, as a string; GET /v1/plugins lists them"
         raise invalid(message)
-    retries = fields.get("retries", 0)
+    retries = _whole(fields.get("retries", 0))
     if (
         not isinstance(retries, int)
         or isinstance(retries, bool)
@@ -72,7 +72,9 @@ def _wanted(fields: Mapping[str, Any], known: Collection[str]) -> Wanted:
     ):
         message = f"retries: an integer from 0 to {MOST_RETRIES}"
         raise invalid(message)
-    return Wanted(plugin, _payload(fields), retries)
+    if is_job:
+        _check_image(fields)
+    return Wanted(plugin, _payload(fields), int(retries))
 
 
 def _payload(fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -138,6 +140,24 @@ async def _fields(form: FormData) -> dict[str, Any]:
     if image_type and "image" in fields:
         fields.setdefault("mime_type", image_type)
     return fields
+
+
+def _check_image(fields: Mapping[str, Any]) -> None:
+    """Refuse at once what could never run: of a job nobody hears before it has been its turn."""
+    if "image" not in fields:
+        return
+    if not isinstance(fields["image"], str | bytes) or not fields["image"]:
+        message = "image: a file, or base64 text, that is not empty"
+        raise invalid(message)
+    mime_type = fields.get("mime_type")
+    if not isinstance(mime_type, str) or not mime_type.strip():
+        message = 'mime_type: the type of the image, such as "image/png"'
+        raise invalid(message)
+
+
+def _whole(value: object) -> object:
+    """Return a number without a fraction as an integer: JSON has one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _integer(text: str) -> object:

@@ -139,16 +139,15 @@ async def get_events(
     doors: FromDoors,
     caller: FromCaller,
     last_event_id: Annotated[
-        int | None, Header(ge=0, le=_MOST_EVENTS, description="Only what came after it.")
-    ] = None,
+        int, Header(ge=0, le=_MOST_EVENTS, description="Only what came after it.")
+    ] = 0,
     after: Annotated[
         int, Query(ge=0, le=_MOST_EVENTS, description="The same, for clients without headers.")
     ] = 0,
 ) -> Response:
     """What has happened to a job so far, and what happens to it from now on."""
     job = await _found(job_id, doors, caller)
-    seen = after if last_event_id is None else last_event_id
-    events = stream(doors, caller, job.id, seen)
+    events = stream(doors, caller, job.id, max(after, last_event_id))
     return StreamingResponse(events, media_type="text/event-stream")
 
 

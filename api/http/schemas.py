@@ -35,11 +35,7 @@ def _object(properties: dict[str, Schema], *, required: list[str] | None = None)
     }
 
 
-_PLUGIN_NAME: Schema = {
-    "type": "string",
-    "minLength": 1,
-    "description": "The plugin's name; GET /v1/plugins lists them.",
-}
+_PLUGIN_NAME: Schema = {"$ref": "#/components/schemas/PluginName"}
 _OPTIONS: Schema = {"type": "object", "description": "Passed to the plugin as they are."}
 _MIME_TYPE: Schema = {"type": "string", "minLength": 1, "examples": ["image/png"]}
 _RETRIES: Schema = {
@@ -53,7 +49,7 @@ _BASE64: Schema = {
     "type": "string",
     "minLength": 4,
     "contentEncoding": "base64",
-    "pattern": "^([A-Za-z0-9+/]{4})+$",
+    "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$",
     "description": "The image in standard base64, padded, without line breaks.",
 }
 
@@ -112,6 +108,11 @@ _HEALTH: Schema = _object(
     }
 )
 COMPONENTS: dict[str, Schema] = {
+    "PluginName": {
+        "type": "string",
+        "minLength": 1,
+        "description": "The plugin's name; GET /v1/plugins lists them.",
+    },
     "Error": _ERROR,
     "Answer": _ANSWER,
     "Job": _JOB,
@@ -168,6 +169,16 @@ _PNG = (
 )
 
 
+def with_plugins(document: Schema, names: list[str] | None) -> Schema:
+    """Return the document with the names that a plugin can have, if they may be told."""
+    if not names:
+        return document
+    components = document["components"]
+    named = {**components["schemas"]["PluginName"], "enum": names}
+    found = {**components["schemas"], "PluginName": named}
+    return {**document, "components": {**components, "schemas": found}}
+
+
 def body(*, is_job: bool = False) -> Schema:
     """Return the ``requestBody`` of a route that runs a plugin."""
     more = {"retries": _RETRIES} if is_job else {}
@@ -178,10 +189,7 @@ def body(*, is_job: bool = False) -> Schema:
         required=["plugin", "payload"],
     )
     file = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
-    text = {"type": "string", "contentMediaType": "application/json"}
-    form = _object(
-        {**image, "image": file, "options": text, **more}, required=["plugin", "image", "mime_type"]
-    )
+    form = _object({**image, "image": file, **more}, required=["plugin", "image", "mime_type"])
     examples = {
         "an image": {
             "value": {"plugin": "image-info", "image": _PNG, "mime_type": "image/png"},
@@ -195,7 +203,10 @@ def body(*, is_job: bool = False) -> Schema:
                 "schema": {"oneOf": [with_image, with_payload]},
                 "examples": examples,
             },
-            "multipart/form-data": {"schema": form},
+            "multipart/form-data": {
+                "schema": form,
+                "encoding": {"options": {"contentType": "application/json"}},
+            },
         },
     }
 
@@ -205,13 +216,20 @@ def answer(name: str, description: str, headers: Schema | None = None) -> Schema
     return {
         "description": description,
         "headers": {**_REQUEST_ID, **(headers or {})},
-        "content": {
-            "application/json": {
-                "schema": {"$ref": f"#/components/schemas/{name}"},
-                "example": _EXAMPLES[name],
-            }
-        },
+        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}},
     }
+
+
+def add_example(response: Schema) -> None:
+    """Put an example into the description of an answer, if it is JSON.
+
+    Not sooner: what FastAPI makes the document of loses its nulls.
+    """
+    content = response["content"].get("application/json")
+    if content is not None:
+        name = content["schema"]["$ref"].rpartition("/")[2]
+        kind = response["description"].partition(": ")[2].partition(",")[0]
+        content["example"] = _error_example(kind) if name == "Error" else _EXAMPLES[name]
 
 
 def errors(*kinds: HttpError | ErrorType) -> dict[int | str, Schema]:
@@ -227,12 +245,7 @@ def error_answer(status: int, names: list[str]) -> Schema:
     found: Schema = {
         "description": f"{HTTPStatus(status).phrase}: {', '.join(names)}",
         "headers": dict(_REQUEST_ID),
-        "content": {
-            "application/json": {
-                "schema": {"$ref": "#/components/schemas/Error"},
-                "example": _error_example(names[0]),
-            }
-        },
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
     }
     for header, statuses in _HEADERS_OF_ERRORS.items():
         if status in statuses:

@@ -54,6 +54,10 @@ class PluginManagementService:
         """Return the status of every plugin, sorted by name, unavailable ones included."""
         return self._tool_runner.registry.list_all()
 
+    def plugin_names(self) -> list[str]:
+        """Return the name of every plugin, sorted; nothing is read from disk."""
+        return self._tool_runner.registry.list_plugins()
+
     def get_plugin(self, plugin_name: str) -> PluginStatus | None:
         """Return a plugin's status, ``None`` when unknown."""
         return self._tool_runner.registry.get_status(plugin_name)

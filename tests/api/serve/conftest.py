@@ -7,6 +7,7 @@ import re
 import select
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -28,6 +29,7 @@ class Server:
         self.log = ""
         self._searched = 0
         self.known: dict[int, psutil.Process] = {}
+        self._drain: threading.Thread | None = None
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """Return the next match in the log, beyond those that were returned before."""
@@ -47,6 +49,17 @@ class Server:
         """Wait until all workers accept, and return the address."""
         return self.wait_for(r"listening on (http://[0-9.]+:\d+)")[1]
 
+    def drain_log(self) -> None:
+        """Read the log from now on without looking at it, as who starts a server has to."""
+        self._drain = threading.Thread(target=self._read_all, daemon=True)
+        self._drain.start()
+
+    def _read_all(self) -> None:
+        assert self.process.stderr is not None
+        with suppress(OSError, ValueError):
+            while data := os.read(self.process.stderr.fileno(), 65536):
+                self.log += data.decode("utf-8", "replace")
+
     def family(self) -> list[psutil.Process]:
         """Return all processes below the one that was started."""
         family = psutil.Process(self.process.pid).children(recursive=True)
@@ -60,9 +73,10 @@ class Server:
 
     def finish(self) -> int:
         """Read the log to its end, and return the exit status."""
-        assert self.process.stderr is not None
-        while data := os.read(self.process.stderr.fileno(), 65536):
-            self.log += data.decode()
+        if self._drain is None:
+            self._read_all()
+        else:
+            self._drain.join(SECONDS)
         return self.process.wait(SECONDS)
 
     def survivors(self) -> list[psutil.Process]:

@@ -1,0 +1,80 @@
+"""The OpenAPI document: every route, with examples that fit and work."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.api.http.conftest import MakeSite, Site
+
+OPERATIONS = (
+    "POST /v1/analyze",
+    "POST /v1/jobs",
+    "GET /v1/jobs",
+    "GET /v1/jobs/{job_id}",
+    "DELETE /v1/jobs/{job_id}",
+    "GET /v1/jobs/{job_id}/result",
+    "GET /v1/jobs/{job_id}/events",
+    "GET /v1/plugins",
+    "GET /v1/plugins/{name}",
+    "GET /v1/plugins/{name}/health",
+    "GET /healthz",
+    "GET /readyz",
+    "GET /metrics",
+)
+
+
+def test_the_document_has_every_route_with_examples(site: Site) -> None:
+    """Each with its errors, all of one shape, and with examples that fit."""
+    document = site.get("/openapi.json").json()
+    found = {
+        f"{method.upper()} {path}"
+        for path, operations in document["paths"].items()
+        for method in operations
+    }
+    assert found == set(OPERATIONS)
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert operation["summary"]
+            if path.startswith("/v1"):
+                assert {"400", "500"} <= operation["responses"].keys()
+            for status, response in operation["responses"].items():
+                for content in response["content"].values():
+                    if "example" in content:
+                        check_example(document, content["schema"], content["example"])
+                    elif status != "200":
+                        pytest.fail(f"{path} {status} has no example")
+            body = operation.get("requestBody", {}).get("content", {})
+            for content in body.values():
+                for example in content.get("examples", {}).values():
+                    check_example(document, content["schema"], example["value"])
+
+
+def test_the_examples_work(site: Site) -> None:
+    """Whoever tries what the document shows gets a result."""
+    document = site.get("/openapi.json").json()
+    body = document["paths"]["/v1/analyze"]["post"]["requestBody"]["content"]["application/json"]
+    for example in body["examples"].values():
+        response = site.post("/v1/analyze", example["value"])
+        assert response.status_code == 200, response.text
+
+
+def test_plugins_are_named_to_those_who_may_see_them(make_site: MakeSite) -> None:
+    """Without keys to everybody; with keys the open document says nothing of them."""
+    schemas = make_site().get("/openapi.json").json()["components"]["schemas"]
+    assert "sample" in schemas["PluginName"]["enum"]
+    closed = make_site(keys=True).get("/openapi.json").json()
+    assert "sample" not in json.dumps(closed)
+    for path, operations in closed["paths"].items():
+        for operation in operations.values():
+            is_open = path in {"/healthz", "/readyz"}
+            assert ("security" in operation) is not is_open
+            assert ("401" in operation["responses"]) is not is_open
+
+
+def check_example(document: dict[str, Any], schema: dict[str, Any], example: object) -> None:
+    """Assert that an example is what its schema says."""
+    Draft202012Validator({**schema, "components": document["components"]}).validate(example)
