@@ -37,7 +37,7 @@ def _object(properties: dict[str, Schema], *, required: list[str] | None = None)
 
 _PLUGIN_NAME: Schema = {"$ref": "#/components/schemas/PluginName"}
 _OPTIONS: Schema = {"type": "object", "description": "Passed to the plugin as they are."}
-_MIME_TYPE: Schema = {"type": "string", "minLength": 1, "examples": ["image/png"]}
+_MIME_TYPE: Schema = {"type": "string", "pattern": r"\S", "examples": ["image/png"]}
 _RETRIES: Schema = {
     "type": "integer",
     "minimum": 0,
@@ -188,7 +188,7 @@ def body(*, is_job: bool = False) -> Schema:
         {"plugin": _PLUGIN_NAME, "payload": {"type": "object"}, **more},
         required=["plugin", "payload"],
     )
-    file = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
+    file = {"type": "string", "format": "binary", "minLength": 1}
     form = _object({**image, "image": file, **more}, required=["plugin", "image", "mime_type"])
     examples = {
         "an image": {
