@@ -6,6 +6,7 @@ goes to the log. A bug below ends here, as an answer of the one shape.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -15,9 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.context import PLUGIN, REQUEST_ID, TRACEPARENT, traceparent_of
 from api.http.errors import HttpError, RequestError, bug, refusal
+from runner.errors import ErrorType
 
 _LOG = logging.getLogger("toolrunner.http")
 _MEGABYTE = 1 << 20
+# A body may take this long, and longer by its size at the least rate.
+PATIENCE_SECONDS = 20.0
+LEAST_BYTES_A_SECOND = 10_000
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -70,7 +75,7 @@ class Outermost:
 
 
 class BodyLimit:
-    """Refuses bodies beyond a size, announced or not, before they fill memory or disk."""
+    """Refuses bodies beyond a size, announced or not, and those that hardly come at all."""
 
     def __init__(self, app: ASGIApp, megabytes: int) -> None:
         self._app = app
@@ -87,16 +92,31 @@ class BodyLimit:
             await refusal(self._too_large())(scope, receive, send)
             return
         taken = 0
+        started = time.monotonic()
+        is_whole = False
 
         async def counting() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, is_whole
+            if is_whole:  # what comes now is the client's leaving, whenever that is
+                return await receive()
+            left = started + PATIENCE_SECONDS + taken / LEAST_BYTES_A_SECOND - time.monotonic()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, left))
+            except TimeoutError:
+                raise self._too_slow() from None
+            is_whole = not message.get("more_body", False)
             taken += len(message.get("body", b""))
             if taken > most:
                 raise self._too_large()
             return message
 
         await self._app(scope, counting, send)
+
+    def _too_slow(self) -> RequestError:
+        message = (
+            f"the body comes too slowly; send at least {LEAST_BYTES_A_SECOND:,} bytes a second"
+        )
+        return RequestError(ErrorType.VALIDATION_ERROR, message, headers={"Connection": "close"})
 
     def _too_large(self) -> RequestError:
         # What has not been read stands between this request and the next on the connection.

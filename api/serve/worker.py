@@ -27,6 +27,7 @@ from api.http.doors import Doors
 from api.http.metrics import Metrics
 from api.keys import KeyStore
 from api.serve.child import WorkerContext
+from api.serve.protocol import PatientProtocol
 from plugins.discovery import DiscoveryError
 from runner.services.backend import Backend
 from runner.settings import Settings, SettingsError
@@ -36,6 +37,8 @@ AUDIT_FILE = "audit.jsonl"
 # Request line and headers together: more than any browser or proxy sends.
 _MAX_HEAD_BYTES = 32 * 1024
 _KEEP_ALIVE_SECONDS = 15
+# How old the figure of waiting calls may be.
+_NOTE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,12 @@ class Worker:
                 lifespan="off",
                 ws="none",
                 loop="asyncio",
-                http="h11",
+                http=PatientProtocol,
                 h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=math.ceil(self.settings.drain_seconds),
             )
-            _Server(config, context, backend, draining).run(sockets=[context.listener])
+            _Server(config, context, backend, draining, metrics).run(sockets=[context.listener])
 
 
 class _Server(uvicorn.Server):
@@ -91,8 +94,10 @@ class _Server(uvicorn.Server):
         context: WorkerContext,
         backend: Backend,
         draining: threading.Event,
+        metrics: Metrics,
     ) -> None:
         super().__init__(config)
+        self._metrics = metrics
         self._context = context
         self._backend = backend
         self._draining = draining
@@ -110,7 +115,12 @@ class _Server(uvicorn.Server):
         loop.add_signal_handler(signal.SIGTERM, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._in_thread, self._reload)
         self._backend.start()
+        self._note_waiting()
         self._context.ready()
+
+    def _note_waiting(self) -> None:
+        self._metrics.waiting(self._backend.waiting())
+        asyncio.get_running_loop().call_later(_NOTE_SECONDS, self._note_waiting)
 
     def _end(self) -> None:
         if self._draining.is_set():

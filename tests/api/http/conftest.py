@@ -18,6 +18,7 @@ from api.audit import AuditLog
 from api.http.app import create_app
 from api.http.doors import Doors
 from api.keys import KeyStore
+from api.serve.protocol import PatientProtocol
 from runner.services.backend import Backend
 from runner.services.plugin_management import Executed
 from runner.settings import Settings
@@ -33,6 +34,7 @@ OBEDIENT = """
     def run(payload, context):
         if "progress" in payload:
             context.progress(payload["progress"], "so far, in /etc/some/where")
+        time.sleep(payload.get("seconds", 0))
         while payload.get("wait"):
             time.sleep(0.01)
         if payload.get("fail") == "invalid":
@@ -139,7 +141,12 @@ def make_site(tmp_path: Path, write_plugin: WritePlugin) -> Iterator[MakeSite]:
             doors = Doors(backend, keys=store, audit=log, draining=draining.is_set)
             stack.callback(doors.threads.close)
             config = uvicorn.Config(
-                create_app(doors), port=0, log_config=None, access_log=False, server_header=False
+                create_app(doors),
+                port=0,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                http=PatientProtocol,
             )
             server = uvicorn.Server(config)
             thread = threading.Thread(target=server.run)

@@ -6,9 +6,12 @@ import json
 import logging
 import socket
 import threading
+from typing import Any
 
 import pytest
 
+import api.http.middleware
+import api.serve.protocol
 from api.http.context import REQUEST_ID, ContextFilter
 from api.http.errors import public, without_paths
 from runner.services import PluginManagementService
@@ -137,8 +140,43 @@ def test_what_is_no_http_is_400(site: Site, garbage: bytes) -> None:
         client.sendall(garbage)
         client.shutdown(socket.SHUT_WR)
         answer = read_all(client)
-    assert answer == b"" or b" 400 " in answer.splitlines()[0]
+    detail = detail_in(answer)
+    assert (detail["type"], detail["details"]["blame"]) == ("ValidationError", "caller")
+    assert b"x-request-id: " + detail["details"]["request_id"].encode() in answer
     assert site.get("/healthz").status_code == 200
+
+
+def test_a_head_that_does_not_come_ends_the_connection(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an answer if anything of it had come; a connection that served before as well."""
+    monkeypatch.setattr(api.serve.protocol, "HEAD_SECONDS", 0.2)
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    for has_served in (False, True):
+        with socket.create_connection(site.address[:2]) as client:
+            if has_served:
+                client.sendall(request)
+                assert b" 200 " in read_all(client)
+            client.sendall(b"GET /healthz HT")
+            answer = read_all(client)
+        assert "did not come" in detail_in(answer)["message"]
+    with socket.create_connection(site.address[:2]) as client:
+        assert client.recv(1) == b""
+
+
+def test_a_body_that_hardly_comes_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long its client would go on; one that has come may be worked on for longer."""
+    monkeypatch.setattr(api.http.middleware, "PATIENCE_SECONDS", 0.2)
+    with socket.create_connection(site.address[:2]) as client:
+        client.sendall(
+            b"POST /v1/analyze HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 100\r\n\r\n{"
+        )
+        answer = read_all(client)
+    assert detail_in(answer)["type"] == "ValidationError"
+    assert b"too slowly" in answer
+    slow = site.post("/v1/analyze", {"plugin": "sample", "payload": {"seconds": 0.5, "n": 1}})
+    assert slow.json()["result"] == {"got": 1}
 
 
 def test_a_bug_is_500_and_its_traceback_is_in_the_log_alone(
@@ -208,6 +246,13 @@ def test_paths_are_cut_from_all_of_an_error() -> None:
     """However deep."""
     error = {"type": "X", "message": "/a/b", "details": {"log_tail": "x", "n": [{"p": "/c/d"}, 1]}}
     assert public(error) == {"type": "X", "message": "b", "details": {"n": [{"p": "d"}, 1]}}
+
+
+def detail_in(answer: bytes) -> dict[str, Any]:
+    """Return the detail of an answer that is 400."""
+    assert b" 400 " in answer.splitlines()[0]
+    detail: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])["detail"]
+    return detail
 
 
 def read_all(client: socket.socket) -> bytes:

@@ -135,8 +135,9 @@ def asked(address: str, method: str, path: str, body: object = None, **headers: 
 def leave(address: str, numbers: range) -> None:
     """Leave jobs. Who is not sure whether one was stored asks again with the same key."""
     for number in numbers:
-        body = {"plugin": "sample", "payload": {"n": number, "seconds": 0.02}}
-        body["retries"] = 5 if number % 2 else 0
+        retries = 5 if number % 2 else 0
+        payload = {"n": number, "seconds": 0.02}
+        body = {"plugin": "sample", "payload": payload, "retries": retries}
         asked(address, "POST", "/v1/jobs", body, **{"Idempotency-Key": f"job-{number}"})
 
 
