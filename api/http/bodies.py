@@ -150,7 +150,7 @@ def _check_image(fields: Mapping[str, Any]) -> None:
         message = "image: a file, or base64 text, that is not empty"
         raise invalid(message)
     mime_type = fields.get("mime_type")
-    if not isinstance(mime_type, str) or not mime_type.strip():
+    if not isinstance(mime_type, str) or not mime_type:
         message = 'mime_type: the type of the image, such as "image/png"'
         raise invalid(message)
 

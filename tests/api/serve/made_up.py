@@ -40,7 +40,7 @@ def held_against(operation: Any, address: str, examples: int) -> tuple[int, dict
     for mode in schemathesis.GenerationMode:
         if mode is schemathesis.GenerationMode.NEGATIVE and not can_be_wrong(operation):
             continue
-        keep = settings(
+        keep: Any = settings(
             max_examples=examples,
             deadline=None,
             database=None,
@@ -48,7 +48,8 @@ def held_against(operation: Any, address: str, examples: int) -> tuple[int, dict
             suppress_health_check=list(HealthCheck),
             phases=[Phase.generate],
         )
-        run: Any = keep(given(operation.as_strategy(generation_mode=mode))(check))
+        asked: Any = given(operation.as_strategy(generation_mode=mode))
+        run: Any = keep(asked(check))
         run()
     return sent, failures
 
