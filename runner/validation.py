@@ -164,7 +164,7 @@ def _from_base64(text: str) -> bytes:
     if text.startswith("data:"):
         _refuse('"image" is a data: URL; give only what stands after its comma')
     try:
-        data = base64.b64decode(text, validate=True)
+        data = binascii.a2b_base64(text, strict_mode=True)
         tail = text[-4:]
         is_canonical = len(text) % 4 == 0 and _again(tail) == tail
     except (binascii.Error, ValueError):

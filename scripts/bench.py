@@ -26,10 +26,13 @@ from typing import Any
 
 from benchmarks import plot, sides
 
-SECTIONS = ("compare", "payload", "concurrency", "plugins", "size", "limits", "idle", "soak")
+SECTIONS = (
+    "compare", "payload", "concurrency", "http", "plugins", "size", "limits", "idle", "soak",
+)  # fmt: skip
 PAYLOADS = (1 << 10, 64 << 10, 1 << 20, 10_000_000, 64 << 20)
 THREADS = (1, 2, 4, 8, 16, 32)
 PLUGINS = (1, 50, 200)
+HTTP_BYTES = 100_000
 NOT_INSTALLED = 3  # exit status of a part that lacks something
 
 Row = dict[str, Any]
@@ -57,9 +60,10 @@ def run_part(name: str, value: str, calls: int) -> None:
             sys.exit(NOT_INSTALLED)
     else:
         # Not above: it imports the project, which the sides that are no part of it must not have.
-        from benchmarks import growth  # noqa: PLC0415 - see above
+        from benchmarks import door, growth  # noqa: PLC0415 - see above
 
-        print(json.dumps(growth.PARTS[name](int(value), calls)))
+        parts = {**growth.PARTS, "http": door.door}
+        print(json.dumps(parts[name](int(value), calls)))
 
 
 class Progress:
@@ -172,6 +176,23 @@ def concurrency(rounds: int, calls: int, tell: Progress) -> Table:
     return "concurrency", rows
 
 
+def http(rounds: int, calls: int, tell: Progress) -> Table:
+    """A call through ``toolrunner serve`` beside one of ``ToolRunner.run``."""
+    found = []
+    for number in range(rounds):
+        tell(f"http: round {number + 1} of {rounds}")
+        found.append(part("http", HTTP_BYTES, calls))
+    added = statistics.median(row["http_p50"] - row["run_p50"] for row in found)
+    left = statistics.median(row["http_per_second"] / row["run_per_second"] for row in found)
+    p50, rate = (
+        statistics.median(row[name] for row in found) for name in ("http_p50", "http_per_second")
+    )
+    return "http", [
+        {"bytes": HTTP_BYTES, "added_ms": added, "of_run_rate": left, "p50_ms": p50,
+         "per_second": rate}
+    ]  # fmt: skip
+
+
 def plugins(_rounds: int, _calls: int, tell: Progress) -> Table:
     """What it costs to know more and more plugins."""
     rows = []
@@ -216,8 +237,8 @@ def soak(_rounds: int, calls: int, tell: Progress) -> Table:
 
 
 MEASURED = {
-    "compare": compare, "payload": payload, "concurrency": concurrency, "plugins": plugins,
-    "size": size, "limits": limits, "idle": idle, "soak": soak,
+    "compare": compare, "payload": payload, "concurrency": concurrency, "http": http,
+    "plugins": plugins, "size": size, "limits": limits, "idle": idle, "soak": soak,
 }  # fmt: skip
 
 

@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from api.http.errors import STATUS, HttpError
 from runner.errors import ErrorType
 from runner.plugin_state import PluginState
 from runner.settings import Settings
 from sandbox.layers import LAYER_NAMES
 from sandbox.limits import LIMIT_NAMES, Limits
+from tests.api.http.test_openapi import OPERATIONS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PLUGINS = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
+HTTP = (ROOT / "docs/http.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 
 
@@ -32,7 +35,11 @@ def blocks(text: str, language: str) -> list[str]:
 def examples() -> list[str]:
     """Return README's ``toolrunner`` commands, in order."""
     lines = [line for block in blocks(README, "sh") for line in block.splitlines()]
-    return [line for line in lines if line.startswith("toolrunner ")]
+    return [
+        line
+        for line in lines
+        if line.startswith("toolrunner ") and not line.startswith("toolrunner serve")
+    ]
 
 
 @pytest.fixture
@@ -59,6 +66,38 @@ def test_readmes_commands_run_as_written(clone: Path) -> None:
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         assert done.stdout.strip()
+
+
+def test_readmes_requests_run_as_written(clone: Path) -> None:
+    """Against a server that runs: analyze, a job, its events and its result."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["toolrunner", "--state", str(clone / "state"), "serve", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=clone, env=environment, stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stderr is not None
+        log = iter(server.stderr.readline, "")
+        address = next(
+            found[1] for line in log if (found := re.search(r"listening on http://(\S+)", line))
+        )
+        requests = [block for block in blocks(README, "sh") if "curl" in block]
+        script = "set -e\n" + "".join(requests).replace("127.0.0.1:8000", address)
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=clone,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        server.terminate()
+        rest = "".join(log)
+    assert done.returncode == 0, done.stderr + rest
+    assert server.returncode == 0, rest
+    assert done.stdout.count('"plugin":"barcode"') == 2, done.stdout + done.stderr
+    assert '"plugin":"text-stats"' in done.stdout
+    assert 'data: {"status": "SUCCESS"}' in done.stdout
+    assert "blame" not in done.stdout
 
 
 def test_readmes_python_runs_as_written(clone: Path) -> None:
@@ -109,6 +148,21 @@ def test_every_limit_is_documented_with_its_default(name: str) -> None:
 def test_every_setting_is_documented(name: str) -> None:
     """In README's table."""
     assert f"| `{name}` |" in README
+
+
+@pytest.mark.parametrize("name", HttpError)
+def test_every_error_over_http_is_documented(name: str) -> None:
+    """With its status, in the table of the API's guide."""
+    row = f"| {STATUS[name]} | "
+    [line] = [line for line in HTTP.splitlines() if line.startswith(row)]
+    assert f"`{name}`" in line
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_route_is_documented(operation: str) -> None:
+    """In the table of the API's guide."""
+    route = operation.replace("{job_id}", "{id}")
+    assert f"| `{route}` |" in HTTP
 
 
 @pytest.mark.parametrize("name", LAYER_NAMES)

@@ -8,10 +8,9 @@ from functools import partial
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
 
 from api.http import schemas
-from api.http.audit import outcome
+from api.http.audit import outcome, record
 from api.http.bodies import Wanted, read_wanted
 from api.http.callers import FromCaller
 from api.http.context import PLUGIN, REQUEST_ID
@@ -20,7 +19,6 @@ from api.http.errors import HttpError, governed
 from api.http.route import GovernedRoute
 from runner.call import Call
 from runner.errors import ErrorType
-from runner.tool_runner import Envelope, Result
 
 router = APIRouter(prefix="/v1", tags=["analyze"], route_class=GovernedRoute)
 
@@ -49,27 +47,31 @@ async def analyze(request: Request, doors: FromDoors, caller: FromCaller) -> JSO
     caller.insist(wanted.plugin)
     PLUGIN.set(wanted.plugin[:100])
     call = Call(call_id=REQUEST_ID.get(), caller=caller.id)
-    result, envelope = await _answer(request, doors, wanted, call)
-    if envelope is None:
-        return await run_in_threadpool(JSONResponse, {"result": result, "plugin": wanted.plugin})
-    outcome(request, envelope["error"]["type"])
-    return governed(envelope["error"])
+    return await _answer(request, doors, wanted, call)
 
 
-async def _answer(
-    request: Request, doors: Doors, wanted: Wanted, call: Call
-) -> tuple[Result | None, Envelope | None]:
-    """Run a call in a thread of its own; watch meanwhile whether its client is still there."""
+async def _answer(request: Request, doors: Doors, wanted: Wanted, call: Call) -> JSONResponse:
+    """Answer in a thread of its own; watch meanwhile whether the client is still there."""
     context = contextvars.copy_context()
-    work = partial(
-        context.run, doors.backend.analysis.analyze, wanted.plugin, wanted.payload, call=call
-    )
+    work = partial(context.run, _analyzed, request, doors, wanted, call)
     watch = asyncio.ensure_future(_gone(request))
     watch.add_done_callback(lambda done: None if done.cancelled() else call.cancel())
     try:
         return await doors.threads.run(work, call.cancel)
     finally:
         watch.cancel()
+
+
+def _analyzed(request: Request, doors: Doors, wanted: Wanted, call: Call) -> JSONResponse:
+    """Run the call; write down and record its answer here, where that holds up nobody."""
+    result, envelope = doors.backend.analysis.analyze(wanted.plugin, wanted.payload, call=call)
+    if envelope is None:
+        response = JSONResponse({"result": result, "plugin": wanted.plugin})
+    else:
+        outcome(request, envelope["error"]["type"])
+        response = governed(envelope["error"])
+    record(request, response)
+    return response
 
 
 async def _gone(request: Request) -> None:

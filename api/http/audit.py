@@ -1,4 +1,7 @@
-"""What of a request is audited: who, which plugin, what came of it; never a payload."""
+"""What of a request is audited: who, which plugin, what came of it; never a payload.
+
+Requests that run or end something, and those that were refused for their key.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api.http.context import REQUEST_ID
-from api.http.doors import doors_of
+from api.http.doors import found_in
 from api.http.errors import RequestError
 
 _AUDITED = {("POST", "/v1/analyze"), ("POST", "/v1/jobs"), ("DELETE", "/v1/jobs")}
@@ -20,23 +23,31 @@ def outcome(request: Request, what: str) -> None:
 
 
 async def audit(request: Request, response: Response, error: RequestError | None = None) -> None:
-    """Record a request that runs or ends something, and each that was refused for its key."""
-    log = doors_of(request).audit
+    """Record a request in a thread, unless it need not be, or has been by ``record``."""
+    is_needed = (request.method, _route(request)) in _AUDITED
+    is_needed |= response.status_code in _REFUSED_KEYS
+    if is_needed and not getattr(request.state, "is_audited", False):
+        await run_in_threadpool(record, request, response, error)
+
+
+def record(request: Request, response: Response, error: RequestError | None = None) -> None:
+    """Record a request now. Whoever is in a thread already calls this."""
+    state = request.state
+    state.is_audited = True
+    log = found_in(request).audit
     if log is None:
         return
-    status = response.status_code
-    path = request.url.path
-    route = "/v1/jobs" if path.startswith("/v1/jobs/") else path
-    if (request.method, route) not in _AUDITED and status not in _REFUSED_KEYS:
-        return
-    state = request.state
-    await run_in_threadpool(
-        log.record,
+    log.record(
         request_id=REQUEST_ID.get(),
         caller=getattr(state, "caller", ""),
         client=request.client.host if request.client else "",
-        route=f"{request.method} {path}",
+        route=f"{request.method} {request.url.path}",
         plugin=getattr(state, "plugin", ""),
         outcome=str(error.kind) if error else getattr(state, "outcome", "success"),
-        status=status,
+        status=response.status_code,
     )
+
+
+def _route(request: Request) -> str:
+    path = request.url.path
+    return "/v1/jobs" if path.startswith("/v1/jobs/") else path

@@ -33,8 +33,16 @@ class Doors:
         object.__setattr__(self, "threads", threads)
 
 
-def doors_of(request: Request) -> Doors:
-    """Return what the app was made with."""
+async def doors_of(request: Request) -> Doors:
+    """Return what the app was made with.
+
+    Asynchronous, or FastAPI would call it in a thread.
+    """
+    return found_in(request)
+
+
+def found_in(request: Request) -> Doors:
+    """Return the same, where nothing can be awaited."""
     doors = request.app.state.doors
     assert isinstance(doors, Doors)
     return doors

@@ -101,7 +101,8 @@ class BodyLimit:
                 return await receive()
             left = started + PATIENCE_SECONDS + taken / LEAST_BYTES_A_SECOND - time.monotonic()
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, left))
+                async with asyncio.timeout(max(0.0, left)):
+                    message = await receive()
             except TimeoutError:
                 raise self._too_slow() from None
             is_whole = not message.get("more_body", False)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import shutil
 import socket
-import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from api.keys import KeyStore
 from api.serve.logs import DescriptorHandler, JsonFormatter, TextFormatter, install
 from api.serve.supervisor import Supervisor
 from api.serve.worker import Worker
+from runner.leases import Lease
 from runner.settings import Settings
 
 _LOG = logging.getLogger("toolrunner.serve")
@@ -53,11 +55,9 @@ def serve(options: ServeOptions) -> int:
     handler.addFilter(ContextFilter())
     with (
         closing(_listening(family, address, options.port)) as listener,
-        tempfile.TemporaryDirectory(prefix="toolrunner-metrics-") as folder,
+        _metrics_folder(options.settings.state) as metrics_folder,
     ):
         install(handler, level=options.level)
-        metrics_folder = Path(folder) / "values"
-        prepare(metrics_folder)
         # Read once the folder is known, and before the forks: the workers share its memory.
         import prometheus_client  # noqa: F401, PLC0415 - see above
 
@@ -73,6 +73,23 @@ def serve(options: ServeOptions) -> int:
             on_ready=lambda: _LOG.info("listening on http://%s:%d", shown, port),
             on_dead=partial(dead, metrics_folder),
         ).run()
+
+
+@contextmanager
+def _metrics_folder(state: Path) -> Iterator[Path]:
+    """Yield this server's folder of figures; those that killed servers have left are deleted."""
+    folders = state / "figures"
+    folders.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with closing(Lease(state / "servers")) as lease:
+        for path in folders.iterdir():
+            if lease.is_dead(path.name):
+                shutil.rmtree(path, ignore_errors=True)
+        folder = folders / lease.name
+        prepare(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, str]:
@@ -106,7 +123,8 @@ def _needs_keys(options: ServeOptions, address: str) -> bool:
 
 
 def _listening(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio turns Nagle's algorithm off, which costs each answer 40 ms, where TCP is named alone.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
