@@ -100,12 +100,13 @@ def _described(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
                     parameter["schema"] = _present(parameter["schema"])
                 # Ours are 400, and described already.
                 operation["responses"].pop("422", None)
-                if needs_key and path not in _OPEN:
-                    operation["security"] = [{name: []} for name in _KEYS]
-                    for kind in _REFUSED_KEYS:
-                        status = str(STATUS[kind])
+                if path not in _OPEN:
+                    if needs_key:
+                        operation["security"] = [{name: []} for name in _KEYS]
+                    for kind in _REFUSED_KEYS if needs_key else (HttpError.FORBIDDEN,):
+                        status = STATUS[kind]
                         operation["responses"].setdefault(
-                            status, schemas.error_answer(STATUS[kind], [kind])
+                            str(status), schemas.error_answer(status, [kind])
                         )
                 for response in operation["responses"].values():
                     schemas.add_example(response)

@@ -5,9 +5,11 @@ Without keys every caller is the same, and may do everything. What is refused is
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
@@ -17,6 +19,7 @@ from api.http.errors import HttpError, RequestError
 from api.keys import Key
 
 _BEARER = "bearer "
+_OWN_SITES = {"none", "same-origin"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Caller:
 async def caller_of(request: Request, doors: Annotated[Doors, Depends(doors_of)]) -> Caller:
     """Return who asks; raises RequestError for a key that is missing, unknown or too busy."""
     if doors.keys is None:
+        _insist_on_own_pages(request)
         return Caller()
     token = _token_of(request)
     if not token:
@@ -66,6 +70,30 @@ async def _count(doors: Doors, key: Key) -> None:
             headers={"Retry-After": str(math.ceil(seconds))},
             details={"retry_after_seconds": math.ceil(seconds)},
         )
+
+
+def _insist_on_own_pages(request: Request) -> None:
+    """Refuse what a page of another site has a browser send: it carries no key, but the user's.
+
+    A name that was made to point here (DNS rebinding) is another site as well; an address is not.
+    """
+    headers = request.headers
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
+    if origin is None and "sec-fetch-site" not in headers:
+        return  # no browser
+    host = headers.get("host", "")
+    is_own = origin in {None, f"http://{host}", f"https://{host}"}
+    if not (is_own and site in _OWN_SITES and _is_address(host)):
+        message = "pages of other sites may not call a server without keys; serve with --keys"
+        raise RequestError(HttpError.FORBIDDEN, message)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 def _token_of(request: Request) -> str:

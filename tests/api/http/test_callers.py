@@ -129,3 +129,40 @@ def test_the_audit_log_says_who_did_what(closed: Site) -> None:
     text = (closed.folder / "audit.log").read_text()
     assert "s3cret" not in text
     assert header["Authorization"][10:] not in text
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://127.0.0.1:{port}"}, 200),
+        ({"Origin": "http://127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Origin": "http://localhost:{port}", "Host": "localhost:{port}"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "http://evil.example:{port}", "Host": "evil.example:{port}"}, 403),
+        ({"Sec-Fetch-Site": "same-origin", "Host": "evil.example:{port}"}, 403),
+        ({"Sec-Fetch-Site": "same-origin", "Host": "["}, 403),
+    ],
+)
+def test_without_keys_no_page_of_another_site_gets_in(
+    site: Site, headers: dict[str, str], status: int
+) -> None:
+    """Also under a name that was made to point here. What is no browser is asked for nothing."""
+    given = {name: value.replace("{port}", str(site.address[1])) for name, value in headers.items()}
+    response = site.post("/v1/analyze", GOOD, **given)
+    assert response.status_code == status, response.text
+    if status == 403:
+        detail_of(response, 403, "Forbidden")
+        assert site.executed == []
+
+
+def test_with_keys_pages_may_call(closed: Site) -> None:
+    """A page that has a key was given it."""
+    header = token(closed, "page")
+    response = closed.post("/v1/analyze", GOOD, **header, Origin="https://shop.example")
+    assert response.status_code == 200
