@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sqlite3
 import time
 from datetime import datetime
 from typing import Annotated, Any
@@ -24,6 +26,7 @@ from runner.jobs.job import IdempotencyConflictError, Job, JobStatus, QueueFullE
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=GovernedRoute)
 
+_LOG = logging.getLogger("toolrunner.http")
 _CANCEL_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _MOST_LISTED = 1000
@@ -118,6 +121,9 @@ async def get_result(job_id: str, doors: FromDoors, caller: FromCaller) -> Respo
         raise RequestError(HttpError.CONFLICT, message, plugin=job.plugin)
     if job.error is not None:
         return governed(job.error)
+    if job.status is JobStatus.CANCELLED:
+        message = "the job was cancelled before it ran"
+        raise RequestError(ErrorType.CANCELLED, message, plugin=job.plugin)
     return await run_in_threadpool(_result, doors, job)
 
 
@@ -197,6 +203,10 @@ def _stored(doors: Doors, caller: Caller, wanted: Wanted, idempotency_key: str |
             headers={"Retry-After": seconds},
             details=full.details,
         ) from None
+    except (OSError, sqlite3.Error) as error:
+        _LOG.exception("a job cannot be stored")
+        message = f"the job could not be stored ({type(error).__name__}); it is not accepted"
+        raise RequestError(ErrorType.INTERNAL_ERROR, message, plugin=wanted.plugin) from None
 
 
 def _result(doors: Doors, job: Job) -> Response:

@@ -23,6 +23,8 @@ _MEGABYTE = 1 << 20
 # A body may take this long, and longer by its size at the least rate.
 PATIENCE_SECONDS = 20.0
 LEAST_BYTES_A_SECOND = 10_000
+# Bodies of the largest size that one worker holds at once.
+MOST_HELD = 4
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -75,11 +77,13 @@ class Outermost:
 
 
 class BodyLimit:
-    """Refuses bodies beyond a size, announced or not, and those that hardly come at all."""
+    """Refuses bodies that are too large, announced or not, that hardly come, or are too many."""
 
     def __init__(self, app: ASGIApp, megabytes: int) -> None:
+        """``megabytes`` for each; a few of that size may be held at once."""
         self._app = app
         self._megabytes = megabytes
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, counting what it sends."""
@@ -104,26 +108,41 @@ class BodyLimit:
                 async with asyncio.timeout(max(0.0, left)):
                     message = await receive()
             except TimeoutError:
-                raise self._too_slow() from None
+                raise _too_slow() from None
             is_whole = not message.get("more_body", False)
-            taken += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            taken += size
+            self._held += size
             if taken > most:
                 raise self._too_large()
+            if self._held > most * MOST_HELD:
+                raise _too_many()
             return message
 
-        await self._app(scope, counting, send)
-
-    def _too_slow(self) -> RequestError:
-        message = (
-            f"the body comes too slowly; send at least {LEAST_BYTES_A_SECOND:,} bytes a second"
-        )
-        return RequestError(ErrorType.VALIDATION_ERROR, message, headers={"Connection": "close"})
+        try:
+            await self._app(scope, counting, send)
+        finally:
+            self._held -= taken
 
     def _too_large(self) -> RequestError:
-        # What has not been read stands between this request and the next on the connection.
-        return RequestError(
-            HttpError.PAYLOAD_TOO_LARGE,
-            f"the body is larger than {self._megabytes} MB, the most that this server reads "
-            "(max_body_mb)",
-            headers={"Connection": "close"},
-        )
+        message = f"the body is larger than {self._megabytes} MB, the most that is read here"
+        message += " (max_body_mb)"
+        return RequestError(HttpError.PAYLOAD_TOO_LARGE, message, headers=_CLOSING)
+
+
+def _too_slow() -> RequestError:
+    message = f"the body comes too slowly; send at least {LEAST_BYTES_A_SECOND:,} bytes a second"
+    return RequestError(ErrorType.VALIDATION_ERROR, message, headers=_CLOSING)
+
+
+def _too_many() -> RequestError:
+    return RequestError(
+        ErrorType.OVERLOADED,
+        "too many large requests are being read; try again later",
+        headers={**_CLOSING, "Retry-After": "1"},
+        details={"retry_after_seconds": 1},
+    )
+
+
+# What has not been read stands between this request and the next on the connection.
+_CLOSING = {"Connection": "close"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import select
 import socket
 import threading
 from typing import Any
@@ -15,7 +17,7 @@ import api.serve.protocol
 from api.http.context import REQUEST_ID, ContextFilter
 from api.http.errors import public, without_paths
 from runner.services import PluginManagementService
-from tests.api.http.conftest import MakeSite, Site, detail_of
+from tests.api.http.conftest import MakeSite, Site, detail_of, spin
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -105,6 +107,30 @@ def test_an_endless_body_is_refused_when_it_is_too_large(
     assert b" 413 " in answer.splitlines()[0]
     # The server is as it was.
     assert site.get("/healthz").status_code == 200
+
+
+def test_many_large_bodies_at_once_are_refused_before_they_fill_memory(
+    make_site: MakeSite,
+) -> None:
+    """503, and there is room again when the others are gone."""
+    site = make_site(max_body_mb=1)
+    size = 1 << 20
+    head = b"POST /v1/analyze HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    large = {"plugin": "sample", "payload": {"n": "x" * (size // 2)}}
+    holders = [socket.create_connection(site.address[:2]) for _ in range(6)]
+    try:
+        for holder in holders:
+            with contextlib.suppress(OSError):  # it may be the one that is refused
+                holder.sendall(head + b"Content-Length: %d\r\n\r\n" % size + b" " * (size - 1))
+        refused, _, _ = select.select(holders, [], [], 30)
+        answer = read_all(refused[0])
+        assert b" 503 " in answer.splitlines()[0]
+        assert b"retry-after: 1" in answer
+        assert b'"type":"Overloaded"' in answer
+    finally:
+        for holder in holders:
+            holder.close()
+    spin(lambda: site.post("/v1/analyze", large).status_code == 200)
 
 
 def test_a_body_that_never_comes_holds_up_nobody(site: Site) -> None:

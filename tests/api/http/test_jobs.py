@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -174,6 +176,27 @@ def test_a_full_queue_is_503(make_site: MakeSite) -> None:
     response = site.post("/v1/jobs", {"plugin": "sample", "payload": {}})
     detail_of(response, 503, "Overloaded")
     assert int(response.headers["retry-after"]) > 0
+
+
+def test_a_job_that_is_cancelled_before_it_ran_says_so(make_site: MakeSite) -> None:
+    """It has no error of a call, since there was none."""
+    site = make_site(jobs=False)
+    job_id = created(site, {"plugin": "sample", "payload": {}})
+    response = site.client.delete(f"/v1/jobs/{job_id}")
+    assert (response.status_code, response.json()["status"]) == (200, "CANCELLED")
+    detail_of(site.get(f"/v1/jobs/{job_id}/result"), 400, "Cancelled")
+
+
+def test_a_job_that_cannot_be_stored_is_not_accepted(make_site: MakeSite) -> None:
+    """500, and it says that the job is not there."""
+    site = make_site(jobs=False)
+    with closing(sqlite3.connect(site.folder / "jobs.sqlite3")) as intruder:
+        intruder.execute("ALTER TABLE jobs RENAME TO elsewhere")
+        response = site.post("/v1/jobs", {"plugin": "sample", "payload": {}})
+        intruder.execute("ALTER TABLE elsewhere RENAME TO jobs")
+    assert "not accepted" in detail_of(response, 500, "InternalError")["message"]
+    assert site.get("/v1/jobs").json() == []
+    assert list((site.folder / "payloads").iterdir()) == []
 
 
 def test_a_job_for_nobody_is_refused_at_once(site: Site) -> None:
