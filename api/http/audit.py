@@ -5,6 +5,8 @@ Requests that run or end something, and those that were refused for their key.
 
 from __future__ import annotations
 
+import time
+
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -45,6 +47,7 @@ def record(request: Request, response: Response, error: RequestError | None = No
         plugin=getattr(state, "plugin", ""),
         outcome=str(error.kind) if error else getattr(state, "outcome", "success"),
         status=response.status_code,
+        ms=round((time.monotonic() - state.started) * 1000),
     )
 
 

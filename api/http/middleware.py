@@ -1,6 +1,6 @@
 """What every request goes through before it reaches a route, whether there is one or not.
 
-It gets an id, its body is counted, its answer gets the headers that all answers have, and one line
+It gets an id, its body is counted, its answer gets the headers that all answers have, and its error
 goes to the log. A bug below ends here, as an answer of the one shape.
 """
 
@@ -20,6 +20,9 @@ from runner.errors import ErrorType
 
 _LOG = logging.getLogger("toolrunner.http")
 _MEGABYTE = 1 << 20
+# The audit log has what was run. This log has by default what somebody may want to look into.
+_FIRST_ERROR = 400
+_SLOW_MS = 5000
 # A body may take this long, and longer by its size at the least rate.
 PATIENCE_SECONDS = 20.0
 LEAST_BYTES_A_SECOND = 10_000
@@ -51,6 +54,7 @@ class Outermost:
         PLUGIN.set("")
         TRACEPARENT.set(traceparent_of(Headers(scope=scope).get("traceparent")))
         started = time.monotonic()
+        scope.setdefault("state", {})["started"] = started
         status = 0
 
         async def answering(message: Message) -> None:
@@ -72,8 +76,10 @@ class Outermost:
             await bug()(scope, receive, answering)
         finally:
             milliseconds = round((time.monotonic() - started) * 1000)
+            is_notable = status >= _FIRST_ERROR or milliseconds >= _SLOW_MS
+            level = logging.INFO if is_notable else logging.DEBUG
             path = scope["path"][:200]
-            _LOG.info("%s %r %d in %d ms", scope["method"], path, status, milliseconds)
+            _LOG.log(level, "%s %r %d in %d ms", scope["method"], path, status, milliseconds)
 
 
 class BodyLimit:

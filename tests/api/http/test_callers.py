@@ -126,6 +126,7 @@ def test_the_audit_log_says_who_did_what(closed: Site) -> None:
     assert [one["plugin"] for one in lines] == ["sample", "sample", "sample", "looks", ""]
     assert lines[0]["request_id"] == answer.headers["x-request-id"]
     assert lines[0]["client"] == "127.0.0.1"
+    assert lines[0]["ms"] >= 0
     text = (closed.folder / "audit.log").read_text()
     assert "s3cret" not in text
     assert header["Authorization"][10:] not in text

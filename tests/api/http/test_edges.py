@@ -227,7 +227,7 @@ def test_a_bug_is_500_and_its_traceback_is_in_the_log_alone(
 def test_what_is_logged_carries_the_request(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """Its id, its trace if it is a well-formed one, and the plugin."""
     caplog.handler.addFilter(ContextFilter())
-    with caplog.at_level(logging.INFO, "toolrunner.http"):
+    with caplog.at_level(logging.DEBUG, "toolrunner.http"):
         answer = site.post(
             "/v1/analyze", {"plugin": "sample", "payload": {}}, traceparent=TRACEPARENT
         )

@@ -15,6 +15,7 @@ from tests.api.conftest import Cli
 from tests.api.serve.conftest import Serve
 from tests.conftest import WritePlugin
 
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 HTTP = Path(__file__).parents[3] / "docs/http.md"
 
 
@@ -29,13 +30,19 @@ def test_it_answers_and_ends_with_nothing_left(serve: Serve) -> None:
 
 
 def test_json_log_lines_carry_the_request(serve: Serve) -> None:
-    """Each line is an object, and that of a request has the id that its answer had."""
+    """Each line is an object, and that of a request has the ids that it came and went with."""
     server = serve("--workers", "1", "--log-format", "json")
     address = server.ready()
-    identity = httpx.get(f"{address}/healthz").headers["x-request-id"]
+    body = {"plugin": "text-stats", "payload": {}}
+    wrong = httpx.post(f"{address}/v1/analyze", json=body, headers={"traceparent": TRACEPARENT})
+    good = httpx.get(f"{address}/healthz")
     server.end()
     lines: list[dict[str, Any]] = [json.loads(line) for line in server.log.splitlines()]
-    assert identity in {line.get("request_id") for line in lines}
+    [line] = [one for one in lines if one.get("request_id") == wrong.headers["x-request-id"]]
+    assert (line["plugin"], line["traceparent"]) == ("text-stats", TRACEPARENT)
+    assert line["level"] == "INFO"
+    # What went well is for --debug, and for the audit log.
+    assert good.headers["x-request-id"] not in server.log
 
 
 def test_what_listens_elsewhere_needs_keys(cli: Cli, tmp_path: Path) -> None:
