@@ -1,7 +1,8 @@
-"""HTTP on one connection, by uvicorn, with two things that it leaves open.
+"""HTTP on one connection, by uvicorn, with three things that it leaves open.
 
-A head that does not arrive holds a connection no longer than ``HEAD_SECONDS``; and what is no HTTP
-at all gets an answer of the one shape of errors.
+A head that does not arrive holds a connection no longer than ``HEAD_SECONDS``; there are no more
+connections than descriptors allow; and what is no HTTP at all gets an answer of the one shape of
+errors.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from api.http.context import REQUEST_ID
-from api.http.errors import invalid, refusal
+from api.http.errors import RequestError, invalid, refusal
 from api.http.middleware import SECURITY_HEADERS
+from runner.errors import ErrorType
 
 HEAD_SECONDS = 20.0
+# Of the 1024 descriptors that a process has on most hosts, enough are left for calls.
+MOST_CONNECTIONS = 400
 
 
 class PatientProtocol(H11Protocol):
@@ -28,7 +32,11 @@ class PatientProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Begin to wait for a request."""
         super().connection_made(transport)
-        self._wait_for_head()
+        if len(self.connections) > MOST_CONNECTIONS:
+            message = "too many connections; try again later"
+            self._refuse(RequestError(ErrorType.OVERLOADED, message, headers={"Retry-After": "1"}))
+        else:
+            self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; wait for the rest of a head, but not of a body."""
@@ -46,8 +54,11 @@ class PatientProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, and close."""
+        self._refuse(invalid(msg))
+
+    def _refuse(self, error: RequestError) -> None:
         REQUEST_ID.set(uuid.uuid4().hex)
-        response = refusal(invalid(msg))
+        response = refusal(error)
         headers = [
             *response.raw_headers,
             (b"x-request-id", REQUEST_ID.get().encode()),
@@ -55,7 +66,7 @@ class PatientProtocol(H11Protocol):
             *((name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()),
         ]
         for event in (
-            h11.Response(status_code=response.status_code, headers=headers, reason=b"Bad Request"),
+            h11.Response(status_code=response.status_code, headers=headers),
             h11.Data(data=bytes(response.body)),
             h11.EndOfMessage(),
         ):

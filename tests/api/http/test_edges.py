@@ -190,6 +190,29 @@ def test_a_head_that_does_not_come_ends_the_connection(
         assert client.recv(1) == b""
 
 
+def test_more_connections_than_there_may_be_are_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503, and there is room again when others are gone."""
+    monkeypatch.setattr(api.serve.protocol, "MOST_CONNECTIONS", 3)
+    address = site.address[:2]
+    site.client.close()
+    holders = [socket.create_connection(address) for _ in range(3)]
+    with socket.create_connection(address) as client:
+        answer = read_all(client)
+    assert b" 503 " in answer.splitlines()[0]
+    assert b'"type":"Overloaded"' in answer
+    for holder in holders:
+        holder.close()
+
+    def is_served() -> bool:
+        with socket.create_connection(address) as client:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            return b" 200 " in read_all(client)
+
+    spin(is_served)
+
+
 def test_a_body_that_hardly_comes_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long its client would go on; one that has come may be worked on for longer."""
     monkeypatch.setattr(api.http.middleware, "PATIENCE_SECONDS", 0.2)
