@@ -49,6 +49,11 @@ class Server:
         """Wait until all workers accept, and return the address."""
         return self.wait_for(r"listening on (http://[0-9.]+:\d+)")[1]
 
+    def workers(self) -> list[int]:
+        """Return the processes of the workers that have said they are ready, and live."""
+        said = re.findall(r"worker \d+ \(process (\d+)\) is ready", self.log)
+        return [pid for pid in map(int, said) if psutil.pid_exists(pid)]
+
     def drain_log(self) -> None:
         """Read the log from now on without looking at it, as who starts a server has to."""
         self._drain = threading.Thread(target=self._read_all, daemon=True)
