@@ -146,7 +146,7 @@ def leave(address: str, numbers: range) -> None:
     """Leave jobs. Who is not sure whether one was stored asks again with the same key."""
     for number in numbers:
         retries = 5 if number % 2 else 0
-        payload = {"n": number, "seconds": 0.02}
+        payload = {"n": number, "seconds": 0.25}
         body = {"plugin": "sample", "payload": payload, "retries": retries}
         asked(address, "POST", "/v1/jobs", body, **{"Idempotency-Key": f"job-{number}"})
 
@@ -179,6 +179,7 @@ def test_no_job_is_lost_whoever_dies(serve: Serve, write_plugin: WritePlugin) ->
     os.kill(server.workers()[0], signal.SIGKILL)
     jobs = wait_for_ended(address, 40)
     assert len(jobs) == JOBS
+    assert any(job["status"] == "PENDING" for job in jobs)
     server.family()
     server.process.kill()
     assert server.survivors() == []
@@ -188,7 +189,7 @@ def test_no_job_is_lost_whoever_dies(serve: Serve, write_plugin: WritePlugin) ->
     again.drain_log()
     jobs = wait_for_ended(address, JOBS)
     assert len(jobs) == JOBS
-    died = 0
+    died = again_run = 0
     for job in jobs:
         if job["status"] == "SUCCESS":
             continue
@@ -198,9 +199,11 @@ def test_no_job_is_lost_whoever_dies(serve: Serve, write_plugin: WritePlugin) ->
         assert job["attempts"] == 1, "it was allowed another attempt"
     for job in jobs:
         if job["attempts"] > 1:  # a second time is for those alone that allow it
+            again_run += 1
             answer = asked(address, "GET", f"/v1/jobs/{job['id']}/result")
             assert answer["result"]["n"] % 2 == 1
-    assert died < JOBS / 4
+    # The killed worker had two of them in its hands.
+    assert 0 < died + again_run < JOBS / 4
     again.family()
     assert again.end() == 0
     assert again.survivors() == []
