@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
@@ -37,12 +36,12 @@ from api.progress import Progress
 from api.serve_command import serve
 from api.session import Session, analysis
 from api.templates import write_template
+from api.version import version
 from plugins.faults import shown, suggestion
 from runner import Call
 from runner.errors import ErrorType, GovernedError
 from runner.registry import PluginState
 
-DISTRIBUTION = "toolrunner-sandbox"
 DEFAULT_JOBS = 4
 
 app = typer.Typer(
@@ -63,10 +62,10 @@ PluginName = Annotated[str, typer.Argument(metavar="PLUGIN", help="A plugin's na
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        try:
-            typer.echo(f"toolrunner {version(DISTRIBUTION)}")
-        except PackageNotFoundError:
-            typer.echo("toolrunner, not installed: run from its source")
+        found = version()
+        typer.echo(
+            f"toolrunner {found}" if found else "toolrunner, not installed: run from its source"
+        )
         raise typer.Exit
 
 

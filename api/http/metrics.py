@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from api.version import version
 from runner.errors import ErrorType
 from runner.services.plugin_management import Executed
 
@@ -125,12 +125,7 @@ def _now(backend: Backend) -> bytes:
         "Layers that confine calls.",
         {f'{{layer="{layer}"}}': 1 for layer in backend.isolation_layers()},
     )
-    gauge("toolrunner_build_info", "What runs.", {f'{{version="{_version()}"}}': 1})
+    gauge(
+        "toolrunner_build_info", "What runs.", {f'{{version="{version() or "not installed"}"}}': 1}
+    )
     return ("\n".join(lines) + "\n").encode()
-
-
-def _version() -> str:
-    try:
-        return version("toolrunner-sandbox")
-    except PackageNotFoundError:
-        return "not installed"

@@ -7,14 +7,13 @@ that receive its workers' records. Its loop sleeps until a worker, a signal or a
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import multiprocessing
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -23,6 +22,7 @@ from api.exits import Exit
 from api.serve.backoff import Backoff
 from api.serve.child import WorkerContext, run_child
 from api.serve.logs import WorkerLog
+from api.serve.pipes import lifeline, signal_pipe
 from runner.errors import harmless
 
 _LOG = logging.getLogger("toolrunner.serve")
@@ -85,7 +85,7 @@ class Supervisor:
         """Return the exit status, once no worker is left."""
         # The library makes its queues in the default context, which must be of the same kind.
         multiprocessing.set_start_method("fork", force=True)
-        with _lifeline() as (self._lifeline, self._lifeline_end), _signal_pipe() as signals:
+        with lifeline() as (self._lifeline, self._lifeline_end), signal_pipe(_SIGNALS) as signals:
             self._signal_pipe = signals
             try:
                 while self._kill_at is None or any(place.process for place in self._places):
@@ -279,36 +279,3 @@ def _ending(status: int | None) -> str:
         except ValueError:
             return f"was ended by signal {-status}"
     return f"ended with status {status}"
-
-
-@contextlib.contextmanager
-def _lifeline() -> Iterator[tuple[int, int]]:
-    """Yield both ends of a pipe whose only writer is the supervisor: its end is the workers'."""
-    reader, writer = os.pipe()
-    try:
-        yield reader, writer
-    finally:
-        os.close(reader)
-        os.close(writer)
-
-
-def _noticed(number: int, frame: object) -> None:
-    """Do nothing: that there is a handler lets the number go into the wake-up pipe."""
-
-
-@contextlib.contextmanager
-def _signal_pipe() -> Iterator[int]:
-    """Yield a descriptor from which the numbers of arriving signals can be read."""
-    reader, writer = os.pipe()
-    flags = fcntl.fcntl(writer, fcntl.F_GETFL)
-    fcntl.fcntl(writer, fcntl.F_SETFL, flags | os.O_NONBLOCK)
-    before = {number: signal.signal(number, _noticed) for number in _SIGNALS}
-    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    try:
-        yield reader
-    finally:
-        signal.set_wakeup_fd(wakeup)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(reader)
-        os.close(writer)

@@ -16,7 +16,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import uvicorn
@@ -28,6 +27,7 @@ from api.http.metrics import Metrics
 from api.keys import KeyStore
 from api.serve.child import WorkerContext
 from api.serve.protocol import PatientProtocol
+from api.version import version
 from plugins.discovery import DiscoveryError
 from runner.services.backend import Backend
 from runner.settings import Settings, SettingsError
@@ -68,7 +68,7 @@ class Worker:
             doors = Doors(backend, keys, audit, metrics, draining.is_set)
             stack.callback(doors.threads.close)
             config = uvicorn.Config(
-                create_app(doors, _version()),
+                create_app(doors, version() or "0"),
                 log_config=None,
                 log_level="warning",
                 access_log=False,
@@ -148,10 +148,3 @@ class _Server(uvicorn.Server):
             _LOG.exception("plugins stay as they were: a bug")
         else:
             _LOG.info("plugins are loaded again")
-
-
-def _version() -> str:
-    try:
-        return version("toolrunner-sandbox")
-    except PackageNotFoundError:
-        return "0"
