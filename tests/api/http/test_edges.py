@@ -163,8 +163,9 @@ def test_a_body_that_never_comes_holds_up_nobody(site: Site) -> None:
 def test_what_is_no_http_is_400(site: Site, garbage: bytes) -> None:
     """And only that connection ends."""
     with socket.create_connection(site.address[:2]) as client:
-        client.sendall(garbage)
-        client.shutdown(socket.SHUT_WR)
+        # The server need not read to the end what it refuses: it may be gone before.
+        with contextlib.suppress(ConnectionError):
+            client.sendall(garbage)
         answer = read_all(client)
     detail = detail_in(answer)
     assert (detail["type"], detail["details"]["blame"]) == ("ValidationError", "caller")
