@@ -27,6 +27,7 @@
 enum { AGAIN_MS = 30 };
 
 static int (*call_between)(int (*)(void *), void *); /* Python's own, where there is one */
+static int (*is_running)(void);
 static volatile sig_atomic_t is_asked;
 
 static long lead_ms; /* processor time that a process uses before it forks */
@@ -119,7 +120,8 @@ static void time_is_up(int signal_number) {
     int kept = errno;
     (void)signal_number;
     is_due = 1;
-    if (call_between && !is_asked && call_between(between, NULL) == 0) {
+    /* Not once Python has begun to end: what the call would be kept in may be gone. */
+    if (call_between && !is_asked && is_running && is_running() && call_between(between, NULL) == 0) {
         is_asked = 1;
         arm(lead_ms * 6 / 10);
         errno = kept;
@@ -145,6 +147,7 @@ __attribute__((constructor)) static void prepare(void) {
     if (getrlimit(RLIMIT_CPU, &limit) || limit.rlim_max == RLIM_INFINITY) return;
     lead_ms = limit.rlim_max * 500;
     *(void **)&call_between = dlsym(RTLD_DEFAULT, "Py_AddPendingCall");
+    *(void **)&is_running = dlsym(RTLD_DEFAULT, "Py_IsInitialized");
     sigaction(SIGPROF, &action, NULL);
     pthread_atfork(before_fork, NULL, start);
     start();

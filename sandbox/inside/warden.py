@@ -81,7 +81,7 @@ def set_up(kernel: Kernel, profile: dict[str, Any]) -> None:
     if "mount" in profile["namespaces"]:
         namespaces.build_root(kernel, profile)
     os.umask(0o077)
-    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+    cell.lower_rlimit(resource.RLIMIT_CORE, 1, 1)
     become_box_user(kernel, profile)
     if "mount" not in profile["namespaces"]:
         for slot in range(profile["slots"]):

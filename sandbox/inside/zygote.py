@@ -147,7 +147,7 @@ def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
     kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
     # A change of capabilities may clear it; the parent measures memory through /proc.
     kernel.prctl(PR_SET_DUMPABLE, 1)
-    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+    cell.lower_rlimit(resource.RLIMIT_CORE, 1, 1)
     # Many busy processes must not keep the watchdog, or the service, from running.
     os.nice(_NICENESS)
     if profile["landlock"]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import resource
 import signal
+import sys
 import threading
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -64,6 +68,31 @@ def test_a_plugin_begins_with_default_signals(
     result, error = make_runner(plugin, layers=layers).run("sample", {})
     assert error is None
     assert result == {"ignored": [signal.SIGPIPE, signal.SIGXFSZ]}
+
+
+def test_a_host_that_allows_no_core_dumps_is_no_obstacle(
+    write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+) -> None:
+    """A limit that is lower than ours stays as it is."""
+    plugin = write_plugin("""
+        import resource
+
+        def run(payload):
+            return {"core": resource.getrlimit(resource.RLIMIT_CORE)}
+    """)
+
+    def call_without_cores() -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with closing(make_runner(plugin, layers=layers)) as tool_runner:
+            for _ in range(2):  # the second is warm
+                answer = tool_runner.run("sample", {})
+                if answer != ({"core": [0, 0]}, None):
+                    sys.exit(str(answer))
+
+    process = multiprocessing.get_context("fork").Process(target=call_without_cores)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
 
 
 def test_calls_take_turns(
