@@ -11,7 +11,7 @@ from typing import Any
 
 from api.payloads import STDIN, image_payload
 from api.session import Session
-from plugins.faults import ManifestError
+from plugins.errors import ManifestError
 from plugins.manifest import Manifest
 from runner import PluginRegistry
 from runner.errors import ErrorType, GovernedError

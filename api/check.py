@@ -17,7 +17,7 @@ from api.samples import sample_payload
 from api.session import Session, analysis
 from plugins import discovery
 from plugins.discovery import Broken, Plugin
-from plugins.faults import shown
+from plugins.errors import shown
 from runner import PluginRegistry
 from runner.errors import ErrorType
 

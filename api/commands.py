@@ -37,7 +37,7 @@ from api.serve_command import serve
 from api.session import Session, analysis
 from api.templates import write_template
 from api.version import version
-from plugins.faults import shown, suggestion
+from plugins.errors import shown, suggestion
 from runner import Call
 from runner.errors import ErrorType, GovernedError
 from runner.registry import PluginState

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from api.exits import Refused
 from api.mime import guess
-from plugins.faults import shown
+from plugins.errors import shown
 from runner.errors import ErrorType, GovernedError
 from runner.strict_json import JsonError, loads
 from sandbox.limits import MIB

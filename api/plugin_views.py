@@ -16,7 +16,7 @@ from rich.text import Text
 
 from api.console import plain, table_of
 from plugins.discovery import Plugin
-from plugins.faults import ManifestError
+from plugins.errors import ManifestError
 from runner.errors import GovernedError
 from runner.registry import PluginRegistry, PluginState, PluginStatus
 from runner.settings import Settings

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plugins.faults import DiscoveryError, ManifestError, NoManifest, shown
+from plugins.errors import DiscoveryError, ManifestError, NoManifest, shown
 from plugins.fields import legal_name
 from plugins.installed import installed_plugins
 from plugins.instance import plugin_at, resolve_instance

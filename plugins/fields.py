@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from plugins.faults import suggestion
+from plugins.errors import suggestion
 from sandbox.limits import LIMIT_NAMES, Limits
 
 LAYERS = (

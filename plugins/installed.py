@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import NormalizedName, canonicalize_name
 
 from plugins import fields
-from plugins.faults import ManifestError
+from plugins.errors import ManifestError
 from plugins.fields import legal_name
 from plugins.manifest import FOLDER_MANIFEST, read_toml
 from plugins.plugin import Broken, Plugin

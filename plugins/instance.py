@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from plugins import fields
-from plugins.faults import ManifestError, shown
+from plugins.errors import ManifestError, shown
 from plugins.manifest import FOLDER_MANIFEST, Manifest, read_inline, read_toml
 from plugins.plugin import Plugin
 

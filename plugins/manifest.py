@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from plugins import fields
-from plugins.faults import KeyPath, ManifestError, NoManifest, dotted, shown, suggestion
+from plugins.errors import KeyPath, ManifestError, NoManifest, dotted, shown, suggestion
 from plugins.input_schema import input_schema as checked_schema
 from plugins.source import MINIMAL_TOML, Source, inline_source, no_inline_manifest, toml_source
 from sandbox.limits import Limits

@@ -14,7 +14,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugins.faults import KeyPath, ManifestError, NoManifest, dotted, shown
+from plugins.errors import KeyPath, ManifestError, NoManifest, dotted, shown
 from plugins.toml_lines import key_lines
 
 if TYPE_CHECKING:

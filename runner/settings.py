@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from plugins.faults import suggestion
+from plugins.errors import suggestion
 from plugins.fields import LIMIT_CEILING, is_name
 from runner.settings_sources import KeyPath, Layer, SettingsError, argument_layer, read_layers, told
 from runner.strict_json import JsonError, check

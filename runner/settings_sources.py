@@ -15,7 +15,7 @@ from typing import Any
 from platformdirs import user_config_path
 from pydantic_settings import BaseSettings
 
-from plugins.faults import suggestion
+from plugins.errors import suggestion
 from plugins.toml_lines import key_lines
 from runner.strict_json import JsonError, loads
 

@@ -16,7 +16,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from api.http.errors import HttpError, RequestError, invalid
-from plugins.faults import suggestion
+from plugins.errors import suggestion
 from runner import strict_json
 
 MOST_RETRIES = 10

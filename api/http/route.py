@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 
 from api.http.audit import audit
 from api.http.errors import RequestError, invalid, refusal
-from plugins.faults import suggestion
+from plugins.errors import suggestion
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
