@@ -32,6 +32,7 @@ from runner.verdict import Outcome, judge
 from sandbox.box import SetupError
 from sandbox.ending import Ending, Isolation, Usage
 from sandbox.exchange import Listener, Request
+from sandbox.layers import Layers
 from sandbox.limits import MIB
 from sandbox.sandbox import Sandbox
 from sandbox.warm_box import PoolLimits
@@ -62,7 +63,7 @@ class ToolRunner:
         if registry is None:
             registry = PluginRegistry.discover(self._settings.plugins, settings=self._settings)
         self.registry = registry
-        self._sandbox = sandbox or _sandbox(self._settings)
+        self._sandbox = sandbox or build_sandbox(self._settings)
         self._admission = Admission(
             self._settings.max_concurrent,
             self._settings.max_parallel,
@@ -298,7 +299,14 @@ _KERNEL_LIMITS = {
 }
 
 
-def _sandbox(settings: Settings) -> Sandbox:
+def build_sandbox(
+    settings: Settings, *, layers: Layers | None = None, degraded: bool = False
+) -> Sandbox:
+    """Return the sandbox that the settings ask for.
+
+    ``layers``: apply these instead of all that the host has. ``degraded``: accept less than the
+    floor, whatever the settings say.
+    """
     pool = PoolLimits(
         standby=settings.standby,
         boxes=settings.max_boxes,
@@ -307,7 +315,8 @@ def _sandbox(settings: Settings) -> Sandbox:
         calls=settings.calls_per_box,
         parallel=settings.max_parallel,
     )
-    return Sandbox(degraded=settings.isolation == "degraded", pool=pool)
+    degraded = degraded or settings.isolation == "degraded"
+    return Sandbox(degraded=degraded, layers=layers, pool=pool)
 
 
 def _observed(limit: str, usage: Usage) -> float | None:

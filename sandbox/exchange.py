@@ -229,6 +229,10 @@ class Exchange:
         if self._step in (_Step.PLACING, _Step.CONFINING):
             words = f"no word of it in {self._setup_seconds:g} s"
             self._setup = SetupFailure("place the cell", words)
+            if not self._cell.pid:
+                # There is no process yet that could be killed, and the box is used no more.
+                self._step = _Step.OVER
+                return
         elif self._step is _Step.LOADING:
             self._limit = LimitHit("load_seconds", limits.load_seconds, limits.load_seconds)
         elif self._step is _Step.RUNNING:
@@ -391,8 +395,14 @@ class Exchange:
     def _ending(self) -> Ending:
         status = self._exit["status"] if self._exit is not None else None
         usage = self._usage()
+        by_warden = self._exit is not None and self._exit.get("ended_by_us")
         if status == signal.SIGKILL and not self._killed and self._limit is None:
-            self._limit = self._limit_of_the_kernel(usage)
+            if by_warden:
+                # Only an import can have brought it there, so it comes before any reply.
+                self._killed = True
+                self._protocol_error = f"the process that loads the plugin was killed: {by_warden}"
+            else:
+                self._limit = self._limit_of_the_kernel(usage)
         return Ending(
             stage=self._stage,
             usage=usage,

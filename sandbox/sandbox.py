@@ -18,7 +18,7 @@ from types import TracebackType
 from sandbox.box import Box, SetupError
 from sandbox.cell import Cell
 from sandbox.ending import Ending, Isolation, SetupFailure, Stage
-from sandbox.exchange import Exchange, Listener, Request
+from sandbox.exchange import WARM_SECONDS, Exchange, Listener, Request
 from sandbox.inside import protocol
 from sandbox.interrupt import Interrupt
 from sandbox.layers import Layers, floor_gaps, warm_gaps
@@ -182,6 +182,9 @@ class Sandbox:
             failure = SetupFailure("order the load", str(error), error.errno)
             return Ending(stage=Stage.SETUP, setup=failure, isolation=isolation)
         warm.replenish()
+        if not warm.answers(min(WARM_SECONDS, caller.limits.load_seconds / 2)):
+            warm.close()
+            return ("its import does not come to an end, whatever it says",)
         return warm
 
     def _call_warm(self, caller: _Caller, request: Request) -> Ending | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
+import select
 import threading
 import time
 from dataclasses import dataclass
@@ -122,6 +123,18 @@ class WarmBox:
                 return
             while len(self._standby) < self._target and self._slots and not self._retired:
                 self._standby.append(self._order())
+
+    def answers(self, seconds: float) -> bool:
+        """Wait until the first cell is there; tell whether one came, or none was ordered.
+
+        An import can say that it is done, and go on or hang.
+        """
+        with self._lock:
+            if not self._standby:
+                return True
+            poll = select.poll()
+            poll.register(self._standby[0].status, select.POLLIN)
+            return bool(poll.poll(seconds * 1000))
 
     def give_back(self, cell: Cell, *, is_over: bool, served: bool) -> None:
         """End a call, which was ``served`` or ended before it began.

@@ -117,6 +117,9 @@ def become_box_user(kernel: Kernel, profile: dict[str, Any]) -> None:
     kernel.hold_capabilities(1 << CAP_SYS_ADMIN if mounts else 0)
 
 
+_ENDING_MILLISECONDS = 20  # what a process may need from closing its files to its end
+
+
 class LinuxCells:
     """Makes cells by way of the zygote, and their scratch folders."""
 
@@ -204,6 +207,7 @@ class Cell:
         self.slot: int | None = order["slot"]
         self.pid = 0
         self.status: int | None = None
+        self.ended_by_us = ""
         self._channel = status_channel
         self.cpu_seconds = 0.0
         self.maxrss_kib = 0
@@ -352,6 +356,9 @@ class Warden:
 
     def _zygote_failed(self, cells: Cells, why: str) -> None:
         """End what can make no more cells; those that run go on."""
+        loading = self._cells.get(cells.group)
+        if loading is not None and not has_ended(cells.group):
+            loading.ended_by_us = why
         kill_group(cells.group)
         if not self._zygote_is_ready:
             self.report(zygote_failure(why))
@@ -409,6 +416,7 @@ class Warden:
                         "status": known.status,
                         "cpu_ms": round(known.cpu_seconds * 1000),
                         "maxrss_kib": known.maxrss_kib,
+                        "ended_by_us": known.ended_by_us,
                     }
                 )
                 self._release(cells, known)
@@ -444,6 +452,18 @@ class Warden:
 def zygote_failure(message: str) -> dict[str, Any]:
     """Return the event that says why the zygote made no cell."""
     return {"event": "failed", "operation": "zygote", "errno": None, "message": message}
+
+
+def has_ended(pid: int) -> bool:
+    """Tell whether a child has ended; one that ends just now has closed its channel before."""
+    for _ in range(_ENDING_MILLISECONDS):
+        try:
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                return True
+        except ChildProcessError:
+            return True
+        time.sleep(0.001)
+    return False
 
 
 def kill_group(group: int) -> None:

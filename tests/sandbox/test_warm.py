@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from plugins.corpus import faults
 from runner import Call, ToolRunner
 from sandbox.layers import Layers
 from sandbox.warm_box import PoolLimits
@@ -593,42 +594,25 @@ def test_an_image_arrives_as_it_was_sent(
 
 # --- imports written to break the box --------------------------------------------------------
 
-HOSTILE_IMPORTS = {
-    "ends every cell at its fork": (
-        "import os\nos.register_at_fork(after_in_child=lambda: os._exit(7))"
-    ),
-    "closes its descriptors": "import os\nos.closerange(0, 64)",
-    "talks to the warden": (
-        "import os\nfor _ in range(200):\n"
-        "    try:\n        os.write(6, b'forked 1 2')\n        os.write(6, b'\\xff' * 3000)\n"
-        "        os.write(6, b'failed ' + b'9' * 4000)\n    except OSError:\n        break"
-    ),
-    "signals itself later": (
-        "import signal, os\nsignal.signal(signal.SIGALRM, lambda *_: os._exit(9))\n"
-        "signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)"
-    ),
-    "forks itself later": (
-        "import signal, os\n"
-        "def grow(*_):\n    if os.fork() == 0:\n        while True:\n            signal.pause()\n"
-        "signal.signal(signal.SIGALRM, grow)\nsignal.setitimer(signal.ITIMER_REAL, 0.05, 0.01)"
-    ),
-    "never answers again": (
-        "import signal\ndef spin(*_):\n    while True:\n        pass\n"
-        "signal.signal(signal.SIGALRM, spin)\nsignal.setitimer(signal.ITIMER_REAL, 0.05)"
-    ),
-    "replaces the streams": "import sys\nsys.stdout = sys.stderr = None",
-    "replaces the modules": "import sys, json\njson.loads = json.dumps = None\nsys.modules.clear()",
-}
+HOSTILE_IMPORTS = (
+    "imports/fork_hook_ends_cells",
+    "imports/closes_descriptors",
+    "imports/talks_to_the_warden",
+    "imports/kills_itself_later",
+    "imports/forks_later",
+    "imports/never_answers_again",
+    "imports/replaces_streams_and_modules",
+)
 
 
 @pytest.mark.parametrize("how", HOSTILE_IMPORTS)
 def test_an_import_that_breaks_its_box_breaks_nothing_else(
-    how: str, write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+    how: str, tmp_path: Path, write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
 ) -> None:
     """Its own calls end, and are recorded; those of others go on; nothing is left."""
-    body = f"{HOSTILE_IMPORTS[how]}\ndef run(payload):\n    return {{}}\n"
-    paths = [write_plugin(body, name="hostile"), write_plugin(WHERE, name="sample")]
-    tool_runner = make_runner(*paths, layers=layers)
+    tool_runner = make_runner(write_plugin(WHERE), layers=layers)
+    (fault,) = (fault for fault in faults() if fault.name == how)
+    tool_runner.registry.register("hostile", instance=fault.plugin(tmp_path / "faults"))
     before = set(psutil.Process().children(recursive=True))
     for _ in range(6):
         result, error = tool_runner.run("hostile", {})

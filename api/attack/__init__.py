@@ -1,0 +1,1 @@
+"""``toolrunner doctor --attack``: the shipped faults, run on this host, and what came of it."""

@@ -1,0 +1,126 @@
+"""One fault, run as any plugin is, and what must hold after each call, whatever it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import psutil
+
+from api.attack.surroundings import surroundings
+from plugins.corpus import HARMLESS, Fault
+from plugins.plugin import Plugin
+from runner.errors import Blame, ErrorType
+from runner.registry import PluginRegistry, PluginStatus
+from runner.settings import Settings
+from runner.tool_runner import ToolRunner, build_sandbox
+from sandbox.layers import Layers
+
+GRACE_MS = 250  # from a limit's end to the caller's answer
+_DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call of a fault came to: ``result`` or ``error``, as ``ToolRunner.run`` gives them.
+
+    ``harm``: what it did to others, or left behind. ``cost``: what it cost the service beyond its
+    own call. Both are sentences, and empty when all is well.
+    """
+
+    variant: str
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+    harm: tuple[str, ...] = ()
+    cost: tuple[str, ...] = ()
+
+    @property
+    def attempts(self) -> dict[str, tuple[str, str]]:
+        """The attempts of an attack: "done" or "denied", with a detail."""
+        return {
+            name: tuple(found) for name, found in (self.result or {}).get("attempts", {}).items()
+        }
+
+    @property
+    def done(self) -> tuple[str, ...]:
+        """The attempts that succeeded."""
+        return tuple(name for name, (outcome, _) in self.attempts.items() if outcome == _DONE)
+
+
+class _Trial:
+    """The calls of one fault, in one runner."""
+
+    def __init__(self, tool_runner: ToolRunner, fault: Plugin, next_one: Plugin) -> None:
+        self._tool_runner = tool_runner
+        self._fault = fault
+        self._next_one = next_one
+        self._calls = 0
+
+    def call(self, variant: str, payload: dict[str, Any]) -> Answer:
+        """Call the fault, then the harmless plugin."""
+        self._calls += 1
+        result, envelope = self._tool_runner.run(self._fault.name, payload)
+        error = envelope["error"] if envelope is not None else None
+        cost = []
+        if error is not None and ErrorType(error["type"]).blame is Blame.HOST:  # type: ignore[call-arg]  # an enum's look-up by value
+            cost.append(f"the host was blamed: {error['type']}: {error['message']}")
+        cost += [*self._late(), *self._next_call(), *self._books()]
+        return Answer(variant, result, error, cost=tuple(cost))
+
+    def _status(self, plugin: Plugin) -> PluginStatus:
+        status = self._tool_runner.registry.get_status(plugin.name)
+        assert status is not None
+        return status
+
+    def _late(self) -> list[str]:
+        """Say so when the answer came later than the plugin's own limits allow."""
+        limits = self._fault.manifest.limits
+        allowed = (limits.wall_seconds + limits.load_seconds) * 1000 + GRACE_MS
+        took = self._status(self._fault).last_execution_time_ms
+        is_late = took is None or took > allowed
+        return [f"it was answered after {took} ms, and {allowed:.0f} are allowed"] * is_late
+
+    def _next_call(self) -> list[str]:
+        answer = self._tool_runner.run(self._next_one.name, {})
+        return [] if answer == ({"fine": True}, None) else [f"the next call failed: {answer[1]}"]
+
+    def _books(self) -> list[str]:
+        """Say so when the registry has not counted every call once."""
+        for plugin in (self._fault, self._next_one):
+            status = self._status(plugin)
+            counted = status.success_count + status.error_count
+            if (counted, status.in_flight) != (self._calls, 0):
+                return [f"{counted} of {self._calls} calls counted, {status.in_flight} in flight"]
+        return []
+
+
+def run_fault(
+    fault: Fault,
+    settings: Settings,
+    layers: Layers,
+    *,
+    start: Literal["auto", "cold"] = "auto",
+    degraded: bool = False,
+) -> list[Answer]:
+    """Call a fault once for each of its variants; return the answers.
+
+    ``degraded``: run although the layers are less than the floor.
+    """
+    with surroundings() as around:
+        plugins = [f.plugin(around.plugins, start=start) for f in (fault, HARMLESS)]
+        registry = PluginRegistry()
+        for plugin in plugins:
+            registry.register(plugin.name, instance=plugin)
+        before, descriptors = around.state(), psutil.Process().num_fds()
+        sandbox = build_sandbox(settings, layers=layers, degraded=degraded)
+        answers = []
+        with ToolRunner(registry, settings=settings, sandbox=sandbox) as tool_runner:
+            trial = _Trial(tool_runner, *plugins)
+            for variant, payload in fault.payloads:
+                answer = trial.call(variant, {**around.payload, **payload})
+                answers.append(replace(answer, harm=tuple(around.harm(before))))
+        left = around.left()
+        if psutil.Process().num_fds() != descriptors:
+            left.append("it left descriptors of the runner open")
+        around.end_processes()
+    return [replace(answer, harm=(*answer.harm, *left)) for answer in answers]

@@ -1,0 +1,17 @@
+"""Looks for the host's environment in its own."""
+
+import os
+
+from hostile import found, tried
+
+EXPECTED = {"PATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE"}
+
+
+def run(payload):
+    secret = payload["secret"][::-1]
+    others = [name for name in os.environ if name not in EXPECTED and "THREADS" not in name]
+    return tried(
+        secret=lambda: found([name for name, value in os.environ.items() if secret in value]),
+        variables=lambda: found(others),
+        home=lambda: found({os.environ["HOME"], os.environ["TMPDIR"]} - {os.getcwd()}),
+    )

@@ -1,0 +1,3 @@
+"""Imports at once, and has nothing that could be run."""
+
+run = 7

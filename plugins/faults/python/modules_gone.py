@@ -1,0 +1,8 @@
+"""Empties sys.modules."""
+
+import sys
+
+
+def run(payload):
+    sys.modules.clear()
+    return {}

@@ -1,0 +1,1 @@
+"""Fault injection: hostile plugins, failing hosts, malformed protocol, and long runs."""
