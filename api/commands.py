@@ -11,12 +11,12 @@ from typing import Annotated
 
 import typer
 
-from api import doctor as doctors
 from api import plugin_views, views
 from api.analysis import ImageWork
 from api.calls import Done, Work, refusal, run_calls
 from api.check import check as check_path
 from api.check_view import report_view
+from api.doctor_command import doctor
 from api.exits import Exit, exit_of
 from api.keys_command import keys_app
 from api.options import (
@@ -308,18 +308,13 @@ def show_config(
 config_app.callback(invoke_without_command=True)(group(show_config))
 
 
-@app.command(epilog=examples("toolrunner doctor", "toolrunner doctor --json"))
-@command
-def doctor(session: Session) -> Exit:
-    """Find out what this host can isolate, by trying each layer for real."""
-    found = doctors.examine()
-    if session.shared.as_json:
-        session.terminal.document(doctors.document(found))
-    else:
-        session.terminal.show(doctors.view(found))
-    return Exit.DONE if found.is_floor_met else Exit.HOST
-
-
+app.command(
+    epilog=examples(
+        "toolrunner doctor",
+        "toolrunner doctor --attack",
+        "toolrunner doctor --attack --only escape/ --only tree/fork_bomb --json",
+    )
+)(command(doctor))
 app.command(
     epilog=examples(
         "toolrunner serve",

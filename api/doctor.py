@@ -159,10 +159,15 @@ def _floor(found: Examination) -> list[RenderableType]:
         if start.mode == "cold":
             how = f"Every call loads its plugin anew (cold): {'; '.join(start.reasons)}. See"
         return [Text(words, style="green"), plain(f"{how} `toolrunner plugins show NAME`.")]
+    return list(refusal(found))
+
+
+def refusal(found: Examination) -> tuple[Text, ...]:
+    """Return the lines that say why no call is taken here."""
     words = "This host cannot isolate calls as is required: they are refused. What is missing:"
     advice = (
         "Mend what you can of the above. TOOLRUNNER_ISOLATION=degraded runs plugins all the same, "
         "at your own risk."
     )
     gaps = [plain(f"  - {gap}") for gap in found.gaps]
-    return [Text(words, style="red"), *gaps, Text(advice)]
+    return (Text(words, style="red"), *gaps, Text(advice))

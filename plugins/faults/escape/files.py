@@ -21,8 +21,6 @@ def run(payload):
         read=lambda: open(file).read(),
         write=write,
         create=lambda: open(f"{folder}/new", "w"),
-        remove=lambda: os.unlink(file),
-        rename=lambda: os.rename(file, f"{file}2"),
         link=lambda: os.link(file, "here"),
         make_folder=lambda: os.mkdir(f"{folder}/sub"),
         list_folder=lambda: os.listdir(folder),
@@ -30,4 +28,6 @@ def run(payload):
         through_proc=lambda: open(f"/proc/self/root{file}").read(),
         through_parents=lambda: open("../" * 20 + file).read(),
         make_fifo=lambda: os.mknod(f"{folder}/fifo", 0o10600),
+        rename=lambda: (os.rename(file, f"{file}2"), os.rename(f"{file}2", file)),
+        remove=lambda: os.unlink(file),
     )

@@ -10,7 +10,8 @@ ASK = 0xFFFFFFFF
 
 
 def run(payload):
-    room = ctypes.addressof(ctypes.create_string_buffer(256))
+    buffer = ctypes.create_string_buffer(256)
+    room = ctypes.addressof(buffer)
     return tried(
         io_uring=lambda: syscall(425, 425, 1, room),
         keyctl=lambda: syscall(250, 219, 0, -3, 0),

@@ -9,7 +9,8 @@ TIOCSTI, TIOCLINUX, HIGH_BITS = 0x5412, 0x541C, 1 << 32
 
 
 def run(payload):
-    byte = ctypes.addressof(ctypes.create_string_buffer(b"x"))
+    buffer = ctypes.create_string_buffer(b"x")
+    byte = ctypes.addressof(buffer)
     return tried(
         terminal=lambda: os.open("/dev/tty", os.O_RDWR),
         type_in=lambda: syscall(16, 29, 0, TIOCSTI, byte),

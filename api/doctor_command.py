@@ -1,0 +1,77 @@
+"""The ``doctor`` command: its options, and what they lead to. Registered by ``commands``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from api import doctor as doctors
+from api.exits import Exit, Refused
+from api.progress import Progress
+from api.session import Session
+from plugins.corpus import Fault, faults
+from plugins.errors import suggestion
+
+
+def doctor(
+    session: Session,
+    attack: Annotated[
+        bool,
+        typer.Option(
+            "--attack",
+            help="Run hostile plugins here, which do no harm if they escape, and say which did.",
+        ),
+    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only attacks whose names begin so. Repeatable."),
+    ] = None,
+) -> Exit:
+    """Find out what this host can isolate, by trying each layer for real."""
+    if only and not attack:
+        raise Refused("--only chooses among attacks: add --attack")
+    found = doctors.examine()
+    if attack:
+        return _attack(session, found, _chosen(only or [""]))
+    if session.shared.as_json:
+        session.terminal.document(doctors.document(found))
+    else:
+        session.terminal.show(doctors.view(found))
+    return Exit.DONE if found.is_floor_met else Exit.HOST
+
+
+def _chosen(prefixes: list[str]) -> list[Fault]:
+    """Return the faults whose names begin so; refuse a prefix of none."""
+    known = faults()
+    for prefix in prefixes:
+        if not any(fault.name.startswith(prefix) for fault in known):
+            hint = suggestion(prefix, [fault.name for fault in known])
+            raise Refused(f"there is no attack whose name begins with {prefix!r}; {hint}")
+    return [fault for fault in known if fault.name.startswith(tuple(prefixes))]
+
+
+def _attack(session: Session, found: doctors.Examination, chosen: list[Fault]) -> Exit:
+    # They need what runs plugins, which the other commands do not wait for.
+    from api.attack import apart, view  # noqa: PLC0415 - see above
+
+    cases = []
+    is_refused = not found.is_floor_met and session.settings.isolation != "degraded"
+    if is_refused:
+        for line in doctors.refusal(found):
+            session.terminal.say(line)
+    else:
+        with (
+            apart.attacker(chosen, session.settings, found.host.layers) as results,
+            Progress(session.terminal, "attacks", len(chosen)) as progress,
+        ):
+            for found_out in results:
+                cases += found_out
+                progress.watcher.on_done()
+    if session.shared.as_json:
+        session.terminal.document(view.document(cases))
+    elif cases:
+        session.terminal.show(view.view(cases))
+    if any(case.outcome == "escaped" for case in cases):
+        return Exit.PLUGIN
+    return Exit.HOST if is_refused else Exit.DONE
