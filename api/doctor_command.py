@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 import typer
@@ -25,7 +26,10 @@ def doctor(
     ] = False,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only attacks whose names begin so. Repeatable."),
+        typer.Option(
+            metavar="NAME",
+            help="Only attacks whose names begin so; * stands for anything. Repeatable.",
+        ),
     ] = None,
 ) -> Exit:
     """Find out what this host can isolate, by trying each layer for real."""
@@ -41,14 +45,14 @@ def doctor(
     return Exit.DONE if found.is_floor_met else Exit.HOST
 
 
-def _chosen(prefixes: list[str]) -> list[Fault]:
-    """Return the faults whose names begin so; refuse a prefix of none."""
+def _chosen(patterns: list[str]) -> list[Fault]:
+    """Return the faults whose names begin so; refuse a pattern that none has."""
     known = faults()
-    for prefix in prefixes:
-        if not any(fault.name.startswith(prefix) for fault in known):
-            hint = suggestion(prefix, [fault.name for fault in known])
-            raise Refused(f"there is no attack whose name begins with {prefix!r}; {hint}")
-    return [fault for fault in known if fault.name.startswith(tuple(prefixes))]
+    for pattern in patterns:
+        if not any(fnmatchcase(fault.name, f"{pattern}*") for fault in known):
+            hint = suggestion(pattern, [fault.name for fault in known])
+            raise Refused(f"there is no attack whose name begins with {pattern!r}; {hint}")
+    return [f for f in known if any(fnmatchcase(f.name, f"{p}*") for p in patterns)]
 
 
 def _attack(session: Session, found: doctors.Examination, chosen: list[Fault]) -> Exit:
