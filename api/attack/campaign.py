@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ Outcome = Literal["contained", "degraded", "escaped"]
 # What stops a fault besides the layers of confinement.
 _DEADLINE, _PROTOCOL, _PROCESS = "deadline", "protocol", "process"
 _CLOCKS = frozenset({"wall_seconds", "load_seconds"})
+_OF_THE_SCRATCH = frozenset({errno.ENOSPC, errno.EDQUOT})  # a file system with a size of its own
 _BY_TYPE = {
     "ProtocolError": _PROTOCOL,
     "OutputLimitExceeded": _PROTOCOL,
@@ -88,6 +90,8 @@ def _of_end(error: dict[str, Any] | None) -> tuple[str, str]:
     if limit and kind not in _BY_TYPE:
         # A limit that the plugin met as an error is the kernel's; else we measured it.
         met = "exception" in details or details.get("signal") == "SIGXCPU"
+        if details.get("errno") in _OF_THE_SCRATCH:
+            return "namespaces", words
         return "rlimits" if met else "watchdog", words
     if details.get("errno") is not None:
         return "rlimits", words
