@@ -22,7 +22,7 @@ _DESCRIPTION = """\
 Run plugins in confined processes of their own. JSON goes in, JSON comes out, and whatever goes
 wrong is one kind of error: what, how much, and whose fault.
 """
-_ROUTERS = (
+ROUTERS = (
     analyze.router,
     jobs.router,
     plugins.router,
@@ -43,7 +43,7 @@ def create_app(doors: Doors, version: str = "0") -> FastAPI:
         redirect_slashes=False,
     )
     app.state.doors = doors
-    for router in _ROUTERS:
+    for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(HTTPException, _not_routed)
     app.add_middleware(BodyLimit, megabytes=doors.backend.settings.max_body_mb)
@@ -77,7 +77,7 @@ def _methods_of(path: str) -> set[str]:
     if path == "/openapi.json":
         return {"GET", "HEAD"}
     methods: set[str] = set()
-    for router in _ROUTERS:
+    for router in ROUTERS:
         for route in router.routes:
             if isinstance(route, APIRoute) and route.path_regex.match(path):
                 methods |= route.methods or set()
