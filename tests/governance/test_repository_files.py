@@ -104,7 +104,7 @@ def steps(workflow: Path) -> list[dict[str, Any]]:
 def locked(name: str) -> dict[tuple[str, str], tuple[str, set[str]]]:
     """Return a lock's packages: name and marker, with the version and the hashes of each."""
     text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
-    packages = {}
+    packages: dict[tuple[str, str], tuple[str, set[str]]] = {}
     for line in text.splitlines():
         if line.startswith("#"):
             continue
@@ -307,7 +307,7 @@ def test_the_unit_leaves_the_sandbox_what_it_needs() -> None:
     directives = unit()
     namespaces = {"mnt" if name == "mount" else name for name in CLONE_FLAGS}
     assert set(directives["RestrictNamespaces"]) == namespaces
-    covering = {"ProtectKernelTunables", "ProtectKernelLogs", "ProcSubset", "ProtectProc"}
+    covering = {"ProtectKernelTunables", "ProtectKernelLogs", "ProtectHostname", "ProcSubset"}
     assert not directives.keys() & (covering | {"MemoryDenyWriteExecute"})
     denied = directives["SystemCallFilter"]
     assert denied[0].startswith("~")
@@ -336,3 +336,24 @@ def test_the_image_is_made_of_pinned_and_existing_things() -> None:
     assert copied >= packages | {"pyproject.toml", "requirements.txt", "LICENSE", "README.md"}
     [user] = lines_of("USER ")
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
+
+
+@pytest.mark.parametrize("name", ["SECURITY.md", "docs/deploy/README.md", "docs/http.md"])
+def test_links_lead_to_files_and_headings(name: str) -> None:
+    """Those between documents; the web is not asked."""
+    path = ROOT / name
+    links = re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", path.read_text(encoding="utf-8"))
+    assert links
+    for target, heading in links:
+        there = path.parent / target if target else path
+        assert there.exists(), target
+        if heading:
+            found = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in [re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in found]
+
+
+def test_the_bill_of_materials_is_made_as_documented() -> None:
+    """The pipeline's command is the one by hand."""
+    [step] = [s for s in jobs(WORKFLOWS[1])["sbom"]["steps"] if "cyclonedx-py" in s.get("run", "")]
+    guide = (ROOT / "docs/deploy/README.md").read_text(encoding="utf-8")
+    assert f"```sh\n{step['run']}\n```" in guide
