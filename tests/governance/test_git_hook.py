@@ -134,7 +134,8 @@ def test_without_a_python_nothing_is_committed(installed: Path, tmp_path: Path, 
         found = shutil.which(name)
         assert found
         (tools / name).symlink_to(found)
-    (tools / "python").write_text("#!/bin/bash\nexit 1\n")
+    code = "import sys; sys.version_info = (3, 10, 14); exec(sys.argv[2])"
+    (tools / "python").write_text(f"#!/bin/bash\n{sys.executable} -c '{code}' \"$@\"\n")
     (tools / "python").chmod(0o755)
     done = run(installed, "git", "commit", "--allow-empty", "-m", "x", path=tools)
     assert done.returncode == 1
