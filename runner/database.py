@@ -7,10 +7,13 @@ its holder guards by a lock of its own.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
+
+_RETRY_SECONDS = 0.01
 
 
 def open_database(
@@ -31,7 +34,7 @@ def open_database(
         path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
     )
     path.chmod(0o600)
-    database.execute("PRAGMA journal_mode = WAL")
+    _keep_a_log(database, busy_seconds)
     database.execute(f"PRAGMA synchronous = {synchronous}")
     database.execute("PRAGMA foreign_keys = ON")
     found = database.execute("PRAGMA user_version").fetchone()[0]
@@ -41,6 +44,19 @@ def open_database(
         raise OSError(message)
     database.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {version}; COMMIT;")
     return database
+
+
+def _keep_a_log(database: sqlite3.Connection, busy_seconds: float) -> None:
+    """Switch to a write-ahead log; SQLite itself does not wait for others who do the same."""
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
 
 
 @contextmanager

@@ -33,6 +33,17 @@ APP_NAME = "toolrunner"
 _CONFIG_DEPTH = len(("plugin", "NAME", "config"))
 
 
+def _default_state() -> Path:
+    try:
+        return user_state_path(APP_NAME)
+    except RuntimeError:
+        message = (
+            "this user has no home folder, and so none for the state: name one with --state or "
+            "TOOLRUNNER_STATE, or set HOME"
+        )
+        raise SettingsError(message) from None
+
+
 def _path(value: Path) -> Path:
     if value == Path() or "\0" in str(value):
         message = "must not be empty; name a folder"
@@ -122,7 +133,7 @@ class Settings(BaseSettings):
         default=(), description="plugin files, folder plugins, and folders of either"
     )
     state: _Folder = Field(
-        default_factory=lambda: user_state_path(APP_NAME),
+        default_factory=_default_state,
         description="folder of the job and metrics store and the keys",
     )
     isolation: Literal["full", "degraded"] = Field(

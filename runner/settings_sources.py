@@ -152,7 +152,10 @@ def _file() -> Layer:
     if named == "":
         message = f"environment {CONFIG_VARIABLE}: is empty; name a TOML file, or unset it"
         raise SettingsError(message)
-    path = Path(named) if named else user_config_path("toolrunner") / CONFIG_FILE
+    try:
+        path = Path(named) if named else user_config_path("toolrunner") / CONFIG_FILE
+    except RuntimeError:  # a user without a home, who cannot have a file in it
+        return Layer({}, lambda _key: "")
     text = _text(path, must_exist=named is not None)
     try:
         values = tomllib.loads(text)

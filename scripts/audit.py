@@ -24,9 +24,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from api.http.app import ROUTERS  # noqa: E402 - only once the project can be found
 from fastapi.routing import APIRoute  # noqa: E402 - same
-from runner import Call, ToolRunner  # noqa: E402 - same
+
+from api.http.app import ROUTERS  # noqa: E402 - only once the project can be found
 from runner.errors import ErrorType, GovernedError, build_error_envelope  # noqa: E402 - same
 from runner.plugin_state import PluginState, PluginStatus  # noqa: E402 - same
 from runner.validation import validate_input_payload, validate_plugin_output  # noqa: E402 - same
@@ -220,48 +220,42 @@ def section(title: str, lines: list[str]) -> str:
     return "\n".join([f"## {title}", "", *lines, ""])
 
 
+_HEAD = """# Audit report
+
+Written by `scripts/audit.py` from the code and its tests; a test keeps it current. The rules are
+those of [governance.md](governance.md)."""
+
+_SCOPE = """Governed plugin execution: ToolRunner, structured error envelopes, registry metrics, and
+the layered path of services and API, beside what phase 11 has."""
+
+
 def report() -> str:
     """Return the whole report; raise AuditError where the code is not what it would say."""
     rules = scanned()
-    counts = {suite: collected(suite) for suite in SUITES}
-    suites = [f"- ✅ `{suite}`: {count} tests, none failed" for suite, count in counts.items()]
-    names = ", ".join(f"`{kind.__name__}`" for kind in (ToolRunner, Call))
+    phase_11, phase_12 = (f"- ✅ `{s}`: {collected(s)} tests, none failed" for s in SUITES)
+    kept = (
+        f"- ✅ {len(signatures())} public signatures and {len(routes())} routes, none removed: "
+        "`tests/governance/test_snapshots.py`"
+    )
+    services = [f"- `{line}`" for line in signatures() if ".services." in line]
+    scanner = f"- ✅ the mechanical scanner finds nothing, by {len(rules)} rules:"
     parts = [
-        "# Audit report",
+        _HEAD,
         "",
-        "Written by `scripts/audit.py` from the code and its tests; a test keeps it current. The rules",
-        "are those of [governance.md](governance.md).",
-        "",
-        section(
-            "Scope",
-            [
-                "Governed plugin execution: ToolRunner, structured error envelopes, registry metrics, "
-                "and the",
-                f"layered path of services and API. The doors to it are {names} and the routes below.",
-            ],
-        ),
+        section("Scope", [_SCOPE]),
         section("Execution Path", execution_path()),
         section("Validation", validation()),
         section("Error Handling", error_handling()),
         section("Registry & Metrics", metrics()),
-        section(
-            "Service Layer",
-            [f"- `{line}`" for line in signatures() if ".services." in line],
-        ),
+        section("Service Layer", services),
         section("API Layer", [f"- `{route}`" for route in routes()]),
-        section(
-            "Phase 11 Compatibility",
-            [
-                suites[0],
-                f"- ✅ {len(signatures())} public signatures, {len(routes())} routes: none removed "
-                "(`tests/governance/test_snapshots.py`)",
-            ],
-        ),
+        section("Phase 11 Compatibility", [phase_11, kept]),
         section(
             "Conclusion",
             [
-                *suites,
-                f"- ✅ the mechanical scanner finds nothing, by {len(rules)} rules:",
+                phase_11,
+                phase_12,
+                scanner,
                 *(f"  - `{rule['name']}`: {rule['sentence']}" for rule in rules),
             ],
         ),
@@ -296,7 +290,7 @@ def main(arguments: list[str]) -> int:
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="only say what is not current")
-    what.add_argument("--accept", action="store_true", help="write the snapshots anew, nothing else")
+    what.add_argument("--accept", action="store_true", help="only write the snapshots anew")
     options = parser.parse_args(arguments)
     try:
         if options.check:

@@ -1,6 +1,7 @@
 """Settings: precedence, where each value came from, and the words for every mistake."""
 
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -240,3 +241,18 @@ def test_unknown_argument_is_refused() -> None:
     """A misspelt argument is no default."""
     with pytest.raises(SettingsError, match="argument: max_wating: unknown setting; did you mean"):
         Settings.load(max_wating=3)
+
+
+def test_a_user_without_a_home_is_told_what_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under a number: no HOME, and no entry in passwd."""
+
+    def nobody(_uid: int) -> pwd.struct_passwd:
+        message = "uid not found"
+        raise KeyError(message)
+
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert "TOOLRUNNER_STATE" in complaint()
+    monkeypatch.setenv("TOOLRUNNER_STATE", "/srv/state")
+    assert Settings.load().state == Path("/srv/state")
