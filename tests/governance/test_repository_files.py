@@ -357,3 +357,9 @@ def test_the_bill_of_materials_is_made_as_documented() -> None:
     [step] = [s for s in jobs(WORKFLOWS[1])["sbom"]["steps"] if "cyclonedx-py" in s.get("run", "")]
     guide = (ROOT / "docs/deploy/README.md").read_text(encoding="utf-8")
     assert f"```sh\n{step['run']}\n```" in guide
+
+
+def test_nothing_makes_every_import_slow() -> None:
+    """With rfc3987-syntax installed, each import of jsonschema builds a grammar for a second."""
+    for lock in ("requirements.txt", "requirements-dev.lock"):
+        assert "rfc3987-syntax==" not in (ROOT / lock).read_text(encoding="utf-8")
