@@ -1,0 +1,254 @@
+#!/usr/bin/env python3
+"""Runs good and hostile calls for a while, and says what was left over.
+
+    python scripts/soak.py                          # one minute
+    python scripts/soak.py --minutes 60 --threads 8
+    python scripts/soak.py --calls 500 --seed 7 --start cold --json
+
+The calls are drawn from all shipped faults and from harmless ones, in several threads of one
+runner. In the end there may be no more descriptors, threads, processes and files than before,
+memory may not have grown with the calls, and the registry must have counted what the callers saw.
+The exit status is 1 when anything of that is not so. Ctrl-C ends it early, with the same summary.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import logging
+import random
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from api.attack.surroundings import Surroundings, surroundings
+from plugins.corpus import HARMLESS, Fault, faults
+from runner import PluginRegistry, ToolRunner
+from runner.settings import Settings
+from sandbox.limits import MIB
+
+GOOD_SHARE = 0.7
+# What a runner may grow by for other reasons than calls, such as the largest reply it has read.
+MEMORY_SLACK_BYTES, MEMORY_BYTES_PER_CALL = 48 * MIB, 4096
+SAMPLE_SECONDS = 0.5
+
+
+@dataclass
+class Summary:
+    """What a soak found. ``leaked``: what was left over. ``books``: what does not balance."""
+
+    seed: int
+    seconds: float = 0.0
+    calls: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    memory_mib: tuple[float, float] = (0.0, 0.0)
+    leaked: list[str] = field(default_factory=list)
+    books: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was left over and every call is counted."""
+        return not self.leaked and not self.books
+
+
+class Soak:
+    """Calls from several threads, until there have been enough or the time is over."""
+
+    def __init__(
+        self,
+        tool_runner: ToolRunner,
+        chosen: list[tuple[str, dict[str, Any]]],
+        good: str,
+        seed: int,
+    ) -> None:
+        """``chosen``: names of hostile plugins with their payloads; ``good``: one that works."""
+        self._tool_runner = tool_runner
+        self._chosen = chosen
+        self._good = good
+        self._seed = seed
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._left = 0
+        self.outcomes: collections.Counter[str] = collections.Counter()
+        # What callers saw of each plugin: successes and errors.
+        self.seen: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
+        self.memory: list[int] = []
+
+    def run(self, threads: int, seconds: float, calls: int) -> None:
+        """Call until ``seconds`` are over, or ``calls`` have been made if it is not 0."""
+        self._left = calls
+        workers = [
+            threading.Thread(target=self._work, args=(random.Random(self._seed + n), calls > 0))  # noqa: S311 - drawn again from the same seed
+            for n in range(threads)
+        ]
+        for worker in workers:
+            worker.start()
+        end = time.monotonic() + seconds
+        try:
+            while any(worker.is_alive() for worker in workers):
+                self._sample()
+                if time.monotonic() >= end:
+                    self._stop.set()
+                workers[0].join(SAMPLE_SECONDS)
+        except KeyboardInterrupt:
+            print("ending: waiting for the calls that run", file=sys.stderr)
+        finally:
+            self._stop.set()
+            for worker in workers:
+                worker.join()
+
+    def _sample(self) -> None:
+        self.memory.append(psutil.Process().memory_info().rss)
+        if len(self.memory) % 10 == 0:
+            total = sum(self.outcomes.values())
+            seconds = len(self.memory) * SAMPLE_SECONDS
+            words = f"{seconds:.0f} s: {total} calls, {self.outcomes['success']} of them succeeded"
+            print(words, file=sys.stderr)
+
+    def _work(self, chance: random.Random, is_counted: bool) -> None:
+        while not self._stop.is_set():
+            with self._lock:
+                if is_counted and self._left == 0:
+                    return
+                self._left -= 1
+            name, payload = self._good, dict[str, Any]()
+            if chance.random() >= GOOD_SHARE:
+                name, payload = chance.choice(self._chosen)
+            _result, envelope = self._tool_runner.run(name, payload)
+            outcome = "success" if envelope is None else str(envelope["error"]["type"])
+            with self._lock:
+                self.outcomes[outcome] += 1
+                self.seen[name][envelope is not None] += 1
+
+
+def register(
+    registry: PluginRegistry, around: Surroundings, start: Literal["auto", "cold"]
+) -> tuple[list[tuple[str, dict[str, Any]]], str]:
+    """Register all faults and a harmless plugin; return what to call them with, and its name."""
+
+    def registered(fault: Fault) -> str:
+        plugin = fault.plugin(around.plugins, start=start)
+        registry.register(plugin.name, instance=plugin)
+        return plugin.name
+
+    chosen = [
+        (name, {**around.payload, **payload})
+        for fault in faults()
+        for name in [registered(fault)]
+        for _, payload in fault.payloads
+    ]
+    return chosen, registered(HARMLESS)
+
+
+def unbalanced(registry: PluginRegistry, seen: dict[str, list[int]]) -> list[str]:
+    """Return where the registry has not counted what the callers saw."""
+    found = []
+    for status in registry.list_all():
+        counted = [status.success_count, status.error_count]
+        if counted != seen.get(status.name, [0, 0]) or status.in_flight:
+            found.append(
+                f"{status.name}: callers saw {seen.get(status.name)}, the registry has {counted} "
+                f"and {status.in_flight} in flight"
+            )
+    return found
+
+
+def grown(memory: list[int], calls: int) -> list[str]:
+    """Return a sentence if the memory has grown with the calls, by the least of each third."""
+    third = len(memory) // 3
+    if not third:
+        return []
+    growth = min(memory[-third:]) - min(memory[third : 2 * third] or memory)
+    allowed = MEMORY_SLACK_BYTES + MEMORY_BYTES_PER_CALL * calls
+    return [f"{growth / MIB:.1f} MiB of memory"] * (growth > allowed)
+
+
+def soak(
+    *,
+    seconds: float,
+    calls: int = 0,
+    threads: int = 4,
+    seed: int = 0,
+    start: Literal["auto", "cold"] = "auto",
+) -> Summary:
+    """Run a soak; return what it found."""
+    summary = Summary(seed)
+    own = psutil.Process()
+    with tempfile.TemporaryDirectory(prefix="soak-") as state, surroundings() as around:
+        settings = Settings.load(state=Path(state))
+        registry = PluginRegistry()
+        chosen, good = register(registry, around, start)
+        before = around.state()
+        descriptors, alive = own.num_fds(), threading.active_count()
+        begun = time.monotonic()
+        with ToolRunner(registry, settings=settings) as tool_runner:
+            work = Soak(tool_runner, chosen, good, seed)
+            work.run(threads, seconds, calls)
+        summary.seconds = round(time.monotonic() - begun, 1)
+        summary.calls = work.outcomes.total()
+        summary.outcomes = dict(work.outcomes.most_common())
+        if work.memory:
+            summary.memory_mib = (round(work.memory[0] / MIB, 1), round(work.memory[-1] / MIB, 1))
+        summary.leaked += grown(work.memory, summary.calls)
+        summary.leaked += [*around.harm(before), *around.left()]
+        if own.num_fds() > descriptors:
+            summary.leaked.append(f"{own.num_fds() - descriptors} descriptors")
+        if threading.active_count() > alive:
+            summary.leaked.append(f"{threading.active_count() - alive} threads")
+        around.end_processes()
+        summary.books = unbalanced(registry, work.seen)
+    return summary
+
+
+def show(summary: Summary) -> None:
+    """Print a summary for a person."""
+    print(f"{summary.calls} calls in {summary.seconds} s, seed {summary.seed}")
+    for outcome, count in summary.outcomes.items():
+        print(f"  {outcome:24} {count}")
+    first, last = summary.memory_mib
+    print(f"memory of the runner: {first} MiB at first, {last} MiB in the end")
+    print("left over: " + ("; ".join(summary.leaked) or "nothing"))
+    print("books: " + ("; ".join(summary.books) or "every call is counted once"))
+
+
+def main(arguments: list[str]) -> int:
+    """Run a soak as the arguments say; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").split("\n", maxsplit=1)[0],
+        epilog="example: soak.py --minutes 60 --threads 8",
+    )
+    parser.add_argument("--minutes", type=float, default=1.0, help="how long (default: 1)")
+    parser.add_argument("--calls", type=int, default=0, help="end after so many calls; 0 for none")
+    parser.add_argument("--threads", type=int, default=4, help="callers at once (default: 4)")
+    parser.add_argument("--seed", type=int, help="draw the same calls again (default: another one)")
+    parser.add_argument("--start", choices=["auto", "cold"], default="auto", help="as in manifests")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args(arguments)
+    if options.minutes <= 0 or options.calls < 0 or options.threads < 1:
+        parser.error("--minutes has to be above 0, --calls at least 0, --threads at least 1")
+    logging.disable(logging.CRITICAL)  # the faults log much
+    summary = soak(
+        seconds=options.minutes * 60,
+        calls=options.calls,
+        threads=options.threads,
+        seed=random.SystemRandom().randrange(2**32) if options.seed is None else options.seed,
+        start=options.start,
+    )
+    if options.json:
+        print(json.dumps({**asdict(summary), "clean": summary.is_clean}))
+    else:
+        show(summary)
+    return 0 if summary.is_clean else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
