@@ -8,6 +8,7 @@ from typing import Any, Literal
 import psutil
 
 from api.attack.surroundings import surroundings
+from api.session import analysis
 from plugins.corpus import HARMLESS, Fault
 from plugins.plugin import Plugin
 from runner.errors import Blame, ErrorType
@@ -51,7 +52,8 @@ class _Trial:
     """The calls of one fault, in one runner."""
 
     def __init__(self, tool_runner: ToolRunner, fault: Plugin, next_one: Plugin) -> None:
-        self._tool_runner = tool_runner
+        self._registry = tool_runner.registry
+        self._analysis = analysis(tool_runner)
         self._fault = fault
         self._next_one = next_one
         self._calls = 0
@@ -59,7 +61,7 @@ class _Trial:
     def call(self, variant: str, payload: dict[str, Any]) -> Answer:
         """Call the fault, then the harmless plugin."""
         self._calls += 1
-        result, envelope = self._tool_runner.run(self._fault.name, payload)
+        result, envelope = self._analysis.analyze(self._fault.name, payload)
         error = envelope["error"] if envelope is not None else None
         cost = []
         if error is not None and ErrorType(error["type"]).blame is Blame.HOST:  # type: ignore[call-arg]  # an enum's look-up by value
@@ -68,7 +70,7 @@ class _Trial:
         return Answer(variant, result, error, cost=tuple(cost))
 
     def _status(self, plugin: Plugin) -> PluginStatus:
-        status = self._tool_runner.registry.get_status(plugin.name)
+        status = self._registry.get_status(plugin.name)
         assert status is not None
         return status
 
@@ -81,7 +83,7 @@ class _Trial:
         return [f"it was answered after {took} ms, and {allowed:.0f} are allowed"] * is_late
 
     def _next_call(self) -> list[str]:
-        answer = self._tool_runner.run(self._next_one.name, {})
+        answer = self._analysis.analyze(self._next_one.name, {})
         return [] if answer == ({"fine": True}, None) else [f"the next call failed: {answer[1]}"]
 
     def _books(self) -> list[str]:
