@@ -1,0 +1,1 @@
+"""The governance rules, enforced by machine: scanner, migration, audit."""
