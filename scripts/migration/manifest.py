@@ -14,7 +14,8 @@ from migration.shapes import Shape, Tool
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8"
     "z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
-)_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+)
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _NOT_IN_NAME = re.compile(r"[^a-z0-9-]+")
 _LONGEST_LINE = 4000
 _TYPES = {"string", "integer", "number", "boolean", "object", "array"}
@@ -77,7 +78,9 @@ def _input_schema(facts: Facts, shape: Shape) -> dict[str, Any]:
     if shape.schema is not None:
         return {**_object(shape.schema), "examples": [_sample(shape.schema)]}
     if shape.tools is None:
-        return {}
+        # Which of them it needs nobody said: they are for the sample call alone.
+        sample = dict.fromkeys(shape.keys, "")
+        return {"type": "object", "examples": [sample]} if sample else {}
     tools = {
         name: _merged(facts.tools.get(name), shape.tools.get(name))
         for name in {**facts.tools, **shape.tools}
@@ -116,12 +119,18 @@ def _object(tool: Tool) -> dict[str, Any]:
 
 
 def _sample(tool: Tool) -> dict[str, Any]:
-    """Return arguments to try a tool on: those it needs, and a picture where it takes one."""
+    """Return arguments to try a tool on: those it needs, and a picture where it takes one.
+
+    Where nobody said which it needs, all that have no default.
+    """
     sample: dict[str, Any] = {}
+    needed = tool.required or [
+        n for n, schema in tool.properties.items() if "default" not in schema
+    ]
     for name, schema in tool.properties.items():
         if "base64" in name or "b64" in name or name in tool.in_bytes:
             sample[name] = PIXEL
-        elif name in tool.required:
+        elif name in needed:
             sample[name] = schema.get("default", _SAMPLES.get(schema.get("type", ""), ""))
     return sample
 

@@ -66,6 +66,7 @@ class Shape:
     hooks: dict[str, bool] = field(default_factory=dict)
     schema: Tool | None = None
     tools: dict[str, Tool] | None = None
+    keys: tuple[str, ...] = ()
     texts: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -254,7 +255,9 @@ def _arguments(shape: Shape, parameters: list[_Parameter], function: Function) -
         shape.method, shape.arguments, shape.tools = function.name, 'payload["tool"], args', {}
         return ""
     if _is_payload(first) and len(needed) <= 1:
-        shape.input = "image" if _reads_image(function, first.name) else "json"
+        keys = list(_keys_read(function, first.name))
+        shape.input = "image" if {"image", "mime_type"} & {*keys} else "json"
+        shape.keys = () if shape.input == "image" else tuple(keys)
         shape.arguments = "payload, context" if shape.takes_context else "payload"
         if shape.takes_context and function.args.kwonlyargs:
             shape.arguments = "payload, context=context"
@@ -318,17 +321,18 @@ def _schema(named: list[_Parameter]) -> Tool:
     return Tool(properties, needed, in_bytes)
 
 
-def _reads_image(function: Function, payload: str) -> bool:
-    """Tell whether a function takes ``image`` or ``mime_type`` out of its payload."""
+def _keys_read(function: Function, payload: str) -> Iterator[str]:
+    """Yield each key that a function surely takes out of its payload, and the image's if it may."""
     for node in ast.walk(function):
         key: ast.expr | None = None
+        is_sure = isinstance(node, ast.Subscript)
         if isinstance(node, ast.Subscript) and name_of(node.value) == payload:
             key = node.slice
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
             key = node.args[0] if name_of(node.func.value) == payload else None
-        if isinstance(key, ast.Constant) and key.value in {"image", "mime_type"}:
-            return True
-    return False
+        if isinstance(key, ast.Constant) and isinstance(key.value, str):
+            if is_sure or key.value in {"image", "mime_type"}:
+                yield key.value
 
 
 def _returns_object(function: Function) -> bool:
