@@ -3,7 +3,7 @@
 
     python scripts/migrate_phase_12.py                       # check this project
     python scripts/migrate_phase_12.py ../ocr                # what a plugin needs, as a diff
-    python scripts/migrate_phase_12.py ../ocr --write        # do it; what was there is kept as .orig
+    python scripts/migrate_phase_12.py ../ocr --write        # do it; the old files are kept as .orig
     python scripts/migrate_phase_12.py ../server --json      # a code base: its plugins, its calls
     python scripts/migrate_phase_12.py ../ocr --host acme    # acme is the plugin's host, too
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from migration.shapes import Shape
+from migration.shape import Shape
 
 ENTRY_MODULE = "toolrunner_entry"
 OBJECT = "_toolrunner_plugin"
@@ -87,7 +87,7 @@ def module(shape: Shape, imported: str, package: str, *, has_init: bool) -> str:
     lines += ["from pathlib import Path"] if package else []
     called = shape.owner or "plugin_function"
     what = shape.owner or f"{shape.method} as plugin_function"
-    source = f"{package}.{imported}" if package else imported
+    source = f"{package}.{imported}".removesuffix(".__init__") if package else imported
     note = "  # noqa: E402" if package else ""
     lines += [setup.rstrip("\n")] if setup else []
     lines += [""] if modules or setup else []

@@ -117,9 +117,7 @@ def _setup_cfg(path: Path, text: str) -> Distribution | None:
     parser.read_string(text)
     groups = {
         group: dict(line.partition("=")[::2] for line in lines.splitlines() if "=" in line)
-        for group, lines in (
-            parser["options.entry_points"] if "options.entry_points" in parser else {}
-        ).items()
+        for group, lines in _section(parser, "options.entry_points").items()
     }
     points = [Point(p.group, p.name.strip(), p.value.strip()) for p in _points(groups)]
     if not points:

@@ -42,6 +42,6 @@ class Plan:
         """Take over another plan; one that leaves something to do by hand keeps its files as is."""
         self.by_hand += other.by_hand
         self.notes += other.notes
-        self.plugins += other.plugins
         if not other.by_hand:
+            self.plugins += other.plugins
             self.changes += other.changes

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from migration.shapes import Shape, Tool
+from migration.shape import Shape, Tool
 
 # A one-pixel picture, for the sample call of `toolrunner plugins check`.
 PIXEL = (
@@ -35,7 +36,7 @@ class Facts:
     version: str = ""
     description: str = ""
     requires_python: str = ""
-    dependencies: list[str] = field(default_factory=list)
+    dependencies: list[str] | None = None  # not known
     tools: dict[str, Tool] = field(default_factory=dict)
 
     def fill(self, other: dict[str, str]) -> None:
@@ -137,7 +138,7 @@ def _sample(tool: Tool) -> dict[str, Any]:
 
 def tools_said(declared: object) -> dict[str, Tool]:
     """Return the tools that a manifest.json declares: a list of tables, or a table by name."""
-    entries: list[tuple[object, object]] = []
+    entries: Sequence[tuple[object, object]] = []
     if isinstance(declared, dict):
         entries = list(declared.items())
     elif isinstance(declared, list):
