@@ -3,7 +3,7 @@
 
     python scripts/migrate_phase_12.py                       # check this project
     python scripts/migrate_phase_12.py ../ocr                # what a plugin needs, as a diff
-    python scripts/migrate_phase_12.py ../ocr --write        # do it; the old files are kept as .orig
+    python scripts/migrate_phase_12.py ../ocr --write        # do it; what it was is kept as .orig
     python scripts/migrate_phase_12.py ../server --json      # a code base: its plugins, its calls
     python scripts/migrate_phase_12.py ../ocr --host acme    # acme is the plugin's host, too
 
@@ -18,14 +18,15 @@ Exit status: 0 nothing to do, or all done; 1 something is left to do; 2 wrong us
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from pathlib import Path
 
 from migration import project_check, report, writing
-from migration.findings import Finding, Plan
+from migration.findings import Finding, Plan, shown
 from migration.plan import plan
-from migration.source import UnreadableError
+from migration.walk import METADATA
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -61,10 +62,7 @@ def perform(made: Plan) -> dict[Path, Path | None]:
 
 def migrate(path: Path, hosts: list[str], *, write: bool, as_json: bool) -> int:
     """Report what a path needs, and do it if asked; return the exit status."""
-    try:
-        made = plan(path, hosts)
-    except UnreadableError as error:
-        made = Plan(by_hand=[error.finding])
+    made = plan(path, hosts)
     written = perform(made) if write else None
     if as_json:
         print(json.dumps(report.document(made, written)))
@@ -86,12 +84,16 @@ def main() -> int:
         help="a top-level module of the plugin's old host (repeatable)",
     )  # fmt: skip
     given = parser.parse_args()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # files are called and say anything
     if given.path is None:
         if given.write or given.host:
             parser.error("--write and --host need a path")
         return check_project(as_json=given.json)
     if not given.path.exists():
-        parser.error(f"{given.path}: there is no such file or folder")
+        parser.error(f"{shown(given.path)}: there is no such file or folder")
+    if given.path.is_file() and given.path.suffix != ".py" and given.path.name not in METADATA:
+        parser.error(f"{shown(given.path)}: name a Python file, or a folder")
     return migrate(given.path, given.host, write=given.write, as_json=given.json)
 
 

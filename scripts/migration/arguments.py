@@ -45,9 +45,10 @@ def called(
     else:
         problem = _arguments(shape, taken, function)
     if problem:
-        return Finding(
-            source.path, function.lineno, problem, "give it run(self, payload), or defaults"
-        )
+        instead = "give it run(self, payload), or defaults"
+        if "decodes" in problem:
+            instead = "take the decoding away"
+        return Finding(source.path, function.lineno, f"{function.name} {problem}", instead)
     return shape
 
 
@@ -101,7 +102,7 @@ def _tool_arguments(
     if len(positional) == 1 and spread:
         shape.arguments = 'payload["tool"], **args'
         return ""
-    return "run_tool takes something else than (tool, args)"
+    return "takes something else than (tool, args)"
 
 
 def _arguments(shape: Shape, parameters: list[Parameter], function: Function) -> str:
@@ -109,9 +110,9 @@ def _arguments(shape: Shape, parameters: list[Parameter], function: Function) ->
     needed = [p for p in parameters if p.needed and p.name != "context"]
     first = next((p for p in parameters if not p.stars and p.name != "context"), None)
     if first is None:
-        return _spread(shape, parameters) if parameters else f"{function.name} takes no payload"
+        return _spread(shape, parameters) if parameters else "takes no payload"
     if _is_image(first) or (shape.method == "analyze" and not _is_payload(first)):
-        return _image_arguments(shape, parameters, function)
+        return _image_arguments(shape, parameters)
     if first.name in _TOOL and len(needed) == 2:
         shape.method, shape.arguments, shape.tools = function.name, 'payload["tool"], args', {}
         return ""
@@ -119,6 +120,8 @@ def _arguments(shape: Shape, parameters: list[Parameter], function: Function) ->
         keys = list(_keys_read(function, first.name))
         shape.input = "image" if {"image", "mime_type"} & {*keys} else "json"
         shape.keys = () if shape.input == "image" else tuple(keys)
+        if shape.input == "image" and _decodes(function):
+            return 'decodes payload["image"], which is bytes here'
         shape.arguments = "payload, context" if shape.takes_context else "payload"
         if shape.takes_context and function.args.kwonlyargs:
             shape.arguments = "payload, context=context"
@@ -134,7 +137,7 @@ def _is_image(one: Parameter) -> bool:
     return one.name in _IMAGE | _BASE64 or one.annotation in {"bytes", "bytearray"}
 
 
-def _image_arguments(shape: Shape, parameters: list[Parameter], function: Function) -> str:
+def _image_arguments(shape: Shape, parameters: list[Parameter]) -> str:
     shape.input = "image"
     given: list[str] = []
     for i, one in enumerate(parameters):
@@ -142,7 +145,7 @@ def _image_arguments(shape: Shape, parameters: list[Parameter], function: Functi
         if text:
             given.append(f"{one.name}={text}" if one.by_name or len(given) < i else text)
         elif one.needed:
-            return f"{function.name} needs {one.name}, which no payload has"
+            return f"needs {one.name}, which no payload has"
         elif one.stars:
             given.append('**(payload.get("options") or {})')
     shape.arguments = ", ".join(given)
@@ -167,7 +170,7 @@ def _spread(shape: Shape, parameters: list[Parameter]) -> str:
     """Have the payload's keys be the parameters."""
     named = [p for p in parameters if not p.stars and p.name != "context"]
     if any(p.annotation in {"bytes", "bytearray"} for p in named):
-        return f"{shape.method} takes bytes beside other arguments"
+        return "takes bytes beside other arguments"
     shape.arguments = "**payload, context=context" if shape.takes_context else "**payload"
     shape.schema = schema(named)
     return ""
@@ -195,6 +198,16 @@ def _keys_read(function: Function, payload: str) -> Iterator[str]:
         text = key.value if isinstance(key, ast.Constant) else None
         if isinstance(text, str) and (is_sure or text in {"image", "mime_type"}):
             yield text
+
+
+def _decodes(function: Function) -> bool:
+    """Tell whether a function takes the image for base64."""
+    return any(
+        isinstance(node, ast.Call)
+        and name_of(node).endswith("b64decode")
+        and any(isinstance(c, ast.Constant) and c.value == "image" for c in ast.walk(node))
+        for node in ast.walk(function)
+    )
 
 
 def _returns_object(function: Function) -> bool:

@@ -58,21 +58,21 @@ class Distribution:
         return self.path.suffix == ".toml"
 
 
-def read(folder: Path) -> Distribution | Finding | None:
-    """Return a folder's distribution if it offers plugins; a Finding for what is in the way."""
+def read(folder: Path) -> Distribution | None:
+    """Return a folder's distribution if it offers plugins; UnreadableError if that is unclear."""
     for name, reader in (("pyproject.toml", _pyproject), ("setup.cfg", _setup_cfg)):
         path = folder / name
         if path.is_file():
+            text = read_text(path)
             try:
-                found = reader(path, read_text(path))
-            except UnreadableError as error:
-                return error.finding
+                found = reader(path, text)
             except (ValueError, configparser.Error) as error:
                 what = f"cannot be parsed: {str(error).splitlines()[0]}"
-                return Finding(path, 1, what, "correct it")
+                raise UnreadableError(Finding(path, 1, what, "correct it")) from None
             if found is not None:
                 return found
-    return _setup_py(folder / "setup.py")
+    _refuse_setup_py(folder / "setup.py")
+    return None
 
 
 def _is_group(name: str) -> bool:
@@ -138,21 +138,17 @@ def _section(parser: configparser.ConfigParser, name: str) -> dict[str, str]:
     return dict(parser[name]) if name in parser else {}
 
 
-def _setup_py(path: Path) -> Finding | None:
+def _refuse_setup_py(path: Path) -> None:
+    """Raise UnreadableError for a program that says which plugins there are."""
     if not path.is_file():
-        return None
-    try:
-        tree = read_source(path).tree
-    except UnreadableError:
-        return None  # said where all Python files are looked at
-    for node in ast.walk(tree):
+        return
+    for node in ast.walk(read_source(path).tree):
         if isinstance(node, ast.keyword) and node.arg == "entry_points":
             groups = [c.value for c in ast.walk(node.value) if isinstance(c, ast.Constant)]
-            if any(isinstance(g, str) and _is_group(g) and g != GROUP for g in groups):
+            if any(isinstance(g, str) and g.startswith("forgesyte") for g in groups):
                 what = "a program says which plugins the distribution has"
                 instead = f'move entry_points to pyproject.toml, in the group "{GROUP}"'
-                return Finding(path, node.value.lineno, what, instead)
-    return None
+                raise UnreadableError(Finding(path, node.value.lineno, what, instead))
 
 
 def _sub(table: dict[str, Any], *keys: str) -> dict[str, Any]:
@@ -185,25 +181,27 @@ def package_folder(distribution: Distribution, module: str) -> Path | None:
 
 
 def edited(
-    distribution: Distribution, values: dict[str, str], package: str
+    distribution: Distribution, group: str, values: dict[str, str], packages: list[str]
 ) -> tuple[str, Finding | None]:
-    """Return the metadata with the entry points moved, and the manifest shipped in ``package``.
+    """Return the metadata with a group's entry points moved, and the manifests shipped.
 
-    ``values`` are the new values by the entry points' names.
+    ``values`` are the new values by the entry points' names. The Finding says what could not be
+    done by machine.
     """
-    group = distribution.points[0].group
     lines = distribution.text.split("\n")
     if distribution.is_toml:
         _move_toml(lines, group, values)
-        if distribution.is_setuptools:
-            header, line = "[tool.setuptools.package-data]", f'{package} = ["toolrunner.toml"]'
-            _ship(lines, header, line, _ships_toml(distribution.text, package))
     else:
         _move_cfg(lines, group, values)
-        shipped = _ships_cfg(distribution.text, package)
-        _ship(lines, "[options.package_data]", f"{package} = toolrunner.toml", shipped)
+    for package in packages if distribution.is_setuptools else ():
+        if distribution.is_toml:
+            header, line = "[tool.setuptools.package-data]", f'{package} = ["toolrunner.toml"]'
+            _ship(lines, header, line, _ships_toml("\n".join(lines), package))
+        else:
+            header, line = "[options.package_data]", f"{package} = toolrunner.toml"
+            _ship(lines, header, line, _ships_cfg("\n".join(lines), package))
     text = "\n".join(lines)
-    return text, _problem(distribution, text, values, package)
+    return text, _problem(distribution, group, text, values, packages)
 
 
 def _move_toml(lines: list[str], group: str, values: dict[str, str]) -> None:
@@ -268,24 +266,25 @@ def _ships(data: dict[str, list[str]], package: str) -> bool | None:
 
 
 def _problem(
-    distribution: Distribution, text: str, values: dict[str, str], package: str
+    distribution: Distribution, group: str, text: str, values: dict[str, str], packages: list[str]
 ) -> Finding | None:
     """Read the new text again; say what a person has to do if it is not as wanted."""
     path = distribution.path
     try:
         again = (_pyproject if distribution.is_toml else _setup_cfg)(path, text)
+        ships = _ships_toml if distribution.is_toml else _ships_cfg
+        unshipped = [p for p in packages if distribution.is_setuptools and not ships(text, p)]
     except (ValueError, configparser.Error):
-        again = None
-    found = {(p.group, p.name): p.value for p in again.points} if again else {}
-    if found != {(GROUP, name): value for name, value in values.items()}:
+        again, unshipped = None, []
+    points = again.points if again else []
+    moved = {point.name: point.value for point in points if point.group == GROUP}
+    if moved != values or any(point.group == group for point in points if group != GROUP):
         wanted = ", ".join(f'{name} = "{value}"' for name, value in values.items())
         what = "its entry points are written in a way that is not changed by machine"
         return Finding(path, 1, what, f'have the group "{GROUP}" alone say {wanted}')
-    ships = _ships_toml if distribution.is_toml else _ships_cfg
-    if distribution.is_setuptools and not ships(text, package):
-        line = 1 + next(
-            (i for i, one in enumerate(text.split("\n")) if "package" in one and "data" in one), 0
-        )
-        what = f"the package data of {package} do not have the manifest"
+    if unshipped:
+        lines = enumerate(text.split("\n"), 1)
+        line = next((i for i, one in lines if re.search("package[-_]data", one)), 1)
+        what = f"the package data of {', '.join(unshipped)} do not have the manifest"
         return Finding(path, line, what, 'add "toolrunner.toml" to them')
     return None

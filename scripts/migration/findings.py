@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
+def shown(path: Path) -> str:
+    """Return a path in printable characters, whatever it is called."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
     """One thing a person has to know: where, what, and what to do about it."""
@@ -17,7 +22,7 @@ class Finding:
 
     def __str__(self) -> str:
         """Return it as one line."""
-        return f"{self.path}:{self.line}: {self.what}; {self.instead}"
+        return f"{shown(self.path)}:{self.line}: {self.what}; {self.instead}"
 
 
 @dataclass(frozen=True, slots=True)

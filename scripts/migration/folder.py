@@ -38,7 +38,7 @@ def folder_plugin(place: Place, wanted: str, facts: Facts, hosts: frozenset[str]
         return Plan(by_hand=[error.finding])
     local = {p.stem for p in place.folder.iterdir()} | {place.package}
     for one in sources:
-        replaced = without_host(one, hosts, local)
+        replaced = without_host(one, hosts, local, _depth(place, one.path))
         made.by_hand += replaced.by_hand
         if replaced.text != one.text:
             made.changes.append(Change(one.path, one.data, one.encode(replaced.text)))
@@ -67,6 +67,10 @@ def folder_plugin(place: Place, wanted: str, facts: Facts, hosts: frozenset[str]
     lines = [*manifest.head(facts), "", *manifest.tool_table(facts, shape, entry)]
     change(made, toml, "\n".join(lines) + "\n")
     return made
+
+
+def _depth(place: Place, path: Path) -> int:
+    return len(path.relative_to(place.folder).parts) - 1
 
 
 def change(made: Plan, path: Path, text: str) -> None:

@@ -55,19 +55,26 @@ class Replaced:
     by_hand: list[Finding] = field(default_factory=list)
 
 
-def without_host(source: Source, hosts: Iterable[str], local: Iterable[str]) -> Replaced:
-    """Replace what a file imports from its host; ``local`` are modules of the plugin itself."""
+def without_host(
+    source: Source, hosts: Iterable[str], local: Iterable[str], depth: int = 0
+) -> Replaced:
+    """Replace what a file imports from its host; ``local`` are modules of the plugin itself.
+
+    ``depth``: how many folders below the plugin's own the file lies, for its relative imports.
+    """
     names = set(hosts) - set(local)
     uses = _Uses(source.tree)
     lines = source.text.split("\n")
     replaced = Replaced(source.text)
-    for statement in sorted(_host_imports(source.tree, names, set(local)), key=_from_the_end):
+    for statement in sorted(
+        _host_imports(source.tree, names, set(local), depth), key=_from_the_end
+    ):
         try:
             text = "\n\n\n".join(_stand_ins(statement, uses))
             _replace(lines, statement, text)
         except _NotByMachineError as error:
             replaced.by_hand.append(Finding(source.path, statement.lineno, *error.args))
-    replaced.by_hand += _inherited(source, uses, names, set(local))
+    replaced.by_hand += _inherited(source, uses, names, set(local), depth)
     replaced.by_hand.sort()
     replaced.text = "\n".join(lines)
     return replaced
@@ -117,7 +124,7 @@ class _Uses:
 
 
 def _host_imports(
-    tree: ast.Module, hosts: set[str], local: set[str]
+    tree: ast.Module, hosts: set[str], local: set[str], depth: int
 ) -> Iterator[ast.Import | ast.ImportFrom]:
     for statement, is_optional in imports(tree):
         if is_optional:
@@ -125,7 +132,10 @@ def _host_imports(
         if isinstance(statement, ast.Import):
             if any(alias.name.partition(".")[0] in hosts for alias in statement.names):
                 yield statement
-        elif not statement.level:
+        elif statement.level:
+            if statement.level > depth + 1:
+                yield statement
+        else:
             top = (statement.module or "").partition(".")[0]
             is_foreign = top not in local and top not in sys.stdlib_module_names
             if top in hosts or (is_foreign and _plugin_bases(tree, statement)):
@@ -151,7 +161,7 @@ def _stand_ins(statement: ast.Import | ast.ImportFrom, uses: _Uses) -> Iterator[
         message = f"imports the host's module {statement.names[0].name}, which is not in the box"
         raise _NotByMachineError(message, "take what the plugin needs of it into the plugin")
     for alias in statement.names:
-        origin = f"{statement.module}.{alias.name}"
+        origin = f"{'.' * statement.level}{statement.module or ''}.{alias.name}"
         kinds = uses.kinds(alias.asname or alias.name)
         template = _template(alias.name, kinds)
         if template is None:
@@ -194,11 +204,13 @@ def _replace(lines: list[str], statement: ast.stmt, text: str) -> None:
     lines[first : last + 1] = new
 
 
-def _inherited(source: Source, uses: _Uses, hosts: set[str], local: set[str]) -> Iterator[Finding]:
+def _inherited(
+    source: Source, uses: _Uses, hosts: set[str], local: set[str], depth: int
+) -> Iterator[Finding]:
     """Yield what plugin classes take from a base class that will not be there."""
     bases = {
         alias.asname or alias.name
-        for statement in _host_imports(uses.tree, hosts, local)
+        for statement in _host_imports(uses.tree, hosts, local, depth)
         if isinstance(statement, ast.ImportFrom)
         for alias in statement.names
     }

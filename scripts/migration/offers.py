@@ -2,59 +2,87 @@
 
 from __future__ import annotations
 
+import contextlib
+import tomllib
 from pathlib import Path
 
-from migration import adapter, distribution
+from migration import adapter, distribution, shapes
 from migration.distribution import Distribution, Point
 from migration.findings import Finding, Plan
 from migration.folder import Place, change, folder_plugin
 from migration.metadata import facts_of, manifest_json
-from migration.source import UnreadableError
+from migration.shape import Shape
+from migration.source import UnreadableError, read_source, read_text
+from migration.walk import MANIFEST
 
 
 def offered(folder: Path, hosts: frozenset[str]) -> tuple[Plan, list[Path]]:
     """Return the plan for the plugins that a folder's metadata offer, and the folders they are."""
-    found = distribution.read(folder)
-    if isinstance(found, Finding):
-        return Plan(by_hand=[found]), []
-    if found is not None:
-        return _distribution(found, hosts)
-    if (folder / "manifest.json").is_file():
-        return _declared(folder, hosts)
+    try:
+        found = distribution.read(folder)
+        if found is not None:
+            return _distribution(found, hosts)
+        if (folder / "manifest.json").is_file():
+            return _declared(folder, hosts)
+    except UnreadableError as error:
+        return Plan(by_hand=[error.finding]), []
     return Plan(), []
 
 
 def _distribution(found: Distribution, hosts: frozenset[str]) -> tuple[Plan, list[Path]]:
-    groups = {point.group for point in found.points}
-    if groups == {distribution.GROUP}:
+    points = [point for point in found.points if _is_ours(found, point)]
+    packages = list(dict.fromkeys(point.module.partition(".")[0] for point in points))
+    groups = list(dict.fromkeys(point.group for point in points))
+    if not set(groups) - {distribution.GROUP}:
         return Plan(), []
-    made = Plan()
-    packages = {point.module.partition(".")[0] for point in found.points}
-    if len(groups) > 1 or len(packages) < len(found.points):
-        what = "several plugins share a package, or a group"
+    if len(groups) > 1 or len(packages) < len(points):
+        what = "several plugins share a package, or are in different groups"
         instead = f'give each plugin a package, and an entry point in "{distribution.GROUP}"'
-        made.by_hand.append(Finding(found.path, 1, what, instead))
-        return made, []
+        return Plan(by_hand=[Finding(found.path, 1, what, instead)]), []
+    made = Plan()
     values: dict[str, str] = {}
     folders: list[Path] = []
-    for point in found.points:
+    for point in points:
         place = _place_of(found, point)
         if isinstance(place, Finding):
             made.by_hand.append(place)
             continue
         facts = facts_of(place.folder, found.facts)
         facts.name = facts.name or point.name
-        part = folder_plugin(place, point.object, facts, hosts)
-        made.add(part)
+        made.add(folder_plugin(place, point.object, facts, hosts))
         folders.append(place.folder)
-        values[point.name] = f"{place.package}.{adapter.ENTRY_MODULE}:run"
-    if made.by_hand:
+        values[point.name] = _entry(place)
+    text, problem = distribution.edited(found, groups[0], values, packages)
+    if problem and not made.by_hand:
+        made.by_hand.append(problem)
+    if made.by_hand:  # all of a distribution or nothing
         return Plan(by_hand=made.by_hand, notes=made.notes), folders
-    text, problem = distribution.edited(found, values, next(iter(packages)))
-    if problem:
-        return Plan(by_hand=[problem], notes=made.notes), folders
     change(made, found.path, text)
     return made, folders
+
+
+def _is_ours(found: Distribution, point: Point) -> bool:
+    """Tell whether an entry point is a plugin of the kind that is migrated here.
+
+    Other programs have groups of plugins, too.
+    """
+    if point.group.startswith("forgesyte") or point.group == distribution.GROUP:
+        return True
+    place = _place_of(found, point)
+    if isinstance(place, Finding) or not place.file.is_file():
+        return False
+    called = shapes.find(read_source(place.file), point.object)
+    return any(isinstance(one, Shape) for one in called)
+
+
+def _entry(place: Place) -> str:
+    """Return the entry point's new value: what the manifest says, or will say."""
+    entry = f"{adapter.ENTRY_MODULE}:run"
+    if (place.folder / MANIFEST).is_file():
+        with contextlib.suppress(ValueError):  # discovery says what is wrong with it
+            document = tomllib.loads(read_text(place.folder / MANIFEST))
+            entry = document.get("tool", {}).get("toolrunner", {}).get("entry", entry)
+    return f"{place.package}.{entry.removeprefix(f'{place.package}.')}"
 
 
 def _place_of(found: Distribution, point: Point) -> Place | Finding:
@@ -70,11 +98,8 @@ def _place_of(found: Distribution, point: Point) -> Place | Finding:
 def _declared(folder: Path, hosts: frozenset[str]) -> tuple[Plan, list[Path]]:
     """Return the plan for a folder whose plugin a manifest.json declares."""
     path = folder / "manifest.json"
-    try:
-        document = manifest_json(folder)
-        facts = facts_of(folder)
-    except UnreadableError as error:
-        return Plan(by_hand=[error.finding]), [folder]
+    document = manifest_json(folder)
+    facts = facts_of(folder)
     if not {"entrypoint", "entry_point", "tools"} & document.keys():
         return Plan(), []  # somebody else's: a browser extension, a web page
     said = document.get("entrypoint") or document.get("entry_point") or ""

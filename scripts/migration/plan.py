@@ -76,6 +76,10 @@ def _file(source: Source, hosts: frozenset[str], *, is_named: bool = False) -> P
     facts.fill(shape.texts)
     if siblings:
         folder = source.path.parent
+        other = _other_plugin(source.path)
+        if other is not None:
+            what = f"imports files beside it, and {other.name} there is a plugin, too"
+            return Plan(by_hand=[Finding(source.path, 1, what, "give each plugin a folder")])
         package = folder.name if (folder / "__init__.py").is_file() else ""
         facts.name = facts.name or (
             folder.name if source.path.stem == "plugin" else source.path.stem
@@ -86,6 +90,19 @@ def _file(source: Source, hosts: frozenset[str], *, is_named: bool = False) -> P
     return adapted_file(source, shape, facts, hosts, siblings)
 
 
+def _other_plugin(path: Path) -> Path | None:
+    """Return another plugin in the folder of a file, if there is one."""
+    for other in sorted(path.parent.glob("*.py")):
+        if other != path:
+            try:
+                source = read_source(other)
+            except UnreadableError:
+                continue  # said where it is looked at itself
+            if has_manifest(source.text) or shapes.find(source):
+                return other
+    return None
+
+
 def _siblings(source: Source) -> set[str]:
     """Return the modules beside a file that it imports."""
     folder = source.path.parent
@@ -94,7 +111,8 @@ def _siblings(source: Source) -> set[str]:
         if isinstance(statement, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in statement.names}
         elif statement.level:
-            names.add(".")
+            # Two dots lead to what is around the plugin: its host.
+            names |= {"."} if statement.level == 1 else set()
         else:
             names.add((statement.module or "").partition(".")[0])
     return {n for n in names if n == "." or (folder / f"{n}.py").is_file() or (folder / n).is_dir()}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from migration.findings import Finding, Plan
+from migration.findings import Finding, Plan, shown
 from migration.writing import diff
 
 
@@ -17,11 +17,11 @@ def document(plan: Plan, written: Mapping[Path, Path | None] | None) -> dict[str
         "plugins": plan.plugins,
         "changes": [
             {
-                "path": str(change.path),
+                "path": shown(change.path),
                 "action": "create" if change.before is None else "edit",
                 "diff": diff(change),
                 "written": written is not None and change.path in written,
-                "backup": str(backup) if (backup := (written or {}).get(change.path)) else None,
+                "backup": shown(backup) if (backup := (written or {}).get(change.path)) else None,
             }
             for change in plan.changes
         ],
@@ -31,7 +31,7 @@ def document(plan: Plan, written: Mapping[Path, Path | None] | None) -> dict[str
 
 
 def _finding(one: Finding) -> dict[str, Any]:
-    return {"path": str(one.path), "line": one.line, "what": one.what, "instead": one.instead}
+    return {"path": shown(one.path), "line": one.line, "what": one.what, "instead": one.instead}
 
 
 def lines(plan: Plan, written: Mapping[Path, Path | None] | None) -> list[str]:
@@ -42,7 +42,9 @@ def lines(plan: Plan, written: Mapping[Path, Path | None] | None) -> list[str]:
             text += diff(change).splitlines()
         elif change.path in written:
             backup = written[change.path]
-            text.append(f"wrote {change.path}" + (f" (before: {backup})" if backup else ""))
+            text.append(
+                f"wrote {shown(change.path)}" + (f" (before: {shown(backup)})" if backup else "")
+            )
     for heading, findings in (("By hand:", plan.by_hand), ("Worth knowing:", plan.notes)):
         if findings:
             text += [heading, *(f" - {one}" for one in findings)]

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from migration.findings import Change
+from migration.findings import Change, shown
 
 
 def diff(change: Change) -> str:
@@ -19,8 +19,8 @@ def diff(change: Change) -> str:
     lines = difflib.unified_diff(
         before.splitlines(keepends=True),
         after.splitlines(keepends=True),
-        str(change.path) if change.before is not None else os.devnull,
-        str(change.path),
+        shown(change.path) if change.before is not None else os.devnull,
+        shown(change.path),
     )
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
