@@ -173,6 +173,8 @@ def _stand_ins(statement: ast.Import | ast.ImportFrom, uses: _Uses) -> Iterator[
 
 def _template(name: str, kinds: set[str]) -> str | None:
     """Return the stand-in for a name that is used so; ``None`` when none will do."""
+    if kinds and not name[:1].isupper():
+        return None  # a function, and nobody knows what it does
     if kinds <= {"annotation", "record", "type"}:
         return None if name == "*" else _RECORD
     if kinds <= {"error", "annotation", "type"}:
@@ -223,14 +225,15 @@ def _inherited(
 
 
 def _missing(source: Source, owner: ast.ClassDef, base: str) -> Iterator[Finding]:
-    own = own_attributes(owner) | set(BASE_METHODS) | set(_BASE_ATTRIBUTES)
+    own = own_attributes(owner) | {*BASE_METHODS, *_BASE_ATTRIBUTES}
     seen: set[str] = set()
     for node in ast.walk(owner):
-        if not isinstance(node, ast.Attribute) or node.attr in own | seen:
+        if not isinstance(node, ast.Attribute) or node.attr in seen:
             continue
         is_super = isinstance(node.value, ast.Call) and name_of(node.value.func) == "super"
         is_self = isinstance(node.value, ast.Name) and node.value.id == "self"
-        if is_super or (is_self and not node.attr.startswith("__")):
+        is_known = node.attr.startswith("__") or node.attr in own
+        if (is_super and node.attr not in BASE_METHODS) or (is_self and not is_known):
             seen.add(node.attr)
             what = f"{ast.unparse(node)} comes from {base}, which is the host's and not in the box"
             yield Finding(source.path, node.lineno, what, f"define {node.attr} in {owner.name}")

@@ -25,7 +25,7 @@ def offered(folder: Path, hosts: frozenset[str]) -> tuple[Plan, list[Path]]:
         if (folder / "manifest.json").is_file():
             return _declared(folder, hosts)
     except UnreadableError as error:
-        return Plan(by_hand=[error.finding]), []
+        return Plan(by_hand=[error.finding]), [folder]
     return Plan(), []
 
 
@@ -38,7 +38,7 @@ def _distribution(found: Distribution, hosts: frozenset[str]) -> tuple[Plan, lis
     if len(groups) > 1 or len(packages) < len(points):
         what = "several plugins share a package, or are in different groups"
         instead = f'give each plugin a package, and an entry point in "{distribution.GROUP}"'
-        return Plan(by_hand=[Finding(found.path, 1, what, instead)]), []
+        return Plan(by_hand=[Finding(found.path, 1, what, instead)]), [found.path.parent]
     made = Plan()
     values: dict[str, str] = {}
     folders: list[Path] = []
@@ -56,7 +56,7 @@ def _distribution(found: Distribution, hosts: frozenset[str]) -> tuple[Plan, lis
     if problem and not made.by_hand:
         made.by_hand.append(problem)
     if made.by_hand:  # all of a distribution or nothing
-        return Plan(by_hand=made.by_hand, notes=made.notes), folders
+        return Plan(by_hand=made.by_hand, notes=made.notes), [found.path.parent]
     change(made, found.path, text)
     return made, folders
 
