@@ -21,6 +21,9 @@ def note(plan: Plan, source: Source, shape: Shape, facts: Facts) -> None:
     if name != facts.name:
         what = f"the name {facts.name!r} is not legal here and became {name}"
         plan.notes.append(Finding(source.path, shape.line, what, "callers use the new name"))
+    for text in facts.not_requirements:
+        what = f"{text!r} is no requirement, and left out of its dependencies"
+        plan.notes.append(Finding(source.path, 1, what, "write it as pip would take it"))
     plan.notes += _advice(source, shape)
 
 

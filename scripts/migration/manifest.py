@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +16,9 @@ PIXEL = (
 )
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _NOT_IN_NAME = re.compile(r"[^a-z0-9-]+")
+# A manifest may be 64 KiB, and its lines 4 KiB.
+_MOST_CHARACTERS = 40_000
 _LONGEST_LINE = 4000
-_TYPES = {"string", "integer", "number", "boolean", "object", "array"}
-_TYPE_WORDS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
-_KEPT = {"type", "description", "default", "enum", "items", "properties", "required", "minimum",
-         "maximum", "pattern", "minLength", "maxLength", "format", "title"}  # fmt: skip
 _SAMPLES: dict[str, Any] = {
     "string": "", "integer": 1, "number": 1.0, "boolean": False, "object": {}, "array": [],
 }  # fmt: skip
@@ -37,6 +33,7 @@ class Facts:
     description: str = ""
     requires_python: str = ""
     dependencies: list[str] | None = None  # not known
+    not_requirements: list[str] = field(default_factory=list)
     tools: dict[str, Tool] = field(default_factory=dict)
 
     def fill(self, other: dict[str, str]) -> None:
@@ -64,7 +61,11 @@ def tool_table(facts: Facts, shape: Shape, entry: str) -> list[str]:
     if entry:
         lines.append(f"entry = {_value(entry)}")
     schema = _input_schema(facts, shape)
-    return lines + (["", *_table("tool.toolrunner.input_schema", schema)] if schema else [])
+    table = _table("tool.toolrunner.input_schema", schema) if schema else []
+    if sum(map(len, table)) > _MOST_CHARACTERS:
+        schema.pop("allOf", None)
+        table = _table("tool.toolrunner.input_schema", schema)
+    return [*lines, *([""] if table else []), *table]
 
 
 def head(facts: Facts) -> list[str]:
@@ -132,61 +133,18 @@ def _sample(tool: Tool) -> dict[str, Any]:
         if "base64" in name or "b64" in name or name in tool.in_bytes:
             sample[name] = PIXEL
         elif name in needed:
-            sample[name] = schema.get("default", _SAMPLES.get(schema.get("type", ""), ""))
+            sample[name] = _sample_value(schema)
     return sample
 
 
-def tools_said(declared: object) -> dict[str, Tool]:
-    """Return the tools that a manifest.json declares: a list of tables, or a table by name."""
-    entries: Sequence[tuple[object, object]] = []
-    if isinstance(declared, dict):
-        entries = list(declared.items())
-    elif isinstance(declared, list):
-        entries = [
-            (one.get("id") or one.get("name"), one) for one in declared if isinstance(one, dict)
-        ] + [(one, {}) for one in declared if isinstance(one, str)]
-    return {
-        name: _tool_said(one)
-        for name, one in entries
-        if isinstance(name, str) and isinstance(one, dict)
-    }
-
-
-def _tool_said(one: dict[str, Any]) -> Tool:
-    said = one.get("input_schema") or one.get("inputs") or one.get("parameters") or {}
-    if not isinstance(said, dict):
-        return Tool()
-    required: object = []
-    if isinstance(said.get("properties"), dict):
-        required, said = said.get("required"), said["properties"]
-    names = tuple(n for n in required if isinstance(n, str)) if isinstance(required, list) else ()
-    return Tool({str(name): _property(value) for name, value in said.items()}, names)
-
-
-def _property(value: object) -> dict[str, Any]:
-    """Return one argument as JSON Schema: "integer" and {"type": "int", "min": 1} are known too."""
-    if isinstance(value, str):
-        value = {"type": value}
-    if not isinstance(value, dict):
-        return {}
-    renamed = {"min": "minimum", "max": "maximum"}
-    schema = {renamed.get(key, key): part for key, part in value.items()}
-    kind = schema.get("type")
-    if isinstance(kind, str):
-        word = _TYPE_WORDS.get(kind.rstrip("?"), kind.rstrip("?"))
-        schema["type"] = word if not kind.endswith("?") else [word, "null"]
-        if word not in _TYPES:
-            del schema["type"]
-    return {key: part for key, part in schema.items() if key in _KEPT and _is_json(part)}
-
-
-def _is_json(part: object) -> bool:
-    """Tell whether TOML has a form for a value: it knows no null."""
-    if isinstance(part, dict):
-        return all(map(_is_json, part.values()))
-    if isinstance(part, list):
-        return all(map(_is_json, part))
-    return part is not None and not (isinstance(part, float) and not math.isfinite(part))
+def _sample_value(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+    if "default" in schema:
+        return schema["default"]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    kinds = schema.get("type", "")
+    value = _SAMPLES.get(kinds if isinstance(kinds, str) else kinds[0], "")
+    return max(value, schema.get("minimum", value)) if isinstance(value, int | float) else value
 
 
 def _table(name: str, table: dict[str, Any]) -> list[str]:

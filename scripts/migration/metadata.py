@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from migration.findings import Finding
-from migration.manifest import Facts, tools_said
+from migration.manifest import Facts
 from migration.source import UnreadableError, read_text
+from migration.tools import tools_said
+
+# What most requirements are; others are left to a person, as options and remarks have to be.
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_NUMBER = r"\d+(?:\.\d+)*"
+_VERSION = (
+    rf"[ ]*(?:[=!]=[ ]*{_NUMBER}(?:\.\*)?|(?:[<>]=|[<>=!]=|[<>])[ ]*{_NUMBER}(?:(?:a|b|rc)\d+)?"
+    rf"|~=[ ]*\d+\.{_NUMBER})[ ]*"
+)
+_MARKER = r"""[ ]*;[ ]*(?:python_version|sys_platform|platform_system)[ ]*[<>=!]=?[ ]*["'][\w.]+["'][ ]*"""
+REQUIREMENT = re.compile(
+    rf"{_NAME}(?:\[{_NAME}(?:,[ ]*{_NAME})*\])?[ ]*(?:{_VERSION}(?:,{_VERSION})*)?(?:{_MARKER})?",
+    re.ASCII,
+)
 
 
 def facts_of(folder: Path, said: Facts | None = None) -> Facts:
@@ -31,6 +46,10 @@ def facts_of(folder: Path, said: Facts | None = None) -> Facts:
     if facts.dependencies is None and requirements.is_file():
         lines = [line.partition(" #")[0].strip() for line in read_text(requirements).split("\n")]
         facts.dependencies = [line for line in lines if line and line[0] not in "#-"]
+    if said.dependencies is None and facts.dependencies is not None:
+        fit = {one for one in facts.dependencies if REQUIREMENT.fullmatch(one)}
+        facts.not_requirements = [one for one in facts.dependencies if one not in fit]
+        facts.dependencies = [one for one in facts.dependencies if one in fit]
     facts.fill({"version": said.version, "description": said.description})
     return facts
 

@@ -241,7 +241,7 @@ def test_a_backup_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_file_keeps_its_form(tmp_path: Path, make_runner: MakeRunner) -> None:
-    """Byte order mark, line endings, first lines and mode stay; the manifest is found all the same."""
+    """Byte order mark, line endings, first lines and mode stay, and it runs all the same."""
     tmp_path.chmod(0o755)
     path = tmp_path / "one.py"
     text = "#!/usr/bin/env python\n# -*- coding: utf-8 -*-\n" + PLUGIN

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import strategies
+from packaging.requirements import Requirement
 
+from plugins.manifest import read_toml
 from tests.governance.migrating import PLUGIN, ROOT, SAMPLES, contents, migrate
 
 
@@ -44,13 +50,17 @@ def test_a_plugin_may_call_itself(tmp_path: Path) -> None:
 BASE = "from app.plugins.base import BasePlugin\n"
 BY_HAND = {
     "a constructor with arguments": (
-        "class Plugin:\n    def __init__(self, model):\n        pass\n"
-        "    def run(self, payload):\n        return {}\n",
+        (
+            "class Plugin:\n    def __init__(self, model):\n        pass\n"
+            "    def run(self, payload):\n        return {}\n"
+        ),
         ":2: Plugin() needs model; give it defaults",
     ),
     "a function of the host": (
-        "from app.core import settings\nclass Plugin:\n"
-        "    def run(self, payload):\n        return settings()\n",
+        (
+            "from app.core import settings\nclass Plugin:\n"
+            "    def run(self, payload):\n        return settings()\n"
+        ),
         ":1: uses app.core.settings of the host",
     ),
     "a module of the host": (
@@ -62,13 +72,17 @@ BY_HAND = {
         ":1: uses app.models.* of the host",
     ),
     "a decorator of the host": (
-        "from app.registry import register\n@register\nclass Plugin:\n"
-        "    def run(self, payload):\n        return {}\n",
+        (
+            "from app.registry import register\n@register\nclass Plugin:\n"
+            "    def run(self, payload):\n        return {}\n"
+        ),
         ":1: uses app.registry.register of the host",
     ),
     "an import that shares its line": (
-        "import os; from app.plugins.base import BasePlugin\nclass Plugin(BasePlugin):\n"
-        "    def run(self, payload):\n        return {}\n",
+        (
+            "import os; from app.plugins.base import BasePlugin\nclass Plugin(BasePlugin):\n"
+            "    def run(self, payload):\n        return {}\n"
+        ),
         ":1: imports from the host in a line with other statements",
     ),
     "an inherited attribute": (
@@ -82,18 +96,24 @@ BY_HAND = {
         ":4: super().run comes from BasePlugin",
     ),
     "an image taken for base64": (
-        "import base64\nclass Plugin:\n    def run(self, payload):\n"
-        "        return {'n': len(base64.b64decode(payload['image']))}\n",
+        (
+            "import base64\nclass Plugin:\n    def run(self, payload):\n"
+            "        return {'n': len(base64.b64decode(payload['image']))}\n"
+        ),
         ':3: run decodes payload["image"], which is bytes here; take the decoding away',
     ),
     "a name that the entry needs": (
-        "def run(command):\n    return command\n\nclass EchoPlugin:\n"
-        "    def analyze(self, image_bytes):\n        return {}\n",
+        (
+            "def run(command):\n    return command\n\nclass EchoPlugin:\n"
+            "    def analyze(self, image_bytes):\n        return {}\n"
+        ),
         ":1: the name run is taken at the top level",
     ),
     "two plugins in a file": (
-        "class OnePlugin:\n    def run(self, payload):\n        return {}\n"
-        "class TwoPlugin:\n    def run(self, payload):\n        return {}\n",
+        (
+            "class OnePlugin:\n    def run(self, payload):\n        return {}\n"
+            "class TwoPlugin:\n    def run(self, payload):\n        return {}\n"
+        ),
         ":5: 2 plugins in one file",
     ),
     "tools that are called differently": (
@@ -248,3 +268,78 @@ def test_help_has_examples() -> None:
     ended = migrate("--help")
     assert ended.status == 0
     assert "python scripts/migrate_phase_12.py ../ocr --write" in ended.out
+
+
+TEXTS = strategies.text(max_size=8)
+WORDS = strategies.sampled_from(
+    ["type", "properties", "required", "items", "enum", "min", "minimum", "minLength", "pattern",
+     "default", "format", "id", "inputs", "input_schema", "string", "int", "array?", "object"]
+)  # fmt: skip
+ANYTHING = strategies.recursive(
+    strategies.none()
+    | strategies.booleans()
+    | strategies.integers()
+    | strategies.floats()
+    | TEXTS
+    | WORDS,
+    lambda inner: (
+        strategies.lists(inner, max_size=4)
+        | strategies.dictionaries(TEXTS | WORDS, inner, max_size=5)
+    ),
+    max_leaves=25,
+)
+TOOLS = strategies.lists(
+    strategies.fixed_dictionaries({"id": TEXTS, "inputs": ANYTHING}), max_size=4
+)
+
+
+@hypothesis.settings(
+    max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@hypothesis.given(tools=TOOLS | ANYTHING, texts=strategies.lists(TEXTS, min_size=4, max_size=4))
+def test_whatever_a_manifest_says_ours_is_legal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tools: object, texts: list[str]
+) -> None:
+    """Discovery reads what was made of it, and finds nothing wrong."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from migration.plan import plan
+
+    keys = ("id", "version", "description", "dependencies")
+    document: dict[str, Any] = dict(zip(keys, texts, strict=True))
+    document |= {"tools": tools, "dependencies": texts}
+    (tmp_path / "manifest.json").write_text(json.dumps(document))
+    (tmp_path / "plugin.py").write_text(
+        "class Plugin:\n    def run_tool(self, tool, args):\n        return {}\n"
+    )
+    for name in ("toolrunner.toml", "toolrunner_entry.py"):  # of the example before
+        (tmp_path / name).unlink(missing_ok=True)
+    [toml] = [one for one in plan(tmp_path).changes if one.path.suffix == ".toml"]
+    toml.path.write_bytes(toml.after)
+    (tmp_path / "toolrunner_entry.py").touch()
+    assert read_toml(toml.path).input == "json"
+
+
+@hypothesis.settings(
+    max_examples=100, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@hypothesis.given(data=strategies.data())
+def test_what_is_taken_for_a_requirement_is_one(
+    monkeypatch: pytest.MonkeyPatch, data: strategies.DataObject
+) -> None:
+    """Discovery would refuse a plugin for a single one that is none."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from migration.metadata import REQUIREMENT
+
+    Requirement(data.draw(strategies.from_regex(REQUIREMENT, fullmatch=True)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["numpy", "Pillow>=10.0.0", "x[a,b] >=1, <2", "y==1.*; python_version < '3.12'", "z~=1.2"],
+)
+def test_usual_requirements_are_taken_for_ones(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """What is left out has to be written by hand."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from migration.metadata import REQUIREMENT
+
+    assert REQUIREMENT.fullmatch(text)

@@ -1,4 +1,4 @@
-"""``scripts/migrate_phase_12.py`` without arguments: the check of this project, and of broken ones."""
+"""``scripts/migrate_phase_12.py`` without arguments: the check of this project, and of others."""
 
 from __future__ import annotations
 
