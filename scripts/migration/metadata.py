@@ -19,7 +19,10 @@ _VERSION = (
     rf"[ ]*(?:[=!]=[ ]*{_NUMBER}(?:\.\*)?|(?:[<>]=|[<>=!]=|[<>])[ ]*{_NUMBER}(?:(?:a|b|rc)\d+)?"
     rf"|~=[ ]*\d+\.{_NUMBER})[ ]*"
 )
-_MARKER = r"""[ ]*;[ ]*(?:python_version|sys_platform|platform_system)[ ]*[<>=!]=?[ ]*["'][\w.]+["'][ ]*"""
+_MARKER = (
+    r"[ ]*;[ ]*(?:python_version|sys_platform|platform_system)[ ]*(?:[<>=!]=|[<>])[ ]*"
+    r"""(?:"[\w.]+"|'[\w.]+')[ ]*"""
+)
 REQUIREMENT = re.compile(
     rf"{_NAME}(?:\[{_NAME}(?:,[ ]*{_NAME})*\])?[ ]*(?:{_VERSION}(?:,{_VERSION})*)?(?:{_MARKER})?",
     re.ASCII,
