@@ -19,6 +19,9 @@ from migration.manifest import Facts
 from migration.source import UnreadableError, read_source, read_text
 
 GROUP = "toolrunner.plugins"
+_POINT = re.compile(
+    r"""(?P<before>\s*["']?(?P<name>[^"'=]+?)["']?\s*=\s*)(?P<quote>["'])[^"']*(?P=quote)"""
+)
 _HEADER = re.compile(r"^\s*\[")
 
 
@@ -215,9 +218,9 @@ def _move_toml(lines: list[str], group: str, values: dict[str, str]) -> None:
         if found:
             lines[i] = f'{found[1]}"{GROUP}"]{line[found.end() :]}'
         inside = bool(found) or (inside and not _HEADER.match(line))
-        key = re.match(r"""\s*["']?([^"'=]+?)["']?\s*=""", line)
-        if inside and key and key[1] in values:
-            lines[i] = f'{line[: key.end()]} "{values[key[1]]}"'
+        point = _POINT.match(line)
+        if inside and point and point["name"] in values:
+            lines[i] = f'{point["before"]}"{values[point["name"]]}"{line[point.end() :]}'
 
 
 def _move_cfg(lines: list[str], group: str, values: dict[str, str]) -> None:

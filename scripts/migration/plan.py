@@ -12,9 +12,12 @@ from migration.findings import Finding, Plan
 from migration.folder import Place, folder_plugin
 from migration.host import HOSTS
 from migration.manifest import Facts
+from migration.project_check import WORKER
 from migration.single_file import adapted_file
 from migration.source import Source, UnreadableError, has_manifest, imports, read_source
 from migration.walk import MANIFEST, METADATA, files
+
+_WORKER = Path(__file__).resolve().parents[2] / WORKER
 
 
 def plan(path: Path, hosts: Iterable[str] = ()) -> Plan:
@@ -37,7 +40,7 @@ def _folder(root: Path, hosts: frozenset[str]) -> Plan:
     for folder in dict.fromkeys(path.parent for path in paths if path.name in METADATA):
         if not any(folder.is_relative_to(taken) for taken in inside):
             part, own = offers.offered(folder, hosts)
-            made.add(part)
+            _add(made, part)
             inside += own
     inside += [path.parent for path in paths if path.name == MANIFEST]
     for path in paths:
@@ -47,9 +50,18 @@ def _folder(root: Path, hosts: frozenset[str]) -> Plan:
             part = _file(read_source(path), hosts)
         except UnreadableError as error:
             part = Plan(by_hand=[error.finding])
-        made.add(part)
+        _add(made, part)
         inside += [change.path.parent for change in part.changes if change.path.name == MANIFEST]
     return made
+
+
+def _add(made: Plan, part: Plan) -> None:
+    """Add a plan, unless one of its plugins has the name of another: then neither would run."""
+    for name in set(part.plugins) & set(made.plugins):
+        path = part.changes[0].path if part.changes else Path(name)
+        what = f"the name {name} is another plugin's, too"
+        part.by_hand.append(Finding(path, 1, what, "give it a name of its own"))
+    made.add(part)
 
 
 def _file(source: Source, hosts: frozenset[str], *, is_named: bool = False) -> Plan:
@@ -59,7 +71,7 @@ def _file(source: Source, hosts: frozenset[str], *, is_named: bool = False) -> P
         return adapted_file(source, None, Facts(), hosts, siblings)
     found = shapes.find(source, is_named=is_named)
     if not found:
-        calls = list(direct_calls(source))
+        calls = [] if source.path.resolve() == _WORKER else list(direct_calls(source))
         if is_named and not calls:
             what = "there is no plugin in this file"
             instead = "a plugin is a class with run, run_tool or analyze, named ...Plugin"

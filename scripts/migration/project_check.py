@@ -14,7 +14,7 @@ from migration.source import Source, UnreadableError, name_of, read_source
 
 PACKAGES = ("api", "runner", "plugins", "sandbox")
 # The one file that runs inside the sandbox.
-ALLOWED = Path("sandbox/inside/worker.py")
+WORKER = Path("sandbox/inside/worker.py")
 METRICS = (
     "success_count",
     "error_count",
@@ -51,7 +51,7 @@ def check(root: Path) -> list[tuple[str, list[str]]]:
     direct = [
         str(found)
         for source in sources
-        if source.path.relative_to(root) != ALLOWED and not _is_bundled(source.path, root)
+        if source.path.relative_to(root) != WORKER and not _is_bundled(source.path, root)
         for found in direct_calls(source)
     ]
     problems = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -12,6 +13,11 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "migrate_phase_12.py"
 SAMPLES = Path(__file__).parent / "samples"
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGA"
+    "hKmMIQAAAABJRU5ErkJggg=="
+)
+PICTURE = {"image": PNG, "mime_type": "image/png"}
 PLUGIN = "class Plugin:\n    def run(self, payload):\n        return {}\n"
 
 

@@ -15,13 +15,16 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeRunner
-from tests.governance.migrating import PLUGIN, ROOT, SAMPLES, SCRIPT, contents, migrate
-
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGA"
-    "hKmMIQAAAABJRU5ErkJggg=="
+from tests.governance.migrating import (
+    PICTURE,
+    PLUGIN,
+    PNG,
+    ROOT,
+    SAMPLES,
+    SCRIPT,
+    contents,
+    migrate,
 )
-PICTURE = {"image": PNG, "mime_type": "image/png"}
 
 
 @pytest.fixture
@@ -226,6 +229,36 @@ def test_payloads_that_a_tool_does_not_take_blame_the_caller(
         _, error = tool_runner.run("counter", payload)
         assert error is not None
         assert error["error"]["type"] == "ValidationError", payload
+
+
+def test_only_our_kind_of_entry_points_moves(tmp_path: Path) -> None:
+    """Other programs have plugins, too; and other tools ship all files of a package."""
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "plugin.py").write_text(PLUGIN)
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "theirs.py").write_text("class Pages:\n    def on_page(self): ...\n")
+    text = """\
+[tool.poetry]
+name = "x"
+version = "7.1"
+
+[tool.poetry.plugins."acme.plugins"]  # ours
+x = 'pkg.plugin:Plugin'  # the plugin
+
+[tool.poetry.plugins."mkdocs.plugins"]
+pages = "pages.theirs:Pages"
+
+[build-system]
+build-backend = "poetry.core.masonry.api"
+"""
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert migrate(tmp_path, "--write").status == 0
+    moved = text.replace('"acme.plugins"', '"toolrunner.plugins"').replace(
+        "'pkg.plugin:Plugin'", '"pkg.toolrunner_entry:run"'
+    )
+    assert (tmp_path / "pyproject.toml").read_text() == moved
+    assert 'version = "7.1"' in (tmp_path / "pkg" / "toolrunner.toml").read_text()
+    assert migrate(tmp_path).status == 0
 
 
 def test_a_backup_is_never_overwritten(tmp_path: Path) -> None:

@@ -215,6 +215,25 @@ def test_folders_that_need_a_person_are_left_alone(tmp_path: Path, case: str) ->
     assert contents(tmp_path) == before
 
 
+def test_two_plugins_of_one_name_are_not_made(tmp_path: Path) -> None:
+    """Used together, neither would run."""
+    for name in ("a.py", "b.py"):
+        (tmp_path / name).write_text(PLUGIN.replace(":", ":\n    name = 'same'", 1))
+    ended = migrate(tmp_path, "--write")
+    assert ended.status == 1
+    assert "b.py:1: the name same is another plugin's, too" in ended.out
+    assert "tool.toolrunner" in (tmp_path / "a.py").read_text()
+    assert "tool.toolrunner" not in (tmp_path / "b.py").read_text()
+
+
+def test_the_file_that_runs_plugins_may(tmp_path: Path) -> None:
+    """It runs inside the sandbox; a file of that name elsewhere does not."""
+    worker = ROOT / "sandbox" / "inside" / "worker.py"
+    assert migrate(worker.parent).status == 0
+    (tmp_path / "worker.py").write_bytes(worker.read_bytes())
+    assert migrate(tmp_path).out.count("direct call plugin.run(...)") == 3
+
+
 def test_what_is_wrong_with_one_plugin_does_not_keep_others(tmp_path: Path) -> None:
     """Whoever can be migrated is."""
     (tmp_path / "bad.py").write_bytes(b"\xff")
