@@ -35,7 +35,8 @@ METHODS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     ),
     "a base class in the file": (
         (
-            "class Base:\n    def analyze(self, image_bytes):\n        return {'n': len(image_bytes)}\n"
+            "class Base:\n    def analyze(self, image_bytes):\n"
+            "        return {'n': len(image_bytes)}\n"
             "class OwnPlugin(Base):\n    pass\n"
         ),
         PICTURE,
@@ -60,7 +61,8 @@ METHODS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     ),
     "options by name": (
         (
-            "class OwnPlugin:\n    def analyze(self, image_bytes: bytes, mime_type: str, **options):\n"
+            "class OwnPlugin:\n"
+            "    def analyze(self, image_bytes: bytes, mime_type: str, **options):\n"
             "        return {'type': mime_type, **options}\n"
         ),
         {**PICTURE, "options": {"k": 2}},
@@ -116,7 +118,8 @@ METHODS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         (
             "from app.errors import PluginError\nfrom app.models import Answer as Said\n"
             "class Plugin:\n    def run(self, payload) -> Said:\n"
-            "        try:\n            raise PluginError('x')\n        except PluginError as error:\n"
+            "        try:\n            raise PluginError('x')\n"
+            "        except PluginError as error:\n"
             "            return Said(text=str(error), more=[1])\n"
         ),
         {},
