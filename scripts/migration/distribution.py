@@ -127,11 +127,12 @@ def _setup_cfg(path: Path, text: str) -> Distribution | None:
         return None
     options = _section(parser, "options")
     metadata = _section(parser, "metadata")
+    required = options.get("install_requires")
     facts = Facts(
         version=_text(metadata.get("version")),
         description=_text(metadata.get("description")),
         requires_python=_text(options.get("python_requires")),
-        dependencies=_without_host(options.get("install_requires", "").split("\n")),
+        dependencies=_without_host(required.split("\n") if required else None),
     )
     root = options.get("package_dir", "").replace(" ", "").replace("\n", "").lstrip("=")
     return Distribution(path, text, facts, points, True, [root or "src", "src", "."])
@@ -166,19 +167,24 @@ def _text(value: object) -> str:
     return "" if text.startswith(("attr:", "file:")) else text
 
 
-def _without_host(requirements: object) -> list[str]:
-    """Return requirements without the host's own distribution."""
-    lines = requirements if isinstance(requirements, list) else []
+def _without_host(requirements: object) -> list[str] | None:
+    """Return requirements without the host's own distribution; ``None`` where none are stated."""
+    if not isinstance(requirements, list):
+        return None
+    lines = requirements
     kept = [line.strip() for line in lines if isinstance(line, str)]
     host = re.compile(r"forgesyte(?![\w-])|forgesyte[-_](server|core|sdk)\b", re.IGNORECASE)
     return [line for line in kept if line and not line.startswith("#") and not host.match(line)]
 
 
 def package_folder(distribution: Distribution, module: str) -> Path | None:
-    """Return the folder of the top package of a module."""
+    """Return the folder of the top package of a module, if it lies in the distribution's own."""
+    own = distribution.path.parent
+    if not all(part.isidentifier() for part in module.split(".")):
+        return None
     for base in distribution.folders:
-        folder = distribution.path.parent / base / module.partition(".")[0]
-        if folder.is_dir():
+        folder = own / base / module.partition(".")[0]
+        if folder.is_dir() and folder.resolve().is_relative_to(own.resolve()):
             return folder
     return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from migration import adapter, advice, manifest, requirements, shapes
 from migration.findings import Change, Finding, Plan
 from migration.host import without_host
 from migration.manifest import Facts
-from migration.source import UnreadableError, read_source
+from migration.source import UnreadableError, read_bytes, read_source
 from migration.walk import MANIFEST, files
 
 
@@ -26,6 +28,14 @@ class Place:
         """The module's file."""
         path = self.folder.joinpath(*self.module.split("."))
         return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def package_name(folder: Path) -> str:
+    """Return the name of the package that a folder is, "" if it is none."""
+    if not (folder / "__init__.py").is_file():
+        return ""
+    # By another name than an identifier nobody imports it: only imports relative to it matter.
+    return re.sub(r"\W|^(?=\d)", "_", folder.resolve().name)
 
 
 def folder_plugin(place: Place, wanted: str, facts: Facts, hosts: frozenset[str]) -> Plan:
@@ -75,10 +85,12 @@ def _depth(place: Place, path: Path) -> int:
 
 def change(made: Plan, path: Path, text: str) -> None:
     """Note a file to write, unless it is so already; a foreign one in its place is left alone."""
-    before = path.read_bytes() if path.exists() else None
+    before = read_bytes(path) if path.exists() else None
     data = text.encode("utf-8")
     if before is not None and b"\r\n" in before:
         data = data.replace(b"\n", b"\r\n")
+    if before is not None and before.startswith(codecs.BOM_UTF8):
+        data = codecs.BOM_UTF8 + data
     if before is not None and before != data and path.name == f"{adapter.ENTRY_MODULE}.py":
         made.by_hand.append(Finding(path, 1, "a file of this name is there", "rename that one"))
     elif before != data:

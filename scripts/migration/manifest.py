@@ -178,9 +178,11 @@ def _value(value: object) -> str:
         return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, bool | int | float):
         return json.dumps(value)
-    return json.dumps(_one_line(str(value)), ensure_ascii=False)
+    # TOML's strings are JSON's, but for a lone surrogate, and DEL, which has to be escaped.
+    text = str(value).encode("utf-8", "replace").decode("utf-8")
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _one_line(text: str) -> str:
-    """Return printable text in one line; TOML could not carry all of the rest."""
+    """Return printable text in one line, as a listing shows it."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

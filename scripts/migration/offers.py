@@ -9,7 +9,7 @@ from pathlib import Path
 from migration import adapter, distribution, shapes
 from migration.distribution import Distribution, Point
 from migration.findings import Finding, Plan
-from migration.folder import Place, change, folder_plugin
+from migration.folder import Place, change, folder_plugin, package_name
 from migration.metadata import facts_of, manifest_json
 from migration.shape import Shape
 from migration.source import UnreadableError, read_source, read_text
@@ -108,15 +108,17 @@ def _declared(folder: Path, hosts: frozenset[str]) -> tuple[Plan, list[Path]]:
     if place is None:
         what = f"its entrypoint {said!r} leads to no module here"
         return Plan(by_hand=[Finding(path, 1, what, "name a module of this folder")]), [folder]
-    facts.name = facts.name or folder.name
+    facts.name = facts.name or folder.resolve().name
     return folder_plugin(place, name, facts, hosts), [folder]
 
 
 def _declared_place(folder: Path, module: str) -> Place | None:
-    package = folder.name if (folder / "__init__.py").is_file() else ""
+    package = package_name(folder)
     first, _, rest = module.partition(".")
-    if first == folder.name and rest:
-        module, package = rest, folder.name
+    if first == folder.resolve().name and rest:
+        module, package = rest, first
+    if module and not all(part.isidentifier() for part in module.split(".")):
+        return None
     for name in (module, "plugin") if module else ("plugin",):
         place = Place(folder, name, package)
         if place.file.is_file():

@@ -9,7 +9,7 @@ from pathlib import Path
 from migration import offers, shapes
 from migration.calls import direct_calls
 from migration.findings import Finding, Plan
-from migration.folder import Place, folder_plugin
+from migration.folder import Place, folder_plugin, package_name
 from migration.host import HOSTS
 from migration.manifest import Facts
 from migration.project_check import WORKER
@@ -23,6 +23,8 @@ _WORKER = Path(__file__).resolve().parents[2] / WORKER
 def plan(path: Path, hosts: Iterable[str] = ()) -> Plan:
     """Return what bringing the plugins at a path here needs; a file, or a folder of anything."""
     known = frozenset({*HOSTS, *hosts})
+    if path.is_symlink():
+        path = path.resolve()  # a link is not replaced by a file
     if path.is_file() and path.name not in METADATA:
         made = Plan()
         try:
@@ -92,11 +94,10 @@ def _file(source: Source, hosts: frozenset[str], *, is_named: bool = False) -> P
         if other is not None:
             what = f"imports files beside it, and {other.name} there is a plugin, too"
             return Plan(by_hand=[Finding(source.path, 1, what, "give each plugin a folder")])
-        package = folder.name if (folder / "__init__.py").is_file() else ""
         facts.name = facts.name or (
-            folder.name if source.path.stem == "plugin" else source.path.stem
+            folder.resolve().name if source.path.stem == "plugin" else source.path.stem
         )
-        place = Place(folder, source.path.stem, package)
+        place = Place(folder, source.path.stem, package_name(folder))
         return folder_plugin(place, shape.owner or shape.method, facts, hosts)
     facts.name = facts.name or source.path.stem
     return adapted_file(source, shape, facts, hosts, siblings)

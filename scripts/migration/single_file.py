@@ -23,7 +23,12 @@ def adapted_file(
     text = replaced.text
     if shape is not None:
         made.by_hand += _taken(source, shape)
-        if script_block(text) is None:
+        block = script_block(text)
+        if block is not None and block[1] is None:
+            line = text.count("\n", 0, block[0].start()) + 1
+            what = "its script block is not valid TOML"
+            made.by_hand.append(Finding(source.path, line, what, "correct it"))
+        if block is None:
             facts.dependencies = requirements.needed([source], hosts, set(), made)
         text = _with_block(text, facts, shape)
         if not (shape.is_plain and shape.owner in {"Plugin", ""}):
@@ -56,8 +61,8 @@ def _with_block(text: str, facts: Facts, shape: Shape) -> str:
     block = script_block(text)
     if block is not None:
         end = block[0].end("content")
-        return text[:end] + _commented(table) + text[end:]
-    new = ["# /// script", *_commented([*manifest.head(facts), *table]).splitlines(), "# ///"]
+        return text[:end] + "\n".join([*_commented(table), ""]) + text[end:]
+    new = ["# /// script", *_commented([*manifest.head(facts), *table]), "# ///"]
     lines = text.split("\n")
     at = 1 if lines[0].startswith("#!") else 0
     if lines[at].startswith("#") and "coding" in lines[at]:
@@ -65,8 +70,8 @@ def _with_block(text: str, facts: Facts, shape: Shape) -> str:
     return "\n".join([*lines[:at], *([""] if at else []), *new, "", *lines[at:]])
 
 
-def _commented(lines: list[str]) -> str:
-    return "".join(f"# {line}\n" if line else "#\n" for line in lines)
+def _commented(lines: list[str]) -> list[str]:
+    return [f"# {line}".rstrip(" ") for line in lines]
 
 
 def _with_adapter(text: str, shape: Shape) -> str:

@@ -99,23 +99,26 @@ def _unreadable(path: Path, line: int, what: str, instead: str) -> UnreadableErr
     return UnreadableError(Finding(path, line, what, instead))
 
 
-def script_block(text: str) -> tuple[re.Match[str], dict[str, Any]] | None:
-    """Return where a file's ``script`` block is and what it says; ``None`` if it has none."""
+def script_block(text: str) -> tuple[re.Match[str], dict[str, Any] | None] | None:
+    """Return where a file's ``script`` block is and what it says; ``None`` if it has none.
+
+    What it says is ``None`` if it is not valid TOML.
+    """
     found = _BLOCK.search(text)
     if found is None:
         return None
-    lines = found["content"].splitlines()
+    lines = found["content"].split("\n")
     content = "\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines)
     try:
         return found, tomllib.loads(content)
     except ValueError:
-        return found, {}
+        return found, None
 
 
 def has_manifest(text: str) -> bool:
     """Tell whether a Python file is a plugin of Toolrunner already."""
     block = script_block(text)
-    return block is not None and "toolrunner" in block[1].get("tool", {})
+    return block is not None and "toolrunner" in (block[1] or {}).get("tool", {})
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:

@@ -8,15 +8,22 @@ from pathlib import Path
 
 MANIFEST = "toolrunner.toml"
 METADATA = ("pyproject.toml", "setup.cfg", "setup.py", "manifest.json")
-_SKIPPED = {"node_modules", "build", "dist", "venv", "site-packages", "tests", "test"}
+_SKIPPED = {
+    "__pycache__",
+    "node_modules",
+    "build",
+    "dist",
+    "venv",
+    "site-packages",
+    "tests",
+    "test",
+}
 
 
 def files(root: Path) -> Iterator[Path]:
     """Yield the files that matter below a folder: no links, no tests, nothing that was built."""
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(
-            name for name in folders if name not in _SKIPPED and name[0] not in "._"
-        )
+        folders[:] = sorted(name for name in folders if name not in _SKIPPED and name[0] != ".")
         for name in sorted(names):
             path = Path(folder, name)
             is_test = name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py"

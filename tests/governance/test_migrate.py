@@ -299,6 +299,33 @@ def test_a_block_that_is_there_is_extended(tmp_path: Path, make_runner: MakeRunn
     assert make_runner(path).run("one", {}) == ({}, None)
 
 
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    """What it leads to is migrated."""
+    (tmp_path / "one.py").write_text(PLUGIN)
+    (tmp_path / "link.py").symlink_to("one.py")
+    assert migrate(tmp_path / "link.py", "--write").status == 0
+    assert (tmp_path / "link.py").is_symlink()
+    assert (tmp_path / "one.py.orig").read_text() == PLUGIN
+
+
+@pytest.mark.parametrize("name", [".", "../my-plugin"])
+def test_a_folder_may_be_called_anything(
+    tmp_path: Path, make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Even if no package can have that name."""
+    tmp_path.chmod(0o755)
+    folder = tmp_path / "my-plugin"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "numbers_of.py").write_text("ONE = 1\n")
+    (folder / "plugin.py").write_text(
+        "from .numbers_of import ONE\n" + PLUGIN.replace("{}", "{'n': ONE}")
+    )
+    monkeypatch.chdir(folder)
+    assert migrate(name, "--write").status == 0
+    assert make_runner(folder).run("my-plugin", {}) == ({"n": 1}, None)
+
+
 def test_imports_that_may_fail_are_left(tmp_path: Path, make_runner: MakeRunner) -> None:
     """A plugin that comes along without its host already stays as it is."""
     tmp_path.chmod(0o755)

@@ -128,6 +128,10 @@ BY_HAND = {
     "a syntax error": ("class Plugin:\n    def run(self payload)\n", ":2: not valid Python"),
     "a null byte": ("class Plugin:\n\0", "Python"),
     "too deep": ("x = " + "(" * 5000 + ")" * 5000, "Python"),
+    "a broken block": (
+        "# /// script\n# dependencies = [\n# ///\n" + PLUGIN,
+        ":1: its script block is not valid TOML",
+    ),
     "not UTF-8": ("#\n# caf\udce9\n", ":2: not UTF-8 text; save it as UTF-8"),
 }
 
@@ -181,6 +185,18 @@ BROKEN_FOLDERS = {
         },
         'pyproject.toml:5: the package data of pkg do not have the manifest; add "toolrunner.toml"',
     ),
+    "a package outside": (
+        {
+            "pyproject.toml": POINTS + 'x = "pkg.plugin:Plugin"\n'
+            '[tool.setuptools.package-dir]\n"" = "../other"\n',
+            "../other/pkg/plugin.py": PLUGIN,
+        },
+        "leads to no package here",
+    ),
+    "an entry point that is a path": (
+        {"pyproject.toml": POINTS + 'x = "/etc:Plugin"\n'},
+        "leads to no package here",
+    ),
     "a program instead of metadata": (
         {"setup.py": "setup(\n  entry_points={'forgesyte.plugins': ['x = y:Z']})\n"},
         "setup.py:2: a program says which plugins",
@@ -205,11 +221,13 @@ BROKEN_FOLDERS = {
 def test_folders_that_need_a_person_are_left_alone(tmp_path: Path, case: str) -> None:
     """All of a plugin's files are changed, or none."""
     files, wanted = BROKEN_FOLDERS[case]
+    folder = tmp_path / "one"
+    folder.mkdir()
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
     before = contents(tmp_path)
-    ended = migrate(tmp_path, "--write")
+    ended = migrate(folder, "--write")
     assert ended.status == 1
     assert wanted in ended.out
     assert contents(tmp_path) == before
