@@ -299,6 +299,24 @@ def test_a_block_that_is_there_is_extended(tmp_path: Path, make_runner: MakeRunn
     assert make_runner(path).run("one", {}) == ({}, None)
 
 
+def test_what_has_changed_meanwhile_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither an edit since the file was read, nor a file that somebody made in between."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from migration import writing
+    from migration.findings import Change
+
+    edited, made = tmp_path / "edited.py", tmp_path / "made.py"
+    edited.write_text("newer")
+    made.write_text("theirs")
+    before = contents(tmp_path)
+    for change in (Change(edited, b"older", b"ours"), Change(made, None, b"ours")):
+        with pytest.raises(OSError, match="changed since it was read"):
+            writing.write(change)
+    assert contents(tmp_path) == before
+
+
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     """What it leads to is migrated."""
     (tmp_path / "one.py").write_text(PLUGIN)

@@ -88,9 +88,18 @@ def test_a_broken_project_fails(tmp_path: Path, case: str) -> None:
     text = (tmp_path / file).read_text(encoding="utf-8")
     assert old in text
     (tmp_path / file).write_text(text.replace(old, new, 1), encoding="utf-8")
-    script = tmp_path / "scripts" / "migrate_phase_12.py"
-    ended = migrate(script=script)
+    ended = migrate(script=tmp_path / "scripts" / "migrate_phase_12.py")
     assert ended.status == 1
     assert ended.out.startswith("Phase 12 migration check FAILED: ")
     assert wanted in ended.out
-    assert migrate("--json", script=script).document["ok"] is False
+
+
+def test_a_folder_without_a_project_fails(tmp_path: Path) -> None:
+    """Everything is missing, as one document."""
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    ended = migrate("--json", script=tmp_path / "scripts" / "migrate_phase_12.py")
+    assert ended.status == 1
+    found = [line for problem in ended.document["problems"] for line in problem["findings"]]
+    assert ended.document["ok"] is False
+    for name in ("ToolRunner", "PluginRegistry", "AnalysisService"):
+        assert f"there is no class {name}" in found
