@@ -114,6 +114,14 @@ METHODS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         PICTURE,
         {"n": len(PNG)},
     ),
+    "a base class from around the plugin": (
+        (
+            "from ..base import BasePlugin\n"
+            "class Plugin(BasePlugin):\n    def run(self, payload):\n        return payload\n"
+        ),
+        {"a": 1},
+        {"a": 1},
+    ),
     "an error and a result of the host": (
         (
             "from app.errors import PluginError\nfrom app.models import Answer as Said\n"
