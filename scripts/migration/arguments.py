@@ -149,7 +149,7 @@ def _image_arguments(shape: Shape, parameters: list[Parameter]) -> str:
         elif one.stars:
             given.append('**(payload.get("options") or {})')
     shape.arguments = ", ".join(given)
-    return ""
+    return "" if "image" in shape.arguments else "takes no image"
 
 
 def _image_argument(one: Parameter, *, is_first: bool) -> str:
@@ -157,13 +157,13 @@ def _image_argument(one: Parameter, *, is_first: bool) -> str:
         return ""
     if one.name in _BASE64 or (is_first and one.annotation == "str"):
         return 'base64.b64encode(payload["image"]).decode("ascii")'
-    if is_first or _is_image(one):
-        return 'payload["image"]'
     if one.name in _MIME:
         return 'payload["mime_type"]'
     if one.name in _OPTIONS:
         return 'payload.get("options") or {}'
-    return "context" if one.name == "context" else ""
+    if one.name == "context":
+        return "context"
+    return 'payload["image"]' if is_first or _is_image(one) else ""
 
 
 def _spread(shape: Shape, parameters: list[Parameter]) -> str:

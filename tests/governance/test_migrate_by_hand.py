@@ -308,32 +308,40 @@ def test_help_has_examples() -> None:
 
 
 TEXTS = strategies.text(max_size=8)
-WORDS = strategies.sampled_from(
-    ["type", "properties", "required", "items", "enum", "min", "minimum", "minLength", "pattern",
-     "default", "format", "id", "inputs", "input_schema", "string", "int", "array?", "object"]
+# What people write into the schema of an argument, whether it belongs there or not.
+KEYWORDS = strategies.sampled_from(
+    ["type", "properties", "required", "items", "enum", "min", "maximum", "minLength", "pattern",
+     "default", "format", "title", "description", "$ref"]
 )  # fmt: skip
-ANYTHING = strategies.recursive(
+VALUES = (
     strategies.none()
     | strategies.booleans()
-    | strategies.integers()
-    | strategies.floats()
+    | strategies.integers(-2, 2)
+    | strategies.sampled_from([1 << 63, -1.5, float("nan"), float("inf")])
+    | strategies.sampled_from(["string", "int", "array?", "file", "(", "\x7f", "\ud800", "a\nb"])
     | TEXTS
-    | WORDS,
+)
+ARGUMENTS = strategies.recursive(
+    VALUES,
     lambda inner: (
-        strategies.lists(inner, max_size=4)
-        | strategies.dictionaries(TEXTS | WORDS, inner, max_size=5)
+        strategies.lists(inner, max_size=3)
+        | strategies.dictionaries(KEYWORDS, inner, max_size=4)
+        | strategies.dictionaries(TEXTS, inner, max_size=2)
     ),
-    max_leaves=25,
+    max_leaves=12,
+)
+INPUTS = strategies.dictionaries(
+    TEXTS, strategies.dictionaries(KEYWORDS, ARGUMENTS, max_size=4), max_size=3
 )
 TOOLS = strategies.lists(
-    strategies.fixed_dictionaries({"id": TEXTS, "inputs": ANYTHING}), max_size=4
+    strategies.fixed_dictionaries({"id": TEXTS, "inputs": INPUTS | ARGUMENTS}), max_size=3
 )
 
 
 @hypothesis.settings(
     max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
-@hypothesis.given(tools=TOOLS | ANYTHING, texts=strategies.lists(TEXTS, min_size=4, max_size=4))
+@hypothesis.given(tools=TOOLS | ARGUMENTS, texts=strategies.lists(TEXTS, min_size=4, max_size=4))
 def test_whatever_a_manifest_says_ours_is_legal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tools: object, texts: list[str]
 ) -> None:

@@ -122,6 +122,14 @@ METHODS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"a": 1},
         {"a": 1},
     ),
+    "an image after the options": (
+        (
+            "class OwnPlugin:\n    def analyze(self, options, image_bytes):\n"
+            "        return {'options': options, 'n': len(image_bytes)}\n"
+        ),
+        PICTURE,
+        {"options": {}, "n": len(PNG)},
+    ),
     "an error and a result of the host": (
         (
             "from app.errors import PluginError\nfrom app.models import Answer as Said\n"
