@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeRunner
-from tests.governance.migrating import PICTURE, PNG, migrate
+from tests.governance.migrating import PICTURE, PNG, ROOT, migrate
 
 # Ways to write a method, each with a payload and the result.
 METHODS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -156,3 +156,35 @@ def test_each_way_to_write_a_method_works(
     ended = migrate(path, "--write")
     assert ended.status == 0, ended.out
     assert make_runner(path).run("own", payload) == (wanted, None), path.read_text()
+
+
+# An argument as a manifest.json says it, and as JSON Schema.
+ARGUMENTS: list[tuple[object, dict[str, Any]]] = [
+    ("string", {"type": "string"}),
+    ("str", {"type": "string"}),
+    ("integer?", {"type": ["integer", "null"]}),
+    ("file", {}),
+    (None, {}),
+    ({"type": "int", "min": 1, "max": 2.5}, {"type": "integer", "minimum": 1, "maximum": 2.5}),
+    ({"type": ["string", "null"]}, {"type": ["string", "null"]}),
+    ({"type": "string", "default": None, "minLength": -1}, {"type": "string"}),
+    ({"type": "string", "pattern": "(", "format": "date"}, {"type": "string", "format": "date"}),
+    ({"type": "array", "items": "float"}, {"type": "array", "items": {"type": "number"}}),
+    ({"enum": ["a", 1], "title": 3, "widget": "slider"}, {"enum": ["a", 1]}),
+    (
+        {"type": "object", "properties": {"x": "int"}, "required": ["x", "x", 1]},
+        {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "schema"), ARGUMENTS)
+def test_arguments_become_json_schema(
+    monkeypatch: pytest.MonkeyPatch, said: object, schema: dict[str, Any]
+) -> None:
+    """What they mean is kept, and what means nothing is not."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from migration.tools import tools_said
+
+    assert tools_said([{"id": "one", "inputs": {"it": said}}])["one"].properties == {"it": schema}
+    assert tools_said({"one": {"parameters": {"it": said}}})["one"].properties == {"it": schema}
