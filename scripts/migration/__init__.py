@@ -1,0 +1,1 @@
+"""What ``scripts/migrate_phase_12.py`` is made of. Imports nothing of the project."""

@@ -1,0 +1,53 @@
+"""How a plugin that was written for another host is called: the values that say it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import Any
+
+HOOKS = ("validate", "on_load")
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One tool of a plugin with several: what its arguments are, as JSON Schema has it."""
+
+    properties: dict[str, Any] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    in_bytes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Shape:
+    """How to call a plugin. ``owner`` is "" where the module's own function is the plugin.
+
+    ``arguments`` is what stands between the parentheses of the call.
+    """
+
+    owner: str
+    method: str
+    line: int
+    input: str = "json"
+    arguments: str = "payload"
+    is_async: bool = False
+    may_await: bool = False
+    is_object: bool = False
+    takes_context: bool = False
+    hooks: dict[str, bool] = field(default_factory=dict)
+    schema: Tool | None = None
+    tools: dict[str, Tool] | None = None
+    keys: tuple[str, ...] = ()
+    texts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether Toolrunner can call it as it is, once it is found."""
+        is_run = self.method == "run" and self.arguments in {
+            "payload",
+            "payload, context",
+            "payload, context=context",
+        }
+        return is_run and not (self.is_async or self.may_await or self.hooks)

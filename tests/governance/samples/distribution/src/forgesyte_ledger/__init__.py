@@ -1,0 +1,3 @@
+"""The package of the distribution."""
+
+CURRENCY = "EUR"

@@ -1,0 +1,8 @@
+"""Results."""
+
+from pydantic import BaseModel
+
+
+class Total(BaseModel):
+    total: float
+    currency: str

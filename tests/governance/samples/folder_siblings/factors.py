@@ -1,0 +1,3 @@
+"""What the plugin beside it multiplies by."""
+
+FACTOR = 3

@@ -1,0 +1,4 @@
+"""Numbers."""
+
+ONE = 1
+TWO = 2

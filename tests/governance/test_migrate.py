@@ -1,0 +1,385 @@
+"""``scripts/migrate_phase_12.py``: plugins of another host, migrated and then really run."""
+
+from __future__ import annotations
+
+import base64
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import MakeRunner
+from tests.governance.migrating import (
+    PICTURE,
+    PLUGIN,
+    PNG,
+    ROOT,
+    SAMPLES,
+    SCRIPT,
+    contents,
+    migrate,
+)
+
+
+@pytest.fixture
+def sample(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A copy of the sample that the test's parameter ``shape`` names."""
+    shape = request.getfixturevalue("shape")
+    # Readable by the user of a box, whoever runs the tests.
+    tmp_path.chmod(0o755)
+    return Path(shutil.copytree(SAMPLES / shape, tmp_path / shape, copy_function=shutil.copyfile))
+
+
+# Each shape: what is a plugin once it has been migrated, its name, and calls with their results.
+Calls = list[tuple[dict[str, Any], dict[str, Any]]]
+MIGRATED: dict[str, tuple[str, str, Calls]] = {
+    "class_run": ("upper.py", "upper-case", [({"text": "hi"}, {"text": "HI!"})]),
+    "analyze_image": (
+        "size.py",
+        "size",
+        [
+            (PICTURE, {"text": "1x1", "blocks": [], "extra": {"bytes": len(PNG)}}),
+            (
+                {**PICTURE, "options": {"factor": 2}},
+                {"text": "1x1", "blocks": [], "extra": {"bytes": 2 * len(PNG)}},
+            ),
+        ],
+    ),
+    "run_tool_class": (
+        "tools.py",
+        "toolbox",
+        [
+            ({"tool": "add", "args": {"a": 1, "b": 2}}, {"sum": 3}),
+            (
+                {"tool": "measure", "args": {"image_base64": base64.b64encode(PNG).decode()}},
+                {"bytes": len(PNG)},
+            ),
+            ({"tool": "words", "args": {"text": "a b"}}, {"result": ["a", "b"]}),
+        ],
+    ),
+    "async_tools": (
+        "waits.py",
+        "waits",
+        [
+            ({"tool": "wait", "args": {"word": "x"}}, {"word": "x", "ready": True}),
+            ({"tool": "now"}, {"ready": True}),
+            ({"tool": "size", "args": {"data": "AAAA"}}, {"bytes": 3, "is_bytes": True}),
+        ],
+    ),
+    "pydantic_result": (
+        "model.py",
+        "detector",
+        [
+            (
+                {**PICTURE, "options": {"label": "cup"}},
+                {"found": [{"label": "cup", "box": [0, len(PNG)]}]},
+            )
+        ],
+    ),
+    "named_arguments": (
+        "greet.py",
+        "greet",
+        [({"who": "you", "times": 2}, {"text": "hello you hello you"})],
+    ),
+    "module_function": (
+        "flip.py",
+        "flip",
+        [({**PICTURE, "options": {"b": 1, "a": 2}}, {"result": ["iVBO", ["a", "b"]]})],
+    ),
+    "folder_manifest": (
+        "",
+        "counter",
+        [
+            (
+                {"tool": "letters", "args": {"text": "aab", "most": 1}},
+                {"letters": {"a": 2}},
+            ),
+            ({"tool": "lines", "args": {"text": "one\ntwo"}}, {"lines": 2}),
+        ],
+    ),
+    "folder_siblings": ("", "scale", [({"number": 7}, {"scaled": 21})]),
+    "package_manifest": ("", "package-style", [({"more": 4}, {"sum": 7})]),
+    "distribution": (
+        "src/forgesyte_ledger",
+        "ledger",
+        [({"tool": "total", "args": {"amounts": [1, 2.5]}}, {"total": 3.5, "currency": "EUR"})],
+    ),
+    "setup_cfg": (
+        "forgesyte_shade",
+        "shade",
+        [(PICTURE, {"mean": sum(PNG) / len(PNG), "type": "image/png"})],
+    ),
+}
+every_shape = pytest.mark.parametrize("shape", MIGRATED)
+
+
+def named(shape: str, folder: Path) -> Path:
+    """Return what to name on the command line: a file where a function has to be known as one."""
+    return folder / "flip.py" if shape == "module_function" else folder
+
+
+@every_shape
+def test_a_migrated_plugin_runs(shape: str, sample: Path, make_runner: MakeRunner) -> None:
+    """Under the real ToolRunner, with the result that its own host got."""
+    ended = migrate(named(shape, sample), "--write")
+    assert ended.status == 0, ended.out
+    plugin, name, calls = MIGRATED[shape]
+    tool_runner = make_runner(sample / plugin)
+    for payload, wanted in calls:
+        result, error = tool_runner.run(name, payload)
+        assert error is None, error
+        assert result == wanted
+
+
+@every_shape
+def test_a_migrated_plugin_passes_its_check(shape: str, sample: Path, tmp_path: Path) -> None:
+    """``toolrunner plugins check`` finds nothing wrong: the sample call that was made up works."""
+    migrate(named(shape, sample), "--write")
+    plugin = sample / MIGRATED[shape][0]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TOOLRUNNER_STATE": str(tmp_path / "s")}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "api.cli", "plugins", "check", str(plugin)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@every_shape
+def test_a_dry_run_changes_nothing(shape: str, sample: Path) -> None:
+    """It shows a diff, and exits with 1 since there is something to do."""
+    before = contents(sample)
+    ended = migrate(named(shape, sample))
+    assert ended.status == 1
+    assert '+# name = "' in ended.out or '+name = "' in ended.out
+    assert contents(sample) == before
+
+
+@every_shape
+def test_what_was_there_is_kept(shape: str, sample: Path) -> None:
+    """Every file that changed has its old bytes beside it, and nothing else is left behind."""
+    before = contents(sample)
+    migrate(named(shape, sample), "--write")
+    after = contents(sample)
+    for path, data in before.items():
+        assert after[path] == data or after[f"{path}.orig"] == data
+    new = after.keys() - before.keys()
+    assert {Path(path).name for path in new if not path.endswith(".orig")} <= {
+        "toolrunner.toml",
+        "toolrunner_entry.py",
+    }
+
+
+@every_shape
+def test_a_second_run_finds_nothing_to_do(shape: str, sample: Path) -> None:
+    """And changes nothing."""
+    migrate(named(shape, sample), "--write")
+    before = contents(sample)
+    ended = migrate(named(shape, sample), "--write")
+    assert ended.status == 0, ended.out
+    assert ended.out == "Phase 12 migration: nothing to do.\n"
+    assert contents(sample) == before
+
+
+@pytest.mark.parametrize("shape", ["distribution"])
+def test_a_migrated_distribution_can_be_installed(
+    shape: str, sample: Path, make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its wheel ships the manifest, and its entry point leads to the plugin."""
+    migrate(sample, "--write")
+    site = sample.parent / "site-packages"
+    build = "import sys, setuptools.build_meta as b; b.build_wheel(sys.argv[1])"
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", build, str(site)],
+        cwd=sample,
+        capture_output=True,
+        check=True,
+    )
+    [wheel] = site.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(site)
+    monkeypatch.syspath_prepend(str(site))
+    tool_runner = make_runner(allow_installed=["forgesyte-ledger"])
+    _, name, [(payload, wanted)] = MIGRATED[shape]
+    assert tool_runner.run(name, payload) == (wanted, None)
+
+
+def test_payloads_that_a_tool_does_not_take_blame_the_caller(
+    tmp_path: Path, make_runner: MakeRunner
+) -> None:
+    """What the metadata said of tools and their arguments is checked before anything runs."""
+    tmp_path.chmod(0o755)
+    folder = shutil.copytree(SAMPLES / "folder_manifest", tmp_path / "counter")
+    migrate(folder, "--write")
+    tool_runner = make_runner(folder)
+    for payload in (
+        {},
+        {"tool": "paragraphs"},
+        {"tool": "lines", "args": {}},
+        {"tool": "letters", "args": {"text": "a", "most": 0}},
+    ):
+        _, error = tool_runner.run("counter", payload)
+        assert error is not None
+        assert error["error"]["type"] == "ValidationError", payload
+
+
+def test_only_our_kind_of_entry_points_moves(tmp_path: Path) -> None:
+    """Other programs have plugins, too; and other tools ship all files of a package."""
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "plugin.py").write_text(PLUGIN)
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "theirs.py").write_text("class Pages:\n    def on_page(self): ...\n")
+    text = """\
+[tool.poetry]
+name = "x"
+version = "7.1"
+
+[tool.poetry.plugins."acme.plugins"]  # ours
+x = 'pkg.plugin:Plugin'  # the plugin
+
+[tool.poetry.plugins."mkdocs.plugins"]
+pages = "pages.theirs:Pages"
+
+[build-system]
+build-backend = "poetry.core.masonry.api"
+"""
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert migrate(tmp_path, "--write").status == 0
+    moved = text.replace('"acme.plugins"', '"toolrunner.plugins"').replace(
+        "'pkg.plugin:Plugin'", '"pkg.toolrunner_entry:run"'
+    )
+    assert (tmp_path / "pyproject.toml").read_text() == moved
+    assert 'version = "7.1"' in (tmp_path / "pkg" / "toolrunner.toml").read_text()
+    assert migrate(tmp_path).status == 0
+
+
+def test_a_backup_is_never_overwritten(tmp_path: Path) -> None:
+    """The next free name is taken."""
+    path = tmp_path / "one.py"
+    path.write_text(PLUGIN)
+    (tmp_path / "one.py.orig").write_text("older")
+    ended = migrate(path, "--write", "--json")
+    assert (tmp_path / "one.py.orig").read_text() == "older"
+    assert (tmp_path / "one.py.orig.1").read_text() == PLUGIN
+    [change] = ended.document["changes"]
+    assert change["backup"] == str(tmp_path / "one.py.orig.1")
+
+
+def test_a_file_keeps_its_form(tmp_path: Path, make_runner: MakeRunner) -> None:
+    """Byte order mark, line endings, first lines and mode stay, and it runs all the same."""
+    tmp_path.chmod(0o755)
+    path = tmp_path / "one.py"
+    text = "#!/usr/bin/env python\n# -*- coding: utf-8 -*-\n" + PLUGIN
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    path.chmod(0o755)
+    assert migrate(path, "--write").status == 0
+    data = path.read_bytes()
+    assert data.startswith(b"\xef\xbb\xbf#!/usr/bin/env python\r\n# -*- coding: utf-8 -*-\r\n\r\n")
+    assert data.count(b"\n") == data.count(b"\r\n")
+    assert data.endswith(PLUGIN.replace("\n", "\r\n").encode())
+    assert path.stat().st_mode & 0o777 == 0o755
+    assert make_runner(path).run("one", {}) == ({}, None)
+
+
+def test_a_block_that_is_there_is_extended(tmp_path: Path, make_runner: MakeRunner) -> None:
+    """What a file says of its dependencies is not said again."""
+    tmp_path.chmod(0o755)
+    path = tmp_path / "one.py"
+    path.write_text('# /// script\n# requires-python = ">=3.10"\n# ///\n' + PLUGIN)
+    assert migrate(path, "--write").status == 0
+    assert path.read_text().count("requires-python") == 1
+    assert make_runner(path).run("one", {}) == ({}, None)
+
+
+def test_what_has_changed_meanwhile_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither an edit since the file was read, nor a file that somebody made in between."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from migration import writing
+    from migration.findings import Change
+
+    edited, made = tmp_path / "edited.py", tmp_path / "made.py"
+    edited.write_text("newer")
+    made.write_text("theirs")
+    before = contents(tmp_path)
+    for change in (Change(edited, b"older", b"ours"), Change(made, None, b"ours")):
+        with pytest.raises(OSError, match="changed since it was read"):
+            writing.write(change)
+    assert contents(tmp_path) == before
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    """What it leads to is migrated."""
+    (tmp_path / "one.py").write_text(PLUGIN)
+    (tmp_path / "link.py").symlink_to("one.py")
+    assert migrate(tmp_path / "link.py", "--write").status == 0
+    assert (tmp_path / "link.py").is_symlink()
+    assert (tmp_path / "one.py.orig").read_text() == PLUGIN
+
+
+@pytest.mark.parametrize("name", [".", "../my-plugin"])
+def test_a_folder_may_be_called_anything(
+    tmp_path: Path, make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Even if no package can have that name."""
+    tmp_path.chmod(0o755)
+    folder = tmp_path / "my-plugin"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "numbers_of.py").write_text("ONE = 1\n")
+    (folder / "plugin.py").write_text(
+        "from .numbers_of import ONE\n" + PLUGIN.replace("{}", "{'n': ONE}")
+    )
+    monkeypatch.chdir(folder)
+    assert migrate(name, "--write").status == 0
+    assert make_runner(folder).run("my-plugin", {}) == ({"n": 1}, None)
+
+
+def test_imports_that_may_fail_are_left(tmp_path: Path, make_runner: MakeRunner) -> None:
+    """A plugin that comes along without its host already stays as it is."""
+    tmp_path.chmod(0o755)
+    path = tmp_path / "one.py"
+    own = "try:\n    from app.plugins.base import BasePlugin\n"
+    own += "except ImportError:\n    class BasePlugin:\n        pass\n\n"
+    path.write_text(own + PLUGIN.replace("Plugin:", "Plugin(BasePlugin):"))
+    assert migrate(path, "--write").status == 0
+    assert own in path.read_text()
+    assert make_runner(path).run("one", {}) == ({}, None)
+
+
+def test_a_host_of_another_name_can_be_named(tmp_path: Path, make_runner: MakeRunner) -> None:
+    """Without that, its module counts as something that has to be installed."""
+    tmp_path.chmod(0o755)
+    path = tmp_path / "one.py"
+    text = "from acme.results import Answer\n"
+    text += PLUGIN.replace("{}", "Answer(fine=True)")
+    path.write_text(text)
+    assert "taken from its imports: acme" in migrate(path).out
+    assert migrate(path, "--host", "acme", "--write").status == 0
+    assert make_runner(path).run("one", {}) == ({"fine": True}, None)
+
+
+def test_a_file_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+    """As with a full disk: what was there stays, and nothing half is left behind."""
+    path = tmp_path / "one.py"
+    path.write_text(PLUGIN)
+    before = contents(tmp_path)
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(path), "--write"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "cannot be written: File too large" in done.stdout
+    assert contents(tmp_path) == before
