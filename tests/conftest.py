@@ -24,6 +24,7 @@ from tests import forked
 hypothesis.settings.register_profile("toolrunner", database=None, deadline=None)
 hypothesis.settings.load_profile("toolrunner")
 
+collect_ignore = ["pytest_projects"]  # those of authors, which tests run pytest on
 ISOLATIONS = ("namespaces", "no-namespaces")
 WritePlugin = Callable[..., Path]
 MakeRunner = Callable[..., ToolRunner]

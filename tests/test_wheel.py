@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("api", "plugins", "runner", "sandbox")
+PROJECTS = Path(__file__).parent / "pytest_projects"
 PHOTO = ROOT / "plugins/bundled/samples/coffee-label.jpg"
 
 
@@ -21,7 +22,7 @@ PHOTO = ROOT / "plugins/bundled/samples/coffee-label.jpg"
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's wheel, built from a copy of the sources."""
     sources = tmp_path_factory.mktemp("sources")
-    for name in (*PACKAGES, "pyproject.toml", "README.md", "LICENSE"):
+    for name in (*PACKAGES, "toolrunner_pytest.py", "pyproject.toml", "README.md", "LICENSE"):
         source = ROOT / name
         if source.is_dir():
             ignore = shutil.ignore_patterns("__pycache__")
@@ -71,6 +72,9 @@ def test_the_wheel_holds_all_packages_and_no_tests(wheel: Path) -> None:
     assert "plugins/bundled/barcode.py" in names
     assert "plugins/bundled/samples/coffee-label.jpg" in names
     assert "sandbox/inside/launch.py" in names
+    assert "toolrunner_pytest.py" in names
+    assert "plugins/faults/hostile.py" in names
+    assert "plugins/faults/escape/network.py" in names
     assert not [n for n in names if n.split("/")[0] in ("tests", "scripts", "docs")]
 
 
@@ -82,6 +86,24 @@ def test_the_command_works_among_other_peoples_packages(
     done = subprocess.run(command, cwd=others_folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["result"]["count"] >= 1
+
+
+def test_the_attacks_are_shipped(installed: Path, others_folder: Path) -> None:
+    """An installed command can attack its host."""
+    command = [str(installed / "bin" / "toolrunner"), "doctor", "--attack", "--json"]
+    command += ["--only", "tree/daemon", "--only", "escape/secrets"]
+    done = subprocess.run(command, cwd=others_folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [case["outcome"] for case in json.loads(done.stdout)["cases"]] == ["contained"] * 2
+
+
+def test_authors_get_the_fixture_with_the_wheel(installed: Path, tmp_path: Path) -> None:
+    """Among folders of our packages' names, by the entry point that the wheel brings."""
+    project = shutil.copytree(PROJECTS / "shadowing", tmp_path / "project")
+    command = [str(installed / "bin" / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
 
 
 def test_the_library_works_with_safe_path(installed: Path, others_folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""How many bytes an image has."""

@@ -1,0 +1,1 @@
+raise SystemExit('the author\'s own sandbox was imported')
