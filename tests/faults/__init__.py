@@ -1,0 +1,1 @@
+"""Every way a plugin or a host can fail, tried."""
