@@ -16,18 +16,23 @@ FRAMES = 1_000_000
 # So that each takes less than a second of processor time, which some hosts allow a process.
 FRAMES_A_SLICE = 20_000
 _SEED = pytest.StashKey[str]()
+_FRAMES = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the seed before any process of a test is forked."""
-    config.stash[_SEED] = os.environ.get(SEED_VARIABLE) or secrets.token_hex(8)
+    """Choose the seed before any process of a test is forked.
+
+    The variables are taken away: the product refuses those of its prefix that it does not know.
+    """
+    config.stash[_SEED] = os.environ.pop(SEED_VARIABLE, "") or secrets.token_hex(8)
+    config.stash[_FRAMES] = int(os.environ.pop(FRAMES_VARIABLE, FRAMES))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that takes ``part`` once for each slice of the frames."""
     if "part" in metafunc.fixturenames:
-        frames = int(os.environ.get(FRAMES_VARIABLE, FRAMES))
-        metafunc.parametrize("part", range(max(1, -(-frames // FRAMES_A_SLICE))))
+        slices = max(1, -(-metafunc.config.stash[_FRAMES] // FRAMES_A_SLICE))
+        metafunc.parametrize("part", range(slices))
 
 
 def pytest_terminal_summary(

@@ -78,19 +78,20 @@ KNOWN = (
 )
 
 
-def refused(data: bytes) -> tuple[Frames, str, int]:
+def refused(data: bytes, output_cap: int = OUTPUT_CAP) -> tuple[Frames, str, int]:
     """Read ``data`` as the protocol's words have it: frames, what is wrong, and known from where.
 
     Written for clarity alone, all at once, and apart from the product.
     """
+    caps = {**CAPS, protocol.RETURNED: output_cap}
     frames: Frames = []
     progress = at = 0
     while len(data) - at >= protocol.HEADER.size:
         kind, length = protocol.HEADER.unpack_from(data, at)
         body = at + protocol.HEADER.size
-        if kind not in CAPS:
+        if kind not in caps:
             return frames, "unknown kind", body
-        if length > CAPS[kind]:
+        if length > caps[kind]:
             return frames, "too large" if kind == protocol.RETURNED else "more than", body
         progress += length if kind == protocol.PROGRESS else 0
         if progress > product.PROGRESS_BYTES_CAP:
