@@ -77,7 +77,7 @@ def test_progress_is_bounded_in_all() -> None:
 
 
 def test_a_progress_report_counts_once_however_it_is_cut() -> None:
-    """A header is looked at with each chunk that comes after it; its length is not new each time."""
+    """A header is looked at with each chunk after it; its length is not new each time."""
     reader = FrameReader(100)
     one = frame(b"P", b"x" * protocol.PROGRESS_CAP)
     found = [whole for byte in one for whole in reader.feed(bytes([byte]))]
