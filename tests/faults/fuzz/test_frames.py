@@ -208,7 +208,7 @@ def test_a_stream_of_frames_is_read_alike_however_it_is_cut(
 ) -> None:
     """Each frame comes out whole, or is refused as soon as its header tells."""
     # As a budget of small streams: the real one is reached by megabytes only.
-    monkeypatch.setattr(product, "PROGRESS_BYTES_CAP", 800)
+    monkeypatch.setattr(product, "PROGRESS_BYTES_CAP", 300)
     count("frames", try_each(seed, enough(mutator, FRAMES_A_SLICE), check_stream))
 
 
