@@ -47,7 +47,7 @@ from sandbox.spawn import MESSAGE_SOCKET, Spawner
 from tests.faults.fuzz.mutator import Mutator, try_each
 from tests.faults.fuzz.test_frames import FINALS, MIDDLES, Frames, frame, refused
 
-CALLS_A_SLICE = 400
+CALLS_A_SLICE = 200
 LIMITS = Limits(output_mb=1, log_kb=4)
 CONFINED, LOADED, HALF, DONE, _ = MIDDLES
 CORPUS = (

@@ -1,4 +1,4 @@
-"""Orders on their way into a cell: what the parent sends is what the worker reads, byte for byte."""
+"""Orders on their way into a cell: what the parent sends is what the worker reads."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-TURNS_A_SLICE = 40
+TURNS_A_SLICE = 30
 
 
 @pytest.mark.usefixtures("part")
