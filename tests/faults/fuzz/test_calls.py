@@ -169,7 +169,18 @@ def test_a_call_ends_in_its_reply_or_in_one_typed_error(
     seed: str, mutator: Mutator, count: Callable[[str, int], None]
 ) -> None:
     """Only what the protocol allows, byte for byte, becomes a result."""
-    count("calls", try_each(seed, mutator.cases(CORPUS, CALLS_A_SLICE // 2), check_call))
+    random = mutator.random
+    orders = [random.choices((*MIDDLES, *FINALS), k=4) for _ in range(len(CORPUS))]
+    corpus = [*CORPUS, *map(b"".join, orders)]
+    count("calls", try_each(seed, mutator.cases(corpus, CALLS_A_SLICE // 2), check_call))
+
+
+@given(st.lists(st.sampled_from(MIDDLES), min_size=1, max_size=3), st.sampled_from(FINALS))
+def test_frames_in_any_order_are_a_reply_only_in_the_right_one(
+    middles: list[bytes], final: bytes
+) -> None:
+    """Each of them is sound by itself."""
+    check_call(b"".join(middles) + final)
 
 
 @pytest.mark.parametrize("data", CORPUS, ids=range(len(CORPUS)))

@@ -93,6 +93,14 @@ KNOWN = (
     b'requires-python = "' + b"9" * 900 + b'"\n' + IMAGE,
     b"".join(b"[a%d]\n" % i for i in range(9000)),
     b"[[a]]\n" * 9000,
+    IMAGE.replace(b"accepts", b"#")
+    + b'input = "json"\ninput_schema.enum = '
+    + b"[" * 300
+    + b"]" * 300,
+    IMAGE.replace(b"accepts", b"#")
+    + b'input = "json"\ninput_schema'
+    + b".not" * 900
+    + b".type = 1",
 )
 
 
