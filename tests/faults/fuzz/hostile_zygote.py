@@ -21,6 +21,7 @@ from sandbox.inside.warden import LinuxCells, Warden
 from tests.faults.fuzz.mutator import Mutator
 
 READY = json.dumps({"event": "ready"}).encode()
+TOO_LARGE = 2**40  # for any number that the kernel takes
 RUBBISH = (b"", b" ", b"forked", b"forked 1", b"forked 1 2 3", b"forked -1 -1", b"forked 1e1 1")
 
 
@@ -143,10 +144,10 @@ def tell(box: Box, mutator: Mutator, number: int) -> bool:
     if random.random() < 0.3:
         box.new.append(child(box.zygote))
     known = [*box.ordered, 0, number, 999_999_999]
-    processes = [*box.new, box.zygote, box.bystander, os.getpid(), 1, 0, 999_999_999]
+    processes = [*box.new, box.zygote, box.bystander, os.getpid(), 1, 0, 999_999_999, TOO_LARGE]
     named, process = random.choice(known), random.choice(processes)
     text = f"{random.choice(('forked', 'forked', 'failed', 'placed'))} {named} {process}".encode()
-    waits = named in box.ordered and not box.ordered[named].events
+    waits = named in box.ordered and not box.ordered[named].events and process != TOO_LARGE
     is_new = process in box.new and text.startswith(b"forked")
     if random.random() < 0.2:
         box.report(mutator.mutated(text, random.choice(RUBBISH)))

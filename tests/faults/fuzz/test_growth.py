@@ -86,6 +86,7 @@ FAMILIES: dict[str, Callable[[int], object]] = {
     "tables": lambda n: key_lines("".join(f"[a{i}]\nb = 1\n" for i in range(n))),
     "arrays of tables": lambda n: key_lines("[[a.b.c]]\n" * n),
     "elements": lambda n: key_lines("a = [" + "1, " * n + "]"),
+    "keys in a deep table": lambda n: key_lines("[a" + ".a" * n + "]\n" + "b = 1\n" * n),
     "dotted keys": lambda n: key_lines("a" + ".a" * n + " = 1"),
 }
 
