@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -219,6 +219,7 @@ def test_a_schema_of_any_shape_is_accepted_or_is_a_finding(schema: dict[str, Any
     json.dumps(accepted, allow_nan=False)
 
 
+@example('"\\1" = 1')
 @given(st.text(alphabet="ab.=[]{}\"',#\n\\1", max_size=60))
 def test_the_lines_of_any_text_are_lines_of_it(text: str) -> None:
     """The scanner judges nothing, and so accepts everything."""
