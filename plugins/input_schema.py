@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from jsonschema import Draft202012Validator, SchemaError
 from jsonschema.validators import validator_for
@@ -48,6 +49,8 @@ def _parts(schema: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], Any]
 
 
 def _check_part(path: tuple[str | int, ...], part: object) -> None:
+    if path == ("$schema",) and not _names_a_dialect(part):
+        raise _finding(path, "must be a string that names the dialect")
     if isinstance(part, dict | list | tuple):
         return
     try:
@@ -59,8 +62,17 @@ def _check_part(path: tuple[str | int, ...], part: object) -> None:
     if path[-1] in _REFERENCES and isinstance(part, str) and not part.startswith("#"):
         # A reference to elsewhere would make the host fetch what a plugin's author chose.
         raise _finding(path, 'must refer into this schema, such as "#/$defs/item"')
-    if path == ("$schema",) and not isinstance(part, str):
-        raise _finding(path, "must be a string that names the dialect")
+
+
+def _names_a_dialect(part: object) -> bool:
+    """Tell whether jsonschema can look a dialect up by this."""
+    if not isinstance(part, str):
+        return False
+    try:
+        urlsplit(part)
+    except ValueError:
+        return False
+    return True
 
 
 def _finding(path: tuple[str | int, ...], why: str) -> ValidationError:

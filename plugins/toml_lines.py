@@ -157,5 +157,8 @@ def _plain(key_part: str) -> str:
     if key_part[0] == "'":
         return key_part[1:-1]
     if key_part[0] == '"':
-        return next(iter(tomllib.loads(f"{key_part} = 0")))
+        try:
+            return next(iter(tomllib.loads(f"{key_part} = 0")))
+        except tomllib.TOMLDecodeError:
+            raise _LostError from None
     return key_part

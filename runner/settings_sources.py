@@ -159,7 +159,7 @@ def _file() -> Layer:
     text = _text(path, must_exist=named is not None)
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, and an integer of too many digits
         message = f"{path}: not TOML: {error}"
         raise SettingsError(message) from None
     except RecursionError:

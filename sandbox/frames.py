@@ -77,6 +77,8 @@ class FrameReader:
             body = bytes(memoryview(self._buffer)[protocol.HEADER.size : end])
             del self._buffer[:end]
             self._ended = kind in FINAL_KINDS
+            if kind == protocol.PROGRESS:
+                self._progress_bytes += length
             yield kind, body
         if self._ended and self._buffer:
             message = "bytes after the reply"
@@ -96,8 +98,6 @@ class FrameReader:
                 raise ReplyTooLargeError(length)
             message = f"a frame {kind!r} of {length} bytes, more than {cap}"
             raise FrameError(message)
-        if kind == protocol.PROGRESS:
-            self._progress_bytes += length
-            if self._progress_bytes > PROGRESS_BYTES_CAP:
-                message = f"more than {PROGRESS_BYTES_CAP} bytes of progress reports"
-                raise FrameError(message)
+        if kind == protocol.PROGRESS and self._progress_bytes + length > PROGRESS_BYTES_CAP:
+            message = f"more than {PROGRESS_BYTES_CAP} bytes of progress reports"
+            raise FrameError(message)

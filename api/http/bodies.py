@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
@@ -108,6 +109,7 @@ def _parsed(data: bytes, what: str) -> dict[str, Any]:
 
 async def _form(request: Request) -> dict[str, Any]:
     """Read a form. The file goes to disk when it is large, and to memory only to be run."""
+    _check_charset(request)
     try:
         async with request.form(
             max_files=1, max_fields=len(_FIELDS) + 1, max_part_size=_TEXT_BYTES
@@ -116,6 +118,15 @@ async def _form(request: Request) -> dict[str, Any]:
     except HTTPException as error:  # what the parser raises for a form that is none
         message = f"the form cannot be read: {error.detail}"
         raise invalid(message) from None
+
+
+def _check_charset(request: Request) -> None:
+    """Refuse what Python knows as codecs beside text's own: some fail, or make no text."""
+    _, options = parse_options_header(request.headers.get("content-type"))
+    charset = options.get(b"charset", b"utf-8").decode("latin-1")
+    if charset.lower() not in {"utf-8", "utf8"}:
+        message = f"a form in the charset {charset[:100]!r} is not read here; send it in UTF-8"
+        raise RequestError(HttpError.UNSUPPORTED_MEDIA_TYPE, message)
 
 
 async def _fields(form: FormData) -> dict[str, Any]:

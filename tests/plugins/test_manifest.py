@@ -249,6 +249,18 @@ MISTAKES = {
         'tool.toolrunner.input_schema."$schema"',
         "names the dialect",
     ),
+    "list of dialects": (
+        f'{HEAD}input = "json"\ninput_schema."$schema" = []',
+        5,
+        'tool.toolrunner.input_schema."$schema"',
+        "names the dialect",
+    ),
+    "dialect that is no address": (
+        f'{HEAD}input = "json"\ninput_schema."$schema" = "http://["',
+        5,
+        'tool.toolrunner.input_schema."$schema"',
+        "names the dialect",
+    ),
     "deep schema": (
         f'{HEAD}input = "json"\ninput_schema = {{ enum = {"[" * 80}{"]" * 80} }}',
         5,

@@ -218,6 +218,7 @@ def test_all_mistakes_are_told_at_once(config: Path, monkeypatch: pytest.MonkeyP
         (b'"\xff" = 1', "is not UTF-8"),
         (b"#" * 2_000_000, "is larger than"),
         (b"x = " + b"[" * 50_000, "not "),
+        (b"x = " + b"9" * 5_000, "not TOML: "),
     ],
 )
 def test_unreadable_file_is_named(content: bytes, words: str, config: Path) -> None:

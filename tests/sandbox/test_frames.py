@@ -76,6 +76,14 @@ def test_progress_is_bounded_in_all() -> None:
         list(reader.feed(one * 2000))
 
 
+def test_a_progress_report_counts_once_however_it_is_cut() -> None:
+    """A header is looked at with each chunk after it; its length is not new each time."""
+    reader = FrameReader(100)
+    one = frame(b"P", b"x" * protocol.PROGRESS_CAP)
+    found = [whole for byte in one for whole in reader.feed(bytes([byte]))]
+    assert found == [(b"P", one[5:])]
+
+
 @given(st.binary(max_size=300))
 def test_random_bytes_raise_nothing_but_the_typed_errors(data: bytes) -> None:
     """Whatever comes, it is a frame, a typed error, or not enough yet."""

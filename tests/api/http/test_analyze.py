@@ -195,6 +195,17 @@ def test_another_type_of_body_is_415(site: Site, media_type: str) -> None:
     assert "application/json or multipart/form-data" in detail["message"]
 
 
+@pytest.mark.parametrize("charset", ["undefined", "punycode", "utf-7", "latin-1", "\xff"])
+def test_a_form_that_is_not_utf_8_is_415(site: Site, charset: str) -> None:
+    """Python knows codecs that fail, and such as make what is no text."""
+    answer = site.client.post(
+        "/v1/analyze",
+        content=b'--x\r\nContent-Disposition: form-data; name="plugin"\r\n\r\n+2AA-\r\n--x--\r\n',
+        headers=[(b"Content-Type", f"multipart/form-data; boundary=x; charset={charset}".encode())],
+    )
+    assert "UTF-8" in detail_of(answer, 415, "UnsupportedMediaType")["message"]
+
+
 def test_a_plugin_that_nobody_knows(site: Site) -> None:
     """It is the caller's fault, and the message helps."""
     response = site.post("/v1/analyze", {"plugin": "sampel", "payload": {}})

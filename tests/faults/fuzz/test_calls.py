@@ -1,0 +1,225 @@
+"""A whole call against hostile bytes: the exchange, its verdict, and what the caller is given.
+
+The parent's side is the product's, with its real sockets and pipes; the test has the warden's and
+the cell's ends, and has said everything before the exchange begins. So nothing ever waits.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import socket
+import zlib
+from collections.abc import Callable
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.errors import ErrorType, GovernedError, build_error_envelope
+from runner.strict_json import loads
+from runner.validation import parse_result
+from runner.verdict import judge
+from sandbox.box import Box
+from sandbox.cell import Cell
+from sandbox.channel import parse_progress
+from sandbox.ending import (
+    Ending,
+    Isolation,
+    LimitHit,
+    Raised,
+    Returned,
+    SetupFailure,
+    Stage,
+    Unserializable,
+)
+from sandbox.exchange import Exchange, Listener, Request
+from sandbox.frames import FrameError
+from sandbox.inside import protocol
+from sandbox.interrupt import Interrupt
+from sandbox.layers import Layers
+from sandbox.limits import LIMIT_NAMES, MIB, Limits
+from sandbox.profile import Program
+from sandbox.spawn import MESSAGE_SOCKET, Spawner
+from tests.faults.fuzz.mutator import Mutator, try_each
+from tests.faults.fuzz.test_frames import FINALS, MIDDLES, Frames, frame, refused
+
+CALLS_A_SLICE = 200
+LIMITS = Limits(output_mb=1, log_kb=4)
+CONFINED, LOADED, HALF, DONE, _ = MIDDLES
+CORPUS = (
+    *(CONFINED + LOADED + HALF + DONE + final for final in FINALS),
+    *(CONFINED + HALF + final for final in FINALS),
+    CONFINED + LOADED + frame(protocol.RETURNED, b"[" * 2000),
+    CONFINED + LOADED + protocol.HEADER.pack(protocol.RETURNED, MIB + 1),
+    CONFINED + frame(protocol.RETURNED, b'{"a": NaN}'),
+    CONFINED + frame(protocol.RAISED, b'{"exception": "\\ud800", "message": "", "traceback": ""}'),
+    MIDDLES[4] + LOADED,
+)
+# What hostile bytes may come to. Nobody cancelled, and nothing of ours failed.
+NEVER = {ErrorType.CANCELLED, ErrorType.INTERNAL_ERROR, ErrorType.TIME_LIMIT_EXCEEDED}
+STATUSES = (0, 1 << 8, 9, 11, 64, 0x8B)
+
+
+def ended_call(data: bytes, *, is_warm: bool) -> Ending:
+    """Return how a call ends whose cell says ``data`` and nothing else."""
+    random = Random(zlib.crc32(data))
+    with contextlib.ExitStack() as stack:
+        ours, warden = socket.socketpair(socket.AF_UNIX, MESSAGE_SOCKET)
+        stack.enter_context(ours)
+        stack.enter_context(warden)
+        box = Box(Spawner(), Program("sample", "/sample.py"), LIMITS, Layers(), 0)
+        box._control = ours
+        cell = stack.enter_context(Cell(box, 1, 1))
+        _, ancillary, _, _ = warden.recvmsg(4096, socket.CMSG_SPACE(4 * 4))
+        channel, output, log, status = array.array("i", ancillary[0][2])
+        for descriptor in (channel, output, log, status):
+            stack.callback(os.close, descriptor)
+        for sink, said in ((output, data[:3000]), (log, data[:3000]), (channel, data)):
+            os.write(sink, said)
+        if random.random() < 0.5:
+            os.write(log, b"\n")
+        for event in (
+            {"event": "placed", "pid": 0},
+            {"event": "exit", "status": random.choice(STATUSES), "cpu_ms": 1, "maxrss_kib": 1},
+        ):
+            os.write(status, json.dumps(event).encode() + b"\n")
+        return Exchange(
+            cell,
+            Interrupt(),
+            Listener(check_progress, check_log),
+            Isolation(),
+            program=None if is_warm else Program("sample", "/sample.py"),
+            request=Request("call", b"{}"),
+        ).run()
+
+
+def check_progress(fraction: float, message: str) -> None:
+    """What a caller hears of progress is of its types, and in its range."""
+    assert type(fraction) is float
+    assert 0 <= fraction <= 1
+    assert type(message) is str
+
+
+def check_log(level: int, logger: str, message: str) -> None:
+    """What a caller hears of logging is of its types, and in its range."""
+    assert 0 <= level <= 50
+    assert type(logger) is type(message) is str
+
+
+def reply_in(data: bytes, *, is_warm: bool) -> bytes | None:
+    """Return the reply that ``data`` gives to a call, if the protocol allows every byte of it."""
+    frames, why, _ = refused(data, MIB)
+    signs = [protocol.CONFINED] if is_warm else [protocol.CONFINED, protocol.LOADED]
+    begins = [kind for kind, _ in frames[: len(signs)]] == signs
+    middle = frames[len(signs) : -1]
+    if why or not begins or len(frames) == len(signs):
+        return None
+    kind, body = frames[-1]
+    return body if kind == protocol.RETURNED and are_progress(middle) else None
+
+
+def are_progress(frames: Frames) -> bool:
+    """Tell whether all of these are reports of progress."""
+    try:
+        return all(kind == protocol.PROGRESS and parse_progress(body) for kind, body in frames)
+    except FrameError:
+        return False
+
+
+def check_call(data: bytes) -> int:
+    """Run both kinds of call; the bytes alone say what is a reply."""
+    for is_warm in (False, True):
+        ending = ended_call(data, is_warm=is_warm)
+        wanted = reply_in(data, is_warm=is_warm)
+        assert (ending.reply.body if isinstance(ending.reply, Returned) else None) == wanted
+        check_outcome(ending)
+        assert judge(ending).error_type not in NEVER
+    return 2
+
+
+def check_outcome(ending: Ending) -> None:
+    """An ending comes to a reply's bytes or to one type, and its envelope is strict JSON."""
+    outcome = judge(ending)
+    if outcome.error_type is None:
+        assert outcome.result_body is not None
+        with contextlib.suppress(GovernedError):
+            parse_result(outcome.result_body)
+        return
+    assert outcome.result_body is None
+    envelope = build_error_envelope(
+        outcome.error_type,
+        outcome.message,
+        plugin="sample",
+        call_id="call",
+        usage=ending.usage,
+        isolation=ending.isolation,
+        details=outcome.details,
+        traceback=outcome.traceback,
+    )
+    text = json.dumps(envelope, ensure_ascii=False, allow_nan=False).encode()
+    assert loads(text) == envelope
+
+
+@pytest.mark.usefixtures("part")
+def test_a_call_ends_in_its_reply_or_in_one_typed_error(
+    seed: str, mutator: Mutator, count: Callable[[str, int], None]
+) -> None:
+    """Only what the protocol allows, byte for byte, becomes a result."""
+    random = mutator.random
+    orders = [random.choices((*MIDDLES, *FINALS), k=4) for _ in range(len(CORPUS))]
+    corpus = [*CORPUS, *map(b"".join, orders)]
+    count("calls", try_each(seed, mutator.cases(corpus, CALLS_A_SLICE // 2), check_call))
+
+
+@given(st.lists(st.sampled_from(MIDDLES), min_size=1, max_size=3), st.sampled_from(FINALS))
+def test_frames_in_any_order_are_a_reply_only_in_the_right_one(
+    middles: list[bytes], final: bytes
+) -> None:
+    """Each of them is sound by itself."""
+    check_call(b"".join(middles) + final)
+
+
+@pytest.mark.parametrize("data", CORPUS, ids=range(len(CORPUS)))
+def test_calls_that_failed_once(data: bytes) -> None:
+    """Whoever wrote them, and however they came up."""
+    check_call(data)
+
+
+_TEXTS = st.text(alphabet=st.characters(), max_size=20)
+_NUMBERS = st.none() | st.integers()
+_ENDINGS = st.builds(
+    Ending,
+    stage=st.sampled_from(Stage),
+    setup=st.none() | st.builds(SetupFailure, _TEXTS, _TEXTS, _NUMBERS, _TEXTS),
+    cancelled=st.booleans(),
+    limit=st.none()
+    | st.builds(LimitHit, st.sampled_from(LIMIT_NAMES) | _TEXTS, st.floats(), st.floats()),
+    signal=st.none() | st.sampled_from(["SIGKILL", "SIGXCPU", "SIGSEGV", "SIG64"]) | _TEXTS,
+    exit_code=_NUMBERS,
+    killed=st.booleans(),
+    protocol_error=st.none() | _TEXTS,
+    reply=st.none()
+    | st.builds(Returned, st.binary(max_size=20))
+    | st.builds(Unserializable, _TEXTS)
+    | st.builds(
+        Raised,
+        _TEXTS | st.sampled_from(["InvalidInput", "OSError", "BlockingIOError"]),
+        _TEXTS,
+        _TEXTS,
+        _NUMBERS | st.sampled_from([11, 28]),
+        st.booleans(),
+        st.booleans(),
+    ),
+    log_tail=_TEXTS,
+    details=st.dictionaries(_TEXTS, _TEXTS, max_size=2),
+)
+
+
+@given(_ENDINGS)
+def test_every_ending_comes_to_one_outcome(ending: Ending) -> None:
+    """Whatever facts come together, even such as never should."""
+    check_outcome(ending)
