@@ -1,0 +1,99 @@
+"""A runner whose books and leftovers are looked at when a test is over."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from runner import PluginRegistry, ToolRunner
+from runner.settings import Settings
+from sandbox.layers import Layers
+from sandbox.sandbox import Sandbox
+from sandbox.spawn import LAUNCH
+from tests.conftest import WritePlugin
+
+GOOD = "def run(payload): return {'fine': True}"
+Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
+
+
+class Books:
+    """A runner with a plugin ``sample`` and one that is ``good``; counts what callers saw."""
+
+    def __init__(self, tool_runner: ToolRunner) -> None:
+        self.tool_runner = tool_runner
+        self.calls = 0
+
+    def call(self, name: str = "sample", **payload: Any) -> Answer:
+        """Call once."""
+        self.calls += 1
+        return self.tool_runner.run(name, payload)
+
+    def balance(self) -> None:
+        """Assert that every call has been counted, and none is in flight."""
+        statuses = self.tool_runner.registry.list_all()
+        assert sum(s.success_count + s.error_count for s in statuses) == self.calls
+        assert [s.in_flight for s in statuses] == [0] * len(statuses)
+
+
+def error_of(answer: Answer) -> dict[str, Any]:
+    """Return the error of a call that failed."""
+    result, envelope = answer
+    assert result is None
+    assert envelope is not None
+    error: dict[str, Any] = envelope["error"]
+    return error
+
+
+def below() -> list[psutil.Process]:
+    """Return the live processes of boxes below this one."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process.status() != psutil.STATUS_ZOMBIE and LAUNCH in process.cmdline()
+    ]
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A TMPDIR of the test's own, that a box's user can enter; nothing may be left in it."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o1777)
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        yield folder
+        assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def keep_books(
+    tmp_path: Path, write_plugin: WritePlugin, layers: Layers, temporary: Path
+) -> Iterator[Any]:
+    """Return a function that makes a runner for a plugin's source; it all holds in the end.
+
+    The next good call succeeds, every call is counted once, and no process, file or descriptor is
+    left.
+    """
+    made: list[Books] = []
+    descriptors = psutil.Process().num_fds()
+
+    def keep(source: str, **keys: str) -> Books:
+        settings = Settings.load(state=tmp_path / "state")
+        paths = [write_plugin(source, **keys), write_plugin(GOOD, name="good")]
+        registry = PluginRegistry.discover(paths, settings=settings)
+        made.append(Books(ToolRunner(registry, settings=settings, sandbox=Sandbox(layers=layers))))
+        return made[-1]
+
+    yield keep
+    for books in made:
+        assert books.call("good") == ({"fine": True}, None)
+        books.balance()
+        books.tool_runner.close()
+    _gone, alive = psutil.wait_procs(below(), timeout=30)
+    assert alive == []
+    assert psutil.Process().num_fds() <= descriptors
+    assert list(temporary.iterdir()) == []

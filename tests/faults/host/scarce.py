@@ -1,0 +1,111 @@
+"""Calls a plugin before, while and after its host has run out of something.
+
+python scarce.py WHAT PLUGIN: prints what came of the three calls as JSON. "processes" lowers
+RLIMIT_NPROC; "temporary" and "state" mount a small file system on $SMALL and fill it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from runner import PluginRegistry, ToolRunner
+from runner.leases import Lease
+from runner.settings import Settings
+from runner.shared_metrics import SharedMetrics
+from sandbox.probe import probe
+from sandbox.sandbox import Sandbox
+from sandbox.spawn import Spawner
+
+
+@contextlib.contextmanager
+def few_processes() -> Iterator[None]:
+    """Let no process or thread of this user be made."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    resource.setrlimit(resource.RLIMIT_NPROC, (1, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, (hard, hard))
+
+
+@contextlib.contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """Fill a small file system: no room for a byte, and no file can be made."""
+    made = [folder / "ballast"]
+    with contextlib.suppress(OSError), made[0].open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    with contextlib.suppress(OSError):
+        while True:
+            made.append(folder / f"entry-{len(made)}")
+            made[-1].touch()
+    try:
+        yield
+    finally:
+        for path in made:
+            path.unlink(missing_ok=True)
+
+
+def main(what: str, plugin: str) -> None:
+    """Make the three calls."""
+    small = Path(os.environ.get("SMALL", "/nonexistent"))
+    if what != "processes":
+        options = "size=4m,nr_inodes=200,mode=1777"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(small)], check=True)
+    if what == "temporary":
+        tempfile.tempdir = str(small)
+    spawner = Spawner()
+    layers = probe(spawner).layers
+    spawner.close()
+    with contextlib.ExitStack() as stack:
+        state = (
+            small if what == "state" else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        )
+        settings = Settings.load(state=state)
+        registry = PluginRegistry.discover([plugin], settings=settings)
+        if what == "state":
+            lease = Lease(state / "workers")
+            stack.callback(lease.close)
+            metrics = SharedMetrics(state, lease)
+            stack.callback(metrics.close)
+            registry.share(metrics)
+        if what == "temporary":
+            layers = layers.without("namespaces")  # where scratch folders are on the host's disk
+        sandbox = Sandbox(layers=layers)
+        tool_runner = stack.enter_context(ToolRunner(registry, settings=settings, sandbox=sandbox))
+        found: dict[str, Any] = {"calls": 3, "errno": None}
+
+        def call() -> Any:
+            _result, envelope = tool_runner.run("sample", {})
+            if envelope is None:
+                return "success"
+            details = envelope["error"]["details"]
+            found["errno"] = details.get("errno")
+            return [envelope["error"]["type"], details["blame"]]
+
+        found["before"] = call()
+        # A box that is there already needs nothing more: the next call has to make one.
+        Path(plugin).touch()
+        with few_processes() if what == "processes" else full(small):
+            found["during"] = call()
+        found["after"] = call()
+        status = registry.get_status("sample")
+        assert status is not None
+        found["counted"] = status.success_count + status.error_count
+    kept = {"workers", "metrics.sqlite3", "metrics.sqlite3-wal", "metrics.sqlite3-shm"}
+    names = [] if what == "processes" else [p.name for p in small.iterdir()]
+    found["left"] = sorted(set(names) - kept)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,121 @@
+"""Hosts that have run out: of descriptors, of processes, of disk."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import WritePlugin
+from tests.faults.host.conftest import Books
+
+ROOT = Path(__file__).parents[3]
+SCARCE = Path(__file__).with_name("scarce.py")
+SPARE_UID = 65533
+MOST_FREE = 24
+
+
+@pytest.mark.parametrize("start", ["auto", "cold"])
+def test_no_descriptors_are_the_hosts_fault(start: str, keep_books: Callable[..., Books]) -> None:
+    """With any number of them left, a call succeeds or says that the host lacks something."""
+    books = keep_books("def run(payload): return {'fine': True}", start=f'"{start}"')
+    assert books.call() == ({"fine": True}, None)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    failed = 0
+    for free in range(MOST_FREE):
+        used = max(int(name) for name in os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1, hard))
+        kept = []
+        try:
+            while True:
+                kept.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError as error:
+            assert error.errno == errno.EMFILE
+        try:
+            for number in kept[len(kept) - free :]:
+                os.close(number)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1 + max(0, free - len(kept)), hard))
+            result, envelope = books.call()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for number in kept[: max(0, len(kept) - free)]:
+                os.close(number)
+        assert (result is None) == (envelope is not None)
+        if envelope is not None:
+            failed += 1
+            assert envelope["error"]["details"]["blame"] == "host", envelope
+            assert envelope["error"]["type"] == "SandboxError", envelope
+        assert books.call() == ({"fine": True}, None)
+    assert failed
+
+
+def scarce(what: str, plugin: Path, *prefix: str, **variables: str) -> dict[str, Any]:
+    """Run scarce.py, which makes something scarce and calls a plugin before, during and after."""
+    command = [*prefix, sys.executable, "-P", str(SCARCE), what, str(plugin)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def as_spare_user() -> tuple[str, ...]:
+    """Return what starts a program as a user that nobody else is, for root; else nothing.
+
+    The kernel never refuses root a process.
+    """
+    if os.geteuid() != 0:
+        return ()
+    return ("setpriv", f"--reuid={SPARE_UID}", f"--regid={SPARE_UID}", "--clear-groups", "env")
+
+
+def test_no_processes_are_the_hosts_fault(write_plugin: WritePlugin) -> None:
+    """EAGAIN at every spawn; afterwards all is well."""
+    found = scarce(
+        "processes", write_plugin("def run(payload): return {'fine': True}"), *as_spare_user()
+    )
+    assert found["before"] == "success"
+    assert found["during"] == ["SandboxError", "host"]
+    assert found["after"] == "success"
+    assert found["counted"] == found["calls"] == 3
+
+
+def unshared() -> tuple[str, ...]:
+    """Return what starts a program in a mount namespace of its own."""
+    prefix = ("unshare", "--user", "--map-root-user", "--mount")
+    if shutil.which("unshare") is None:
+        pytest.fail("unshare is missing (on Debian: apt-get install util-linux)")
+    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this kernel gives this user no mount namespaces (CLONE_NEWNS is refused)")
+    return prefix
+
+
+@pytest.mark.parametrize("what", ["temporary", "state"])
+def test_a_full_disk_is_the_hosts_fault(
+    what: str, write_plugin: WritePlugin, tmp_path: Path
+) -> None:
+    """No room for scratch folders: said with its errno. No room for counts: it costs no call."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    found = scarce(
+        what,
+        write_plugin("def run(payload): return {'fine': True}"),
+        *unshared(),
+        SMALL=str(folder),
+    )
+    assert found["before"] == found["after"] == "success"
+    wanted = ["SandboxError", "host"] if what == "temporary" else "success"
+    assert found["during"] == wanted
+    if what == "temporary":
+        assert found["errno"] == errno.ENOSPC
+    assert found["counted"] == found["calls"] == 3
+    assert found["left"] == []
