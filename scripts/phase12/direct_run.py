@@ -33,11 +33,9 @@ def check(module: Module) -> Iterator[Finding]:
     for subscript in module.nodes(ast.Subscript):
         if taint.text(subscript.slice) in _METHODS and taint.kind(subscript.value) is Kind.NAMES:
             yield module.finding(subscript, RULE, _TAKEN)
-    for match in module.nodes(ast.Match):
-        for case in match.cases:
-            for pattern in ast.walk(case.pattern):
-                if isinstance(pattern, ast.MatchClass) and "run" in pattern.kwd_attrs:
-                    yield module.finding(pattern, RULE, _TAKEN)
+    for pattern in module.nodes(ast.MatchClass):
+        if "run" in pattern.kwd_attrs:
+            yield module.finding(pattern, RULE, _TAKEN)
 
 
 _TAKEN = f"this takes a plugin's run; only {WORKER}, inside the sandbox, may (use ToolRunner.run)"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Sequence
 
+from phase12.source import last_name
+
 Marker = Callable[[ast.Call], bool]
 
 _LAZY = (
@@ -54,7 +56,7 @@ class Way:
         self.left_without: list[ast.stmt] = []
 
     def through(self, body: Sequence[ast.stmt], *, done: bool = False) -> bool | None:
-        """Return whether it is done at the end of ``body``; ``None`` when the end is not reached."""
+        """Return whether it is done at the end of ``body``; ``None`` if that is not reached."""
         state: bool | None = done
         for statement in body:
             state = self._after(statement, done=bool(state))
@@ -83,19 +85,27 @@ class Way:
                 return self._after_match(statement, done=done or self._does(statement.subject))
             case ast.With() | ast.AsyncWith():
                 done = done or any(self._does(item.context_expr) for item in statement.items)
-                return self.through(statement.body, done=done)
+                return self._after_with(statement, done=done)
             case ast.For() | ast.AsyncFor() | ast.While():
-                head = statement.test if isinstance(statement, ast.While) else statement.iter
-                done = done or self._does(head)
-                self.through(statement.body, done=done)
-                if isinstance(head, ast.Constant) and head.value and not _breaks(statement):
-                    return None
-                return self.through(statement.orelse, done=done)
+                return self._after_loop(statement, done=done)
             case ast.Try() | ast.TryStar():
                 return self._after_try(statement, done=done)
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 return done
         return done or self._does(statement)
+
+    def _after_with(self, statement: ast.With | ast.AsyncWith, *, done: bool) -> bool | None:
+        state = self.through(statement.body, done=done)
+        # What is suppressed goes on behind it with nothing done.
+        return _both(state, done) if is_suppressing(statement) else state
+
+    def _after_loop(self, loop: ast.For | ast.AsyncFor | ast.While, *, done: bool) -> bool | None:
+        head = loop.test if isinstance(loop, ast.While) else loop.iter
+        done = done or self._does(head)
+        self.through(loop.body, done=done)
+        if isinstance(head, ast.Constant) and head.value and not _breaks(loop):
+            return None
+        return self.through(loop.orelse, done=done)
 
     def _after_match(self, statement: ast.Match, *, done: bool) -> bool | None:
         state: bool | None = None
@@ -119,6 +129,11 @@ class Way:
         if state is None:
             return None
         return self.through(statement.finalbody, done=state)
+
+
+def is_suppressing(statement: ast.With | ast.AsyncWith) -> bool:
+    """Tell whether exceptions may end at a with statement."""
+    return any(last_name(item.context_expr) == "suppress" for item in statement.items)
 
 
 def _both(one: bool | None, other: bool | None) -> bool | None:

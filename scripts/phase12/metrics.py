@@ -87,27 +87,31 @@ def _fields(module: Module) -> Iterator[Finding]:
 
 
 def _bypasses(module: Module) -> Iterator[Finding]:
-    if module.path == _TOOL_RUNNER:
-        run_calls = {id(node) for node in _within_run(module)}
-    else:
-        run_calls = set()
+    allowed = set(_within_run(module)) if module.path == _TOOL_RUNNER else set()
     for attribute in module.nodes(ast.Attribute):
-        if attribute.attr == _METHOD and id(attribute) not in run_calls:
-            sentence = f"{_METHOD} is for ToolRunner.run alone to call"
+        if attribute not in allowed and (sentence := _bypass(module, attribute)):
             yield module.finding(attribute, BYPASS, sentence)
-        elif attribute.attr == "_entries" and last_name(attribute.value) != "self":
-            yield module.finding(attribute, BYPASS, "the registry's entries are its own to change")
-        elif attribute.attr in _COUNTED and isinstance(attribute.ctx, ast.Store):
-            if module.path not in _KEEPERS:
-                sentence = f"{attribute.attr} is counted by the registry alone"
-                yield module.finding(attribute, BYPASS, sentence)
+    if module.path == REGISTRY:
+        return
     for constant in module.nodes(ast.Constant):
-        if constant.value == _METHOD and module.path != REGISTRY:
+        if constant.value == _METHOD:
             yield module.finding(constant, BYPASS, f"{_METHOD} is taken by its name, as text")
-    for function in module.nodes(ast.FunctionDef, ast.AsyncFunctionDef):
-        if function.name == _METHOD and module.path != REGISTRY:
+    for function in module.functions():
+        if function.name == _METHOD:
             sentence = f"a second {_METHOD}: the registry's own is the one that counts"
             yield module.finding(function, BYPASS, sentence)
+
+
+def _bypass(module: Module, attribute: ast.Attribute) -> str:
+    """Return what is wrong with an attribute; "" if nothing is."""
+    if attribute.attr == _METHOD:
+        return f"{_METHOD} is for ToolRunner.run alone to call"
+    if attribute.attr == "_entries" and last_name(attribute.value) != "self":
+        return "the registry's entries are its own to change"
+    is_changed = isinstance(attribute.ctx, ast.Store)
+    if is_changed and attribute.attr in _COUNTED and module.path not in _KEEPERS:
+        return f"{attribute.attr} is counted by the registry alone"
+    return ""
 
 
 def _within_run(module: Module) -> Iterator[ast.AST]:

@@ -5,14 +5,23 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from phase12 import direct_run, errors, imports, metrics, services, source, tool_runner
+from phase12 import (
+    direct_run,
+    errors,
+    imports,
+    metrics,
+    plugin_code,
+    services,
+    source,
+    tool_runner,
+)
 from phase12.source import Finding, Module, Sources, last_name
 
 RULES: dict[str, str] = {
     source.UNREADABLE: "Every file is regular, readable, UTF-8 and valid Python.",
     direct_run.RULE: "No plugin is run, and nothing takes hold of a plugin's run, outside "
     "sandbox/inside/worker.py, which runs inside the sandbox.",
-    imports.PLUGIN_CODE: "The parent imports, executes and loads no plugin code: no dynamic "
+    plugin_code.PLUGIN_CODE: "The parent imports, executes and loads no plugin code: no dynamic "
     "import, no exec, no entry point's load, no change of sys.path.",
     tool_runner.EXISTS: "Class ToolRunner exists once, in runner/tool_runner.py, with one run; "
     "nothing derives from it, replaces it or patches it.",
@@ -35,7 +44,8 @@ RULES: dict[str, str] = {
     errors.RULE: "No raw exception, traceback or internal half of an envelope is returned.",
     imports.DIRECTION: "Imports go one way: api, runner, then plugins and sandbox; sandbox stands "
     "on the standard library and psutil; what runs inside a box, on the former alone.",
-    imports.ONE_PLACE: "FastAPI is imported in api only, ctypes in sandbox/inside/syscalls.py only.",
+    imports.ONE_PLACE: "FastAPI is imported in api only, and ctypes in "
+    "sandbox/inside/syscalls.py only.",
 }
 
 _REQUIRED = {
@@ -54,7 +64,9 @@ _VALIDATORS = ("validate_input_payload", "validate_json_payload", "parse_result"
                "validate_plugin_output")  # fmt: skip
 
 _CHECKS: tuple[Callable[[Module], Iterable[Finding]], ...] = (
-    direct_run.check, imports.check, services.check, metrics.check, errors.check,
+    direct_run.check,
+    plugin_code.check,
+    imports.check, services.check, metrics.check, errors.check,
 )  # fmt: skip
 
 
@@ -101,17 +113,19 @@ def _only_one(module: Module) -> Iterator[Finding]:
     for name in module.nodes(ast.Name):
         if name.id == "ToolRunner" and not isinstance(name.ctx, ast.Load):
             yield module.finding(name, rule, "the name ToolRunner is given to something else")
-    for attribute in module.nodes(ast.Attribute):
-        is_runner = services.is_runner(attribute.value)
-        if (
-            is_runner
-            and attribute.attr in {"run", "registry"}
-            and not isinstance(attribute.ctx, ast.Load)
-        ):
-            yield module.finding(attribute, rule, f"ToolRunner's {attribute.attr} is replaced")
     for alias in module.nodes(ast.alias):
         if alias.asname == "ToolRunner":
             yield module.finding(alias, rule, "something else is imported as ToolRunner")
+    yield from _patches(module)
+
+
+def _patches(module: Module) -> Iterator[Finding]:
+    rule = tool_runner.EXISTS
+    for attribute in module.nodes(ast.Attribute):
+        is_changed = not isinstance(attribute.ctx, ast.Load)
+        is_its = attribute.attr in {"run", "registry"} and services.is_runner(attribute.value)
+        if is_changed and is_its:
+            yield module.finding(attribute, rule, f"ToolRunner's {attribute.attr} is replaced")
     for call in module.nodes(ast.Call):
         if last_name(call.func) == "setattr" and call.args and services.is_runner(call.args[0]):
             yield module.finding(call, rule, "ToolRunner is patched")

@@ -1,5 +1,6 @@
-"""The way of a call: door, AnalysisService, JobManagementService, PluginManagementService,
-ToolRunner. Each only delegates to the next, always, and nobody stands between with a try.
+"""The way of a call: door, the three services, ToolRunner.
+
+Each only delegates to the next, always, and nobody stands between with a try.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from phase12.flow import Way, own_nodes
+from phase12.flow import Way, is_suppressing, own_nodes
 from phase12.imports import imported
 from phase12.source import FUNCTIONS, Finding, Module, last_name
 from phase12.taint import words
@@ -217,9 +218,8 @@ def _guarded(module: Module, call: ast.Call) -> bool:
     for outer in module.above(call):
         if isinstance(outer, ast.Try | ast.TryStar) and outer.handlers and inner in outer.body:
             return True
-        if isinstance(outer, ast.With | ast.AsyncWith) and inner in outer.body:
-            if any(last_name(item.context_expr) == "suppress" for item in outer.items):
-                return True
+        if isinstance(outer, ast.With | ast.AsyncWith) and is_suppressing(outer):
+            return True
         if isinstance(outer, FUNCTIONS):
             return False
         inner = outer

@@ -53,7 +53,7 @@ class Module:
     _nodes: dict[type[ast.AST], list[ast.AST]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
-        """Note every node by its type, and what it stands in. Without recursion: depth is theirs."""
+        """Note each node by its type, and what it stands in. Without recursion: trees are deep."""
         waiting: list[ast.AST] = [self.tree]
         nodes, parents = self._nodes, self.parents
         for node in waiting:
@@ -68,10 +68,13 @@ class Module:
                 parents.update(dict.fromkeys(within, node))
                 waiting += within
 
-    def nodes(self, *types: type[Node]) -> Iterator[Node]:
-        """Yield all nodes of these types."""
-        for kind in types:
-            yield from self._nodes.get(kind, ())  # type: ignore[misc]  # kept by their type
+    def nodes(self, kind: type[Node]) -> list[Node]:
+        """Return all nodes of a type."""
+        return self._nodes.get(kind, [])  # type: ignore[return-value]  # kept by their type
+
+    def functions(self) -> list[Function]:
+        """Return all functions and methods, wherever they stand."""
+        return [*self.nodes(ast.FunctionDef), *self.nodes(ast.AsyncFunctionDef)]
 
     def above(self, node: ast.AST) -> Iterator[ast.AST]:
         """Yield what a node stands in, from the inside out."""
@@ -161,7 +164,7 @@ def _loaded(
 
 
 def _files(root: Path) -> Iterator[tuple[Path, str]]:
-    """Yield each Python file with "", and each folder that cannot be looked into with the reason."""
+    """Yield each Python file with "", and with a reason what cannot be looked into."""
     failed: list[OSError] = []
     for package in PACKAGES:
         if (root / package).is_symlink():

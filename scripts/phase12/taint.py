@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import defaultdict
 from enum import IntEnum
-from functools import cache
+from functools import cache, cached_property
 
-from phase12.source import FUNCTIONS, Function, Module, last_name
+from phase12.bindings import Bindings
+from phase12.source import Function, Module, last_name
 
 
 class Kind(IntEnum):
@@ -50,7 +50,7 @@ def named(identifier: str) -> Kind:
     """Return what a name alone says."""
     parts = words(identifier)
     last = parts[-1] if parts else ""
-    if last == "plugin" or parts == ["instance"] or parts == ["entry", "point"]:
+    if last == "plugin" or parts in (["instance"], ["entry", "point"]):
         return Kind.PLUGIN
     if "plugin" in parts and last in _OBJECT:
         return Kind.PLUGIN
@@ -71,17 +71,14 @@ class Taint:
         self._module = module
         self._known: dict[ast.AST, Kind] = {}
         self._open: set[object] = set()
-        # By scope and name, and by attribute of self: the values, and whether each is one of many.
-        self._bound: dict[tuple[ast.AST, str], list[tuple[ast.expr, bool]]] = defaultdict(list)
-        self._attributes: dict[str, list[tuple[ast.expr, bool]]] = defaultdict(list)
-        self._parameters: dict[tuple[ast.AST, str], ast.arg] = {}
-        self._functions: dict[str, list[Function]] = defaultdict(list)
-        self._calls: dict[str, list[ast.Call]] = defaultdict(list)
-        self._is_collected = False
+
+    @cached_property
+    def _bindings(self) -> Bindings:
+        """Made only for a module of which something is asked: most have nothing to ask."""
+        return Bindings(self._module)
 
     def kind(self, node: ast.expr) -> Kind:
         """Return what an expression may be."""
-        self._collect()
         if node in self._known:
             return self._known[node]
         if node in self._open:
@@ -110,102 +107,30 @@ class Taint:
                 ]
                 return None if None in parts else "".join(str(part) for part in parts)
             case ast.Name():
-                self._collect()
-                values = [value for value, _ in self._values(node)]
-                known = {self.text(value) for value in values if value is not node}
-                return known.pop() if len(known) == 1 else None
+                return self._named_text(node)
         return None
+
+    def _named_text(self, name: ast.Name) -> str | None:
+        question = ("text", name.id)
+        if question in self._open:  # text = text + "more"
+            return None
+        self._open.add(question)
+        try:
+            known = {self.text(value) for value, _ in self._bindings.values(name)}
+        finally:
+            self._open.discard(question)
+        return known.pop() if len(known) == 1 else None
 
     def is_flow(self, name: ast.Name) -> bool:
         """Tell whether a name holds a plugin by what was assigned to it, whatever it is called."""
-        self._collect()
         return any(
             (element(self.kind(value)) if many else self.kind(value)) is Kind.PLUGIN
-            for value, many in self._values(name)
+            for value, many in self._bindings.values(name)
         )
-
-    # What is bound where
-
-    def _collect(self) -> None:
-        """Once, and only for a module of which something is asked: most have nothing to ask."""
-        if self._is_collected:
-            return
-        self._is_collected = True
-        module = self._module
-        for assign in module.nodes(ast.Assign):
-            for target in assign.targets:
-                self._bind(target, assign.value)
-        for one in module.nodes(ast.AnnAssign, ast.AugAssign):
-            if one.value is not None:
-                self._bind(one.target, one.value)
-        for walrus in module.nodes(ast.NamedExpr):
-            self._bind(walrus.target, walrus.value)
-        for loop in module.nodes(ast.For, ast.AsyncFor, ast.comprehension):
-            self._bind(loop.target, loop.iter, many=True)
-        for item in module.nodes(ast.withitem):
-            if item.optional_vars is not None:
-                self._bind(item.optional_vars, item.context_expr)
-        for function in module.nodes(ast.FunctionDef, ast.AsyncFunctionDef):
-            self._functions[function.name].append(function)
-            self._collect_parameters(function)
-        for lambda_ in module.nodes(ast.Lambda):
-            self._collect_parameters(lambda_)
-        for call in module.nodes(ast.Call):
-            self._calls[last_name(call.func)].append(call)
-        for match in module.nodes(ast.Match):
-            for case in match.cases:
-                for pattern in ast.walk(case.pattern):
-                    if isinstance(pattern, ast.MatchAs) and pattern.name:
-                        scope = module.function_of(match)
-                        self._bound[scope, pattern.name].append((match.subject, False))
-
-    def _collect_parameters(self, function: Function | ast.Lambda) -> None:
-        arguments = function.args
-        positional = [*arguments.posonlyargs, *arguments.args]
-        for parameter in [*positional, *arguments.kwonlyargs]:
-            self._parameters[function, parameter.arg] = parameter
-        defaults = arguments.defaults
-        for parameter, default in zip(
-            positional[len(positional) - len(defaults) :], defaults, strict=True
-        ):
-            self._bound[function, parameter.arg].append((default, False))
-        for parameter, keyword in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-            if keyword is not None:
-                self._bound[function, parameter.arg].append((keyword, False))
-
-    def _bind(self, target: ast.expr, value: ast.expr, *, many: bool = False) -> None:
-        match target:
-            case ast.Name():
-                scope = self._module.function_of(target)
-                self._bound[scope, target.id].append((value, many))
-            case ast.Attribute():
-                self._attributes[target.attr].append((value, many))
-            case ast.Subscript():
-                # plugins_by_id[x] = plugin makes its container one of plugins.
-                self._bind(target.value, ast.List([value], ast.Load()), many=many)
-            case ast.Starred():
-                self._bind(target.value, value, many=many)
-            case ast.Tuple() | ast.List():
-                if isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts):
-                    for one, part in zip(target.elts, value.elts, strict=True):
-                        self._bind(one, part, many=many)
-                elif many or not isinstance(value, ast.Call):
-                    # for name, plugin in plugins.items(): the last one is the value.
-                    self._bind(target.elts[-1], value, many=True) if target.elts else None
-
-    def _values(self, name: ast.Name) -> list[tuple[ast.expr, bool]]:
-        scope: ast.AST = name
-        while scope is not self._module.tree:
-            scope = self._module.function_of(scope)
-            if found := self._bound.get((scope, name.id)):
-                return found
-            if (scope, name.id) in self._parameters:
-                return []
-        return []
 
     # What an expression is
 
-    def _kind(self, node: ast.expr) -> Kind:
+    def _kind(self, node: ast.expr) -> Kind:  # noqa: C901 - one case a kind of expression
         match node:
             case ast.Name():
                 return self._name(node)
@@ -226,8 +151,7 @@ class Taint:
             case ast.Tuple() | ast.List() | ast.Set():
                 return Kind.MANY if self._most(node.elts) else Kind.NOTHING
             case ast.Dict():
-                values = [value for value in node.values if value is not None]
-                return Kind.MANY if self._most(values) else Kind.NOTHING
+                return Kind.MANY if self._most(node.values) else Kind.NOTHING
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
                 return Kind.MANY if self.kind(node.elt) else Kind.NOTHING
             case ast.DictComp():
@@ -240,7 +164,7 @@ class Taint:
     def _name(self, node: ast.Name) -> Kind:
         if by_name := named(node.id):
             return by_name
-        values = self._values(node)
+        values = self._bindings.values(node)
         found = max(
             (element(self.kind(value)) if many else self.kind(value) for value, many in values),
             default=Kind.NOTHING,
@@ -248,13 +172,11 @@ class Taint:
         return max(found, self._parameter(node))
 
     def _parameter(self, node: ast.Name) -> Kind:
-        scope: ast.AST = node
-        while scope is not self._module.tree:
-            scope = self._module.function_of(scope)
-            parameter = self._parameters.get((scope, node.id))
-            if parameter is not None:
-                return max(self._annotated(parameter.annotation), self._passed(scope, parameter))
-        return Kind.NOTHING
+        found = self._bindings.parameter(node)
+        if found is None:
+            return Kind.NOTHING
+        function, parameter = found
+        return max(self._annotated(parameter.annotation), self._passed(function, parameter))
 
     def _annotated(self, annotation: ast.expr | None) -> Kind:
         match annotation:
@@ -301,20 +223,20 @@ class Taint:
             return Kind.NOTHING
         if call.func is function:
             return self._argument(call, function.args, parameter)
-        # map(lambda p: ..., plugins), pool.submit(lambda p: ..., plugin)
+        # What a lambda is handed over with is what it is given: by map, by submit.
         others = [one for one in call.args if one is not function]
         return Kind.PLUGIN if self._most(others) else Kind.NOTHING
 
     def _passed_by_name(self, function: Function, parameter: ast.arg) -> Kind:
         is_method = isinstance(self._module.parents.get(function), ast.ClassDef)
         found = Kind.NOTHING
-        for call in self._calls.get(function.name, ()):
+        for call in self._bindings.calls.get(function.name, ()):
             is_own = isinstance(call.func, ast.Name) != is_method
             if is_own:
                 found = max(found, self._argument(call, function.args, parameter, bound=is_method))
         if not is_method:
             for name in ("map", "submit", "partial", "filter"):
-                for call in self._calls.get(name, ()):
+                for call in self._bindings.calls.get(name, ()):
                     if call.args and last_name(call.args[0]) == function.name:
                         found = max(found, Kind.PLUGIN if self._most(call.args[1:]) else found)
         return found
@@ -344,7 +266,7 @@ class Taint:
         return max(
             (
                 element(self.kind(value)) if many else self.kind(value)
-                for value, many in self._attributes.get(node.attr, ())
+                for value, many in self._bindings.attributes.get(node.attr, ())
             ),
             default=Kind.NOTHING,
         )
@@ -383,9 +305,8 @@ class Taint:
             return by_name
         if isinstance(node.func, ast.Name) and self.is_flow(node.func):
             return Kind.PLUGIN
-        return max(
-            (self._returned(one) for one in self._functions.get(name, ())), default=Kind.NOTHING
-        )
+        functions = self._bindings.functions.get(name, ())
+        return max((self._returned(one) for one in functions), default=Kind.NOTHING)
 
     def _gotten(self, node: ast.Call, of: Kind) -> Kind:
         key = self.text(node.args[1])
@@ -414,6 +335,3 @@ class Taint:
             return self._most(values)
         finally:
             self._open.discard(function)
-
-
-__all__ = ["FUNCTIONS", "Kind", "Taint", "named", "words"]

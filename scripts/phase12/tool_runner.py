@@ -36,8 +36,8 @@ def check(module: Module) -> Iterator[Finding]:
     if not found:
         yield module.finding(module.tree, EXISTS, "class ToolRunner is missing")
         return
-    for again in found[1:]:
-        yield module.finding(again, EXISTS, "class ToolRunner is defined a second time")
+    for second in found[1:]:
+        yield module.finding(second, EXISTS, "class ToolRunner is defined a second time")
     runs = [
         one
         for one in found[0].body
@@ -229,30 +229,32 @@ class _Run:
 
     def _unchecked(self, governed: ast.Try) -> Iterator[Finding]:
         """Yield a finding when what is sent, or returned, is not what validation gave."""
-        checked: set[str] = set()
-        answered: set[str] = set()
-        validates = self._performs(*_STEPS[1])
+        checked = self._given_by(governed, self._performs(*_STEPS[1]))
         calls = self._performs(*_STEPS[2])
-        parses = self._performs(*_STEPS[3])
-        for node in ast.walk(ast.Module(governed.body, [])):
-            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Call):
-                names = {last_name(one) for one in _targets(node)}
-                if validates(node.value):
-                    checked |= names
-                elif parses(node.value):
-                    answered |= names
-        for node in ast.walk(ast.Module(governed.body, [])):
-            if isinstance(node, ast.Call) and calls(node) and checked:
+        answered = self._given_by(governed, self._performs(*_STEPS[3]))
+        for node in own_nodes(governed):
+            if checked and isinstance(node, ast.Call) and calls(node):
                 given = {last_name(one) for one in node.args}
                 if not given & checked or "payload" in given - checked:
                     sentence = "the sandbox is given another payload than the one that was checked"
                     yield self._found(node, STEPS, sentence)
         for node in own_nodes(self._run):
-            if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and answered:
+            if answered and isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
                 first = node.value.elts[0]
                 if not isinstance(first, ast.Constant) and last_name(first) not in answered:
                     sentence = "the result is not the one that output validation gave"
                     yield self._found(node, STEPS, sentence)
+
+    def _given_by(self, governed: ast.Try, performs: Callable[[ast.Call], bool]) -> set[str]:
+        """Return the names that are given what a step returns."""
+        return {
+            last_name(target)
+            for node in own_nodes(governed)
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+            and isinstance(node.value, ast.Call)
+            and performs(node.value)
+            for target in _targets(node)
+        }
 
     def _bypasses(self) -> Iterator[Finding]:
         """Yield other ways than run to the sandbox: public ones that come to its call."""
@@ -282,19 +284,16 @@ class _Run:
     # What may not pass
 
     def _escapes(self, governed: ast.Try) -> Iterator[Finding]:
-        broad = [one for one in governed.handlers if _is_broad(one)]
-        if not broad:
+        if not any(_is_broad(one) for one in governed.handlers):
             sentence = "ToolRunner.run has to catch Exception: no raw exception may leave it"
             yield self._found(governed, ESCAPE, sentence)
-        for handler in governed.handlers:
-            for node in own_nodes(handler):
+        # What is raised in the try itself is caught by it, and its finally is the metrics' rule.
+        outside: list[ast.AST] = [*governed.handlers, *governed.orelse]
+        outside += [one for one in self._run.body if one is not governed]
+        for part in outside:
+            for node in [part, *own_nodes(part)]:
                 if isinstance(node, ast.Raise):
                     yield self._found(node, ESCAPE, "an exception leaves ToolRunner.run here")
-        for statement in self._run.body:
-            if statement is not governed:
-                for node in [statement, *own_nodes(statement)]:
-                    if isinstance(node, ast.Raise):
-                        yield self._found(node, ESCAPE, "an exception leaves ToolRunner.run here")
         builds = self._performs("the envelope", frozenset({"build_error_envelope"}))
         for node in own_nodes(self._run):
             if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):

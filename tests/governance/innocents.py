@@ -55,6 +55,8 @@ ALL: tuple[Case, ...] = (
     added("job-runner", "class JobRunner:\n    def run(self):\n        return self.job\n\n\ndef go(job_runner):\n    return job_runner.run()\n"),
     added("analyze-own", "class Report:\n    def analyze(self, text):\n        return text\n\n\ndef go(report, text):\n    return report.analyze(text)\n"),
     added("methodcaller-other", "from operator import attrgetter, methodcaller\n\n\ndef go(jobs):\n    return sorted(map(methodcaller('strip'), jobs), key=attrgetter('id'))\n"),
+    added("text-of-itself", "def go(server, names):\n    path = ''\n    for name in names:\n        path = path + name\n    return getattr(server, path)()\n"),
+    added("tree-of-itself", "def go(node):\n    while node.parent:\n        node = node.parent\n    return node.run()\n"),
     # Imports and loading
     added("regular-compile", "import re\n\nPATTERN = re.compile('a+')\n"),
     added("find-spec", "import importlib.util\n\n\ndef go(name):\n    return importlib.util.find_spec(name) is not None\n"),

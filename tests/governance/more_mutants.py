@@ -19,15 +19,16 @@ ESCAPE = (
     mutant("P12-ESCAPE", "raised-before", swap(RUNNER, mutants.TRY, "        if not name:\n            raise ValueError(plugin_name)\n" + mutants.TRY), also=("P12-METRICS",)),
 )  # fmt: skip
 
-ENVELOPE = tuple(
-    mutant("P12-ENVELOPE", name, swap(RUNNER, "        return None, self._envelope(name or None, call, failure)\n", new))
-    for name, new in {
-        "text": "        return None, str(failure)\n",
-        "bare-dict": '        return None, {"error": str(failure)}\n',
-        "exception": "        return None, failure\n",
-        "variable": '        envelope = {"error": {"message": failure.message}}\n        return None, envelope\n',
-    }.items()
-) + (
+ENVELOPE = (
+    *(
+        mutant("P12-ENVELOPE", name, swap(RUNNER, "        return None, self._envelope(name or None, call, failure)\n", new))
+        for name, new in {
+            "text": "        return None, str(failure)\n",
+            "bare-dict": '        return None, {"error": str(failure)}\n',
+            "exception": "        return None, failure\n",
+            "variable": '        envelope = {"error": {"message": failure.message}}\n        return None, envelope\n',
+        }.items()
+    ),
     mutant("P12-ENVELOPE", "gutted", swap(RUNNER, "        return build_error_envelope(\n", "        return dict(\n")),
 )  # fmt: skip
 
@@ -42,7 +43,7 @@ TRY_AROUND = (
     *(
         mutant(
             "P12-TRY-AROUND", name, swap(PLUGINS, CALL, body),
-            also=("P12-SERVICES",) if name in {"except", "nested"} else (),
+            also=("P12-SERVICES",) if name in {"except", "suppress", "nested"} else (),
         )
         for name, body in GUARDED.items()
     ),

@@ -10,7 +10,9 @@ from tests.governance.edits import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from phase12 import rules, source  # noqa: E402 - found only now
+from phase12 import rules, source
+
+__all__ = ["RULES", "found_in", "real", "rules", "source"]
 
 RULES = rules.RULES
 
