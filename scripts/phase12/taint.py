@@ -35,7 +35,7 @@ _LOADERS = {"import_module", "__import__", "module_from_spec", "load_module", "e
 _RUNPY = {"run_path", "run_module"}
 _SAME = {"cast", "copy", "deepcopy", "type", "iter", "list", "tuple", "set", "frozenset", "sorted",
          "reversed", "dict", "filter", "chain", "enter_context", "values", "items", "enumerate",
-         "proxy", "ref", "wraps"}  # fmt: skip
+         "proxy", "ref", "deque", "OrderedDict", "islice", "cycle", "wraps"}  # fmt: skip
 _TAKING = {"get", "plugin", "instance", "lookup", "find", "resolve", "pop", "popleft", "popitem",
            "setdefault", "next", "__getitem__", "choice"}  # fmt: skip
 
@@ -169,7 +169,8 @@ class Taint:
             (element(self.kind(value)) if many else self.kind(value) for value, many in values),
             default=Kind.NOTHING,
         )
-        return max(found, self._parameter(node))
+        said = self._annotated(self._bindings.annotation(node))
+        return max(found, said, self._parameter(node))
 
     def _parameter(self, node: ast.Name) -> Kind:
         found = self._bindings.parameter(node)
@@ -263,13 +264,14 @@ class Taint:
             return Kind.MANY
         if by_name := named(node.attr):
             return by_name
-        return max(
+        found = max(
             (
                 element(self.kind(value)) if many else self.kind(value)
                 for value, many in self._bindings.attributes.get(node.attr, ())
             ),
             default=Kind.NOTHING,
         )
+        return max(found, self._annotated(self._bindings.fields.get(node.attr)))
 
     def _subscript(self, node: ast.Subscript) -> Kind:
         of = self.kind(node.value)
@@ -332,6 +334,6 @@ class Taint:
                 for node in ast.walk(function)
                 if isinstance(node, ast.Return | ast.Yield) and node.value is not None
             ]
-            return self._most(values)
+            return max(self._most(values), self._annotated(function.returns))
         finally:
             self._open.discard(function)
