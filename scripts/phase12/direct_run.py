@@ -51,15 +51,18 @@ def _attribute(module: Module, taint: Taint, node: ast.Attribute) -> Iterator[Fi
     is_called = isinstance(call, ast.Call) and call.func is node
     if node.attr == "run_tool":
         yield module.finding(node, RULE, _UNKNOWN)
-    elif is_called and isinstance(call, ast.Call) and node.attr == "run" and call.args:
+    elif is_called and isinstance(call, ast.Call) and node.attr == "run":
         receiver = last_name(node.value)
         is_runner = words(receiver)[-2:] in _RUNNERS or receiver in sys.stdlib_module_names
-        if _is_payload(call.args[0]) and not is_runner:
+        given = [*call.args[:1], *(one.value for one in call.keywords if one.arg == "payload")]
+        if any(_is_payload(one) for one in given) and not is_runner:
             yield module.finding(node, RULE, _UNKNOWN)
 
 
 def _is_payload(node: ast.expr) -> bool:
-    return words(last_name(node))[-1:] != [] and words(last_name(node))[-1] in _PAYLOADS
+    if isinstance(node, ast.Call) and last_name(node.func) in {"dict", "copy"} and node.args:
+        node = node.args[0]
+    return set(words(last_name(node))[-1:]) <= _PAYLOADS and last_name(node) != ""
 
 
 def _call(module: Module, taint: Taint, call: ast.Call) -> Iterator[Finding]:
