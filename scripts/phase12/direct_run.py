@@ -31,7 +31,7 @@ def check(module: Module) -> Iterator[Finding]:
     for call in module.nodes(ast.Call):
         yield from _call(module, taint, call)
     for subscript in module.nodes(ast.Subscript):
-        if taint.text(subscript.slice) in _METHODS and taint.kind(subscript.value) is Kind.NAMES:
+        if _is_method(taint, subscript.slice) and taint.kind(subscript.value) is Kind.NAMES:
             yield module.finding(subscript, RULE, _TAKEN)
     for pattern in module.nodes(ast.MatchClass):
         if "run" in pattern.kwd_attrs:
@@ -59,6 +59,13 @@ def _attribute(module: Module, taint: Taint, node: ast.Attribute) -> Iterator[Fi
             yield module.finding(node, RULE, _UNKNOWN)
 
 
+def _is_method(taint: Taint, node: ast.expr) -> bool:
+    """Tell whether a key is the name of a method that runs; a variable's name has to hint at it."""
+    if isinstance(node, ast.Name) and not set(words(node.id)) & {"method", "run", "attr", "name"}:
+        return False
+    return taint.text(node) in _METHODS
+
+
 def _is_payload(node: ast.expr) -> bool:
     if isinstance(node, ast.Call) and last_name(node.func) in {"dict", "copy"} and node.args:
         node = node.args[0]
@@ -74,8 +81,9 @@ def _call(module: Module, taint: Taint, call: ast.Call) -> Iterator[Finding]:
     elif name in _GETTERS and call.args:
         yield from _getter(module, taint, call)
     elif name in {"get", "pop", "__getitem__"} and isinstance(call.func, ast.Attribute):
-        of = taint.kind(call.func.value)
-        if of is Kind.NAMES and call.args and taint.text(call.args[0]) in _METHODS:
+        # The text first: what a name is bound to is found out only where it matters.
+        is_its = bool(call.args) and _is_method(taint, call.args[0])
+        if is_its and taint.kind(call.func.value) is Kind.NAMES:
             yield module.finding(call, RULE, _TAKEN)
     if _calls_plugin(taint, call):
         yield module.finding(call, RULE, _CALLED)
