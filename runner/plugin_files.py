@@ -6,10 +6,13 @@ a second at most.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 from runner.errors import ErrorType, GovernedError
 from sandbox.limits import MIB
@@ -42,7 +45,7 @@ class PluginFiles:
                 known = self._sources.get(path)
             if known is not None and known[0] == state:
                 return known[1]
-            with path.open("rb") as file:
+            with _opened(path) as file:
                 source = file.read(MAX_SOURCE_BYTES + 1)
         except OSError as error:
             message = f"OSError: {path} cannot be read: {error.strerror}"
@@ -66,6 +69,19 @@ class PluginFiles:
         with self._lock:
             self._stamps[path] = (time.monotonic(), stamp)
         return stamp
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a regular file; what else has taken its place could keep its reader waiting for ever."""
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - it is the caller's to close
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _state(path: Path) -> _State:

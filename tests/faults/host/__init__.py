@@ -1,1 +1,1 @@
-"""What hosts do to runners: full disks, no descriptors, no processes, deaths, clocks, files changed."""
+"""What hosts do to runners: no room, descriptors or processes, deaths, clocks, changed files."""

@@ -106,8 +106,13 @@ def test_while_a_plugin_is_loaded(
     source = SLOW_IMPORT.replace("MARK", repr(str(mark)))
     books = keep_books(source, start=f'"{start}"', limits=LIMITS, read=f'["{tmp_path}"]')
     importing = threading.Event()
-    handler = logging.Handler()
-    handler.emit = lambda _record: importing.set()  # type: ignore[method-assign]  # all it is for
+
+    class Hears(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - logging calls it so
+            """Take note that the import has begun."""
+            importing.set()
+
+    handler = Hears()
     logging.getLogger("toolrunner.plugin.sample").addHandler(handler)
     answers: list[Answer] = []
     thread = threading.Thread(target=lambda: answers.append(books.call()))

@@ -32,7 +32,7 @@ def text_of(path: Path, number: int) -> str:
 def test_each_call_has_one_version(
     start: str, keep_books: Callable[..., Books], tmp_path: Path
 ) -> None:
-    """While it is replaced again and again under four callers: never half of one and half of another."""
+    """While it is replaced again and again under four callers: never half of each."""
     books = keep_books(VERSION.format(n=0), start=f'"{start}"')
     path = tmp_path / "sample.py"
     texts = {n: text_of(path, n) for n in range(1, 40)}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import itertools
 import json
 import os
 import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +31,10 @@ def test_no_descriptors_are_the_hosts_fault(start: str, keep_books: Callable[...
     """With any number of them left, a call succeeds or says that the host lacks something."""
     books = keep_books("def run(payload): return {'fine': True}", start=f'"{start}"')
     assert books.call() == ({"fine": True}, None)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     failed = 0
     for free in range(MOST_FREE):
-        used = max(int(name) for name in os.listdir("/proc/self/fd"))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1, hard))
-        kept = []
-        try:
-            while True:
-                kept.append(os.open("/dev/null", os.O_RDONLY))
-        except OSError as error:
-            assert error.errno == errno.EMFILE
-        try:
-            for number in kept[len(kept) - free :]:
-                os.close(number)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1 + max(0, free - len(kept)), hard))
+        with few_descriptors(free):
             result, envelope = books.call()
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            for number in kept[: max(0, len(kept) - free)]:
-                os.close(number)
         assert (result is None) == (envelope is not None)
         if envelope is not None:
             failed += 1
@@ -56,6 +42,20 @@ def test_no_descriptors_are_the_hosts_fault(start: str, keep_books: Callable[...
             assert envelope["error"]["type"] == "SandboxError", envelope
         assert books.call() == ({"fine": True}, None)
     assert failed
+
+
+@contextlib.contextmanager
+def few_descriptors(free: int) -> Iterator[None]:
+    """Let this process open so many descriptors more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = {int(name) for name in os.listdir("/proc/self/fd")}
+    # The limit is on the number itself, so what is free below it counts.
+    limit = next(n for n in itertools.count() if n - len([u for u in used if u < n]) >= free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def scarce(what: str, plugin: Path, *prefix: str, **variables: str) -> dict[str, Any]:
