@@ -23,6 +23,9 @@ _MOST_FILES = 2000
 
 _SETTLED_NS = 100_000_000  # two writes may bear one time, if they are closer than a clock tick
 
+# What a host runs out of, whatever file is asked for.
+_SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
 _State = tuple[int, int, int, int]
 
 
@@ -48,8 +51,7 @@ class PluginFiles:
             with _opened(path) as file:
                 source = file.read(MAX_SOURCE_BYTES + 1)
         except OSError as error:
-            message = f"OSError: {path} cannot be read: {error.strerror}"
-            raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from error
+            raise _unreadable(path, error) from error
         if len(source) > MAX_SOURCE_BYTES:
             message = f"{path} is larger than {MAX_SOURCE_BYTES // MIB} MiB"
             raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
@@ -69,6 +71,17 @@ class PluginFiles:
         with self._lock:
             self._stamps[path] = (time.monotonic(), stamp)
         return stamp
+
+
+def _unreadable(path: Path, error: OSError) -> GovernedError:
+    """Return what to raise: the file may be at fault, or the host has run out of something."""
+    if error.errno not in _SCARCE:
+        message = f"OSError: {path} cannot be read: {error.strerror}"
+        return GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
+    remedy = "raise the service's limits (ulimit -n), or lower max_concurrent in its settings"
+    message = f"read {path}: {error.strerror}; {remedy}"
+    details = {"operation": "read the plugin", "errno": error.errno, "remedy": remedy}
+    return GovernedError(ErrorType.SANDBOX_ERROR, message, details)
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -127,15 +127,17 @@ class Spawner:
         self, arguments: tuple[str, ...], pass_fds: tuple[int, ...]
     ) -> subprocess.Popen[bytes]:
         command = [self._python, "-I", "-S", "-X", "utf8", LAUNCH, *arguments]
-        return subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if arguments[0] == "probe" else subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=ENVIRONMENT,
-            cwd="/",
-            pass_fds=pass_fds,
-        )
+        # Not subprocess.DEVNULL, which stays open when there are no descriptors left for a pipe.
+        with open(os.devnull, "r+b", buffering=0) as null:
+            return subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
+                command,
+                stdin=null,
+                stdout=subprocess.PIPE if arguments[0] == "probe" else null,
+                stderr=subprocess.PIPE,
+                env=ENVIRONMENT,
+                cwd="/",
+                pass_fds=pass_fds,
+            )
 
     def _executor(self) -> ThreadPoolExecutor:
         with self._lock:

@@ -61,7 +61,8 @@ def few_descriptors(free: int) -> Iterator[None]:
 def scarce(what: str, plugin: Path, *prefix: str, **variables: str) -> dict[str, Any]:
     """Run scarce.py, which makes something scarce and calls a plugin before, during and after."""
     command = [*prefix, sys.executable, "-P", str(SCARCE), what, str(plugin)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    home = str(plugin.parent)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": home, **variables}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
