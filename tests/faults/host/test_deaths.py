@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -38,15 +37,6 @@ WAITS = """
         return {"fine": True}
 """
 LIMITS = "{ wall_seconds = 2, load_seconds = 2 }"
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that a box's user can get at, whoever runs the tests."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
 
 
 def victim_of(who: str) -> psutil.Process:
