@@ -1,1 +1,3 @@
-raise SystemExit('the author\'s own plugins was imported')
+"""The author's own package of this name."""
+
+raise SystemExit("the author's own plugins was imported")
