@@ -113,6 +113,9 @@ def _write(path: Path, data: bytes) -> None:
         while view:
             view = view[os.write(descriptor, view) :]
         os.fsync(descriptor)
+    except OSError:
+        part.unlink(missing_ok=True)  # on a full disk, every byte counts
+        raise
     finally:
         os.close(descriptor)
     part.rename(path)

@@ -80,4 +80,4 @@ class IdempotencyConflictError(Exception):
 
 
 class QueueFullError(GovernedError):
-    """As many jobs are waiting as may wait: ``Overloaded``."""
+    """As many jobs are waiting as may wait, or there is no room on the disk: ``Overloaded``."""

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from runner.database import open_database, transaction
+from runner.database import is_full, open_database, transaction
 from runner.errors import ErrorType, build_error_envelope
 from runner.jobs.files import JobFiles, encode_payload, fingerprint
 from runner.jobs.job import (
@@ -67,6 +67,7 @@ CREATE TABLE IF NOT EXISTS events (
 """
 _VERSION = 1
 _BUSY_SECONDS = 20.0
+_FULL_DISK_SECONDS = 60  # before it is worth asking again
 # Whose turn it is: the caller, then the plugin, with the fewest running jobs; then the oldest.
 _CLAIM = """
 UPDATE jobs SET status = 'RUNNING', started = :now, worker = :worker, attempts = attempts + 1
@@ -121,15 +122,19 @@ class SqliteJobStore:
         if known is not None:
             return known, False
         job_id = uuid.uuid4().hex
-        self._files.write_payload(job_id, data)
         try:
+            self._files.write_payload(job_id, data)
             with self._writing() as database:
                 known = self._known(database, submission, mark)
                 if known is None:
                     self._check_room(database)
                     return self._insert(database, job_id, submission, mark), True
-        except BaseException:
+        except BaseException as error:
             self._files.drop_payload(job_id)
+            if is_full(error):
+                message = "the disk that keeps the jobs is full; try again later"
+                details = {"retry_after_seconds": _FULL_DISK_SECONDS}
+                raise QueueFullError(ErrorType.OVERLOADED, message, details) from error
             raise
         self._files.drop_payload(job_id)
         return known, False

@@ -1,7 +1,8 @@
 """Calls a plugin before, while and after its host has run out of something.
 
 python scarce.py WHAT PLUGIN: prints what came of the calls as JSON. "processes" lowers
-RLIMIT_NPROC; "temporary" and "state" mount a small file system on $SMALL and fill it.
+RLIMIT_NPROC; the others mount a small file system on $SMALL and fill it. "jobs" leaves jobs
+instead of calling.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from runner import PluginRegistry, ToolRunner
+from runner.errors import GovernedError
+from runner.jobs.job import JobStatus, Submission
+from runner.jobs.sqlite_store import SqliteJobStore
 from runner.leases import Lease
 from runner.settings import Settings
 from runner.shared_metrics import SharedMetrics
@@ -55,12 +59,39 @@ def full(folder: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def jobs(small: Path) -> None:
+    """Leave a job before, while and after the disk is full; the store is closed in the end."""
+    store = SqliteJobStore(
+        small, Lease(small / "workers"), max_pending=10, keep_seconds=60, keep_bytes=1 << 20
+    )
+    found: dict[str, Any] = {}
+
+    def add() -> Any:
+        try:
+            store.add(Submission("sample", {"x": "y" * 100_000}))
+        except GovernedError as error:
+            return [error.error_type.value, error.details["retry_after_seconds"]]
+        return "stored"
+
+    found["before"] = add()
+    with full(small):
+        found["during"] = add()
+        found["files"] = len(list((small / "payloads").iterdir()))
+    found["after"] = add()
+    found["pending"] = store.counts()[JobStatus.PENDING]
+    store.close()
+    print(json.dumps(found))
+
+
 def main(what: str, plugin: str) -> None:
     """Make the calls."""
     small = Path(os.environ.get("SMALL", "/nonexistent"))
     if what != "processes":
         options = "size=4m,nr_inodes=200,mode=1777"
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(small)], check=True)
+    if what == "jobs":
+        jobs(small)
+        return
     if what == "temporary":
         tempfile.tempdir = str(small)
     spawner = Spawner()

@@ -119,3 +119,12 @@ def test_no_room_for_counts_costs_no_call(plugin: Path, tmp_path: Path) -> None:
     found = scarce("state", plugin, *unshared(), SMALL=str(tmp_path))
     assert found["before"] == found["during"] == found["after"] == "success"
     assert found["counted"] == found["calls"] - 1
+
+
+def test_no_room_for_jobs_is_said_to_who_leaves_them(plugin: Path, tmp_path: Path) -> None:
+    """503 with Retry-After over HTTP; nothing of the job is kept, and the others are."""
+    found = scarce("jobs", plugin, *unshared(), SMALL=str(tmp_path))
+    assert found["before"] == found["after"] == "stored"
+    assert found["during"] == ["Overloaded", 60]
+    assert found["files"] == 1
+    assert found["pending"] == 2
