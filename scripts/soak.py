@@ -40,6 +40,7 @@ GOOD_SHARE = 0.7
 # What a runner may grow by for other reasons than calls, such as the largest reply it has read.
 MEMORY_SLACK_BYTES, MEMORY_BYTES_PER_CALL = 48 * MIB, 4096
 SAMPLE_SECONDS = 0.5
+SAMPLES_A_WORD = 10
 
 
 @dataclass
@@ -78,6 +79,7 @@ class Soak:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._left = 0
+        self._has_spoken = False
         self.outcomes: collections.Counter[str] = collections.Counter()
         # What callers saw of each plugin: successes and errors.
         self.seen: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
@@ -107,9 +109,11 @@ class Soak:
                 worker.join()
 
     def _sample(self) -> None:
+        """Measure the memory; say how far it is once calls are made, and then now and again."""
         self.memory.append(psutil.Process().memory_info().rss)
-        if len(self.memory) % 10 == 0:
-            total = sum(self.outcomes.values())
+        total = sum(self.outcomes.values())
+        if total and (not self._has_spoken or len(self.memory) % SAMPLES_A_WORD == 0):
+            self._has_spoken = True
             seconds = len(self.memory) * SAMPLE_SECONDS
             words = f"{seconds:.0f} s: {total} calls, {self.outcomes['success']} of them succeeded"
             print(words, file=sys.stderr)
