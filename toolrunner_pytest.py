@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import mimetypes
 import os
 import re
 import shutil
@@ -35,45 +36,97 @@ _BLOCK = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")  
 _NETWORK = re.compile(r"(?m)^(#?\s*network\s*=\s*)true\b")
 _FOLDER_MANIFEST = "toolrunner.toml"
 _HOST_FAULT = 3  # the exit status
+# Nothing ran, and not for what a test is about: the plugin, its name or its place is wrong.
+_NOTHING_TO_TEST = ("PluginUnavailable", "PluginNotFound")
 
 # Put behind a copy of the plugin, whose entry it wraps. The worker sees the signature through it.
 _WRAPPER = """
 
-def _injected(run):
+def _injected(found):
     import functools
+    import inspect
     import os
+    import resource
+    import select
     import signal
     import time
 
-    @functools.wraps(run)
-    def crash(*arguments, **named):
-        run(*arguments, **named)
-        os.kill(os.getpid(), signal.SIGSEGV)
+    def crash(run):
+        @functools.wraps(run)
+        def crashing(*arguments, **named):
+            run(*arguments, **named)
+            os.kill(os.getpid(), signal.SIGSEGV)
 
-    @functools.wraps(run)
-    def slow(*arguments, **named):
-        runner = os.getpid()
-        brake = os.fork()
-        if brake == 0:
-            while os.getppid() == runner:
-                os.kill(runner, signal.SIGSTOP)
-                time.sleep(0.009)
-                os.kill(runner, signal.SIGCONT)
-                time.sleep(0.001)
-            os._exit(0)
-        try:
-            return run(*arguments, **named)
-        finally:
-            os.kill(brake, signal.SIGKILL)
-            os.waitpid(brake, 0)
+        return crashing
 
-    return {kind}
+    def slow(run):
+        @functools.wraps(run)
+        def braked(*arguments, **named):
+            brake = start_brake(os.getpid())
+            try:
+                return run(*arguments, **named)
+            finally:
+                os.close(brake)
+
+        return braked
+
+    def oom(run):
+        @functools.wraps(run)
+        def starved(*arguments, **named):
+            soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            # Not 0, for which the kernel takes the hard limit, as a favour to Valgrind.
+            resource.setrlimit(resource.RLIMIT_DATA, (1, hard))
+            try:
+                return run(*arguments, **named)
+            finally:
+                resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+        return starved
+
+    def start_brake(runner):
+        source, sink = os.pipe()
+        between = os.fork()
+        if between == 0:
+            # An orphan brakes: a plugin may wait until it has no children left.
+            if os.fork():
+                os._exit(0)
+            os.close(sink)
+            is_over = False
+            try:
+                # It ends right after SIGCONT, and is never killed: nobody else would send one.
+                while not is_over:
+                    os.kill(runner, signal.SIGSTOP)
+                    time.sleep(0.009)
+                    os.kill(runner, signal.SIGCONT)
+                    is_over = bool(select.select([source], [], [], 0.001)[0])
+            finally:
+                os._exit(0)
+        os.waitpid(between, 0)
+        os.close(source)
+        return sink
+
+    def wrapped(run):
+        for injection in ({injections},):
+            run = injection(run)
+        return run
+
+    if not isinstance(found, type) and not callable(getattr(found, "run", None)):
+        return wrapped(found)
+    kind = type(inspect.getattr_static(found, "run"))
+    run = wrapped(found.run)
+    found.run = staticmethod(run) if kind in (staticmethod, classmethod) else run
+    return found
+"""
+_WRAP_FILE = """
+
+if callable(globals().get("run")):
+    run = _injected(run)
+elif "Plugin" in globals():
+    Plugin = _injected(Plugin)
 """
 _WRAP_ENTRY = """
 
-{name} = _injected({name}) if not isinstance({name}, type) else {name}
-if isinstance({name}, type):
-    {name}.run = _injected({name}.run)
+{name} = _injected({name})
 """
 
 
@@ -130,15 +183,17 @@ def governed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
     ``governed(plugin, payload={}, *, limits={}, inject=())`` returns an ``Outcome``. ``plugin``: a
     file or folder, relative to pytest's rootdir, or the name of an installed plugin. ``payload``:
-    JSON; ``image`` may be bytes. ``limits``: lower the manifest's for this call. ``inject``: one or
-    several of
+    JSON; ``image`` may be bytes, or the Path of a file. ``limits``: lower the manifest's for this
+    call. ``inject``: one or several of
 
-    - "slow": the plugin gets a tenth of the processor's time, as on an overloaded host;
-    - "oom": it gets half of the memory that the same call has used just before;
+    - "slow": the plugin gets a tenth of the processor's time, as on an overloaded host; what does
+      this counts as one of its processes, two at first;
+    - "oom": from when ``run`` begins the kernel gives it no more memory (RLIMIT_DATA, as behind
+      ``memory_mb``): what it allocates is a MemoryError, unless it fits into what it has;
     - "crash": its process dies by SIGSEGV when ``run`` has done its work and the reply is due;
     - "no_network": ``network = false``, whatever its manifest asks for.
 
-    A host that cannot run plugins fails the test: nothing is skipped.
+    A plugin that cannot run at all fails the test, and so does such a host: nothing is skipped.
     """
     folder = tmp_path_factory.mktemp("governed")
     numbers = itertools.count()
@@ -154,14 +209,9 @@ def governed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         for kind in kinds:
             if kind not in INJECTIONS:
                 raise ValueError(f"there is no injection {kind!r}; use {', '.join(INJECTIONS)}")
-        found = _Plugin.find(plugin, request.config.rootpath)
-        caps = dict(limits or {})
-        if "oom" in kinds:
-            before = _call(found, payload or {}, caps, folder)
-            used = before.usage.get("peak_memory_bytes", 0)
-            caps["memory_mb"] = max(1, int(used) // 2 >> 20)
-        changed = found.injected(kinds, folder / str(next(numbers)))
-        return _call(changed, payload or {}, caps, folder)
+        root = request.config.rootpath
+        found = _Plugin.find(plugin, root).injected(kinds, folder / str(next(numbers)))
+        return _call(found, _json(payload or {}, root), limits or {}, folder)
 
     return run
 
@@ -178,20 +228,14 @@ class _Plugin:
     def find(cls, plugin: str | os.PathLike[str], root: Path) -> _Plugin:
         """Find it by its path, else take it for a name."""
         path = root / plugin
-        if path.is_dir():
-            text = (path / _FOLDER_MANIFEST).read_text("utf-8")
-        elif path.is_file():
-            blocks = list(_BLOCK.finditer(path.read_text("utf-8")))
-            lines = blocks[0]["content"].splitlines() if blocks else []
-            text = "\n".join(line[2:] for line in lines)
-        elif isinstance(plugin, str) and re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", plugin):
-            return cls(plugin, None, {})
-        else:
+        if not path.exists():
+            if isinstance(plugin, str) and re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", plugin):
+                return cls(plugin, None, {})
             raise FileNotFoundError(f"there is no plugin at {path}: a path is taken from {root}")
         try:
-            manifest = tomllib.loads(text)["tool"]["toolrunner"]
+            manifest = tomllib.loads(_manifest_text(path))["tool"]["toolrunner"]
             return cls(str(manifest["name"]), path.resolve(), manifest)
-        except (KeyError, TypeError, tomllib.TOMLDecodeError):
+        except (KeyError, TypeError, ValueError, OSError):
             words = (
                 f"{path} has no manifest; `toolrunner plugins check {path}` says what is missing"
             )
@@ -199,8 +243,8 @@ class _Plugin:
 
     def injected(self, kinds: Sequence[str], folder: Path) -> _Plugin:
         """Return a copy in ``folder`` that behaves as the injections say, or itself."""
-        wrapper = next((kind for kind in ("crash", "slow") if kind in kinds), "")
-        if not wrapper and "no_network" not in kinds:
+        wrappers = [kind for kind in ("oom", "slow", "crash") if kind in kinds]
+        if not wrappers and "no_network" not in kinds:
             return self
         if self.path is None:
             raise ValueError(
@@ -217,55 +261,57 @@ class _Plugin:
         if "no_network" in kinds:
             text.write_text(_NETWORK.sub(r"\1false", text.read_text("utf-8")), "utf-8")
             manifest["network"] = False
-        if wrapper:
-            self._wrap(copy, wrapper)
+        if wrappers:
+            self._wrap(copy, wrappers)
         return _Plugin(self.name, copy, manifest)
 
-    def _wrap(self, copy: Path, kind: str) -> None:
+    def _wrap(self, copy: Path, kinds: Sequence[str]) -> None:
         """Wrap the entry of a copied plugin, where it is defined."""
-        if copy.is_file():
-            source = copy
-            defined = re.findall(
-                r"(?m)^(?:async )?(?:def|class) +(run|Plugin)\b", source.read_text("utf-8")
-            )
-            names = ["run"] if "run" in defined else ["Plugin"]
-        else:
+        source, added = copy, _WRAP_FILE
+        if copy.is_dir():
             module, _, entry = str(self.manifest.get("entry", "")).partition(":")
-            source = copy.joinpath(*module.split(".")).with_suffix(".py")
+            source = copy.joinpath(*module.split("."), "__init__.py")
             if not source.is_file():
-                source = copy.joinpath(*module.split("."), "__init__.py")
-            names = [entry]
-        added = _WRAPPER.replace("{kind}", kind) + "".join(
-            _WRAP_ENTRY.format(name=n) for n in names
-        )
-        source.write_text(source.read_text("utf-8") + added, "utf-8")
+                source = copy / f"{module.replace('.', '/')}.py"
+            if not source.is_file():
+                return  # the command says what is wrong with the manifest
+            added = _WRAP_ENTRY.format(name=entry)
+        wrapper = _WRAPPER.replace("{injections}", ", ".join(kinds))
+        source.write_text(source.read_text("utf-8") + wrapper + added, "utf-8")
 
 
-def _call(
-    plugin: _Plugin, payload: Mapping[str, Any], caps: Mapping[str, float], folder: Path
-) -> Outcome:
+def _manifest_text(path: Path) -> str:
+    """Return the TOML text of a plugin's manifest; empty when it has none."""
+    if path.is_dir():
+        return (path / _FOLDER_MANIFEST).read_text("utf-8")
+    block = _BLOCK.search(path.read_text("utf-8"))
+    return "\n".join(line[2:] for line in block["content"].splitlines()) if block else ""
+
+
+def _call(plugin: _Plugin, payload: bytes, caps: Mapping[str, float], folder: Path) -> Outcome:
     """Run the command once."""
     command = [_command(), "run", plugin.name, "--json", "--debug", "--payload", "-"]
     command += ["--state", str(folder)]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     if plugin.path is not None:
         command += ["--plugins", str(plugin.path)]
-    if caps:
-        environment["TOOLRUNNER_CAPS"] = json.dumps(dict(caps))
-    if plugin.manifest.get("network"):
-        environment["TOOLRUNNER_ALLOW_NETWORK"] = json.dumps([plugin.name])
     done = subprocess.run(  # noqa: S603 - our own command
-        command, input=_json(payload), env=environment, cwd=folder, capture_output=True, check=False
+        command,
+        input=payload,
+        env=_environment(plugin, caps),
+        cwd=folder,
+        capture_output=True,
+        check=False,
     )
     words = done.stderr.decode("utf-8", "replace")
     try:
         answer = json.loads(done.stdout)
     except ValueError:
-        pytest.fail(f"toolrunner could not run {plugin.name}:\n{words}", pytrace=False)
+        # What it says in the end; before it is the traceback that --debug asks for.
+        said = words[words.rfind("\ntoolrunner: ") + 1 :]
+        pytest.fail(f"toolrunner could not run {plugin.name}:\n{said}", pytrace=False)
     error = answer.get("error")
-    if done.returncode == _HOST_FAULT:
-        advice = "`toolrunner doctor` says what this host lacks"
-        pytest.fail(f"{plugin.name}: {error['type']}: {error['message']}; {advice}", pytrace=False)
+    if error and (done.returncode == _HOST_FAULT or error["type"] in _NOTHING_TO_TEST):
+        pytest.fail(f"{plugin.name}: {error['type']}: {error['message']}", pytrace=False)
     details = answer if error is None else error["details"]
     log = "\n".join(filter(None, (details.get("log_tail", ""), words))).strip()
     return Outcome(
@@ -273,11 +319,30 @@ def _call(
     )
 
 
-def _json(payload: Mapping[str, Any]) -> bytes:
-    """Return a payload as JSON text; an image of bytes becomes base64."""
+def _environment(plugin: _Plugin, caps: Mapping[str, float]) -> dict[str, str]:
+    """Return the command's environment, in which what a call asks for wins."""
+    own = {f"TOOLRUNNER_CAPS__{name.upper()}": f"{cap:g}" for name, cap in caps.items()}
+    if plugin.path is not None:
+        own["TOOLRUNNER_PLUGINS"] = ""  # the same plugin again, perhaps
+    if plugin.manifest.get("network"):
+        own["TOOLRUNNER_ALLOW_NETWORK"] = json.dumps([plugin.name])
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PYTHON") and name.upper() not in own
+    }
+    return kept | own
+
+
+def _json(payload: Mapping[str, Any], root: Path) -> bytes:
+    """Return a payload as JSON text; an image of bytes or in a file becomes base64."""
     sent = dict(payload)
-    if isinstance(sent.get("image"), bytes):
-        sent["image"] = base64.b64encode(sent["image"]).decode("ascii")
+    image = sent.get("image")
+    if isinstance(image, Path):
+        image = (root / image).read_bytes()
+        sent.setdefault("mime_type", mimetypes.guess_type(payload["image"])[0])
+    if isinstance(image, bytes):
+        sent["image"] = base64.b64encode(image).decode("ascii")
     return json.dumps(sent).encode()
 
 
