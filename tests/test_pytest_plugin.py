@@ -43,6 +43,14 @@ def test_an_author_tests_a_plugin_under_limits(project: Path) -> None:
     assert "17 passed" in done.stdout
 
 
+@pytest.mark.parametrize("project", ["edges"], indirect=True)
+def test_every_plugin_can_be_tested_and_every_mistake_is_told(project: Path) -> None:
+    """Whatever shape a plugin has, whatever the environment says; what never ran is no outcome."""
+    done = run_pytest(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "15 passed" in done.stdout
+
+
 @pytest.mark.parametrize("path", ["", "."])
 @pytest.mark.parametrize("project", ["shadowing"], indirect=True)
 def test_an_authors_own_folders_are_not_in_the_way(project: Path, path: str) -> None:
@@ -65,7 +73,7 @@ def test_a_failing_test_says_why(project: Path) -> None:
 
 @pytest.mark.parametrize("project", ["failing"], indirect=True)
 def test_a_host_that_cannot_run_plugins_fails_the_test(project: Path) -> None:
-    """Nothing is skipped: here the temporary folder is none."""
+    """Nothing is skipped: here its settings are wrong."""
     done = run_pytest(project, "-k", "another", "--basetemp", "base", TOOLRUNNER_NONSENSE="1")
     assert "1 failed" in done.stdout
     assert "TOOLRUNNER_NONSENSE" in done.stdout

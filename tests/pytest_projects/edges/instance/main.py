@@ -1,0 +1,9 @@
+"""Its entry is an object."""
+
+
+class Answer:
+    def run(self, payload):
+        return {"answer": 42}
+
+
+plugin = Answer()

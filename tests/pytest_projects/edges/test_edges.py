@@ -1,0 +1,64 @@
+"""Plugins of every shape under injections, and what is no outcome but a mistake."""
+
+from pathlib import Path
+
+import pytest
+
+SHAPES = ["assigned.py", "static.py", "of_the_class.py", "instance"]
+
+
+@pytest.mark.parametrize("plugin", SHAPES)
+def test_every_shape_can_be_injected(governed, plugin):
+    assert governed(plugin, inject="slow").unwrap() == {"answer": 42}
+    assert governed(plugin, inject="crash").error_type == "PluginCrashed"
+
+
+def test_injections_add_up(governed):
+    """In whichever order they are named."""
+    assert governed("children.py", inject=["crash", "slow"]).error_type == "PluginCrashed"
+    assert governed("thrifty.py", inject=["slow", "oom"]).unwrap() == {"table": 0}
+
+
+def test_an_image_in_a_file(governed):
+    """Its type is guessed from its name."""
+    assert governed("image-info", {"image": Path("grey.png")}).unwrap()["width"] == 2
+
+
+def test_nothing_of_an_injection_is_the_plugins_child(governed):
+    assert governed("children.py", inject="slow").unwrap() == {"children": 1}
+
+
+def test_memory_is_short_for_small_plugins_too(governed):
+    assert governed("thrifty.py").unwrap() == {"table": 4 << 20}
+    assert governed("thrifty.py", inject="oom").unwrap() == {"table": 0}
+
+
+def test_a_limit_wins_over_the_environment(governed, monkeypatch):
+    monkeypatch.setenv("TOOLRUNNER_CAPS__PAYLOAD_MB", "50")
+    payload = {"text": "a" * (2 << 20)}
+    assert governed("assigned.py", payload).ok
+    assert governed("assigned.py", payload, limits={"payload_mb": 1}).error_type == "ValidationError"
+
+
+def test_the_same_plugin_in_the_environment_is_not_in_the_way(governed, monkeypatch):
+    monkeypatch.setenv("TOOLRUNNER_PLUGINS", str(Path(__file__).parent / "assigned.py"))
+    assert governed("assigned.py", inject="crash").error_type == "PluginCrashed"
+
+
+@pytest.mark.parametrize(
+    ("plugin", "limits", "words"),
+    [
+        ("misspelt.py", {}, "unknown key; did you mean network"),
+        ("text-stat", {}, "did you mean 'text-stats'"),
+        ("demanding.py", {}, "SandboxError.*toolrunner doctor"),
+        ("assigned.py", {"memory": 1}, r"^toolrunner could not run assigned:\ntoolrunner: .*memory_mb"),
+    ],
+)
+def test_what_never_ran_fails_the_test(governed, plugin, limits, words):
+    with pytest.raises(pytest.fail.Exception, match=words):
+        governed(plugin, limits=limits)
+
+
+def test_a_folder_without_a_manifest_is_named(governed):
+    with pytest.raises(ValueError, match=r"empty has no manifest; `toolrunner plugins check"):
+        governed("empty")
