@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from runner.services.backend import Backend
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+# One worker's files, as the library names them, and room in each for a thousand plugins.
+_FILES, _FILE_BYTES = ("counter", "histogram", "gauge_livesum"), 4 << 20
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _KILLS = frozenset(
     {
@@ -47,14 +49,30 @@ def dead(folder: Path, pid: int) -> None:
         path.unlink(missing_ok=True)
 
 
+def _reserve(folder: Path) -> None:
+    """Make this process's files, with disk space behind every byte.
+
+    The library makes sparse ones and writes to them through mappings: where the disk is full by
+    then, the kernel ends the writer by SIGBUS.
+    """
+    for name in _FILES:
+        path = folder / f"{name}_{os.getpid()}.db"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, _FILE_BYTES)
+        finally:
+            os.close(descriptor)
+
+
 class Metrics:
     """One worker's figures, and the way to everybody's. Made after the fork. Thread-safe."""
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
     def __init__(self, folder: Path) -> None:
-        """``folder`` has been prepared."""
+        """``folder`` has been prepared; raises OSError when the disk has no room for the files."""
         os.environ[_FOLDER] = str(folder)
+        _reserve(folder)
         import prometheus_client as prometheus  # noqa: PLC0415 - it reads the environment then
 
         self._folder = folder
