@@ -1,7 +1,7 @@
 """Plugins' counts and times in a file, for all processes of a server and for after a restart.
 
 A registry that is given one writes every call to it, and shows what it says. Nothing here ends a
-call: what cannot be written is logged.
+call: what cannot be written is logged, and written with the next call.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import logging
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,18 @@ _VERSION = 1
 _BUSY_SECONDS = 10.0
 
 
+@dataclass(slots=True)
+class _Counts:
+    """What has become of a plugin since its counts were last written."""
+
+    in_flight: int = 0
+    successes: int = 0
+    errors: int = 0
+    state: PluginState | None = None
+    last_used: float = 0.0
+    times: deque[int] = field(default_factory=lambda: deque(maxlen=AVERAGED_CALLS))
+
+
 class SharedMetrics:
     """Counts of all processes that share a state folder. Thread-safe."""
 
@@ -55,6 +68,7 @@ class SharedMetrics:
         """Open the file, or make it; ``lease`` says when this process is no more."""
         self._lease = lease
         self._lock = threading.Lock()
+        self._unwritten: dict[str, _Counts] = {}
         self._database = open_database(
             folder / "metrics.sqlite3",
             _SCHEMA,
@@ -67,47 +81,28 @@ class SharedMetrics:
 
     def begin(self, name: str) -> None:
         """Count a call in."""
-
-        def step(database: sqlite3.Connection) -> None:
-            database.execute(
-                "INSERT INTO running (worker, plugin, calls) VALUES (?, ?, 1)"
-                " ON CONFLICT DO UPDATE SET calls = calls + 1",
-                (self._lease.name, name),
-            )
-            database.execute(
-                "INSERT INTO plugins (name, last_used) VALUES (?1, ?2)"
-                " ON CONFLICT DO UPDATE SET last_used = ?2",
-                (name, time.time()),
-            )
-
-        self._write(step)
+        with self._lock:
+            counts = self._counts_of(name)
+            counts.in_flight += 1
+            self._write_counts()
 
     def record(self, name: str, state: PluginState, elapsed_ms: int, *, had_error: bool) -> None:
         """Count a call out, with the state that it has left behind."""
-
-        def step(database: sqlite3.Connection) -> None:
-            database.execute(
-                "UPDATE running SET calls = max(0, calls - 1) WHERE worker = ? AND plugin = ?",
-                (self._lease.name, name),
-            )
-            [number] = database.execute(
-                "INSERT INTO plugins (name, state, successes, errors, last_used)"
-                " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET state = ?2,"
-                " successes = successes + ?3, errors = errors + ?4, last_used = ?5"
-                " RETURNING successes + errors",
-                (name, state, int(not had_error), int(had_error), time.time()),
-            ).fetchone()
-            database.execute(
-                "INSERT OR REPLACE INTO times (plugin, slot, number, ms) VALUES (?, ?, ?, ?)",
-                (name, number % AVERAGED_CALLS, number, max(0, elapsed_ms)),
-            )
-
-        self._write(step)
+        with self._lock:
+            counts = self._counts_of(name)
+            counts.in_flight -= 1
+            counts.successes += not had_error
+            counts.errors += had_error
+            counts.state = state
+            counts.times.append(max(0, elapsed_ms))
+            self._write_counts()
 
     def applied(self, own: list[PluginStatus]) -> list[PluginStatus]:
         """Return the statuses of this process with the counts and times of all."""
         try:
             with self._lock:
+                if self._unwritten:
+                    self._write_counts()
                 counts = {row[0]: row[1:] for row in self._database.execute(_COUNTS)}
                 times: dict[str, list[int]] = {}
                 for name, ms in self._database.execute(_TIMES):
@@ -123,8 +118,10 @@ class SharedMetrics:
 
     def close(self) -> None:
         """Count this process's calls in flight no more, and close the file."""
-        self._write(partial(_forget, worker=self._lease.name))
         with self._lock:
+            if self._unwritten:
+                self._write_counts()
+            self._write(partial(_forget, worker=self._lease.name))
             self._database.close()
 
     def _forget_the_dead(self) -> None:
@@ -136,14 +133,53 @@ class SharedMetrics:
                 if self._lease.is_dead(worker):
                     _forget(database, worker)
 
-        self._write(step)
+        with self._lock:
+            self._write(step)
 
-    def _write(self, step: Callable[[sqlite3.Connection], None]) -> None:
+    def _counts_of(self, name: str) -> _Counts:
+        """Return what of a plugin waits to be written; it has been used now."""
+        counts = self._unwritten.setdefault(name, _Counts())
+        counts.last_used = time.time()
+        return counts
+
+    def _write_counts(self) -> None:
+        """Write all counts; on a full disk, say, they wait for the next time."""
+
+        def step(database: sqlite3.Connection) -> None:
+            for name, counts in self._unwritten.items():
+                _add(database, self._lease.name, name, counts)
+
+        if self._write(step):
+            self._unwritten.clear()
+
+    def _write(self, step: Callable[[sqlite3.Connection], None]) -> bool:
         try:
-            with self._lock, transaction(self._database) as database:
+            with transaction(self._database) as database:
                 step(database)
         except sqlite3.Error:
-            _LOG.exception("the shared metrics cannot be written; a call is missing in them")
+            _LOG.exception("the shared metrics cannot be written now; the counts are kept")
+            return False
+        return True
+
+
+def _add(database: sqlite3.Connection, worker: str, name: str, counts: _Counts) -> None:
+    database.execute(
+        "INSERT INTO running (worker, plugin, calls) VALUES (?1, ?2, max(0, ?3))"
+        " ON CONFLICT DO UPDATE SET calls = max(0, calls + ?3)",
+        (worker, name, counts.in_flight),
+    )
+    [number] = database.execute(
+        "INSERT INTO plugins (name, state, successes, errors, last_used)"
+        " VALUES (?1, coalesce(?2, 'LOADED'), ?3, ?4, ?5) ON CONFLICT DO UPDATE SET"
+        " state = coalesce(?2, state), successes = successes + ?3, errors = errors + ?4,"
+        " last_used = ?5 RETURNING successes + errors",
+        (name, counts.state, counts.successes, counts.errors, counts.last_used),
+    ).fetchone()
+    first = number - len(counts.times) + 1
+    database.executemany(
+        "INSERT OR REPLACE INTO times (plugin, slot, number, ms) VALUES (?, ?, ?, ?)",
+        [(name, n % AVERAGED_CALLS, n, ms) for n, ms in enumerate(counts.times, first)],
+    )
 
 
 def _forget(database: sqlite3.Connection, worker: str) -> None:
