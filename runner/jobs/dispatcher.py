@@ -55,6 +55,7 @@ class JobDispatcher:
         self._thread = threading.Thread(target=self._work, name="toolrunner-jobs", daemon=True)
         self._lock = threading.Lock()
         self._running: dict[str, _Running] = {}
+        self._to_give_back: list[Claim] = []  # what the store would not take, as on a full disk
         self._changed = threading.Event()
         self._is_draining = False
         self._next_recovery = self._next_cleaning = 0.0
@@ -83,6 +84,7 @@ class JobDispatcher:
                 running.is_requeued = True
                 running.call.cancel()
         self._pool.shutdown()
+        self._guarded(self._give_back)
 
     def _work(self) -> None:
         while not self._is_draining:
@@ -101,6 +103,7 @@ class JobDispatcher:
             return False
 
     def _look_after(self) -> bool:
+        self._give_back()
         now = time.monotonic()
         if now >= self._next_recovery:
             self._next_recovery = now + RECOVER_SECONDS
@@ -141,7 +144,7 @@ class JobDispatcher:
         except Exception:  # noqa: BLE001 - logged with its traceback
             # The job stays RUNNING and this process alive: nobody else would ever end it.
             _LOG.exception("job %s could not be ended; it is tried again", job.id)
-            self._guarded(lambda: self._gave_back(running))
+            self._to_give_back.append(running.claim)
         finally:
             with self._lock:
                 del self._running[job.id]
@@ -164,8 +167,11 @@ class JobDispatcher:
         else:
             self._store.finish(claim, JobStatus.FAILED, error=public)
 
-    def _gave_back(self, running: _Running) -> bool:
-        self._store.give_back(running.claim)
+    def _give_back(self) -> bool:
+        """Give back the jobs that could not be ended; those that cannot be now are kept."""
+        while self._to_give_back:
+            self._store.give_back(self._to_give_back[0])
+            del self._to_give_back[0]
         return True
 
     def _tell(self, running: _Running, fraction: float, message: str) -> None:
