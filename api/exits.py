@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
@@ -54,6 +55,8 @@ def judged(error: Exception) -> tuple[Exit, str]:
             return Exit.CALLER, words
         case SetupError():
             return Exit.HOST, f"the sandbox cannot be set up: {words}; try `toolrunner doctor`"
+        case sqlite3.Error():
+            return Exit.HOST, f"the state folder cannot be used: {words}"
         case OSError():
             return Exit.HOST, f"this host refused: {words}"
         case _:

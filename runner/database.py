@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
+FULL_DISK_SECONDS = 60  # before it is worth asking again
+
 _RETRY_SECONDS = 0.01
 
 

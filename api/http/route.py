@@ -5,6 +5,8 @@ FastAPI's own errors of parameters become ours here; a query parameter that no r
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -15,6 +17,10 @@ from fastapi.routing import APIRoute
 from api.http.audit import audit
 from api.http.errors import RequestError, invalid, refusal
 from plugins.errors import suggestion
+from runner.database import FULL_DISK_SECONDS, is_full
+from runner.errors import ErrorType
+
+_LOG = logging.getLogger("toolrunner.http")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -36,6 +42,9 @@ class GovernedRoute(APIRoute):
                 error = refused
             except RequestValidationError as wrong:
                 error = invalid(_complaint(wrong))
+            except sqlite3.Error as failed:  # such as a full disk; nothing has been changed
+                _LOG.exception("the state folder cannot be used")
+                error = _unstored(failed)
             if error is not None:
                 response = refusal(error)
             await audit(request, response, error)
@@ -50,6 +59,18 @@ def _check_query(request: Request, known: list[str]) -> None:
             hint = suggestion(name[:100], known) if known else "none is known here"
             message = f"unknown query parameter {name[:100]!r}; {hint}"
             raise invalid(message)
+
+
+def _unstored(error: sqlite3.Error) -> RequestError:
+    if not is_full(error):
+        message = f"the server's state folder cannot be used now: {error}"
+        return RequestError(ErrorType.INTERNAL_ERROR, message)
+    return RequestError(
+        ErrorType.OVERLOADED,
+        "the disk of the server's state folder is full; try again later",
+        headers={"Retry-After": str(FULL_DISK_SECONDS)},
+        details={"retry_after_seconds": FULL_DISK_SECONDS},
+    )
 
 
 def _complaint(error: RequestValidationError) -> str:

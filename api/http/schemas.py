@@ -235,7 +235,8 @@ def add_example(response: Schema) -> None:
 def errors(*kinds: HttpError | ErrorType) -> dict[int | str, Schema]:
     """Return the descriptions of the errors that a route can answer with, by status."""
     by_status: dict[int, list[str]] = {}
-    for kind in dict.fromkeys((*kinds, ErrorType.VALIDATION_ERROR, ErrorType.INTERNAL_ERROR)):
+    always = (ErrorType.VALIDATION_ERROR, ErrorType.INTERNAL_ERROR, ErrorType.OVERLOADED)
+    for kind in dict.fromkeys((*kinds, *always)):
         by_status.setdefault(STATUS.get(kind, 400), []).append(str(kind))
     return {status: error_answer(status, names) for status, names in sorted(by_status.items())}
 

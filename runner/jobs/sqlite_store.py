@@ -6,7 +6,9 @@ before the method that makes it returns. Payloads and results are files of their
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -17,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from runner.database import is_full, open_database, transaction
+from runner.database import FULL_DISK_SECONDS, is_full, open_database, transaction
 from runner.errors import ErrorType, build_error_envelope
 from runner.jobs.files import JobFiles, encode_payload, fingerprint
 from runner.jobs.job import (
@@ -67,7 +69,7 @@ CREATE TABLE IF NOT EXISTS events (
 """
 _VERSION = 1
 _BUSY_SECONDS = 20.0
-_FULL_DISK_SECONDS = 60  # before it is worth asking again
+_LEAST_BYTES = 1 << 20  # a disk with less room takes no more jobs soon
 # Whose turn it is: the caller, then the plugin, with the fewest running jobs; then the oldest.
 _CLAIM = """
 UPDATE jobs SET status = 'RUNNING', started = :now, worker = :worker, attempts = attempts + 1
@@ -103,6 +105,7 @@ class SqliteJobStore:
         self._max_pending = max_pending
         self._keep_seconds = keep_seconds
         self._keep_bytes = keep_bytes
+        self._folder = folder
         self._files = JobFiles(folder)
         self._lease = lease
         self._lock = threading.Lock()
@@ -133,7 +136,7 @@ class SqliteJobStore:
             self._files.drop_payload(job_id)
             if is_full(error):
                 message = "the disk that keeps the jobs is full; try again later"
-                details = {"retry_after_seconds": _FULL_DISK_SECONDS}
+                details = {"retry_after_seconds": FULL_DISK_SECONDS}
                 raise QueueFullError(ErrorType.OVERLOADED, message, details) from error
             raise
         self._files.drop_payload(job_id)
@@ -301,6 +304,9 @@ class SqliteJobStore:
         return len(gone)
 
     def check(self) -> None:
+        space = os.statvfs(self._folder)
+        if space.f_bavail * space.f_frsize < _LEAST_BYTES or (space.f_files and not space.f_favail):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
             with self._writing():
                 pass
