@@ -6,6 +6,8 @@ that was moved away is made anew.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import logging
 import os
@@ -36,7 +38,7 @@ class AuditLog:
         try:
             with self._lock:
                 self._follow()
-                os.write(self._descriptor, line.encode("ascii"))
+                self._append(line.encode("ascii"))
         except OSError as error:
             _LOG.error("the audit log %s cannot be written (%s): %s", self._path, error, line)
 
@@ -44,6 +46,21 @@ class AuditLog:
         """Let go of the file."""
         with self._lock:
             os.close(self._descriptor)
+
+    def _append(self, line: bytes) -> None:
+        # While another process writes, its line may be there in part.
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            data = b"\n" + line if self._ends_in_a_piece() else line
+            if os.write(self._descriptor, data) < len(data):
+                raise OSError(errno.ENOSPC, "a piece of the line was written")
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _ends_in_a_piece(self) -> bool:
+        """Tell whether the last line was cut off, by a disk that was full, whoever wrote it."""
+        size = os.fstat(self._descriptor).st_size
+        return size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
     def _follow(self) -> None:
         """Write to the file of this name, also after another was moved away from it."""
@@ -60,7 +77,7 @@ class AuditLog:
 
 def _open(path: Path) -> int:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _plain(value: str | int | None) -> str | int | None:
