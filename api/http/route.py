@@ -44,7 +44,7 @@ class GovernedRoute(APIRoute):
                 error = invalid(_complaint(wrong))
             except sqlite3.Error as failed:  # such as a full disk; nothing has been changed
                 _LOG.exception("the state folder cannot be used")
-                error = _unstored(failed)
+                error = _unstored(is_disk_full=is_full(failed))
             if error is not None:
                 response = refusal(error)
             await audit(request, response, error)
@@ -61,9 +61,9 @@ def _check_query(request: Request, known: list[str]) -> None:
             raise invalid(message)
 
 
-def _unstored(error: sqlite3.Error) -> RequestError:
-    if not is_full(error):
-        message = f"the server's state folder cannot be used now: {error}"
+def _unstored(*, is_disk_full: bool) -> RequestError:
+    if not is_disk_full:
+        message = "the server's state folder cannot be used now; its log says why"
         return RequestError(ErrorType.INTERNAL_ERROR, message)
     return RequestError(
         ErrorType.OVERLOADED,
