@@ -287,8 +287,11 @@ class Box:
     def _reap_warden(self) -> None:
         try:
             descriptor = os.pidfd_open(self.warden)
-        except OSError:
+        except ProcessLookupError:
             return  # reaped by somebody else: the runner's process may ignore SIGCHLD
+        except OSError:
+            self._reap_warden_by_asking()  # no descriptor is left to wait with
+            return
         try:
             if not _readable(descriptor, CLOSE_SECONDS):
                 self.destroy()
@@ -296,6 +299,14 @@ class Box:
                 os.waitpid(self.warden, 0)
         finally:
             os.close(descriptor)
+
+    def _reap_warden_by_asking(self) -> None:
+        deadline = time.monotonic() + CLOSE_SECONDS
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(self.warden, os.WNOHANG)[0] == 0:
+                if time.monotonic() > deadline:
+                    self.destroy()
+                time.sleep(0.001)
 
 
 def memory_of(pids: Iterable[int]) -> int:

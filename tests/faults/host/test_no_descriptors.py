@@ -1,0 +1,94 @@
+"""Hosts whose descriptors run out at a moment of one call, before it or while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from runner import Call
+from sandbox.scratch import remove_tree
+from tests.faults.host.conftest import Books, error_of
+from tests.faults.host.test_scarce import few_descriptors
+
+PATIENCE_SECONDS = 5.0
+LEAST = 8
+GOOD = ({"fine": True}, None)
+REPORTS = """
+    def run(payload, context):
+        context.progress(0.5)
+        return {"fine": True}
+"""
+
+
+def never_reaped() -> list[psutil.Process]:
+    """Return the ended children that nobody has asked about, for as long as one waits."""
+    never = threading.Event()
+    for _ in range(int(PATIENCE_SECONDS * 10)):
+        children = psutil.Process().children()
+        found = [child for child in children if child.status() == psutil.STATUS_ZOMBIE]
+        if not found:
+            break
+        never.wait(0.1)
+    return found
+
+
+@contextlib.contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Let this process open none, whatever it closes: as where other threads take those at once."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = []
+    # Also the most that poll takes at once.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (LEAST, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in held:
+            os.close(descriptor)
+
+
+@pytest.mark.parametrize("fewest", range(0, 16, 4))
+def test_before_the_first_call(fewest: int, keep_books: Callable[..., Books]) -> None:
+    """Nothing is ready ahead then; what was begun is taken back, as folders and processes."""
+    for free in range(fewest, fewest + 4):
+        books = keep_books(REPORTS, start='"cold"')
+        with few_descriptors(free):
+            answer = books.call()
+        if answer != GOOD or free == 0:
+            assert error_of(answer)["type"] == "SandboxError"
+            assert error_of(answer)["details"]["errno"]
+        assert books.call() == GOOD
+    assert never_reaped() == []
+
+
+@pytest.mark.parametrize("start", ["auto", "cold"])
+def test_while_a_call_runs(start: str, keep_books: Callable[..., Books]) -> None:
+    """It has what it needs, its end included; so has the next one."""
+    books = keep_books(REPORTS, start=f'"{start}"')
+    assert books.call() == GOOD
+    with contextlib.ExitStack() as limited:
+        call = Call(on_progress=lambda *_: limited.enter_context(no_descriptors()))
+        books.calls += 1
+        assert books.tool_runner.run("sample", {}, call=call) == GOOD
+    assert books.call() == GOOD
+    if start == "cold":  # a warm box's launcher is reaped with its box
+        assert never_reaped() == []
+
+
+def test_an_empty_scratch_is_removed_without_any(tmp_path: Path) -> None:
+    """As when no box could be started for it."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with no_descriptors():
+        remove_tree(str(scratch))
+    assert not scratch.exists()
