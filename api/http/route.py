@@ -44,7 +44,9 @@ class GovernedRoute(APIRoute):
                 error = invalid(_complaint(wrong))
             except sqlite3.Error as failed:  # such as a full disk; nothing has been changed
                 _LOG.exception("the state folder cannot be used")
-                error = _unstored(is_disk_full=is_full(failed))
+                error = _unusable()
+                if is_full(failed):
+                    error = _full()
             if error is not None:
                 response = refusal(error)
             await audit(request, response, error)
@@ -61,10 +63,12 @@ def _check_query(request: Request, known: list[str]) -> None:
             raise invalid(message)
 
 
-def _unstored(*, is_disk_full: bool) -> RequestError:
-    if not is_disk_full:
-        message = "the server's state folder cannot be used now; its log says why"
-        return RequestError(ErrorType.INTERNAL_ERROR, message)
+def _unusable() -> RequestError:
+    message = "the server's state folder cannot be used now; its log says why"
+    return RequestError(ErrorType.INTERNAL_ERROR, message)
+
+
+def _full() -> RequestError:
     return RequestError(
         ErrorType.OVERLOADED,
         "the disk of the server's state folder is full; try again later",
