@@ -87,6 +87,7 @@ ALL: tuple[Case, ...] = (
     innocent("try-around-the-look", added("x", "def go(tool_runner, name):\n    try:\n        return tool_runner.start(name)\n    except KeyError:\n        return None\n", "api/plugin_views.py").edits[0]),
     innocent("try-elsewhere", added("x", "def go(service, name):\n    try:\n        return service.get_plugin(name)\n    except OSError:\n        return None\n", "api/http/plugins.py").edits[0]),
     innocent("error-logged", swap("api/http/jobs.py", STORED, '        _LOG.warning("not stored: %s", error)\n' + STORED)),
+    innocent("error-asked-about", swap("api/http/jobs.py", STORED, STORED + "        if is_full(error):\n            message = 'no room'\n")),
     innocent("error-of-ours", append("api/http/bodies.py", "def told(data):\n    try:\n        return strict_json.loads(data)\n    except strict_json.JsonError as error:\n        raise invalid(str(error)) from None\n")),
     innocent("error-named", swap("api/http/jobs.py", STORED, '        message = f"not stored: {type(error).__name__} {error.errno if isinstance(error, OSError) else 0}"\n')),
     innocent("registry-counts-its-own", swap(REGISTRY, "        with self._lock:\n            return sorted(self._entries)\n", "        with self._lock:\n            names = sorted(self._entries)\n        return names\n")),

@@ -102,6 +102,7 @@ RAW = (
     mutant("P12-RAW-ERROR", "format", swap("api/http/jobs.py", STORED, '        message = "not stored: {}".format(error)\n')),
     mutant("P12-RAW-ERROR", "args", swap("api/http/jobs.py", STORED, "        message = error.args[0]\n")),
     mutant("P12-RAW-ERROR", "joined", swap("api/http/jobs.py", STORED, '        message = " ".join(map(str, [error]))\n')),
+    mutant("P12-RAW-ERROR", "named-in-a-test", swap("api/http/jobs.py", STORED, '        message = ""\n        if text := str(error):\n            message = text\n')),
     mutant("P12-RAW-ERROR", "traceback", append("api/http/errors.py", "import traceback\n\n\ndef shown():\n    return JSONResponse({'detail': traceback.format_exc()})\n")),
     mutant("P12-RAW-ERROR", "whole-envelope", swap(ROUTE, RESPONSE, "        response = JSONResponse(envelope, 400)\n")),
     mutant("P12-RAW-ERROR", "internal-half", swap(ROUTE, RESPONSE, '        response = governed({**envelope["error"], **envelope["_internal"]})\n')),
