@@ -8,6 +8,7 @@ import logging
 import select
 import socket
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ import api.serve.protocol
 from api.http.context import REQUEST_ID, ContextFilter
 from api.http.errors import public, without_paths
 from runner.services import PluginManagementService
-from tests.api.http.conftest import MakeSite, Site, detail_of, spin
+from tests.api.http.conftest import PATIENCE_SECONDS, MakeSite, Site, detail_of, spin
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -248,6 +249,11 @@ def test_a_bug_is_500_and_its_traceback_is_in_the_log_alone(
     assert response.headers["x-request-id"] in caplog.text
 
 
+def http_records(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """Return what the door has logged."""
+    return [r.__dict__ for r in caplog.records if r.name == "toolrunner.http"]
+
+
 def test_what_is_logged_carries_the_request(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """Its id, its trace if it is a well-formed one, and the plugin."""
     caplog.handler.addFilter(ContextFilter())
@@ -256,7 +262,10 @@ def test_what_is_logged_carries_the_request(site: Site, caplog: pytest.LogCaptur
             "/v1/analyze", {"plugin": "sample", "payload": {}}, traceparent=TRACEPARENT
         )
         site.get("/healthz", traceparent="junk\u007f")
-    records = [r.__dict__ for r in caplog.records if r.name == "toolrunner.http"]
+        # A request is logged once its answer is out.
+        end = time.monotonic() + PATIENCE_SECONDS
+        while len(records := http_records(caplog)) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
     assert records[0]["request_id"] == answer.headers["x-request-id"]
     assert records[0]["traceparent"] == TRACEPARENT
     assert records[0]["plugin"] == "sample"
