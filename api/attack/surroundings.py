@@ -145,6 +145,7 @@ def surroundings() -> Iterator[Surroundings]:
             psutil.Popen(
                 ["cat"],
                 stdin=subprocess.PIPE,
+                start_new_session=True,  # a Ctrl-C at the terminal is not an attack's doing
                 env={"PATH": os.defpath, _VARIABLE: secret},
             )
         )

@@ -153,6 +153,7 @@ def test_every_fault_can_be_drawn() -> None:
     assert registry.list_available() == registry.list_plugins()
 
 
+@needs_processor_time(5)
 def test_an_interrupt_ends_it_with_a_summary() -> None:
     """Ctrl-C, once calls are made."""
     command = [sys.executable, "-P", str(PROGRAM), "--threads", "1", "--json", "--minutes", "5"]
