@@ -18,7 +18,7 @@ from sandbox.probe import probe
 from sandbox.sandbox import Sandbox
 from sandbox.spawn import Spawner
 from sandbox.warm_box import PoolLimits
-from tests import forked
+from tests import parallel
 
 # No examples are kept: the checkout may not be this user's to write to.
 hypothesis.settings.register_profile("toolrunner", database=None, deadline=None)
@@ -32,7 +32,7 @@ MakeRunner = Callable[..., ToolRunner]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the suite's own options."""
-    parser.addoption("--forked", action="store_true", help="run each test in a process of its own")
+    parser.addoption("--parallel", metavar="N", type=int, help="run N processes with tests at once")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,8 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell lets what it starts in the background ignore these.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-    if config.getoption("--forked"):
-        config.pluginmanager.register(forked)
+    if config.getoption("--parallel"):
+        config.pluginmanager.register(parallel)
 
 
 def needs_processor_time(seconds: int) -> pytest.MarkDecorator:

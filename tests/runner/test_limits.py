@@ -161,17 +161,17 @@ ONE_FILE = Row(
 MANY_FILES = Row(
     "many small files",
     "scratch_mb",
-    4,
-    "[write(str(n), 4096, 4096) for n in range(500)]; time.sleep(HOLD)",
-    "[write(str(n), 4096, 4096) for n in range(1500)]; time.sleep(LONG)",
+    1,
+    "[write(str(n), 4096, 4096) for n in range(125)]; time.sleep(HOLD)",
+    "[write(str(n), 4096, 4096) for n in range(300)]; time.sleep(LONG)",
     "DiskLimitExceeded",
 )
 EMPTY_FILES = Row(
     "many empty files",
     "scratch_mb",
-    4,
-    "[open(str(n), 'w').close() for n in range(500)]; time.sleep(HOLD)",
-    "[open(str(n), 'w').close() for n in range(2000)]; time.sleep(LONG)",
+    1,
+    "[open(str(n), 'w').close() for n in range(125)]; time.sleep(HOLD)",
+    "[open(str(n), 'w').close() for n in range(500)]; time.sleep(LONG)",
     "DiskLimitExceeded",
 )
 SPARSE_FILE = Row(

@@ -40,15 +40,14 @@ WAITING = """
 """
 
 
-def launchers() -> set[int]:
-    """Return the live processes of boxes below this one, whatever they were reparented to."""
-    found = set()
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = process.info["cmdline"] or []
-        ours = any(word.startswith(ROOT) and word.endswith("launch.py") for word in words)
-        if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.add(process.pid)
-    return found
+def below() -> list[psutil.Process]:
+    """Return the processes below this one."""
+    return psutil.Process().children(recursive=True)
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those that have not ended, whoever is to reap them."""
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.fixture
@@ -102,7 +101,7 @@ def test_a_call_leaves_no_process_descriptor_or_file(
         assert (result is None) == (number % 2 == 1), error
     assert psutil.Process().num_fds() <= descriptors + 3  # the launcher that waits for a call
     tool_runner.close()
-    assert launchers() == set()
+    assert alive(below()) == []
     assert list(own_temporary.iterdir()) == []
 
 
@@ -113,6 +112,7 @@ def test_cancelling_kills_the_whole_tree(
     """Grandchildren that nobody waits for are killed with their call."""
     tool_runner = make_runner(write_plugin(WAITING), layers=layers)
     thread, call, answers = start_waiting(tool_runner)
+    box = below()
     call.cancel()
     thread.join(30)
     ((result, error),) = answers
@@ -120,7 +120,7 @@ def test_cancelling_kills_the_whole_tree(
     assert error is not None
     assert error["error"]["type"] == "Cancelled"
     tool_runner.close()
-    assert launchers() == set()
+    assert alive(box) == []
 
 
 @pytest.mark.usefixtures("own_temporary")
@@ -132,6 +132,7 @@ def test_a_killed_warden_takes_its_box_along(
     thread, _call, answers = start_waiting(tool_runner)
     wardens = [p for p in psutil.Process().children() if tree_below(p.pid)]
     assert len(wardens) == 1
+    box = below()
     wardens[0].kill()
     thread.join(30)
     ((result, error),) = answers
@@ -139,7 +140,7 @@ def test_a_killed_warden_takes_its_box_along(
     assert error is not None
     assert error["error"]["type"] == "SandboxError"
     tool_runner.close()
-    assert launchers() == set()
+    assert alive(box) == []
 
 
 RUNNER = """
@@ -181,9 +182,9 @@ def test_the_runners_death_ends_its_boxes(
         assert len(box) >= 3
         process.send_signal(number)
         process.wait(30)
-    _gone, alive = psutil.wait_procs(box, timeout=30)
+    psutil.wait_procs(box, timeout=30)
     assert list(own_temporary.iterdir()) == []
-    assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
+    assert alive(box) == []
 
 
 def test_a_closed_sandbox_refuses_calls(host_layers: Layers) -> None:

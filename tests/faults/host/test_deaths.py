@@ -6,6 +6,7 @@ import contextlib
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,9 +47,15 @@ def victim_of(who: str) -> psutil.Process:
 
 
 def strike(who: str, number: signal.Signals) -> None:
-    """Send a signal; a stopped process is seen to be so."""
+    """Send a signal, and return once the kernel has carried it out."""
     victim = victim_of(who)
     victim.send_signal(number)
+    done = psutil.STATUS_ZOMBIE if number == signal.SIGKILL else psutil.STATUS_STOPPED
+    over = time.monotonic() + PATIENCE_SECONDS
+    with contextlib.suppress(psutil.NoSuchProcess):  # it has been reaped already
+        while victim.status() != done:
+            assert time.monotonic() < over
+            time.sleep(0.001)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])

@@ -1,0 +1,195 @@
+"""Runs the tests in several processes at once: ``pytest --parallel N``.
+
+Each process is forked of the one that has collected the tests, runs a stretch of one file's, and
+ends; what they report is shown in the order of collection. On a host that gives each process little
+processor time (``ulimit -t``), a process leaves the rest of its stretch to the next in good time.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import gc
+import itertools
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import Pipe, connection
+from typing import Any
+
+import pytest
+from _pytest.runner import runtestprotocol  # what pytest's own loop calls; it has no public name
+
+STRETCH = 16  # tests; long enough for what they share, short enough for all processors to be busy
+ALLOWED_SECONDS = resource.getrlimit(resource.RLIMIT_CPU)[1]
+Reports = list[dict[str, Any]]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Run all tests, and report them here."""
+    if session.testsfailed or session.config.option.collectonly:
+        return None  # pytest's own loop knows what to say
+    loop = _Loop(session, session.config.getoption("--parallel"))
+    gc.collect()
+    gc.freeze()  # no collection in a child has to touch, and so copy, what they all share
+    try:
+        loop.run()
+    finally:
+        loop.end()
+    return True
+
+
+@dataclass
+class _Child:
+    """A process; ``places``: of the tests that it has not reported yet."""
+
+    pid: int
+    source: connection.Connection
+    places: collections.deque[int]
+    is_fresh: bool = True
+
+
+class _Loop:
+    def __init__(self, session: pytest.Session, most: int) -> None:
+        self._session = session
+        self._items = session.items
+        self._most = most
+        by_file = itertools.groupby(range(len(self._items)), lambda n: self._items[n].path)
+        self._stretches = collections.deque(
+            collections.deque(stretch)
+            for _path, places in by_file
+            for stretch in _batched(list(places))
+        )
+        self._children: list[_Child] = []
+        self._waiting: dict[int, Reports] = {}  # until all before them have been shown
+        self._shown = 0
+
+    def run(self) -> None:
+        """Keep as many processes busy as there may be, until every test has been shown."""
+        while self._stretches or self._children:
+            # All are awaited when this process's own time is nearly up: then it can be replaced.
+            is_tired = bool(self._children) and _has_used(0.5)
+            if self._stretches and len(self._children) < self._most and not is_tired:
+                self._start(self._stretches.popleft())
+                continue
+            ready = connection.wait([child.source for child in self._children])
+            for child in [child for child in self._children if child.source in ready]:
+                self._hear(child)
+
+    def _start(self, places: collections.deque[int]) -> None:
+        source, sink = Pipe(duplex=False)
+        pid = os.fork()
+        if pid == 0:
+            for source_of_another in (source, *(child.source for child in self._children)):
+                source_of_another.close()
+            _run_in_child(self._session, [self._items[place] for place in places], sink)
+        sink.close()
+        self._children.append(_Child(pid, source, places))
+
+    def _hear(self, child: _Child) -> None:
+        try:
+            reports: Reports = child.source.recv()
+        except EOFError:
+            self._ended(child)
+            return
+        child.is_fresh = False
+        self._take(child.places.popleft(), reports)
+
+    def _ended(self, child: _Child) -> None:
+        """Leave what a process has not done to another; a test that ended it has failed."""
+        self._children.remove(child)
+        child.source.close()
+        _, status = os.waitpid(child.pid, 0)
+        if status and (child.is_fresh or not _is_out_of_time(status)):
+            place = child.places.popleft()
+            item = self._items[place]
+            words = f"the process of this test ended with {os.waitstatus_to_exitcode(status)}"
+            report = pytest.TestReport(item.nodeid, item.location, {}, "failed", words, "call")
+            to_data = item.ihook.pytest_report_to_serializable
+            self._take(place, [to_data(config=item.config, report=report)])
+        if child.places:
+            self._stretches.appendleft(child.places)
+
+    def _take(self, place: int, reports: Reports) -> None:
+        """Keep what one test reported, and show all that is due."""
+        self._waiting[place] = reports
+        while self._shown in self._waiting:
+            self._show(self._items[self._shown], self._waiting.pop(self._shown))
+            self._shown += 1
+
+    def _show(self, item: pytest.Item, reports: Reports) -> None:
+        hook, session = item.ihook, self._session
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for data in reports:
+            report = hook.pytest_report_from_serializable(config=item.config, data=data)
+            hook.pytest_runtest_logreport(report=report)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+
+    def end(self) -> None:
+        """End the processes that still run, after a Ctrl-C or ``-x``; boxes end with them."""
+        for child in self._children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGTERM)
+            os.waitpid(child.pid, 0)
+
+
+class _Reporter:
+    """In a child: sends what tests report instead of showing it."""
+
+    def __init__(self, sink: connection.Connection) -> None:
+        self._sink = sink
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+        """Run one test, with its fixtures."""
+        reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        to_data = item.ihook.pytest_report_to_serializable
+        self._sink.send([to_data(config=item.config, report=report) for report in reports])
+        return True
+
+
+def _run_in_child(
+    session: pytest.Session, items: list[pytest.Item], sink: connection.Connection
+) -> None:
+    """Run the tests, or as many as there is time for, and end this process."""
+    status = 1
+    try:
+        plugins = session.config.pluginmanager
+        plugins.register(_Reporter(sink))
+        capture = plugins.get_plugin("capturemanager")
+        if capture is not None:  # its files are the parent's: other children write to them as well
+            capture.stop_global_capturing()
+            capture.start_global_capturing()
+        for item, after in itertools.zip_longest(items, items[1:]):
+            next_item = None if _has_used(0.3) else after
+            item.ihook.pytest_runtest_protocol(item=item, nextitem=next_item)
+            if next_item is None:
+                break
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _batched(places: list[int]) -> Iterator[list[int]]:
+    for start in range(0, len(places), STRETCH):
+        yield places[start : start + STRETCH]
+
+
+def _has_used(share: float) -> bool:
+    """Tell whether this process has used a share of the processor time that it is given."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    is_limited = ALLOWED_SECONDS != resource.RLIM_INFINITY
+    return is_limited and usage.ru_utime + usage.ru_stime > share * ALLOWED_SECONDS
+
+
+def _is_out_of_time(status: int) -> bool:
+    """Tell whether a process was ended by the kernel since it had used its processor time."""
+    is_limited = ALLOWED_SECONDS != resource.RLIM_INFINITY
+    return is_limited and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
