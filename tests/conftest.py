@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import resource
 import signal
 import textwrap
@@ -54,14 +55,26 @@ def needs_processor_time(seconds: int) -> pytest.MarkDecorator:
     )
 
 
-@pytest.fixture(scope="session")
-def host_layers() -> Layers:
-    """Everything that this host can isolate, found out once."""
+@functools.cache
+def layers_of_this_host() -> Layers:
+    """Return everything that this host can isolate, found out once."""
     spawner = Spawner()
     try:
         return probe(spawner).layers
     finally:
         spawner.close()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Find out what nearly every test needs, before the processes are forked that run them."""
+    if session.config.getoption("--parallel") and session.items:
+        layers_of_this_host()
+
+
+@pytest.fixture(scope="session")
+def host_layers() -> Layers:
+    """Everything that this host can isolate."""
+    return layers_of_this_host()
 
 
 @pytest.fixture(params=ISOLATIONS)

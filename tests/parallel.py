@@ -20,7 +20,10 @@ from multiprocessing import Pipe, connection
 from typing import Any
 
 import pytest
-from _pytest.runner import runtestprotocol  # what pytest's own loop calls; it has no public name
+
+# What pytest's own loop calls; it has no public name.
+from _pytest.runner import pytest_sessionfinish as tear_down
+from _pytest.runner import runtestprotocol
 
 STRETCH = 16  # tests; long enough for what they share, short enough for all processors to be busy
 ALLOWED_SECONDS = resource.getrlimit(resource.RLIMIT_CPU)[1]
@@ -133,10 +136,11 @@ class _Loop:
             raise session.Interrupted(session.shouldstop)
 
     def end(self) -> None:
-        """End the processes that still run, after a Ctrl-C or ``-x``; boxes end with them."""
+        """End the processes that still run, after a Ctrl-C or ``-x``."""
         for child in self._children:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGTERM)
+                os.kill(child.pid, signal.SIGINT)
+        for child in self._children:
             os.waitpid(child.pid, 0)
 
 
@@ -173,6 +177,9 @@ def _run_in_child(
             if next_item is None:
                 break
         status = 0
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        tear_down(session)
     finally:
         os._exit(status)
 

@@ -8,7 +8,6 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.api.http.conftest import MakeSite, Site, detail_of, spin
@@ -92,12 +91,10 @@ def test_the_hosts_own_faults_are_not_the_callers(make_site: MakeSite) -> None:
 
 
 def test_a_client_that_goes_away_kills_its_call(site: Site) -> None:
-    """Its process is gone, and it is recorded as cancelled."""
+    """Nobody waits for the answer any more: the call ends, and is recorded as cancelled."""
     with socket.create_connection(site.address[:2]) as client:
         client.sendall(request_of({"plugin": "sample", "payload": {"wait": True, "progress": 0.1}}))
         spin(lambda: status_of(site)["in_flight"] == 1)
-        running = psutil.Process().children(recursive=True)
-        assert running
     spin(lambda: status_of(site)["in_flight"] == 0)
     assert [one.outcome for one in site.executed] == ["Cancelled"]
 
