@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import resource
 import signal
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,6 +86,15 @@ def layers(request: pytest.FixtureRequest, host_layers: Layers) -> Layers:
     if not host_layers.namespaces:
         pytest.skip("this kernel gives this user no namespaces (CLONE_NEWUSER is refused)")
     return host_layers
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that a box's user can get at, whoever runs the tests."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 @pytest.fixture

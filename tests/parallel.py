@@ -35,6 +35,9 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Run all tests, and report them here."""
     if session.testsfailed or session.config.option.collectonly:
         return None  # pytest's own loop knows what to say
+    # One folder for all: who makes another one shuts what lies beside it to other users.
+    factory = session.config._tmp_path_factory  # type: ignore[attr-defined]  # a fixture's else
+    factory.getbasetemp()
     loop = _Loop(session, session.config.getoption("--parallel"))
     gc.collect()
     gc.freeze()  # no collection in a child has to touch, and so copy, what they all share

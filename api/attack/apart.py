@@ -17,6 +17,7 @@ from dataclasses import asdict
 from typing import NoReturn
 
 from api.attack.campaign import Case, attack
+from api.attack.surroundings import clear_up_after
 from plugins.corpus import Fault
 from runner.settings import Settings
 from sandbox.layers import Layers
@@ -68,6 +69,7 @@ def _in_child(fault: Fault, settings: Settings, layers: Layers) -> list[Case]:
     _, status = os.waitpid(pid, 0)
     if written:
         return [Case(**case) for case in json.loads(written)]
+    clear_up_after(pid)
     ended = os.waitstatus_to_exitcode(status)
     return [Case(fault.name, "escaped", "none", f"it ended the runner itself (status {ended})")]
 

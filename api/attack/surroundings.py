@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -131,7 +132,9 @@ def surroundings() -> Iterator[Surroundings]:
     """Make it all; take it all away in the end."""
     secret = secrets.token_hex(16)
     with contextlib.ExitStack() as stack:
-        made = tempfile.TemporaryDirectory(dir=_BASE, prefix="attack-", ignore_cleanup_errors=True)
+        made = tempfile.TemporaryDirectory(
+            dir=_BASE, prefix=_prefix(os.getpid()), ignore_cleanup_errors=True
+        )
         folder = Path(stack.enter_context(made))
         for name, mode in (("theirs", 0o777), ("temporary", 0o755), ("plugins", 0o755)):
             (folder / name).mkdir()
@@ -162,6 +165,16 @@ def surroundings() -> Iterator[Surroundings]:
             "secret": secret[::-1],
         }
         yield Surroundings(folder, payload, listeners, victim)
+
+
+def clear_up_after(pid: int) -> None:
+    """Take away the files of a process that an attack has ended before it could do so itself."""
+    for folder in Path(_BASE).glob(f"{_prefix(pid)}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prefix(pid: int) -> str:
+    return f"attack-{pid}-"
 
 
 def _listeners(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from api import doctor_command
+from api.attack import surroundings
 from api.attack.apart import attacker
 from api.attack.campaign import Case, attack
 from api.attack.view import view
@@ -116,14 +117,16 @@ class EndsItsRunner(Fault):
 
 
 def test_an_attack_that_ends_the_runner_is_an_escape_and_not_the_end(
-    settings: Settings, host_layers: Layers
+    settings: Settings, host_layers: Layers, monkeypatch: pytest.MonkeyPatch, open_folder: Path
 ) -> None:
-    """The attacks after it go on."""
+    """The attacks after it go on, and nothing of it is left."""
+    monkeypatch.setattr(surroundings, "_BASE", str(open_folder))
     chosen = [EndsItsRunner("tree/kills", "tree.kills", "Kills."), FAULTS["channel/two_replies"]]
     with attacker(chosen, settings, host_layers) as results:
         found = [case for cases in results for case in cases]
     assert [case.outcome for case in found] == ["escaped", "contained"]
     assert "it ended the runner itself" in found[0].detail
+    assert list(open_folder.iterdir()) == []
 
 
 def test_attacks_end_when_nobody_listens(settings: Settings, host_layers: Layers) -> None:

@@ -59,15 +59,6 @@ def below() -> list[psutil.Process]:
 
 
 @pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that a box's user can get at, whoever runs the tests."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
-
-
-@pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A TMPDIR of the test's own, that a box's user can enter; nothing may be left in it."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
