@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +60,15 @@ def below() -> list[psutil.Process]:
     ]
 
 
+def open_descriptors() -> dict[str, str]:
+    """Return what this process has open, by number."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+    return found
+
+
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A TMPDIR of the test's own, that a box's user can enter; nothing may be left in it."""
@@ -79,7 +90,7 @@ def keep_books(
     left.
     """
     made: list[Books] = []
-    descriptors = psutil.Process().num_fds()
+    descriptors = open_descriptors()
 
     def keep(source: str, **keys: str) -> Books:
         settings = Settings.load(state=tmp_path / "state")
@@ -95,5 +106,6 @@ def keep_books(
         books.tool_runner.close()
     _gone, alive = psutil.wait_procs(below(), timeout=30)
     assert alive == []
-    assert psutil.Process().num_fds() <= descriptors
+    now = open_descriptors()
+    assert len(now) <= len(descriptors), f"new: {sorted(now.items() - descriptors.items())}"
     assert list(temporary.iterdir()) == []
