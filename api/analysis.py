@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from api.payloads import STDIN, image_payload
-from api.session import Session
-from plugins.errors import ManifestError
-from plugins.manifest import Manifest
-from runner import PluginRegistry
-from runner.errors import ErrorType, GovernedError
-from sandbox.limits import MIB
+from toolrunner.api.payloads import STDIN, image_payload
+from toolrunner.api.session import Session
+from toolrunner.plugins.errors import ManifestError
+from toolrunner.plugins.manifest import Manifest
+from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.registry import PluginRegistry
+from toolrunner.sandbox.limits import MIB
 
 
 class ImageWork:

@@ -15,7 +15,7 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runner.errors import cut_end, harmless
+from toolrunner.runner.errors import cut_end, harmless
 
 _LOG = logging.getLogger("toolrunner.audit")
 _MOST_BYTES = 512

@@ -12,9 +12,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner import Call
-from runner.errors import GovernedError, build_error_envelope
-from runner.services import AnalysisService
+from toolrunner.runner.call import Call
+from toolrunner.runner.errors import GovernedError, build_error_envelope
+from toolrunner.runner.services import AnalysisService
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The command ``toolrunner``: where every outcome, fault and bug becomes an exit status.
 
-The console script and ``python -m api.cli`` call ``main``. It never lets a traceback out, unless
+The console script and ``python -m toolrunner`` call ``main``. It never lets a traceback out, unless
 ``--debug`` asks for it.
 """
 
@@ -33,8 +33,8 @@ def _run() -> int:
     # Imports leave hardly any garbage, and looking for it takes a quarter of their time.
     gc.disable()
     # Imported here, so that an interrupt during the imports, or one that fails, is met as well.
-    from api.commands import app  # noqa: PLC0415 - see above
-    from api.exits import Interrupted, ReaderLeft  # noqa: PLC0415 - see above
+    from toolrunner.api.commands import app  # noqa: PLC0415 - see above
+    from toolrunner.api.exits import Interrupted, ReaderLeft  # noqa: PLC0415 - see above
 
     gc.freeze()
     gc.enable()
@@ -66,8 +66,8 @@ def _reader_left() -> int:
 
 
 def _failed(error: Exception) -> int:
-    from api.exits import judged  # noqa: PLC0415 - as in _run
-    from runner.errors import harmless  # noqa: PLC0415 - as in _run
+    from toolrunner.api.exits import judged  # noqa: PLC0415 - as in _run
+    from toolrunner.runner.errors import harmless  # noqa: PLC0415 - as in _run
 
     if "--debug" in sys.argv:
         _say(harmless("".join(traceback.format_exception(error))))

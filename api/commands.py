@@ -11,15 +11,15 @@ from typing import Annotated
 
 import typer
 
-from api import plugin_views, views
-from api.analysis import ImageWork
-from api.calls import Done, Work, refusal, run_calls
-from api.check import check as check_path
-from api.check_view import report_view
-from api.doctor_command import doctor
-from api.exits import Exit, exit_of
-from api.keys_command import keys_app
-from api.options import (
+from toolrunner.api import plugin_views, views
+from toolrunner.api.analysis import ImageWork
+from toolrunner.api.calls import Done, Work, refusal, run_calls
+from toolrunner.api.check import check as check_path
+from toolrunner.api.check_view import report_view
+from toolrunner.api.doctor_command import doctor
+from toolrunner.api.exits import Exit, exit_of
+from toolrunner.api.keys_command import keys_app
+from toolrunner.api.options import (
     AsJson,
     Debug,
     PluginPaths,
@@ -31,16 +31,16 @@ from api.options import (
     remember,
     shared_options,
 )
-from api.payloads import json_payload, parse_options
-from api.progress import Progress
-from api.serve_command import serve
-from api.session import Session, analysis
-from api.templates import write_template
-from api.version import version
-from plugins.errors import shown, suggestion
-from runner import Call
-from runner.errors import ErrorType, GovernedError
-from runner.registry import PluginState
+from toolrunner.api.payloads import json_payload, parse_options
+from toolrunner.api.progress import Progress
+from toolrunner.api.serve_command import serve
+from toolrunner.api.session import Session, analysis
+from toolrunner.api.templates import write_template
+from toolrunner.api.version import version
+from toolrunner.plugins.errors import shown, suggestion
+from toolrunner.runner.call import Call
+from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.registry import PluginState
 
 DEFAULT_JOBS = 4
 

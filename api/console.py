@@ -17,7 +17,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runner.errors import harmless
+from toolrunner.runner.errors import harmless
 
 # A pipe has no width: lines are wrapped late, so that words stay together for grep.
 _PIPE_COLUMNS = 200

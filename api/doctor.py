@@ -17,11 +17,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from api.console import plain, table_of
-from runner.start_mode import Start
-from sandbox.layers import floor_gaps, warm_gaps
-from sandbox.probe import Host, Trial, probe
-from sandbox.spawn import Spawner
+from toolrunner.api.console import plain, table_of
+from toolrunner.runner.start_mode import Start
+from toolrunner.sandbox.layers import floor_gaps, warm_gaps
+from toolrunner.sandbox.probe import Host, Trial, probe
+from toolrunner.sandbox.spawn import Spawner
 
 _NOT_USED = frozenset({"cgroup"})
 _MEANING = {

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from api import doctor as doctors
-from api.exits import Exit, Refused
-from api.progress import Progress
-from api.session import Session
-from plugins.corpus import Fault, faults
-from plugins.errors import suggestion
+from toolrunner.api import doctor as doctors
+from toolrunner.api.exits import Exit, Refused
+from toolrunner.api.progress import Progress
+from toolrunner.api.session import Session
+from toolrunner.plugins.corpus import Fault, faults
+from toolrunner.plugins.errors import suggestion
 
 
 def doctor(
@@ -57,7 +57,7 @@ def _chosen(patterns: list[str]) -> list[Fault]:
 
 def _attack(session: Session, found: doctors.Examination, chosen: list[Fault]) -> Exit:
     # They need what runs plugins, which the other commands do not wait for.
-    from api.attack import apart, view  # noqa: PLC0415 - see above
+    from toolrunner.api.attack import apart, view  # noqa: PLC0415 - see above
 
     cases = []
     is_refused = not found.is_floor_met and session.settings.isolation != "degraded"

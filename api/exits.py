@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
-from plugins.discovery import DiscoveryError
-from runner.errors import Blame, harmless
-from runner.settings import SettingsError
-from sandbox.box import SetupError
+from toolrunner.plugins.discovery import DiscoveryError
+from toolrunner.runner.errors import Blame, harmless
+from toolrunner.runner.settings import SettingsError
+from toolrunner.sandbox.box import SetupError
 
 
 class Exit(IntEnum):

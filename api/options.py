@@ -13,9 +13,9 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from api.console import show_logs
-from api.exits import Exit, Interrupted, ReaderLeft
-from api.session import Session, Shared
+from toolrunner.api.console import show_logs
+from toolrunner.api.exits import Exit, Interrupted, ReaderLeft
+from toolrunner.api.session import Session, Shared
 
 PluginPaths = Annotated[
     list[str] | None,

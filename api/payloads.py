@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from api.exits import Refused
-from api.mime import guess
-from plugins.errors import shown
-from runner.errors import ErrorType, GovernedError
-from runner.strict_json import JsonError, loads
-from sandbox.limits import MIB
+from toolrunner.api.exits import Refused
+from toolrunner.api.mime import guess
+from toolrunner.plugins.errors import shown
+from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.strict_json import JsonError, loads
+from toolrunner.sandbox.limits import MIB
 
 STDIN = "-"
 # JSON text may be larger than what it carries (base64, escapes); what it carries is checked later.

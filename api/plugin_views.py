@@ -14,15 +14,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from api.console import plain, table_of
-from plugins.discovery import Plugin
-from plugins.errors import ManifestError
-from runner.errors import GovernedError
-from runner.registry import PluginRegistry, PluginState, PluginStatus
-from runner.settings import Settings
-from runner.start_mode import Start
-from runner.tool_runner import ToolRunner
-from sandbox.limits import Limits
+from toolrunner.api.console import plain, table_of
+from toolrunner.plugins.discovery import Plugin
+from toolrunner.plugins.errors import ManifestError
+from toolrunner.runner.errors import GovernedError
+from toolrunner.runner.registry import PluginRegistry, PluginState, PluginStatus
+from toolrunner.runner.settings import Settings
+from toolrunner.runner.start_mode import Start
+from toolrunner.runner.tool_runner import ToolRunner
+from toolrunner.sandbox.limits import Limits
 
 _STARTS = {
     "warm": (

@@ -13,8 +13,8 @@ from typing import Any
 
 from PIL import Image
 
-from api.mime import guess
-from plugins.manifest import Manifest
+from toolrunner.api.mime import guess
+from toolrunner.plugins.manifest import Manifest
 
 _SIZE = (96, 64)
 
@@ -41,7 +41,7 @@ def _example(manifest: Manifest) -> tuple[dict[str, Any], str]:
 
 
 def _bundled() -> Iterable[tuple[str, bytes, str]]:
-    folder = files("plugins.bundled") / "samples"
+    folder = files("toolrunner.plugins.bundled") / "samples"
     if not folder.is_dir():
         return
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from api.exits import Exit
-from api.session import Session
+from toolrunner.api.exits import Exit
+from toolrunner.api.session import Session
 
 _MOST_WORKERS = 4
 
@@ -46,7 +46,7 @@ def serve(
 ) -> Exit:
     """Serve the HTTP API. SIGTERM finishes what runs and ends; SIGHUP loads the plugins again."""
     # Half a second of imports, which no other command needs.
-    from api.serve import program  # noqa: PLC0415 - see above
+    from toolrunner.api.serve import program  # noqa: PLC0415 - see above
 
     options = program.ServeOptions(
         session.settings,

@@ -9,10 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from api.console import Terminal
-from runner import PluginRegistry, ToolRunner
-from runner.services import AnalysisService, JobManagementService, PluginManagementService
-from runner.settings import Settings
+from toolrunner.api.console import Terminal
+from toolrunner.runner.registry import PluginRegistry
+from toolrunner.runner.services import (
+    AnalysisService,
+    JobManagementService,
+    PluginManagementService,
+)
+from toolrunner.runner.settings import Settings
+from toolrunner.runner.tool_runner import ToolRunner
 
 
 @dataclass(frozen=True, slots=True)

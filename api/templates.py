@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from api.exits import Refused
-from plugins import fields
+from toolrunner.api.exits import Refused
+from toolrunner.plugins import fields
 
 _IMAGE = '''\
 # /// script

@@ -17,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from api.calls import Done, isolation_of
-from api.console import plain, table_of
-from runner.errors import Blame
+from toolrunner.api.calls import Done, isolation_of
+from toolrunner.api.console import plain, table_of
+from toolrunner.runner.errors import Blame
 
 MAX_ITEMS = 200
 MAX_CHARACTERS = 4000

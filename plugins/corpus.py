@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from plugins.manifest import Manifest
-from plugins.plugin import Plugin
-from sandbox.limits import Limits
+from toolrunner.plugins.manifest import Manifest
+from toolrunner.plugins.plugin import Plugin
+from toolrunner.sandbox.limits import Limits
 
 FOLDER = Path(__file__).with_name("faults")
 GROUPS = ("channel", "tree", "resources", "python", "imports", "escape")

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plugins.errors import DiscoveryError, ManifestError, NoManifest, shown
-from plugins.fields import legal_name
-from plugins.installed import installed_plugins
-from plugins.instance import plugin_at, resolve_instance
-from plugins.manifest import FOLDER_MANIFEST
-from plugins.plugin import Broken, Plugin
-from plugins.requirements import missing_requirements
+from toolrunner.plugins.errors import DiscoveryError, ManifestError, NoManifest, shown
+from toolrunner.plugins.fields import legal_name
+from toolrunner.plugins.installed import installed_plugins
+from toolrunner.plugins.instance import plugin_at, resolve_instance
+from toolrunner.plugins.manifest import FOLDER_MANIFEST
+from toolrunner.plugins.plugin import Broken, Plugin
+from toolrunner.plugins.requirements import missing_requirements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

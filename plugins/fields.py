@@ -16,8 +16,8 @@ from packaging.specifiers import SpecifierSet
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from plugins.errors import suggestion
-from sandbox.limits import LIMIT_NAMES, Limits
+from toolrunner.plugins.errors import suggestion
+from toolrunner.sandbox.limits import LIMIT_NAMES, Limits
 
 LAYERS = (
     "namespaces.user",

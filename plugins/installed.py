@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import NormalizedName, canonicalize_name
 
-from plugins import fields
-from plugins.errors import ManifestError
-from plugins.fields import legal_name
-from plugins.manifest import FOLDER_MANIFEST, read_toml
-from plugins.plugin import Broken, Plugin
+from toolrunner.plugins import fields
+from toolrunner.plugins.errors import ManifestError
+from toolrunner.plugins.fields import legal_name
+from toolrunner.plugins.manifest import FOLDER_MANIFEST, read_toml
+from toolrunner.plugins.plugin import Broken, Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

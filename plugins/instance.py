@@ -14,10 +14,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from plugins import fields
-from plugins.errors import ManifestError, shown
-from plugins.manifest import FOLDER_MANIFEST, Manifest, read_inline, read_toml
-from plugins.plugin import Plugin
+from toolrunner.plugins import fields
+from toolrunner.plugins.errors import ManifestError, shown
+from toolrunner.plugins.manifest import FOLDER_MANIFEST, Manifest, read_inline, read_toml
+from toolrunner.plugins.plugin import Plugin
 
 _ACCEPTED = (
     "give the path of a plugin file or folder, a Manifest that was read from a file, a Plugin, or "

@@ -21,11 +21,17 @@ from pydantic import (
     field_validator,
 )
 
-from plugins import fields
-from plugins.errors import KeyPath, ManifestError, NoManifest, dotted, shown, suggestion
-from plugins.input_schema import input_schema as checked_schema
-from plugins.source import MINIMAL_TOML, Source, inline_source, no_inline_manifest, toml_source
-from sandbox.limits import Limits
+from toolrunner.plugins import fields
+from toolrunner.plugins.errors import KeyPath, ManifestError, NoManifest, dotted, shown, suggestion
+from toolrunner.plugins.input_schema import input_schema as checked_schema
+from toolrunner.plugins.source import (
+    MINIMAL_TOML,
+    Source,
+    inline_source,
+    no_inline_manifest,
+    toml_source,
+)
+from toolrunner.sandbox.limits import Limits
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

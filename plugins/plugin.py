@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from plugins.manifest import Manifest
+    from toolrunner.plugins.manifest import Manifest
 
 Kind = Literal["file", "folder", "installed"]
 

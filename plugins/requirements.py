@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from plugins.manifest import Manifest
+from toolrunner.plugins.manifest import Manifest
 
 
 def missing_requirements(manifest: Manifest) -> str | None:

@@ -14,8 +14,8 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugins.errors import KeyPath, ManifestError, NoManifest, dotted, shown
-from plugins.toml_lines import key_lines
+from toolrunner.plugins.errors import KeyPath, ManifestError, NoManifest, dotted, shown
+from toolrunner.plugins.toml_lines import key_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,7 +13,7 @@ import tomllib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from plugins.errors import KeyPath
+    from toolrunner.plugins.errors import KeyPath
 
 # Deeper keys are looked up by their nearest recorded ancestor. Without a bound, one long dotted
 # key would cost memory in the square of its length.

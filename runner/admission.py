@@ -12,8 +12,8 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from runner.errors import ErrorType, GovernedError
-from sandbox.interrupt import Interrupt
+from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.sandbox.interrupt import Interrupt
 
 
 class _Ticket:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 
-from sandbox.ending import Isolation, Usage
-from sandbox.interrupt import Interrupt
+from toolrunner.sandbox.ending import Isolation, Usage
+from toolrunner.sandbox.interrupt import Interrupt
 
 
 class Call:

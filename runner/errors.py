@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from sandbox.ending import Isolation, Usage
+from toolrunner.sandbox.ending import Isolation, Usage
 
 MAX_MESSAGE_BYTES = 4 * 1024
 MAX_TRACEBACK_BYTES = 64 * 1024

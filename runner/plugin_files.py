@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from runner.errors import ErrorType, GovernedError
-from sandbox.limits import MIB
+from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.sandbox.limits import MIB
 
 CHECK_SECONDS = 1.0
 MAX_SOURCE_BYTES = 4 * MIB

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from plugins.discovery import Plugin
+from toolrunner.plugins.discovery import Plugin
 
 AVERAGED_CALLS = 10
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from plugins.discovery import Plugin
-from runner.errors import ErrorType, GovernedError
-from runner.plugin_files import PluginFiles
-from runner.settings import Settings
-from sandbox.profile import Program
+from toolrunner.plugins.discovery import Plugin
+from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.plugin_files import PluginFiles
+from toolrunner.runner.settings import Settings
+from toolrunner.sandbox.profile import Program
 
 LOGGER_PREFIX = "toolrunner.plugin"
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Self
 
-from plugins import discovery
-from plugins.discovery import Broken, Plugin
-from plugins.manifest import Manifest, ManifestError
-from plugins.requirements import missing_requirements
-from runner.plugin_state import Entry, PluginState, PluginStatus
-from runner.settings import Settings
-from runner.shared_metrics import SharedMetrics
+from toolrunner.plugins import discovery
+from toolrunner.plugins.discovery import Broken, Plugin
+from toolrunner.plugins.manifest import Manifest, ManifestError
+from toolrunner.plugins.requirements import missing_requirements
+from toolrunner.runner.plugin_state import Entry, PluginState, PluginStatus
+from toolrunner.runner.settings import Settings
+from toolrunner.runner.shared_metrics import SharedMetrics
 
 __all__ = ["PluginRegistry", "PluginState", "PluginStatus"]
 

@@ -21,11 +21,18 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from plugins.errors import suggestion
-from plugins.fields import LIMIT_CEILING, is_name
-from runner.settings_sources import KeyPath, Layer, SettingsError, argument_layer, read_layers, told
-from runner.strict_json import JsonError, check
-from sandbox.limits import LIMIT_NAMES, Limits
+from toolrunner.plugins.errors import suggestion
+from toolrunner.plugins.fields import LIMIT_CEILING, is_name
+from toolrunner.runner.settings_sources import (
+    KeyPath,
+    Layer,
+    SettingsError,
+    argument_layer,
+    read_layers,
+    told,
+)
+from toolrunner.runner.strict_json import JsonError, check
+from toolrunner.sandbox.limits import LIMIT_NAMES, Limits
 
 __all__ = ["PluginSettings", "Settings", "SettingsError"]
 

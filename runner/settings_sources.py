@@ -15,9 +15,9 @@ from typing import Any
 from platformdirs import user_config_path
 from pydantic_settings import BaseSettings
 
-from plugins.errors import suggestion
-from plugins.toml_lines import key_lines
-from runner.strict_json import JsonError, loads
+from toolrunner.plugins.errors import suggestion
+from toolrunner.plugins.toml_lines import key_lines
+from toolrunner.runner.strict_json import JsonError, loads
 
 PREFIX = "TOOLRUNNER_"
 CONFIG_VARIABLE = "TOOLRUNNER_CONFIG"

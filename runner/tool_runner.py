@@ -15,30 +15,33 @@ from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any
 
-from plugins.discovery import Plugin
-from plugins.manifest import ManifestError
-from runner import validation
-from runner.admission import Admission
-from runner.call import Call
-from runner.errors import Blame, ErrorType, GovernedError, build_error_envelope
-from runner.plugin_files import PluginFiles
-from runner.program import LOGGER_PREFIX, build_program
-from runner.registry import PluginRegistry, PluginState, PluginStatus
-from runner.settings import Settings
-from runner.start_mode import Start
-from runner.threads import CallThreads
-from runner.validation import Payload
-from runner.verdict import Outcome, judge
-from sandbox.box import SetupError
-from sandbox.ending import Ending, Isolation, Usage
-from sandbox.exchange import Listener, Request
-from sandbox.layers import Layers
-from sandbox.limits import MIB
-from sandbox.sandbox import Sandbox
-from sandbox.warm_box import PoolLimits
+from toolrunner.plugins.discovery import Plugin
+from toolrunner.plugins.manifest import ManifestError
+from toolrunner.runner import validation
+from toolrunner.runner.admission import Admission
+from toolrunner.runner.call import Call
+from toolrunner.runner.errors import Blame, ErrorType, GovernedError, build_error_envelope
+from toolrunner.runner.plugin_files import PluginFiles
+from toolrunner.runner.program import LOGGER_PREFIX, build_program
+from toolrunner.runner.registry import PluginRegistry, PluginState, PluginStatus
+from toolrunner.runner.settings import Settings
+from toolrunner.runner.start_mode import Start
+from toolrunner.runner.threads import CallThreads
+from toolrunner.runner.validation import Payload
+from toolrunner.runner.verdict import Outcome, judge
+from toolrunner.sandbox.box import SetupError
+from toolrunner.sandbox.ending import Ending, Isolation, Usage
+from toolrunner.sandbox.exchange import Listener, Request
+from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.sandbox import Sandbox
+from toolrunner.sandbox.warm_box import PoolLimits
 
 Result = dict[str, Any]
 Envelope = dict[str, Any]
+# Either a result or ``None``: no type checker narrows the one by a test of the other, and ``Any``
+# in a union spares callers a second test (as typeshed does it where None is possible).
+MaybeResult = Result | Any
 
 _LOG = logging.getLogger("toolrunner.runner")
 LOG_TAIL_CHARACTERS = 4096
@@ -75,7 +78,7 @@ class ToolRunner:
 
     def run(
         self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None
-    ) -> tuple[Result | None, Envelope | None]:
+    ) -> tuple[MaybeResult, Envelope | None]:
         """Run a plugin once; return ``(result, None)`` or ``(None, envelope)``.
 
         Raises nothing that the caller, the plugin or the host does wrong. ``KeyboardInterrupt``
@@ -112,7 +115,7 @@ class ToolRunner:
 
     async def arun(
         self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None
-    ) -> tuple[Result | None, Envelope | None]:
+    ) -> tuple[MaybeResult, Envelope | None]:
         """Run a plugin as ``run`` does, without blocking the event loop.
 
         Cancelling the task kills the call; the task ends when the call has ended and is recorded.

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
 
-from runner.errors import ErrorType, GovernedError
-from runner.json_values import quote
-from runner.schema import check_schema
-from runner.strict_json import JsonError, NotJsonError, check, loads
-from sandbox.limits import MIB
+from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.json_values import quote
+from toolrunner.runner.schema import check_schema
+from toolrunner.runner.strict_json import JsonError, NotJsonError, check, loads
+from toolrunner.sandbox.limits import MIB
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from runner.errors import ErrorType
-from sandbox.ending import Ending, LimitHit, Raised, Returned, Stage, Unserializable
+from toolrunner.runner.errors import ErrorType
+from toolrunner.sandbox.ending import Ending, LimitHit, Raised, Returned, Stage, Unserializable
 
 _DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORK_ERRORS = frozenset({"BlockingIOError", "OSError"})

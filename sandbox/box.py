@@ -20,14 +20,20 @@ from types import TracebackType
 
 import psutil
 
-from sandbox.ending import SetupFailure
-from sandbox.inside import protocol
-from sandbox.layers import Layers
-from sandbox.limits import MIB, Limits
-from sandbox.profile import Program, box_profile, box_uid, interpreter_paths, unreachable_by
-from sandbox.scratch import HostScratch, remove_tree, tmpfs_bytes
-from sandbox.spawn import Spawner
-from sandbox.watchdog import (
+from toolrunner.sandbox.ending import SetupFailure
+from toolrunner.sandbox.inside import protocol
+from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.limits import MIB, Limits
+from toolrunner.sandbox.profile import (
+    Program,
+    box_profile,
+    box_uid,
+    interpreter_paths,
+    unreachable_by,
+)
+from toolrunner.sandbox.scratch import HostScratch, remove_tree, tmpfs_bytes
+from toolrunner.sandbox.spawn import Spawner
+from toolrunner.sandbox.watchdog import (
     children_of,
     group_of,
     inner_number,

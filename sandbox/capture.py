@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable
 
-from sandbox.inside import protocol
+from toolrunner.sandbox.inside import protocol
 
 _CHUNK = 1 << 16
 _TURNS = 8

@@ -12,9 +12,9 @@ import os
 import socket
 from types import TracebackType
 
-from sandbox.box import Box
-from sandbox.inside import protocol
-from sandbox.spawn import MESSAGE_SOCKET
+from toolrunner.sandbox.box import Box
+from toolrunner.sandbox.inside import protocol
+from toolrunner.sandbox.spawn import MESSAGE_SOCKET
 
 
 class Cell:

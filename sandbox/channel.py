@@ -9,8 +9,8 @@ import json
 import socket
 from collections.abc import Iterator
 
-from sandbox.ending import Raised
-from sandbox.frames import FrameError, FrameReader
+from toolrunner.sandbox.ending import Raised
+from toolrunner.sandbox.frames import FrameError, FrameReader
 
 _CHUNK = 1 << 18
 _CHUNKS_A_TURN = 16

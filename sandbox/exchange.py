@@ -22,11 +22,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from sandbox.box import setup_failure
-from sandbox.capture import LogLines, Tail
-from sandbox.cell import Cell
-from sandbox.channel import Channel, parse_object, parse_progress, parse_raised
-from sandbox.ending import (
+from toolrunner.sandbox.box import setup_failure
+from toolrunner.sandbox.capture import LogLines, Tail
+from toolrunner.sandbox.cell import Cell
+from toolrunner.sandbox.channel import Channel, parse_object, parse_progress, parse_raised
+from toolrunner.sandbox.ending import (
     Ending,
     Isolation,
     LimitHit,
@@ -37,12 +37,12 @@ from sandbox.ending import (
     Unserializable,
     Usage,
 )
-from sandbox.frames import FrameError, ReplyTooLargeError, encode
-from sandbox.inside import protocol
-from sandbox.interrupt import Interrupt
-from sandbox.limits import MIB
-from sandbox.profile import Program, module_path
-from sandbox.watchdog import Watch
+from toolrunner.sandbox.frames import FrameError, ReplyTooLargeError, encode
+from toolrunner.sandbox.inside import protocol
+from toolrunner.sandbox.interrupt import Interrupt
+from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.profile import Program, module_path
+from toolrunner.sandbox.watchdog import Watch
 
 SETUP_SECONDS = 15.0
 WARM_SECONDS = 3.0  # for a cell that has only to be forked: without it, the call runs cold

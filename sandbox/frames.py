@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sandbox.inside import protocol
+from toolrunner.sandbox.inside import protocol
 
 FINAL_KINDS = (protocol.RETURNED, protocol.UNSERIALIZABLE, protocol.RAISED)
 PROGRESS_BYTES_CAP = 4 * 1024 * 1024

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
-from sandbox.ending import LimitHit
+from toolrunner.sandbox.ending import LimitHit
 
 _ONE = (1).to_bytes(8, sys.byteorder)  # what an event descriptor adds
 

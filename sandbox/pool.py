@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from sandbox.ending import Ending, Stage
-from sandbox.interrupt import Interrupt
-from sandbox.limits import MIB, Limits
-from sandbox.profile import Program
-from sandbox.warm_box import PoolLimits, WarmBox
+from toolrunner.sandbox.ending import Ending, Stage
+from toolrunner.sandbox.interrupt import Interrupt
+from toolrunner.sandbox.limits import MIB, Limits
+from toolrunner.sandbox.profile import Program
+from toolrunner.sandbox.warm_box import PoolLimits, WarmBox
 
 _LOG = logging.getLogger("toolrunner.sandbox")
 

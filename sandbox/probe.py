@@ -15,12 +15,12 @@ from typing import Any
 
 import psutil
 
-from sandbox.box import SetupError
-from sandbox.ending import SetupFailure
-from sandbox.layers import NAMESPACES, Layers
-from sandbox.profile import box_uid
-from sandbox.spawn import Spawner
-from sandbox.watchdog import children_of, proportional_bytes
+from toolrunner.sandbox.box import SetupError
+from toolrunner.sandbox.ending import SetupFailure
+from toolrunner.sandbox.layers import NAMESPACES, Layers
+from toolrunner.sandbox.profile import box_uid
+from toolrunner.sandbox.spawn import Spawner
+from toolrunner.sandbox.watchdog import children_of, proportional_bytes
 
 PROBE_SECONDS = 30.0
 

@@ -13,8 +13,8 @@ from types import MappingProxyType
 
 import psutil
 
-from sandbox.layers import Layers
-from sandbox.limits import Limits
+from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.limits import Limits
 
 # Host users for the boxes of root, in the range that systemd gives to services of no fixed user.
 FIRST_BOX_UID, BOX_UIDS = 61184, 4096

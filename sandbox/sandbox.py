@@ -15,20 +15,20 @@ import threading
 from dataclasses import dataclass, replace
 from types import TracebackType
 
-from sandbox.box import Box, SetupError
-from sandbox.cell import Cell
-from sandbox.ending import Ending, Isolation, SetupFailure, Stage
-from sandbox.exchange import WARM_SECONDS, Exchange, Listener, Request
-from sandbox.inside import protocol
-from sandbox.interrupt import Interrupt
-from sandbox.layers import Layers, floor_gaps, warm_gaps
-from sandbox.limits import Limits
-from sandbox.pool import Found, Pool
-from sandbox.probe import probe
-from sandbox.profile import Program
-from sandbox.spawn import Spawner
-from sandbox.warm_box import GoneError, PoolLimits, WarmBox
-from sandbox.watchdog import Watchdog
+from toolrunner.sandbox.box import Box, SetupError
+from toolrunner.sandbox.cell import Cell
+from toolrunner.sandbox.ending import Ending, Isolation, SetupFailure, Stage
+from toolrunner.sandbox.exchange import WARM_SECONDS, Exchange, Listener, Request
+from toolrunner.sandbox.inside import protocol
+from toolrunner.sandbox.interrupt import Interrupt
+from toolrunner.sandbox.layers import Layers, floor_gaps, warm_gaps
+from toolrunner.sandbox.limits import Limits
+from toolrunner.sandbox.pool import Found, Pool
+from toolrunner.sandbox.probe import probe
+from toolrunner.sandbox.profile import Program
+from toolrunner.sandbox.spawn import Spawner
+from toolrunner.sandbox.warm_box import GoneError, PoolLimits, WarmBox
+from toolrunner.sandbox.watchdog import Watchdog
 
 DOCTOR = "run `toolrunner doctor` to see what this host can isolate and what would help"
 

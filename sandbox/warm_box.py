@@ -15,10 +15,10 @@ import threading
 import time
 from dataclasses import dataclass
 
-from sandbox.box import Box, memory_of
-from sandbox.cell import Cell
-from sandbox.inside import protocol
-from sandbox.limits import MIB
+from toolrunner.sandbox.box import Box, memory_of
+from toolrunner.sandbox.cell import Cell
+from toolrunner.sandbox.inside import protocol
+from toolrunner.sandbox.limits import MIB
 
 _SPARE_SLOTS = 4  # for cells whose end is not known yet
 # What a zygote may use beside its import: a fork takes it about a millisecond.

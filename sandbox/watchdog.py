@@ -17,8 +17,8 @@ from pathlib import Path
 
 import psutil
 
-from sandbox.ending import LimitHit
-from sandbox.limits import MIB, Limits
+from toolrunner.sandbox.ending import LimitHit
+from toolrunner.sandbox.limits import MIB, Limits
 
 _LOG = logging.getLogger("toolrunner.sandbox")
 

@@ -26,27 +26,27 @@ sys.path.insert(0, str(ROOT))
 
 from fastapi.routing import APIRoute  # noqa: E402 - same
 
-from api.http.app import ROUTERS  # noqa: E402 - only once the project can be found
-from runner.errors import ErrorType, GovernedError, build_error_envelope  # noqa: E402 - same
-from runner.plugin_state import PluginState, PluginStatus  # noqa: E402 - same
-from runner.validation import validate_input_payload, validate_plugin_output  # noqa: E402 - same
+from toolrunner.api.http.app import ROUTERS  # noqa: E402 - only once the project can be found
+from toolrunner.runner.errors import ErrorType, GovernedError, build_error_envelope  # noqa: E402 - same
+from toolrunner.runner.plugin_state import PluginState, PluginStatus  # noqa: E402 - same
+from toolrunner.runner.validation import validate_input_payload, validate_plugin_output  # noqa: E402 - same
 
 REPORT = ROOT / "docs/audit-report.md"
 SIGNATURES = ROOT / "tests/governance/public_signatures.txt"
 ROUTES = ROOT / "tests/governance/api_routes.txt"
 SUITES = ("tests/phase_11", "tests/phase_12")
 SCANNER = ROOT / "scripts/scan_phase_12_violations.py"
-# The modules whose public names others build on.
-PUBLIC = (
-    "runner/tool_runner.py",
-    "runner/registry.py",
-    "runner/call.py",
-    "runner/errors.py",
-    "runner/validation.py",
-    "runner/services/analysis.py",
-    "runner/services/job_management.py",
-    "runner/services/plugin_management.py",
-)
+# The modules whose public names others build on, by what the snapshot calls each.
+PUBLIC = {
+    "runner.tool_runner": "runner/tool_runner.py",
+    "runner.registry": "runner/registry.py",
+    "runner.call": "runner/call.py",
+    "runner.errors": "runner/errors.py",
+    "runner.validation": "runner/validation.py",
+    "runner.services.analysis": "runner/services/analysis.py",
+    "runner.services.job_management": "runner/services/job_management.py",
+    "runner.services.plugin_management": "runner/services/plugin_management.py",
+}
 # Each layer, the method that runs a plugin, and what it has to call.
 PATH = (
     ("runner/services/analysis.py", "AnalysisService.analyze", "run_job"),
@@ -77,8 +77,7 @@ def functions(path: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunct
 def signatures() -> list[str]:
     """Return a line for every public function: where it is, its parameters, what it returns."""
     lines = []
-    for path in PUBLIC:
-        module = path.removesuffix(".py").replace("/", ".")
+    for module, path in PUBLIC.items():
         for name, node in functions(path):
             parts = name.split(".")
             if any(part.startswith("_") and part != "__init__" for part in parts):

@@ -30,11 +30,11 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from api.attack.surroundings import Surroundings, surroundings
-from plugins.corpus import HARMLESS, Fault, faults
-from runner import PluginRegistry, ToolRunner
-from runner.settings import Settings
-from sandbox.limits import MIB
+from toolrunner import PluginRegistry, ToolRunner
+from toolrunner.api.attack.surroundings import Surroundings, surroundings
+from toolrunner.plugins.corpus import HARMLESS, Fault, faults
+from toolrunner.runner.settings import Settings
+from toolrunner.sandbox.limits import MIB
 
 GOOD_SHARE = 0.7
 # What a runner may grow by for other reasons than calls, such as the largest reply it has read.

@@ -13,14 +13,14 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from runner import PluginRegistry, ToolRunner
-from runner.settings import Settings
-from sandbox.layers import Layers
-from sandbox.probe import probe
-from sandbox.sandbox import Sandbox
-from sandbox.spawn import Spawner
-from sandbox.warm_box import PoolLimits
 from tests import parallel
+from toolrunner import PluginRegistry, ToolRunner
+from toolrunner.runner.settings import Settings
+from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.probe import probe
+from toolrunner.sandbox.sandbox import Sandbox
+from toolrunner.sandbox.spawn import Spawner
+from toolrunner.sandbox.warm_box import PoolLimits
 
 # No examples are kept: the checkout may not be this user's to write to.
 hypothesis.settings.register_profile("toolrunner", database=None, deadline=None)

@@ -19,13 +19,12 @@ def modules(package: str) -> Iterator[tuple[Path, ast.Module]]:
 
 def test_packages_are_marked_as_typed() -> None:
     """Type checkers of those who embed the project see its types."""
-    for package in PACKAGES:
-        assert (ROOT / package / "py.typed").is_file()
+    assert (ROOT / "toolrunner/py.typed").is_file()
 
 
 def test_every_module_says_what_it_is() -> None:
     """A module's docstring is where a reader begins."""
-    for package in (*PACKAGES, "scripts", "tests"):
+    for package in ("toolrunner", *PACKAGES, "scripts", "tests"):
         for path, tree in modules(package):
             if tree.body:
                 assert ast.get_docstring(tree), path
@@ -33,7 +32,7 @@ def test_every_module_says_what_it_is() -> None:
 
 def test_the_pytest_plugin_stands_alone() -> None:
     """It works among an author's own packages, whatever they are called."""
-    tree = ast.parse((ROOT / "toolrunner_pytest.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "toolrunner/pytest_plugin.py").read_text(encoding="utf-8"))
     names = {
         name.partition(".")[0]
         for node in ast.walk(tree)

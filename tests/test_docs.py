@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from api.http.errors import STATUS, HttpError
-from runner.errors import ErrorType
-from runner.plugin_state import PluginState
-from runner.settings import Settings
-from sandbox.layers import LAYER_NAMES
-from sandbox.limits import LIMIT_NAMES, Limits
 from tests.api.http.test_openapi import OPERATIONS
+from toolrunner.api.http.errors import STATUS, HttpError
+from toolrunner.runner.errors import ErrorType
+from toolrunner.runner.plugin_state import PluginState
+from toolrunner.runner.settings import Settings
+from toolrunner.sandbox.layers import LAYER_NAMES
+from toolrunner.sandbox.limits import LIMIT_NAMES, Limits
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

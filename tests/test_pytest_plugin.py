@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import toolrunner_pytest
+from toolrunner import pytest_plugin
 
 PROJECTS = Path(__file__).parent / "pytest_projects"
 
@@ -92,9 +92,9 @@ def test_the_documented_tests_pass(project: Path) -> None:
 def test_every_injection_is_documented() -> None:
     """In the table for authors, and in the fixture's own words."""
     text = (PROJECTS.parents[1] / "docs/plugins.md").read_text("utf-8")
-    for name in toolrunner_pytest.INJECTIONS:
+    for name in pytest_plugin.INJECTIONS:
         assert f'| `"{name}"` |' in text
-        assert f'"{name}":' in (toolrunner_pytest.governed.__doc__ or "")
+        assert f'"{name}":' in (pytest_plugin.governed.__doc__ or "")
 
 
 def test_a_missing_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,4 +103,4 @@ def test_a_missing_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(pytest.fail.Exception, match="pip install toolrunner-sandbox"):
-        toolrunner_pytest._command()
+        pytest_plugin._command()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("api", "plugins", "runner", "sandbox")
+FOLDERS = ("api", "plugins", "runner", "sandbox")
 PROJECTS = Path(__file__).parent / "pytest_projects"
 PHOTO = ROOT / "plugins/bundled/samples/coffee-label.jpg"
 
@@ -22,11 +22,11 @@ PHOTO = ROOT / "plugins/bundled/samples/coffee-label.jpg"
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's wheel, built from a copy of the sources."""
     sources = tmp_path_factory.mktemp("sources")
-    for name in (*PACKAGES, "toolrunner_pytest.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("toolrunner", *FOLDERS, "pyproject.toml", "README.md", "LICENSE"):
         source = ROOT / name
         if source.is_dir():
             ignore = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, sources / name, ignore=ignore)
+            shutil.copytree(source, sources / name, symlinks=True, ignore=ignore)
         else:
             shutil.copy(source, sources / name)
     out = tmp_path_factory.mktemp("wheel")
@@ -56,26 +56,46 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def others_folder(tmp_path: Path) -> Path:
-    """A folder in which somebody else has packages of all our names."""
-    for name in PACKAGES:
+    """An application with packages and a module of all our folders' names."""
+    for name in ("api", "plugins", "sandbox"):
         package = tmp_path / name
         package.mkdir()
-        (package / "__init__.py").write_text(f"raise SystemExit('the other {name} was imported')\n")
+        (package / "__init__.py").write_text(f"OWNER = {name!r}\n")
+    (tmp_path / "runner.py").write_text("OWNER = 'runner'\n")
     return tmp_path
 
 
-def test_the_wheel_holds_all_packages_and_no_tests(wheel: Path) -> None:
-    """Typed packages, the bundled plugins and the sample are in it; tests and scripts are not."""
+APPLICATION = """
+import api, plugins, runner, sandbox
+from toolrunner import Call, PluginRegistry, ToolRunner
+
+call = Call()
+with ToolRunner(PluginRegistry.discover()) as tool_runner:
+    result, error = tool_runner.run("text-stats", {"text": "Two words."}, call=call)
+    if error is None:
+        print(result["words"], api.OWNER, plugins.OWNER, runner.OWNER, sandbox.OWNER)
+"""
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command that has to succeed in an application's folder."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def test_the_wheel_holds_one_package_and_no_tests(wheel: Path) -> None:
+    """Typed, with all of the folders, the bundled plugins, their sample and the attacks."""
     names = zipfile.ZipFile(wheel).namelist()
-    for package in PACKAGES:
-        assert f"{package}/py.typed" in names
-    assert "plugins/bundled/barcode.py" in names
-    assert "plugins/bundled/samples/coffee-label.jpg" in names
-    assert "sandbox/inside/launch.py" in names
-    assert "toolrunner_pytest.py" in names
-    assert "plugins/faults/hostile.py" in names
-    assert "plugins/faults/escape/network.py" in names
-    assert not [n for n in names if n.split("/")[0] in ("tests", "scripts", "docs")]
+    assert {name.split("/")[0] for name in names} == {
+        "toolrunner",
+        "toolrunner_sandbox-0.1.0.dist-info",
+    }
+    shipped = {name.removeprefix("toolrunner/") for name in names}
+    for folder in FOLDERS:
+        sources = [path for path in (ROOT / folder).rglob("*.py") if path.parts[-2] != "samples"]
+        assert {str(path.relative_to(ROOT)) for path in sources} <= shipped
+    assert {"py.typed", "plugins/bundled/samples/coffee-label.jpg"} <= shipped
 
 
 def test_the_command_works_among_other_peoples_packages(
@@ -83,8 +103,7 @@ def test_the_command_works_among_other_peoples_packages(
 ) -> None:
     """The console script finds its own packages, whatever lies in the working directory."""
     command = [str(installed / "bin" / "toolrunner"), "--json", "analyze", "barcode", str(PHOTO)]
-    done = subprocess.run(command, cwd=others_folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = run(command, others_folder)
     assert json.loads(done.stdout)["result"]["count"] >= 1
 
 
@@ -92,8 +111,7 @@ def test_the_attacks_are_shipped(installed: Path, others_folder: Path) -> None:
     """An installed command can attack its host."""
     command = [str(installed / "bin" / "toolrunner"), "doctor", "--attack", "--json"]
     command += ["--only", "tree/daemon", "--only", "escape/secrets"]
-    done = subprocess.run(command, cwd=others_folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = run(command, others_folder)
     assert [case["outcome"] for case in json.loads(done.stdout)["cases"]] == ["contained"] * 2
 
 
@@ -101,30 +119,13 @@ def test_authors_get_the_fixture_with_the_wheel(installed: Path, tmp_path: Path)
     """Among folders of our packages' names, by the entry point that the wheel brings."""
     project = shutil.copytree(PROJECTS / "shadowing", tmp_path / "project")
     command = [str(installed / "bin" / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    assert "2 passed" in run(command, project).stdout
 
 
-def test_the_library_works_with_safe_path(installed: Path, others_folder: Path) -> None:
-    """``python -P`` keeps the working directory out of the way."""
-    code = (
-        "from runner import ToolRunner\n"
-        "with ToolRunner() as t:\n"
-        "    print(t.run('text-stats', {'text': 'Two words.'})[0]['words'])\n"
-    )
-    command = [str(installed / "bin" / "python"), "-P", "-c", code]
-    done = subprocess.run(command, cwd=others_folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "2\n"
-
-
-def test_a_shadowed_package_is_named(installed: Path, tmp_path: Path) -> None:
-    """Half of this project and half of another fail at once, saying which folder is in the way."""
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "__init__.py").write_text("")
-    command = [str(installed / "bin" / "python"), "-c", "import runner"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert str(tmp_path / "plugins") in done.stderr
-    assert "-P" in done.stderr
+def test_an_application_embeds_it_and_type_checks(installed: Path, others_folder: Path) -> None:
+    """Its own modules and ours are found side by side, at run time and by mypy."""
+    (others_folder / "main.py").write_text(APPLICATION)
+    done = run([str(installed / "bin" / "python"), "main.py"], others_folder)
+    assert done.stdout == "2 api plugins runner sandbox\n"
+    command = [sys.executable, "-P", "-m", "mypy", "--strict", "--cache-dir=/dev/null"]
+    run([*command, "--python-executable", str(installed / "bin" / "python"), "."], others_folder)

@@ -16,11 +16,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import NoReturn
 
-from api.attack.campaign import Case, attack
-from api.attack.surroundings import clear_up_after
-from plugins.corpus import Fault
-from runner.settings import Settings
-from sandbox.layers import Layers
+from toolrunner.api.attack.campaign import Case, attack
+from toolrunner.api.attack.surroundings import clear_up_after
+from toolrunner.plugins.corpus import Fault
+from toolrunner.runner.settings import Settings
+from toolrunner.sandbox.layers import Layers
 
 
 @contextlib.contextmanager

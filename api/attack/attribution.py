@@ -10,11 +10,11 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from api.attack.trial import Answer, run_fault
-from plugins.corpus import Fault
-from runner.settings import Settings
-from sandbox.layers import Layers
-from sandbox.profile import box_uid
+from toolrunner.api.attack.trial import Answer, run_fault
+from toolrunner.plugins.corpus import Fault
+from toolrunner.runner.settings import Settings
+from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.profile import box_uid
 
 GUARDS = ("namespaces", "landlock", "seccomp", "rlimits")
 _DENIED = "denied"

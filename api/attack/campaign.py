@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from api.attack.attribution import can_try_without_layers, guards_of
-from api.attack.trial import Answer, run_fault
-from plugins.corpus import Fault
-from runner.settings import Settings
-from sandbox.layers import Layers
+from toolrunner.api.attack.attribution import can_try_without_layers, guards_of
+from toolrunner.api.attack.trial import Answer, run_fault
+from toolrunner.plugins.corpus import Fault
+from toolrunner.runner.settings import Settings
+from toolrunner.sandbox.layers import Layers
 
 Outcome = Literal["contained", "degraded", "escaped"]
 # What stops a fault besides the layers of confinement.

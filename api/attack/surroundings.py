@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from sandbox.spawn import LAUNCH
+from toolrunner.sandbox.spawn import LAUNCH
 
 # Not the user's own temporary folder: the users of root's boxes could not get there either way.
 _BASE = "/var/tmp"  # noqa: S108 - a folder of its own is made in it, by a name nobody can foresee

@@ -7,15 +7,15 @@ from typing import Any, Literal
 
 import psutil
 
-from api.attack.surroundings import surroundings
-from api.session import analysis
-from plugins.corpus import HARMLESS, Fault
-from plugins.plugin import Plugin
-from runner.errors import Blame, ErrorType
-from runner.registry import PluginRegistry, PluginStatus
-from runner.settings import Settings
-from runner.tool_runner import ToolRunner, build_sandbox
-from sandbox.layers import Layers
+from toolrunner.api.attack.surroundings import surroundings
+from toolrunner.api.session import analysis
+from toolrunner.plugins.corpus import HARMLESS, Fault
+from toolrunner.plugins.plugin import Plugin
+from toolrunner.runner.errors import Blame, ErrorType
+from toolrunner.runner.registry import PluginRegistry, PluginStatus
+from toolrunner.runner.settings import Settings
+from toolrunner.runner.tool_runner import ToolRunner, build_sandbox
+from toolrunner.sandbox.layers import Layers
 
 GRACE_MS = 250  # from a limit's end to the caller's answer
 _DONE = "done"

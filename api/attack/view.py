@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from api.attack.campaign import Case
-from api.console import plain, table_of
+from toolrunner.api.attack.campaign import Case
+from toolrunner.api.console import plain, table_of
 
 _STYLES = {"contained": "green", "degraded": "yellow", "escaped": "bold red"}
 _MEANING = (

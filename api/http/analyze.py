@@ -9,16 +9,16 @@ from functools import partial
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from api.http import schemas
-from api.http.audit import outcome, record
-from api.http.bodies import Wanted, read_wanted
-from api.http.callers import FromCaller
-from api.http.context import PLUGIN, REQUEST_ID
-from api.http.doors import Doors, FromDoors
-from api.http.errors import HttpError, governed
-from api.http.route import GovernedRoute
-from runner.call import Call
-from runner.errors import ErrorType
+from toolrunner.api.http import schemas
+from toolrunner.api.http.audit import outcome, record
+from toolrunner.api.http.bodies import Wanted, read_wanted
+from toolrunner.api.http.callers import FromCaller
+from toolrunner.api.http.context import PLUGIN, REQUEST_ID
+from toolrunner.api.http.doors import Doors, FromDoors
+from toolrunner.api.http.errors import HttpError, governed
+from toolrunner.api.http.route import GovernedRoute
+from toolrunner.runner.call import Call
+from toolrunner.runner.errors import ErrorType
 
 router = APIRouter(prefix="/v1", tags=["analyze"], route_class=GovernedRoute)
 

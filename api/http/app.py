@@ -13,10 +13,10 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from api.http import analyze, jobs, operations, plugins, schemas
-from api.http.doors import Doors
-from api.http.errors import STATUS, HttpError, RequestError, refusal
-from api.http.middleware import BodyLimit, Outermost
+from toolrunner.api.http import analyze, jobs, operations, plugins, schemas
+from toolrunner.api.http.doors import Doors
+from toolrunner.api.http.errors import STATUS, HttpError, RequestError, refusal
+from toolrunner.api.http.middleware import BodyLimit, Outermost
 
 _DESCRIPTION = """\
 Run plugins in confined processes of their own. JSON goes in, JSON comes out, and whatever goes

@@ -11,9 +11,9 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from api.http.context import REQUEST_ID
-from api.http.doors import found_in
-from api.http.errors import RequestError
+from toolrunner.api.http.context import REQUEST_ID
+from toolrunner.api.http.doors import found_in
+from toolrunner.api.http.errors import RequestError
 
 _AUDITED = {("POST", "/v1/analyze"), ("POST", "/v1/jobs"), ("DELETE", "/v1/jobs")}
 _REFUSED_KEYS = {401, 403, 429}

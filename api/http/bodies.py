@@ -16,9 +16,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
-from api.http.errors import HttpError, RequestError, invalid
-from plugins.errors import suggestion
-from runner import strict_json
+from toolrunner.api.http.errors import HttpError, RequestError, invalid
+from toolrunner.plugins.errors import suggestion
+from toolrunner.runner import strict_json
 
 MOST_RETRIES = 10
 _FIELDS = ("plugin", "image", "mime_type", "options", "payload")

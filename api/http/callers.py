@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from api.http.doors import Doors, doors_of
-from api.http.errors import HttpError, RequestError
-from api.keys import Key
+from toolrunner.api.http.doors import Doors, doors_of
+from toolrunner.api.http.errors import HttpError, RequestError
+from toolrunner.api.keys import Key
 
 _BEARER = "bearer "
 _OWN_SITES = {"none", "same-origin"}

@@ -8,11 +8,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.audit import AuditLog
-from api.http.metrics import Metrics
-from api.keys import KeyStore
-from runner.services.backend import Backend
-from runner.threads import CallThreads
+from toolrunner.api.audit import AuditLog
+from toolrunner.api.http.metrics import Metrics
+from toolrunner.api.keys import KeyStore
+from toolrunner.runner.services.backend import Backend
+from toolrunner.runner.threads import CallThreads
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
-from api.http.context import REQUEST_ID
-from runner.errors import ErrorType, harmless
+from toolrunner.api.http.context import REQUEST_ID
+from toolrunner.runner.errors import ErrorType, harmless
 
 # A path of two parts or more, unless it goes on from a word, as in image/png or a URL.
 _PATH = re.compile(r"(?<![\w.:/~-])/(?:[^\s/'\",:;()<>]+/)+")

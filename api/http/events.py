@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 
 from starlette.concurrency import run_in_threadpool
 
-from api.http.callers import Caller
-from api.http.doors import Doors
-from api.http.errors import without_paths
-from runner.jobs.job import Event, JobStatus
+from toolrunner.api.http.callers import Caller
+from toolrunner.api.http.doors import Doors
+from toolrunner.api.http.errors import without_paths
+from toolrunner.runner.jobs.job import Event, JobStatus
 
 _LEAST_PAUSE_SECONDS = 0.05
 _MOST_PAUSE_SECONDS = 0.5

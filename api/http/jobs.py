@@ -13,16 +13,22 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from api.http import schemas
-from api.http.audit import outcome
-from api.http.bodies import Wanted, read_wanted
-from api.http.callers import Caller, FromCaller
-from api.http.doors import Doors, FromDoors
-from api.http.errors import HttpError, RequestError, governed, public
-from api.http.events import stream
-from api.http.route import GovernedRoute
-from runner.errors import ErrorType
-from runner.jobs.job import IdempotencyConflictError, Job, JobStatus, QueueFullError, Submission
+from toolrunner.api.http import schemas
+from toolrunner.api.http.audit import outcome
+from toolrunner.api.http.bodies import Wanted, read_wanted
+from toolrunner.api.http.callers import Caller, FromCaller
+from toolrunner.api.http.doors import Doors, FromDoors
+from toolrunner.api.http.errors import HttpError, RequestError, governed, public
+from toolrunner.api.http.events import stream
+from toolrunner.api.http.route import GovernedRoute
+from toolrunner.runner.errors import ErrorType
+from toolrunner.runner.jobs.job import (
+    IdempotencyConflictError,
+    Job,
+    JobStatus,
+    QueueFullError,
+    Submission,
+)
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=GovernedRoute)
 

@@ -12,12 +12,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from api.version import version
-from runner.errors import ErrorType
-from runner.services.plugin_management import Executed
+from toolrunner.api.version import version
+from toolrunner.runner.errors import ErrorType
+from toolrunner.runner.services.plugin_management import Executed
 
 if TYPE_CHECKING:
-    from runner.services.backend import Backend
+    from toolrunner.runner.services.backend import Backend
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 # One worker's files, as the library names them, and room in each for a thousand plugins.

@@ -14,9 +14,9 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.context import PLUGIN, REQUEST_ID, TRACEPARENT, traceparent_of
-from api.http.errors import HttpError, RequestError, bug, refusal
-from runner.errors import ErrorType
+from toolrunner.api.http.context import PLUGIN, REQUEST_ID, TRACEPARENT, traceparent_of
+from toolrunner.api.http.errors import HttpError, RequestError, bug, refusal
+from toolrunner.runner.errors import ErrorType
 
 _LOG = logging.getLogger("toolrunner.http")
 _MEGABYTE = 1 << 20

@@ -6,11 +6,11 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.http import schemas
-from api.http.callers import FromCaller
-from api.http.doors import FromDoors
-from api.http.errors import HttpError, RequestError, without_paths
-from api.http.route import GovernedRoute
+from toolrunner.api.http import schemas
+from toolrunner.api.http.callers import FromCaller
+from toolrunner.api.http.doors import FromDoors
+from toolrunner.api.http.errors import HttpError, RequestError, without_paths
+from toolrunner.api.http.route import GovernedRoute
 
 open_router = APIRouter(tags=["operations"])
 router = APIRouter(tags=["operations"], route_class=GovernedRoute)

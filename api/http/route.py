@@ -14,11 +14,11 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-from api.http.audit import audit
-from api.http.errors import RequestError, invalid, refusal
-from plugins.errors import suggestion
-from runner.database import FULL_DISK_SECONDS, is_full
-from runner.errors import ErrorType
+from toolrunner.api.http.audit import audit
+from toolrunner.api.http.errors import RequestError, invalid, refusal
+from toolrunner.plugins.errors import suggestion
+from toolrunner.runner.database import FULL_DISK_SECONDS, is_full
+from toolrunner.runner.errors import ErrorType
 
 _LOG = logging.getLogger("toolrunner.http")
 

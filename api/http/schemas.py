@@ -9,11 +9,11 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from api.http.bodies import MOST_RETRIES
-from api.http.errors import STATUS, HttpError
-from runner.errors import ErrorType
-from runner.jobs.job import JobStatus
-from runner.registry import PluginState
+from toolrunner.api.http.bodies import MOST_RETRIES
+from toolrunner.api.http.errors import STATUS, HttpError
+from toolrunner.runner.errors import ErrorType
+from toolrunner.runner.jobs.job import JobStatus
+from toolrunner.runner.registry import PluginState
 
 Schema = dict[str, Any]
 

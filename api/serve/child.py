@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from runner.errors import cut_end, harmless
+from toolrunner.runner.errors import cut_end, harmless
 
 _LOG = logging.getLogger("toolrunner.serve")
 MAX_REASON_BYTES = 2048

@@ -16,7 +16,7 @@ from multiprocessing_logging import (  # type: ignore[import-untyped]  # it has 
     MultiProcessingHandler,
 )
 
-from runner.errors import harmless
+from toolrunner.runner.errors import harmless
 
 IDENTITIES = ("request_id", "traceparent", "call_id", "plugin")
 

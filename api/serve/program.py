@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from api.exits import Refused
-from api.http.context import ContextFilter
-from api.http.metrics import dead, prepare
-from api.keys import KeyStore
-from api.serve.logs import DescriptorHandler, JsonFormatter, TextFormatter, install
-from api.serve.supervisor import Supervisor
-from api.serve.worker import Worker
-from runner.leases import Lease
-from runner.settings import Settings
+from toolrunner.api.exits import Refused
+from toolrunner.api.http.context import ContextFilter
+from toolrunner.api.http.metrics import dead, prepare
+from toolrunner.api.keys import KeyStore
+from toolrunner.api.serve.logs import DescriptorHandler, JsonFormatter, TextFormatter, install
+from toolrunner.api.serve.supervisor import Supervisor
+from toolrunner.api.serve.worker import Worker
+from toolrunner.runner.leases import Lease
+from toolrunner.runner.settings import Settings
 
 _LOG = logging.getLogger("toolrunner.serve")
 _STDERR = 2

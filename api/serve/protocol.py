@@ -13,10 +13,10 @@ import uuid
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from api.http.context import REQUEST_ID
-from api.http.errors import RequestError, invalid, refusal
-from api.http.middleware import SECURITY_HEADERS
-from runner.errors import ErrorType
+from toolrunner.api.http.context import REQUEST_ID
+from toolrunner.api.http.errors import RequestError, invalid, refusal
+from toolrunner.api.http.middleware import SECURITY_HEADERS
+from toolrunner.runner.errors import ErrorType
 
 HEAD_SECONDS = 20.0
 # Of the 1024 descriptors that a process has on most hosts, enough are left for calls.

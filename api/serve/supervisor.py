@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from api.exits import Exit
-from api.serve.backoff import Backoff
-from api.serve.child import WorkerContext, run_child
-from api.serve.logs import WorkerLog
-from api.serve.pipes import lifeline, signal_pipe
-from runner.errors import harmless
+from toolrunner.api.exits import Exit
+from toolrunner.api.serve.backoff import Backoff
+from toolrunner.api.serve.child import WorkerContext, run_child
+from toolrunner.api.serve.logs import WorkerLog
+from toolrunner.api.serve.pipes import lifeline, signal_pipe
+from toolrunner.runner.errors import harmless
 
 _LOG = logging.getLogger("toolrunner.serve")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

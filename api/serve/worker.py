@@ -20,17 +20,17 @@ from pathlib import Path
 
 import uvicorn
 
-from api.audit import AuditLog
-from api.http.app import create_app
-from api.http.doors import Doors
-from api.http.metrics import Metrics
-from api.keys import KeyStore
-from api.serve.child import WorkerContext
-from api.serve.protocol import PatientProtocol
-from api.version import version
-from plugins.discovery import DiscoveryError
-from runner.services.backend import Backend
-from runner.settings import Settings, SettingsError
+from toolrunner.api.audit import AuditLog
+from toolrunner.api.http.app import create_app
+from toolrunner.api.http.doors import Doors
+from toolrunner.api.http.metrics import Metrics
+from toolrunner.api.keys import KeyStore
+from toolrunner.api.serve.child import WorkerContext
+from toolrunner.api.serve.protocol import PatientProtocol
+from toolrunner.api.version import version
+from toolrunner.plugins.discovery import DiscoveryError
+from toolrunner.runner.services.backend import Backend
+from toolrunner.runner.settings import Settings, SettingsError
 
 _LOG = logging.getLogger("toolrunner.serve")
 AUDIT_FILE = "audit.jsonl"

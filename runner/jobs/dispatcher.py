@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.call import Call
-from runner.errors import ErrorType, build_error_envelope
-from runner.jobs.job import Job, JobStatus
-from runner.jobs.store import Claim, JobStore
-from runner.tool_runner import Envelope, Result
+from toolrunner.runner.call import Call
+from toolrunner.runner.errors import ErrorType, build_error_envelope
+from toolrunner.runner.jobs.job import Job, JobStatus
+from toolrunner.runner.jobs.store import Claim, JobStore
+from toolrunner.runner.tool_runner import Envelope, Result
 
 # run_job(plugin, payload, call=call), as JobManagementService has it
 RunJob = Callable[..., tuple[Result | None, Envelope | None]]

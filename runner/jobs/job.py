@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from runner.errors import GovernedError
+from toolrunner.runner.errors import GovernedError
 
 
 class JobStatus(StrEnum):

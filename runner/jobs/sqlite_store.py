@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from runner.database import FULL_DISK_SECONDS, is_full, open_database, transaction
-from runner.errors import ErrorType, build_error_envelope
-from runner.jobs.files import JobFiles, encode_payload, fingerprint
-from runner.jobs.job import (
+from toolrunner.runner.database import FULL_DISK_SECONDS, is_full, open_database, transaction
+from toolrunner.runner.errors import ErrorType, build_error_envelope
+from toolrunner.runner.jobs.files import JobFiles, encode_payload, fingerprint
+from toolrunner.runner.jobs.job import (
     Event,
     IdempotencyConflictError,
     Job,
@@ -30,8 +30,8 @@ from runner.jobs.job import (
     QueueFullError,
     Submission,
 )
-from runner.jobs.store import Claim
-from runner.leases import Lease
+from toolrunner.runner.jobs.store import Claim
+from toolrunner.runner.leases import Lease
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from runner.jobs.job import Event, Job, JobStatus, Submission
+from toolrunner.runner.jobs.job import Event, Job, JobStatus, Submission
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 ``AnalysisService`` → ``JobManagementService`` → ``PluginManagementService`` → ``ToolRunner``.
 """
 
-from runner.services.analysis import AnalysisService
-from runner.services.job_management import JobManagementService
-from runner.services.plugin_management import PluginManagementService
+from toolrunner.runner.services.analysis import AnalysisService
+from toolrunner.runner.services.job_management import JobManagementService
+from toolrunner.runner.services.plugin_management import PluginManagementService
 
 __all__ = ["AnalysisService", "JobManagementService", "PluginManagementService"]

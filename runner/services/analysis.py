@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from runner.call import Call
-from runner.services.job_management import JobManagementService
-from runner.tool_runner import Envelope, Result
+from toolrunner.runner.call import Call
+from toolrunner.runner.services.job_management import JobManagementService
+from toolrunner.runner.tool_runner import Envelope, Result
 
 
 class AnalysisService:

@@ -10,17 +10,21 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
-from runner.jobs.dispatcher import JobDispatcher
-from runner.jobs.sqlite_store import SqliteJobStore
-from runner.leases import Lease
-from runner.registry import PluginRegistry
-from runner.services.analysis import AnalysisService
-from runner.services.job_management import JobManagementService
-from runner.services.plugin_management import Observer, PluginManagementService, unobserved
-from runner.settings import Settings
-from runner.shared_metrics import SharedMetrics
-from runner.tool_runner import ToolRunner
-from sandbox.limits import MIB
+from toolrunner.runner.jobs.dispatcher import JobDispatcher
+from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
+from toolrunner.runner.leases import Lease
+from toolrunner.runner.registry import PluginRegistry
+from toolrunner.runner.services.analysis import AnalysisService
+from toolrunner.runner.services.job_management import JobManagementService
+from toolrunner.runner.services.plugin_management import (
+    Observer,
+    PluginManagementService,
+    unobserved,
+)
+from toolrunner.runner.settings import Settings
+from toolrunner.runner.shared_metrics import SharedMetrics
+from toolrunner.runner.tool_runner import ToolRunner
+from toolrunner.sandbox.limits import MIB
 
 _SECONDS_AN_HOUR = 3600
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from runner.call import Call
-from runner.jobs.job import Event, Job, JobStatus, Submission
-from runner.jobs.store import JobStore
-from runner.services.plugin_management import PluginManagementService
-from runner.tool_runner import Envelope, Result
+from toolrunner.runner.call import Call
+from toolrunner.runner.jobs.job import Event, Job, JobStatus, Submission
+from toolrunner.runner.jobs.store import JobStore
+from toolrunner.runner.services.plugin_management import PluginManagementService
+from toolrunner.runner.tool_runner import Envelope, Result
 
 MOST_LISTED = 1000
 

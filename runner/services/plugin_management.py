@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner.call import Call
-from runner.plugin_state import PluginStatus
-from runner.tool_runner import Envelope, Result, ToolRunner
+from toolrunner.runner.call import Call
+from toolrunner.runner.plugin_state import PluginStatus
+from toolrunner.runner.tool_runner import Envelope, Result, ToolRunner
 
 
 @dataclass(frozen=True, slots=True)

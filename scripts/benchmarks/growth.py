@@ -21,9 +21,9 @@ from typing import Any
 import psutil
 
 from benchmarks import work
-from runner import PluginRegistry, ToolRunner
-from runner.settings import Settings
-from sandbox.watchdog import children_of, proportional_bytes
+from toolrunner import PluginRegistry, ToolRunner
+from toolrunner.runner.settings import Settings
+from toolrunner.sandbox.watchdog import children_of, proportional_bytes
 
 MIB = 1 << 20
 Figures = dict[str, Any]

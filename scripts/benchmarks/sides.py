@@ -61,7 +61,7 @@ def _floor(size: str, folder: Path) -> Generator[float, None, None]:
 
 def _toolrunner(start: str) -> Side:
     def side(size: str, folder: Path) -> Generator[float, None, None]:
-        from runner import PluginRegistry, ToolRunner  # noqa: PLC0415 - no other side has it
+        from toolrunner import PluginRegistry, ToolRunner  # noqa: PLC0415 - no other side has it
 
         path = work.write_plugin(folder, "work", work.source(size), start=start)
         with ToolRunner(PluginRegistry.discover([path])) as tool_runner:

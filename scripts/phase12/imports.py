@@ -14,6 +14,7 @@ ONE_PLACE = "P12-ONE-PLACE"
 # Plugins that are shipped: they run in boxes like any other, and the parent never imports them.
 SHIPPED = ("plugins/bundled/", "plugins/faults/")
 INSIDE = "sandbox/inside/"
+PACKAGE = "toolrunner."  # what the folders are packages of
 SHARED = "sandbox.inside.protocol"
 
 _BELOW = {
@@ -57,6 +58,7 @@ def check(module: Module) -> Iterator[Finding]:
 
 
 def _direction(module: Module, node: ast.AST, name: str) -> Iterator[Finding]:
+    name = name.removeprefix(PACKAGE)
     package, top = module.path.partition("/")[0], name.partition(".")[0]
     if module.path.startswith(SHIPPED):
         if top in PACKAGES:

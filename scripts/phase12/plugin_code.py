@@ -43,7 +43,7 @@ def _imports(module: Module) -> Iterator[Finding]:
     for node, name in imported(module):
         parts = name.split(".")
         is_loader = isinstance(node, ast.ImportFrom) and parts[-1] in _LOADING | _BUILTINS
-        if name.startswith("plugins.bundled"):
+        if name.startswith("toolrunner.plugins.bundled"):
             yield module.finding(node, PLUGIN_CODE, f"{name} is a plugin: the parent imports none")
         elif parts[0] in _LOADING_MODULES or is_loader:
             yield _loads(module, node, name)

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import api
+import toolrunner.api
 
-COMMAND = (sys.executable, "-P", "-m", "api.cli")
+COMMAND = (sys.executable, "-P", "-m", "toolrunner")
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
@@ -57,7 +57,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
     return {
         **kept,
-        "PYTHONPATH": str(Path(api.__file__).parents[1]),
+        "PYTHONPATH": str(Path(toolrunner.api.__file__).parents[1]),
         "XDG_CONFIG_HOME": str(tmp_path / "config"),
         "XDG_STATE_HOME": str(tmp_path / "state"),
         "TERM": "xterm",

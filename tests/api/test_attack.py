@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 
-from api import doctor_command
-from api.attack import surroundings
-from api.attack.apart import attacker
-from api.attack.campaign import Case, attack
-from api.attack.view import view
-from api.console import Terminal
-from api.doctor import Examination
-from api.options import shared_options
-from api.session import Session
-from plugins.corpus import Fault, faults
-from runner.settings import Settings
-from sandbox.layers import LAYER_NAMES, Layers, floor_gaps
-from sandbox.probe import Host
 from tests.api.conftest import Cli
+from toolrunner.api import doctor_command
+from toolrunner.api.attack import surroundings
+from toolrunner.api.attack.apart import attacker
+from toolrunner.api.attack.campaign import Case, attack
+from toolrunner.api.attack.view import view
+from toolrunner.api.console import Terminal
+from toolrunner.api.doctor import Examination
+from toolrunner.api.options import shared_options
+from toolrunner.api.session import Session
+from toolrunner.plugins.corpus import Fault, faults
+from toolrunner.runner.settings import Settings
+from toolrunner.sandbox.layers import LAYER_NAMES, Layers, floor_gaps
+from toolrunner.sandbox.probe import Host
 
 FAULTS = {fault.name: fault for fault in faults()}
 STOPPED_BY = {*LAYER_NAMES, "namespaces", "deadline", "protocol", "process"}

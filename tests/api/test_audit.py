@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from api.audit import AuditLog
+from toolrunner.api.audit import AuditLog
 
 FORK = multiprocessing.get_context("fork")
 

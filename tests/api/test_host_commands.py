@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from api import doctor
-from api.console import Terminal
-from sandbox.layers import LAYER_NAMES, Layers, floor_gaps
-from sandbox.probe import Host, Trial
 from tests.api.conftest import Cli
+from toolrunner.api import doctor
+from toolrunner.api.console import Terminal
+from toolrunner.sandbox.layers import LAYER_NAMES, Layers, floor_gaps
+from toolrunner.sandbox.probe import Host, Trial
 
 
 def test_doctor_reports_every_layer(cli: Cli, host_layers: Layers) -> None:

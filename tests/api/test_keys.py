@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from api.keys import MOST_PER_MINUTE, KeyRefusedError, KeyStore
 from tests.api.conftest import Cli
+from toolrunner.api.keys import MOST_PER_MINUTE, KeyRefusedError, KeyStore
 
 FORK = multiprocessing.get_context("fork")
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import pytest
 
-from api.attack.trial import Answer, run_fault
-from plugins.corpus import Fault
-from runner.settings import Settings
-from sandbox.layers import Layers
+from toolrunner.api.attack.trial import Answer, run_fault
+from toolrunner.plugins.corpus import Fault
+from toolrunner.runner.settings import Settings
+from toolrunner.sandbox.layers import Layers
 
 Start = Literal["auto", "cold"]
 RunFault = Callable[[Fault, Start], list[Answer]]

@@ -1,7 +1,7 @@
 """The crash table: for each fault, at which stage it strikes and what may come of calling it.
 
-``None`` stands for a success. Whatever comes of it, the conditions of ``api.attack.trial`` hold as
-well, and no attempt of an attack may succeed.
+``None`` stands for a success. Whatever comes of it, the conditions of ``api/attack/trial.py`` hold
+as well, and no attempt of an attack may succeed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from runner.errors import ErrorType
+from toolrunner.runner.errors import ErrorType
 
 E = ErrorType
 Outcome = ErrorType | None

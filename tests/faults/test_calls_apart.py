@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from runner import Call
-from sandbox.layers import Layers
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner import Call
+from toolrunner.sandbox.layers import Layers
 
 
 def test_nothing_of_a_call_is_there_in_the_next(

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from api.attack.trial import Answer
-from plugins.corpus import GROUPS, faults
-from runner import PluginRegistry
-from runner.errors import ErrorType
 from tests.faults.conftest import RunFault, Start
 from tests.faults.table import ROWS, Row
+from toolrunner import PluginRegistry
+from toolrunner.api.attack.trial import Answer
+from toolrunner.plugins.corpus import GROUPS, faults
+from toolrunner.runner.errors import ErrorType
 
 FAULTS = {fault.name: fault for fault in faults()}
 

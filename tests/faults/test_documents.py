@@ -6,7 +6,7 @@ import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from plugins.corpus import GROUPS, faults
+from toolrunner.plugins.corpus import GROUPS, faults
 
 ROOT = Path(__file__).parents[2]
 TABLE = [

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import soak
 
-from api.attack.surroundings import surroundings
-from runner import PluginRegistry, ToolRunner
-from sandbox.limits import MIB
 from tests.conftest import needs_processor_time
+from toolrunner import PluginRegistry, ToolRunner
+from toolrunner.api.attack.surroundings import surroundings
+from toolrunner.sandbox.limits import MIB
 
 PROGRAM = Path(soak.__file__)
 
@@ -109,7 +109,7 @@ def test_a_leak_is_found(
     """One a call is enough."""
     left: list[Any] = []
     before_each_call(lambda *_: left.append(leak()))
-    monkeypatch.setattr("api.attack.surroundings._GONE_SECONDS", 0.1)
+    monkeypatch.setattr("toolrunner.api.attack.surroundings._GONE_SECONDS", 0.1)
     summary = soak.soak(seconds=60, calls=3, threads=1)
     for thing in left:
         if isinstance(thing, int):

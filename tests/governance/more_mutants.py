@@ -56,14 +56,14 @@ EXECUTE = "        return self._plugins.execute_plugin(plugin_name, payload, cal
 SERVICES = (
     mutant("P12-SERVICES", "analysis-past-jobs", swap(ANALYSIS, DELEGATE, "        return self._plugins.execute_plugin(plugin_name, payload, call=call)\n")),
     mutant("P12-SERVICES", "analysis-skips", swap(ANALYSIS, DELEGATE, "        if not payload:\n            return {}, None\n" + DELEGATE)),
-    mutant("P12-SERVICES", "analysis-imports", append(ANALYSIS, "from runner.services.plugin_management import PluginManagementService\n")),
+    mutant("P12-SERVICES", "analysis-imports", append(ANALYSIS, "from toolrunner.runner.services.plugin_management import PluginManagementService\n")),
     mutant("P12-SERVICES", "analysis-other-payload", swap(ANALYSIS, DELEGATE, DELEGATE.replace("payload,", "dict(payload),"))),
     mutant("P12-SERVICES", "analysis-changes-payload", swap(ANALYSIS, DELEGATE, "        payload = dict(payload)\n" + DELEGATE)),
     mutant("P12-SERVICES", "analysis-answers-itself", swap(ANALYSIS, DELEGATE, "        result, error = self._jobs.run_job(plugin_name, payload, call=call)\n        return error, result\n")),
     mutant("P12-SERVICES", "analysis-gone", swap(ANALYSIS, "class AnalysisService:", "class Analysis:")),
     mutant("P12-SERVICES", "analysis-file-gone", remove(ANALYSIS)),
     mutant("P12-SERVICES", "jobs-past-plugins", swap(JOBS, EXECUTE, "        return self._tool_runner.run(plugin_name, payload, call=call)\n")),
-    mutant("P12-SERVICES", "jobs-import-runner", swap(JOBS, "from runner.tool_runner import Envelope, Result\n", "from runner.tool_runner import Envelope, Result, ToolRunner\n")),
+    mutant("P12-SERVICES", "jobs-import-runner", swap(JOBS, "from toolrunner.runner.tool_runner import Envelope, Result\n", "from toolrunner.runner.tool_runner import Envelope, Result, ToolRunner\n")),
     mutant("P12-SERVICES", "jobs-cache", swap(JOBS, EXECUTE, "        if plugin_name in self._answers:\n            return self._answers[plugin_name]\n" + EXECUTE)),
     mutant("P12-SERVICES", "jobs-async", swap(JOBS, "    def run_job(", "    async def run_job(")),
     mutant("P12-SERVICES", "plugins-skip", swap(PLUGINS, CALL, "        if not payload:\n            return {}, None\n" + CALL)),
@@ -83,12 +83,12 @@ DOORS = (
     door("plugins", ANALYZE.replace("analysis.analyze", "plugins.execute_plugin")),
     door("tool-runner", ANALYZE.replace("analysis.analyze", "_tool_runner.run")),
     door("by-name", "getattr(doors.backend.jobs, 'run_job')(wanted.plugin, wanted.payload, call=call)"),
-    mutant("P12-DOORS", "route-makes-one", append(ROUTE, "from runner.tool_runner import ToolRunner\n")),
+    mutant("P12-DOORS", "route-makes-one", append(ROUTE, "from toolrunner.runner.tool_runner import ToolRunner\n")),
     mutant("P12-DOORS", "command-line", swap("api/calls.py", "analysis.analyze(plugin, payload, call=call)", "tool_runner.run(plugin, payload, call=call)")),
     mutant("P12-DOORS", "arun", append("api/http/jobs.py", "async def quick(tool_runner, name, payload):\n    return await tool_runner.arun(name, payload)\n")),
     mutant("P12-DOORS", "bound", append("api/http/jobs.py", "def quick(doors):\n    return doors.backend.jobs.run_job\n")),
     mutant("P12-DOORS", "private", append("api/http/jobs.py", "def quick(doors):\n    return doors.backend.analysis._jobs\n")),
-    mutant("P12-DOORS", "sandbox", append("api/commands.py", "from sandbox.sandbox import Sandbox\n")),
+    mutant("P12-DOORS", "sandbox", append("api/commands.py", "from toolrunner.sandbox.sandbox import Sandbox\n")),
     mutant("P12-DOORS", "route-gone", remove(ROUTE)),
 )  # fmt: skip
 
@@ -117,16 +117,16 @@ def imports(name: str, path: str, line: str, *also: str) -> Case:
 
 
 DIRECTION = (
-    imports("runner-of-api", "runner/verdict.py", "from api.exits import EXITS"),
-    imports("plugins-of-runner", "plugins/manifest.py", "import runner.settings"),
-    imports("sandbox-of-plugins", "sandbox/box.py", "def late():\n    from plugins.manifest import Manifest\n    return Manifest"),
+    imports("runner-of-api", "runner/verdict.py", "from toolrunner.api.exits import EXITS"),
+    imports("plugins-of-runner", "plugins/manifest.py", "import toolrunner.runner.settings"),
+    imports("sandbox-of-plugins", "sandbox/box.py", "def late():\n    from toolrunner.plugins.manifest import Manifest\n    return Manifest"),
     imports("sandbox-of-pydantic", "sandbox/limits.py", "import pydantic"),
-    imports("inside-of-sandbox", "sandbox/inside/cell.py", "from sandbox.limits import Limits"),
+    imports("inside-of-sandbox", "sandbox/inside/cell.py", "from toolrunner.sandbox.limits import Limits"),
     imports("inside-relative", "sandbox/inside/cell.py", "from ..limits import Limits"),
     imports("inside-of-psutil", "sandbox/inside/warden.py", "import psutil"),
-    imports("parent-of-the-worker", "runner/program.py", "from sandbox.inside import worker"),
-    imports("parent-of-the-cell", "sandbox/box.py", "import sandbox.inside.cell as cell"),
-    imports("bundled-of-ours", "plugins/bundled/palette.py", "from runner.errors import GovernedError"),
+    imports("parent-of-the-worker", "runner/program.py", "from toolrunner.sandbox.inside import worker"),
+    imports("parent-of-the-cell", "sandbox/box.py", "import toolrunner.sandbox.inside.cell as cell"),
+    imports("bundled-of-ours", "plugins/bundled/palette.py", "from toolrunner.runner.errors import GovernedError"),
     imports("of-tests", "runner/call.py", "from tests.conftest import ISOLATIONS"),
 )  # fmt: skip
 

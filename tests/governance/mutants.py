@@ -54,7 +54,7 @@ DIRECT = (
     direct("argument", "def go(pool, plugin, data):\n    return pool.submit(plugin.run, data)\n"),
     direct("thread", "import threading\n\n\ndef go(plugin, data):\n    threading.Thread(target=plugin.run, args=(data,)).start()\n"),
     direct("walrus", "def go(registry, data):\n    if (p := registry.get('x')) is not None:\n        return p.run(data)\n    return None\n"),
-    direct("annotated", "from plugins.plugin import Plugin\n\n\ndef go(it: Plugin | None, data):\n    return it.run(data)\n"),
+    direct("annotated", "from toolrunner.plugins.plugin import Plugin\n\n\ndef go(it: Plugin | None, data):\n    return it.run(data)\n"),
     direct("class", "def go(it, data):\n    return Plugin.run(it, data)\n"),
     direct("type", "def go(plugin, data):\n    return type(plugin).run(plugin, data)\n"),
     direct("vars", "def go(plugin, data):\n    return vars(type(plugin))['run'](plugin, data)\n"),
@@ -113,7 +113,7 @@ CODE = tuple(
         "entry-points": "from importlib.metadata import entry_points\n\n\ndef look():\n    return entry_points(group='toolrunner.plugins')['x'].load()\n",
         "getattr": "import importlib\n\n\ndef look(name):\n    return getattr(importlib, 'import_module')(name)\n",
         "path": "import sys\n\n\ndef look(folder):\n    sys.path.insert(0, str(folder))\n",
-        "bundled": "from plugins.bundled import barcode\n",
+        "bundled": "from toolrunner.plugins.bundled import barcode\n",
     }.items()
 )
 

@@ -144,7 +144,7 @@ def test_a_migrated_plugin_passes_its_check(shape: str, sample: Path, tmp_path: 
     plugin = sample / MIGRATED[shape][0]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TOOLRUNNER_STATE": str(tmp_path / "s")}
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "api.cli", "plugins", "check", str(plugin)],
+        [sys.executable, "-P", "-m", "toolrunner", "plugins", "check", str(plugin)],
         env=environment,
         capture_output=True,
         text=True,

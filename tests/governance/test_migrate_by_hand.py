@@ -12,8 +12,8 @@ import pytest
 from hypothesis import strategies
 from packaging.requirements import Requirement
 
-from plugins.manifest import read_toml
 from tests.governance.migrating import PLUGIN, ROOT, SAMPLES, contents, migrate
+from toolrunner.plugins.manifest import read_toml
 
 
 def test_direct_calls_are_reported_and_left_alone(tmp_path: Path) -> None:

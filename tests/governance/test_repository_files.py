@@ -19,8 +19,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from runner.settings import Settings
-from sandbox.inside.namespaces import CLONE_FLAGS
+from toolrunner.runner.settings import Settings
+from toolrunner.sandbox.inside.namespaces import CLONE_FLAGS
 
 ROOT = Path(__file__).parent.parent.parent
 WORKFLOWS = sorted((ROOT / ".github/workflows").iterdir())
@@ -131,7 +131,7 @@ def instruction(name: str) -> list[str]:
 
 def toolrunner(arguments: list[str], state: Path) -> list[str]:
     """Return the command line of this checkout's ``toolrunner``, with a state folder."""
-    return [sys.executable, "-P", "-m", "api.cli", "--state", str(state), *arguments]
+    return [sys.executable, "-P", "-m", "toolrunner", "--state", str(state), *arguments]
 
 
 @pytest.fixture

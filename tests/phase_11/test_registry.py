@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from plugins.manifest import ManifestError
-from runner.registry import PluginRegistry
-from runner.settings import Settings
+from toolrunner.plugins.manifest import ManifestError
+from toolrunner.runner.registry import PluginRegistry
+from toolrunner.runner.settings import Settings
 
 GOOD = """\
 # /// script

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-import api.http
+import toolrunner.api.http
 from tests.api.http.conftest import Site, make_site, site
 
 __all__ = ["make_site", "site"]
-ROUTES = Path(api.http.__file__).parent
+ROUTES = Path(toolrunner.api.http.__file__).parent
 
 
 def test_success_is_the_result_and_the_plugins_name(site: Site) -> None:

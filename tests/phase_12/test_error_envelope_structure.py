@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from runner import Call
-from runner.errors import ErrorType
-from sandbox.ending import Usage
-from sandbox.layers import Layers
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner import Call
+from toolrunner.runner.errors import ErrorType
+from toolrunner.sandbox.ending import Usage
+from toolrunner.sandbox.layers import Layers
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 RAISES = """

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from runner import ToolRunner
-from sandbox.ending import Usage
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner import ToolRunner
+from toolrunner.sandbox.ending import Usage
 
 IMAGE = b"\x89PNG"
 NEVER_RUN = "raise SystemExit('loaded')\ndef run(payload): return {}"

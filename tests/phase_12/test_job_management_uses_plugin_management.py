@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
-import runner.services
-from runner import Call
-from runner.services import AnalysisService, JobManagementService, PluginManagementService
-from runner.services.plugin_management import Executed
+import toolrunner.runner.services
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner import Call
+from toolrunner.runner.services import (
+    AnalysisService,
+    JobManagementService,
+    PluginManagementService,
+)
+from toolrunner.runner.services.plugin_management import Executed
 
-SERVICES = Path(runner.services.__file__).parent
+SERVICES = Path(toolrunner.runner.services.__file__).parent
 Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from runner.errors import GovernedError
-from runner.validation import validate_plugin_output
-from sandbox.layers import Layers
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner.runner.errors import GovernedError
+from toolrunner.runner.validation import validate_plugin_output
+from toolrunner.sandbox.layers import Layers
 
 RAW_REPLY = """
     import os, struct

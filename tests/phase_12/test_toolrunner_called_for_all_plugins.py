@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-import runner.tool_runner
-from runner import PluginRegistry, ToolRunner
+import toolrunner.runner.tool_runner
 from tests.conftest import WritePlugin, needs_processor_time
+from toolrunner import PluginRegistry, ToolRunner
 
-ROOT = Path(runner.tool_runner.__file__).parent.parent
+ROOT = Path(toolrunner.runner.tool_runner.__file__).parent.parent
 PACKAGES = ("api", "runner", "plugins", "sandbox", "scripts")
 WORKER = "sandbox/inside/worker.py"
 SAMPLE = ROOT / "plugins/bundled/samples/coffee-label.jpg"
@@ -223,7 +223,7 @@ def test_the_search_finds_nothing_where_nothing_is(source: str) -> None:
 
 def run_method() -> ast.FunctionDef:
     """Return the source of ``ToolRunner.run``."""
-    tree = ast.parse(Path(runner.tool_runner.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(toolrunner.runner.tool_runner.__file__).read_text(encoding="utf-8"))
     (owner,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "ToolRunner")
     (method,) = (n for n in owner.body if isinstance(n, ast.FunctionDef) and n.name == "run")
     return method

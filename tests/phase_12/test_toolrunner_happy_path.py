@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from runner import Call, PluginRegistry, ToolRunner
-from sandbox.ending import Usage
-from sandbox.layers import Layers
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner import Call, PluginRegistry, ToolRunner
+from toolrunner.sandbox.ending import Usage
+from toolrunner.sandbox.layers import Layers
 
 PNG = b"\x89PNG\r\n\x1a\n not really"
 LOOKS = """

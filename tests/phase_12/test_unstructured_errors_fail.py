@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from runner import Call, PluginRegistry, ToolRunner
-from runner.errors import ErrorType
-from runner.plugin_state import PluginStatus
-from sandbox.layers import Layers
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner import Call, PluginRegistry, ToolRunner
+from toolrunner.runner.errors import ErrorType
+from toolrunner.runner.plugin_state import PluginStatus
+from toolrunner.sandbox.layers import Layers
 
 RAISABLE = sorted(
     name

@@ -16,8 +16,8 @@ import pytest
 import zxingcpp
 from PIL import Image, ImageCms, ImageDraw, ImageFont
 
-from runner import PluginRegistry, ToolRunner
 from tests.conftest import needs_processor_time
+from toolrunner import PluginRegistry, ToolRunner
 
 SAMPLE = Path(__file__).parents[2] / "plugins" / "bundled" / "samples" / "coffee-label.jpg"
 IMAGE_PLUGINS = ("image-info", "barcode", "palette")

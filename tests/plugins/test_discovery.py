@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from plugins import discovery
-from plugins.discovery import Broken, DiscoveryError, Plugin, discover
-from plugins.manifest import read_inline
+from toolrunner.plugins import discovery
+from toolrunner.plugins.discovery import Broken, DiscoveryError, Plugin, discover
+from toolrunner.plugins.manifest import read_inline
 
 BUNDLED = Path(discovery.__file__).with_name("bundled")
 

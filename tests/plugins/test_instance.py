@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plugins.discovery import resolve_instance
-from plugins.manifest import Manifest, ManifestError, read_inline, read_toml
+from toolrunner.plugins.discovery import resolve_instance
+from toolrunner.plugins.manifest import Manifest, ManifestError, read_inline, read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from plugins.manifest import (
+from toolrunner.plugins.manifest import (
     IMAGE_TYPES,
     Manifest,
     ManifestError,
@@ -22,10 +22,10 @@ from plugins.manifest import (
     read_inline,
     read_toml,
 )
-from plugins.requirements import missing_requirements
-from plugins.source import FILE_CAP, LINE_CAP, METADATA_CAP, blocks
-from plugins.toml_lines import key_lines
-from sandbox.limits import Limits
+from toolrunner.plugins.requirements import missing_requirements
+from toolrunner.plugins.source import FILE_CAP, LINE_CAP, METADATA_CAP, blocks
+from toolrunner.plugins.toml_lines import key_lines
+from toolrunner.sandbox.limits import Limits
 
 REFERENCE = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 

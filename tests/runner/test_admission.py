@@ -11,10 +11,10 @@ from types import FrameType
 
 import pytest
 
-import runner.admission
-from runner.admission import Admission
-from runner.errors import ErrorType, GovernedError
-from sandbox.interrupt import Interrupt
+import toolrunner.runner.admission
+from toolrunner.runner.admission import Admission
+from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.sandbox.interrupt import Interrupt
 
 PATIENCE_SECONDS = 30.0
 # So much longer than any test's patience that nobody is woken by it.
@@ -281,13 +281,13 @@ def interrupted_at(number: int, admission: Admission, on_wait: Callable[[], None
     ``on_wait`` is called before the call waits. The lines that take the lock are passed over: a
     ``with`` statement is the interpreter's to keep whole.
     """
-    source = inspect.getsource(runner.admission).splitlines()
+    source = inspect.getsource(toolrunner.runner.admission).splitlines()
     left = number
     inside = False
 
     def trace(frame: FrameType, event: str, _value: object) -> object:
         nonlocal left
-        if inside or frame.f_code.co_filename != runner.admission.__file__:
+        if inside or frame.f_code.co_filename != toolrunner.runner.admission.__file__:
             return None
         line = source[frame.f_lineno - 1]
         if event == "line" and "with self._lock" not in line:

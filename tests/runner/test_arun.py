@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from runner import Call, ToolRunner
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner import Call, ToolRunner
 
 PATIENCE_SECONDS = 30.0
 ECHO = "def run(payload):\n    return payload\n"

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from runner.jobs.job import JobStatus, Submission
-from runner.services.backend import Backend
-from runner.services.plugin_management import Executed
-from runner.settings import Settings
 from tests.conftest import WritePlugin
+from toolrunner.runner.jobs.job import JobStatus, Submission
+from toolrunner.runner.services.backend import Backend
+from toolrunner.runner.services.plugin_management import Executed
+from toolrunner.runner.settings import Settings
 
 MakeBackend = Callable[..., Backend]
 

@@ -13,14 +13,14 @@ from typing import Any
 import psutil
 import pytest
 
-from runner import Call, PluginRegistry, ToolRunner
-from runner.errors import RETRYABLE, ErrorType
-from runner.plugin_state import PluginStatus
-from sandbox.ending import Usage
-from sandbox.layers import Layers
-from sandbox.sandbox import Sandbox
-from sandbox.watchdog import tree_below
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner import Call, PluginRegistry, ToolRunner
+from toolrunner.runner.errors import RETRYABLE, ErrorType
+from toolrunner.runner.plugin_state import PluginStatus
+from toolrunner.sandbox.ending import Usage
+from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.sandbox import Sandbox
+from toolrunner.sandbox.watchdog import tree_below
 
 E = ErrorType
 Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import (
+from toolrunner.runner.errors import (
     MAX_MESSAGE_BYTES,
     MAX_TRACEBACK_BYTES,
     RETRYABLE,
@@ -16,8 +16,8 @@ from runner.errors import (
     ErrorType,
     build_error_envelope,
 )
-from runner.strict_json import check
-from sandbox.ending import Isolation, Usage
+from toolrunner.runner.strict_json import check
+from toolrunner.sandbox.ending import Isolation, Usage
 
 BLAMES = {
     Blame.CALLER: {"ValidationError", "PluginNotFound", "Cancelled"},

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from runner import Call, ToolRunner
-from sandbox.layers import Layers
-from sandbox.limits import LIMIT_NAMES, MIB, Limits
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner import Call, ToolRunner
+from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.limits import LIMIT_NAMES, MIB, Limits
 
 Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
 # What the plugins of this file share. Nothing of it goes on for long, even where nobody ends it.

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from plugins.discovery import DiscoveryError
-from runner import Call, PluginRegistry
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner import Call, PluginRegistry
+from toolrunner.plugins.discovery import DiscoveryError
 
 
 def test_a_changed_plugin_runs_as_it_is_now(

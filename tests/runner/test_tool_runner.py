@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from runner import Call, ToolRunner
-from runner.settings import PluginSettings
-from sandbox.layers import Layers
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner import Call, ToolRunner
+from toolrunner.runner.settings import PluginSettings
+from toolrunner.sandbox.layers import Layers
 
 Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
 WAITING = """

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import ErrorType, GovernedError
-from runner.validation import (
+from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.validation import (
     Payload,
     check_accepts,
     check_size,

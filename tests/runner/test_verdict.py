@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.errors import ErrorType
-from runner.verdict import judge
-from sandbox.ending import (
+from toolrunner.runner.errors import ErrorType
+from toolrunner.runner.verdict import judge
+from toolrunner.sandbox.ending import (
     Ending,
     LimitHit,
     Raised,
@@ -20,7 +20,7 @@ from sandbox.ending import (
     Stage,
     Unserializable,
 )
-from sandbox.limits import LIMIT_NAMES
+from toolrunner.sandbox.limits import LIMIT_NAMES
 
 E = ErrorType
 SETUP = SetupFailure("unshare", "not permitted", errno.EPERM, "allow user namespaces")

@@ -13,8 +13,8 @@ import os
 import struct
 import sys
 
-from sandbox.inside import landlock
-from sandbox.inside.syscalls import PR_SET_NO_NEW_PRIVS, Kernel, machine
+from toolrunner.sandbox.inside import landlock
+from toolrunner.sandbox.inside.syscalls import PR_SET_NO_NEW_PRIVS, Kernel, machine
 
 NUMBERS = {
     "clone": (56, 220),

@@ -10,11 +10,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from runner import PluginRegistry, ToolRunner
-from runner.settings import Settings
-from sandbox.probe import probe
-from sandbox.sandbox import Sandbox
-from sandbox.spawn import Spawner
+from toolrunner import PluginRegistry, ToolRunner
+from toolrunner.runner.settings import Settings
+from toolrunner.sandbox.probe import probe
+from toolrunner.sandbox.sandbox import Sandbox
+from toolrunner.sandbox.spawn import Spawner
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.layers import Layers
 from tests.conftest import WritePlugin
+from toolrunner.sandbox.layers import Layers
 
 HERE = Path(__file__).parent
 PLUGIN = """

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from runner import Call
-from sandbox.inside import folders
-from sandbox.layers import Layers
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner import Call
+from toolrunner.sandbox.inside import folders
+from toolrunner.sandbox.layers import Layers
 
 
 def test_everything_goes(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.frames import FrameError, FrameReader, ReplyTooLargeError, encode
-from sandbox.inside import protocol
+from toolrunner.sandbox.frames import FrameError, FrameReader, ReplyTooLargeError, encode
+from toolrunner.sandbox.inside import protocol
 
 
 def frame(kind: bytes, body: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.layers import LAYER_NAMES, NAMESPACES, Layers, floor_gaps
+from toolrunner.sandbox.layers import LAYER_NAMES, NAMESPACES, Layers, floor_gaps
 
 FULL = Layers(
     namespaces=frozenset(NAMESPACES),

@@ -15,14 +15,14 @@ from typing import Any
 import psutil
 import pytest
 
-from runner import Call, ToolRunner
-from sandbox.exchange import Listener, Request
-from sandbox.layers import Layers
-from sandbox.limits import Limits
-from sandbox.profile import Program
-from sandbox.sandbox import Sandbox
-from sandbox.watchdog import tree_below
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner import Call, ToolRunner
+from toolrunner.sandbox.exchange import Listener, Request
+from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.limits import Limits
+from toolrunner.sandbox.profile import Program
+from toolrunner.sandbox.sandbox import Sandbox
+from toolrunner.sandbox.watchdog import tree_below
 
 Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
 ROOT = str(Path(__file__).parent.parent.parent)
@@ -147,10 +147,10 @@ RUNNER = """
 import sys, threading
 from pathlib import Path
 from typing import Any
-from runner import Call, PluginRegistry, ToolRunner
-from sandbox.probe import probe
-from sandbox.sandbox import Sandbox
-from sandbox.spawn import Spawner
+from toolrunner import Call, PluginRegistry, ToolRunner
+from toolrunner.sandbox.probe import probe
+from toolrunner.sandbox.sandbox import Sandbox
+from toolrunner.sandbox.spawn import Spawner
 
 layers = probe(Spawner()).layers
 if sys.argv[2] == "no-namespaces":

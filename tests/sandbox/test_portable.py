@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from sandbox.layers import Layers
 from tests.conftest import MakeRunner, WritePlugin, needs_processor_time
+from toolrunner.sandbox.layers import Layers
 
 PORTABLE = Layers(rlimits=True, watchdog=True, portable=True)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.inside import seccomp
-from sandbox.inside.syscalls import machine
-from sandbox.layers import Layers
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner.sandbox.inside import seccomp
+from toolrunner.sandbox.inside.syscalls import machine
+from toolrunner.sandbox.layers import Layers
 
 TRY_CALLS = """
     import ctypes

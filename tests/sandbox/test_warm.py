@@ -13,12 +13,12 @@ from typing import Any
 import psutil
 import pytest
 
-from plugins.corpus import faults
-from runner import Call, ToolRunner
-from sandbox.layers import Layers
-from sandbox.warm_box import PoolLimits
-from sandbox.watchdog import children_of
 from tests.conftest import MakeRunner, WritePlugin, needs_processor_time
+from toolrunner import Call, ToolRunner
+from toolrunner.plugins.corpus import faults
+from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.warm_box import PoolLimits
+from toolrunner.sandbox.watchdog import children_of
 
 PATIENCE_SECONDS = 30.0
 BOTH_STARTS = pytest.mark.parametrize("start", ["auto", "cold"])

@@ -14,15 +14,15 @@ import httpx
 import pytest
 import uvicorn
 
-from api.audit import AuditLog
-from api.http.app import create_app
-from api.http.doors import Doors
-from api.keys import KeyStore
-from api.serve.protocol import PatientProtocol
-from runner.services.backend import Backend
-from runner.services.plugin_management import Executed
-from runner.settings import Settings
 from tests.conftest import WritePlugin
+from toolrunner.api.audit import AuditLog
+from toolrunner.api.http.app import create_app
+from toolrunner.api.http.doors import Doors
+from toolrunner.api.keys import KeyStore
+from toolrunner.api.serve.protocol import PatientProtocol
+from toolrunner.runner.services.backend import Backend
+from toolrunner.runner.services.plugin_management import Executed
+from toolrunner.runner.settings import Settings
 
 OBEDIENT = """
     import os

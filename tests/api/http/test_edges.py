@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-import api.http.middleware
-import api.serve.protocol
-from api.http.context import REQUEST_ID, ContextFilter
-from api.http.errors import public, without_paths
-from runner.services import PluginManagementService
+import toolrunner.api.http.middleware
+import toolrunner.api.serve.protocol
 from tests.api.http.conftest import PATIENCE_SECONDS, MakeSite, Site, detail_of, spin
+from toolrunner.api.http.context import REQUEST_ID, ContextFilter
+from toolrunner.api.http.errors import public, without_paths
+from toolrunner.runner.services import PluginManagementService
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -178,7 +178,7 @@ def test_a_head_that_does_not_come_ends_the_connection(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With an answer if anything of it had come; a connection that served before as well."""
-    monkeypatch.setattr(api.serve.protocol, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(toolrunner.api.serve.protocol, "HEAD_SECONDS", 0.2)
     request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     for has_served in (False, True):
         with socket.create_connection(site.address[:2]) as client:
@@ -196,7 +196,7 @@ def test_more_connections_than_there_may_be_are_refused(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """503, and there is room again when others are gone."""
-    monkeypatch.setattr(api.serve.protocol, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(toolrunner.api.serve.protocol, "MOST_CONNECTIONS", 3)
     address = site.address[:2]
     site.client.close()
     holders = [socket.create_connection(address) for _ in range(3)]
@@ -217,7 +217,7 @@ def test_more_connections_than_there_may_be_are_refused(
 
 def test_a_body_that_hardly_comes_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long its client would go on; one that has come may be worked on for longer."""
-    monkeypatch.setattr(api.http.middleware, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(toolrunner.api.http.middleware, "PATIENCE_SECONDS", 0.2)
     with socket.create_connection(site.address[:2]) as client:
         client.sendall(
             b"POST /v1/analyze HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -11,9 +11,9 @@ import signal
 import socket
 import sys
 
-from api.serve.child import WorkerContext
-from api.serve.logs import DescriptorHandler, TextFormatter, install
-from api.serve.supervisor import Supervisor
+from toolrunner.api.serve.child import WorkerContext
+from toolrunner.api.serve.logs import DescriptorHandler, TextFormatter, install
+from toolrunner.api.serve.supervisor import Supervisor
 
 RECORDS = 100
 RECORD_BYTES = 20_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.serve.backoff import MOST_SECONDS, SETTLED_SECONDS, Backoff
+from toolrunner.api.serve.backoff import MOST_SECONDS, SETTLED_SECONDS, Backoff
 
 
 def test_who_dies_again_and_again_waits_longer_each_time_up_to_a_bound() -> None:

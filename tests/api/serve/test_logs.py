@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from api.serve.logs import JsonFormatter, TextFormatter
+from toolrunner.api.serve.logs import JsonFormatter, TextFormatter
 
 
 def record(message: str, **extra: str) -> logging.LogRecord:

@@ -15,10 +15,10 @@ import socket
 import sys
 import tempfile
 
-from sandbox.inside import protocol
-from sandbox.inside.syscalls import Kernel
-from sandbox.inside.warden import LinuxCells, Warden
 from tests.faults.fuzz.mutator import Mutator
+from toolrunner.sandbox.inside import protocol
+from toolrunner.sandbox.inside.syscalls import Kernel
+from toolrunner.sandbox.inside.warden import LinuxCells, Warden
 
 READY = json.dumps({"event": "ready"}).encode()
 TOO_LARGE = 2**40  # for any number that the kernel takes

@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 
-from sandbox.frames import PROGRESS_BYTES_CAP
-from sandbox.inside import protocol
+from toolrunner.sandbox.frames import PROGRESS_BYTES_CAP
+from toolrunner.sandbox.inside import protocol
 
 _CAPS = (0, protocol.SIGN_CAP, protocol.PROGRESS_CAP, protocol.REPORT_CAP, PROGRESS_BYTES_CAP)
 _LENGTHS = sorted({max(0, cap + by) for cap in _CAPS for by in (-1, 0, 1)} | {2**31, 2**32 - 1})

@@ -19,14 +19,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import ErrorType, GovernedError, build_error_envelope
-from runner.strict_json import loads
-from runner.validation import parse_result
-from runner.verdict import judge
-from sandbox.box import Box
-from sandbox.cell import Cell
-from sandbox.channel import parse_progress
-from sandbox.ending import (
+from tests.faults.fuzz.mutator import Mutator, try_each
+from tests.faults.fuzz.test_frames import FINALS, MIDDLES, Frames, frame, refused
+from toolrunner.runner.errors import ErrorType, GovernedError, build_error_envelope
+from toolrunner.runner.strict_json import loads
+from toolrunner.runner.validation import parse_result
+from toolrunner.runner.verdict import judge
+from toolrunner.sandbox.box import Box
+from toolrunner.sandbox.cell import Cell
+from toolrunner.sandbox.channel import parse_progress
+from toolrunner.sandbox.ending import (
     Ending,
     Isolation,
     LimitHit,
@@ -36,16 +38,14 @@ from sandbox.ending import (
     Stage,
     Unserializable,
 )
-from sandbox.exchange import Exchange, Listener, Request
-from sandbox.frames import FrameError
-from sandbox.inside import protocol
-from sandbox.interrupt import Interrupt
-from sandbox.layers import Layers
-from sandbox.limits import LIMIT_NAMES, MIB, Limits
-from sandbox.profile import Program
-from sandbox.spawn import MESSAGE_SOCKET, Spawner
-from tests.faults.fuzz.mutator import Mutator, try_each
-from tests.faults.fuzz.test_frames import FINALS, MIDDLES, Frames, frame, refused
+from toolrunner.sandbox.exchange import Exchange, Listener, Request
+from toolrunner.sandbox.frames import FrameError
+from toolrunner.sandbox.inside import protocol
+from toolrunner.sandbox.interrupt import Interrupt
+from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.limits import LIMIT_NAMES, MIB, Limits
+from toolrunner.sandbox.profile import Program
+from toolrunner.sandbox.spawn import MESSAGE_SOCKET, Spawner
 
 CALLS_A_SLICE = 200
 LIMITS = Limits(output_mb=1, log_kb=4)

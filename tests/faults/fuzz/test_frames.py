@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox import frames as product
-from sandbox.channel import Channel, parse_object, parse_progress, parse_raised
-from sandbox.ending import Raised
-from sandbox.frames import (
+from tests.faults.fuzz.conftest import FRAMES_A_SLICE
+from tests.faults.fuzz.mutator import Mutator, cuttings, try_each
+from toolrunner.sandbox import frames as product
+from toolrunner.sandbox.channel import Channel, parse_object, parse_progress, parse_raised
+from toolrunner.sandbox.ending import Raised
+from toolrunner.sandbox.frames import (
     FINAL_KINDS,
     FrameError,
     FrameReader,
     ReplyTooLargeError,
 )
-from sandbox.inside import protocol
-from tests.faults.fuzz.conftest import FRAMES_A_SLICE
-from tests.faults.fuzz.mutator import Mutator, cuttings, try_each
+from toolrunner.sandbox.inside import protocol
 
 OUTPUT_CAP = 1024
 CAPS = {

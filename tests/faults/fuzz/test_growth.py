@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from plugins.source import blocks
-from plugins.toml_lines import key_lines
-from runner.errors import GovernedError
-from runner.strict_json import JsonError, loads
-from runner.validation import validate_json_payload
-from sandbox.frames import FrameError, FrameReader, ReplyTooLargeError
-from sandbox.inside import protocol
 from tests.faults.fuzz.test_frames import frame
+from toolrunner.plugins.source import blocks
+from toolrunner.plugins.toml_lines import key_lines
+from toolrunner.runner.errors import GovernedError
+from toolrunner.runner.strict_json import JsonError, loads
+from toolrunner.runner.validation import validate_json_payload
+from toolrunner.sandbox.frames import FrameError, FrameReader, ReplyTooLargeError
+from toolrunner.sandbox.inside import protocol
 
 SMALL, SLACK = 400, 200
 

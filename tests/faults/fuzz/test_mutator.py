@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.inside import protocol
 from tests.faults.fuzz.mutator import Mutator, cuttings, try_each
 from tests.faults.fuzz.test_frames import FINALS, MIDDLES, refused, streams
+from toolrunner.sandbox.inside import protocol
 
 
 def test_a_seed_gives_the_same_cases_again() -> None:

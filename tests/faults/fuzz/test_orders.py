@@ -9,12 +9,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.validation import validate_json_payload
-from sandbox.channel import Channel
-from sandbox.exchange import load_order
-from sandbox.frames import encode
-from sandbox.inside import protocol, worker
-from sandbox.profile import Program
+from toolrunner.runner.validation import validate_json_payload
+from toolrunner.sandbox.channel import Channel
+from toolrunner.sandbox.exchange import load_order
+from toolrunner.sandbox.frames import encode
+from toolrunner.sandbox.inside import protocol, worker
+from toolrunner.sandbox.profile import Program
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 _VALUES = st.recursive(

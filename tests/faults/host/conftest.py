@@ -12,12 +12,12 @@ from typing import Any
 import psutil
 import pytest
 
-from runner import PluginRegistry, ToolRunner
-from runner.settings import Settings
-from sandbox.layers import Layers
-from sandbox.sandbox import Sandbox
-from sandbox.spawn import LAUNCH
 from tests.conftest import WritePlugin
+from toolrunner import PluginRegistry, ToolRunner
+from toolrunner.runner.settings import Settings
+from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.sandbox import Sandbox
+from toolrunner.sandbox.spawn import LAUNCH
 
 GOOD = "def run(payload): return {'fine': True}"
 Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]

@@ -18,16 +18,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from runner import PluginRegistry, ToolRunner
-from runner.errors import GovernedError
-from runner.jobs.job import JobStatus, Submission
-from runner.jobs.sqlite_store import SqliteJobStore
-from runner.leases import Lease
-from runner.settings import Settings
-from runner.shared_metrics import SharedMetrics
-from sandbox.probe import probe
-from sandbox.sandbox import Sandbox
-from sandbox.spawn import Spawner
+from toolrunner import PluginRegistry, ToolRunner
+from toolrunner.runner.errors import GovernedError
+from toolrunner.runner.jobs.job import JobStatus, Submission
+from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
+from toolrunner.runner.leases import Lease
+from toolrunner.runner.settings import Settings
+from toolrunner.runner.shared_metrics import SharedMetrics
+from toolrunner.sandbox.probe import probe
+from toolrunner.sandbox.sandbox import Sandbox
+from toolrunner.sandbox.spawn import Spawner
 
 
 @contextlib.contextmanager

@@ -22,17 +22,17 @@ from typing import Any
 
 import httpx
 
-from api.audit import AuditLog
-from api.http.app import create_app
-from api.http.doors import Doors
-from api.http.metrics import Metrics, prepare
-from api.keys import KeyStore
-from runner import Call
-from runner.jobs.job import JobStatus, Submission
-from runner.services.backend import Backend
-from runner.services.plugin_management import Executed
-from runner.settings import Settings
 from tests.faults.host.scarce import full
+from toolrunner import Call
+from toolrunner.api.audit import AuditLog
+from toolrunner.api.http.app import create_app
+from toolrunner.api.http.doors import Doors
+from toolrunner.api.http.metrics import Metrics, prepare
+from toolrunner.api.keys import KeyStore
+from toolrunner.runner.jobs.job import JobStatus, Submission
+from toolrunner.runner.services.backend import Backend
+from toolrunner.runner.services.plugin_management import Executed
+from toolrunner.runner.settings import Settings
 
 PATIENCE_SECONDS = 30.0
 MOST_LABELS = 60  # more than a page of figures
@@ -200,7 +200,7 @@ def command(state: Path, plugin: str) -> dict[str, Any]:
     }.items():
         with full(state):
             done = subprocess.run(
-                [sys.executable, "-P", "-m", "api.cli", *arguments, "--state", str(state)],
+                [sys.executable, "-P", "-m", "toolrunner", *arguments, "--state", str(state)],
                 capture_output=True,
                 text=True,
                 check=False,

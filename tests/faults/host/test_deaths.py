@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runner import Call
-from sandbox.watchdog import children_of
 from tests.faults.host.conftest import Answer, Books, below
+from toolrunner import Call
+from toolrunner.sandbox.watchdog import children_of
 
 PATIENCE_SECONDS = 30
 SLOW_IMPORT = """

@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runner import Call
-from sandbox.scratch import remove_tree
 from tests.faults.host.conftest import Books, error_of
 from tests.faults.host.test_scarce import few_descriptors
+from toolrunner import Call
+from toolrunner.sandbox.scratch import remove_tree
 
 PATIENCE_SECONDS = 5.0
 LEAST = 8

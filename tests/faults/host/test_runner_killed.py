@@ -31,10 +31,10 @@ PLUGIN = """
 RUNNER = """
 import logging, sys, threading
 from pathlib import Path
-from runner import PluginRegistry, ToolRunner
-from sandbox.probe import probe
-from sandbox.sandbox import Sandbox
-from sandbox.spawn import Spawner
+from toolrunner import PluginRegistry, ToolRunner
+from toolrunner.sandbox.probe import probe
+from toolrunner.sandbox.sandbox import Sandbox
+from toolrunner.sandbox.spawn import Spawner
 
 class Says(logging.Handler):
     def emit(self, record):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.jobs.sqlite_store import SqliteJobStore
-from runner.leases import Lease
+from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
+from toolrunner.runner.leases import Lease
 
 OpenStore = Callable[..., SqliteJobStore]
 

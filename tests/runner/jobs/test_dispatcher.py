@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from runner.jobs.dispatcher import JobDispatcher
-from runner.jobs.job import Job, JobStatus, Submission
-from runner.jobs.sqlite_store import SqliteJobStore
-from runner.services import JobManagementService, PluginManagementService
-from runner.tool_runner import ToolRunner
 from tests.conftest import MakeRunner, WritePlugin
 from tests.runner.jobs.conftest import OpenStore
+from toolrunner.runner.jobs.dispatcher import JobDispatcher
+from toolrunner.runner.jobs.job import Job, JobStatus, Submission
+from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
+from toolrunner.runner.services import JobManagementService, PluginManagementService
+from toolrunner.runner.tool_runner import ToolRunner
 
 FORK = multiprocessing.get_context("fork")
 PATIENCE_SECONDS = 30.0

@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
-from runner.errors import ErrorType
-from runner.jobs.job import (
+from tests.runner.jobs.conftest import OpenStore
+from toolrunner.runner.errors import ErrorType
+from toolrunner.runner.jobs.job import (
     IdempotencyConflictError,
     Job,
     JobStatus,
     QueueFullError,
     Submission,
 )
-from runner.jobs.sqlite_store import SqliteJobStore
-from runner.jobs.store import Claim
-from runner.leases import Lease
-from tests.runner.jobs.conftest import OpenStore
+from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
+from toolrunner.runner.jobs.store import Claim
+from toolrunner.runner.leases import Lease
 
 FORK = multiprocessing.get_context("fork")
 

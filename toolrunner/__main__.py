@@ -1,0 +1,8 @@
+"""``python -m toolrunner``, and the console script."""
+
+import sys
+
+from toolrunner.api.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
