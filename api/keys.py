@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toolrunner.runner.database import open_database, transaction
+from toolrunner.runner.state.database import open_database, transaction
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS keys (

@@ -8,7 +8,7 @@ from pathlib import Path
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.plugin_files import PluginFiles
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.profile import Program
 
 LOGGER_PREFIX = "toolrunner.plugin"

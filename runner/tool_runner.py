@@ -17,17 +17,17 @@ from typing import Any
 
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.manifest import ManifestError
-from toolrunner.runner import validation
 from toolrunner.runner.admission import Admission
 from toolrunner.runner.call import Call
 from toolrunner.runner.errors import Blame, ErrorType, GovernedError, build_error_envelope
+from toolrunner.runner.payloads import validation
+from toolrunner.runner.payloads.validation import Payload
 from toolrunner.runner.plugin_files import PluginFiles
 from toolrunner.runner.program import LOGGER_PREFIX, build_program
-from toolrunner.runner.registry import PluginRegistry, PluginState, PluginStatus
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.registry.registry import PluginRegistry, PluginState, PluginStatus
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.start_mode import Start
 from toolrunner.runner.threads import CallThreads
-from toolrunner.runner.validation import Payload
 from toolrunner.runner.verdict import Outcome, judge
 from toolrunner.sandbox.box import SetupError
 from toolrunner.sandbox.ending import Ending, Isolation, Usage

@@ -28,8 +28,8 @@ from fastapi.routing import APIRoute  # noqa: E402 - same
 
 from toolrunner.api.http.app import ROUTERS  # noqa: E402 - only once the project can be found
 from toolrunner.runner.errors import ErrorType, GovernedError, build_error_envelope  # noqa: E402 - same
-from toolrunner.runner.plugin_state import PluginState, PluginStatus  # noqa: E402 - same
-from toolrunner.runner.validation import validate_input_payload, validate_plugin_output  # noqa: E402 - same
+from toolrunner.runner.payloads.validation import validate_input_payload, validate_plugin_output  # noqa: E402 - same
+from toolrunner.runner.registry.plugin_state import PluginState, PluginStatus  # noqa: E402 - same
 
 REPORT = ROOT / "docs/audit-report.md"
 SIGNATURES = ROOT / "tests/governance/public_signatures.txt"
@@ -39,10 +39,10 @@ SCANNER = ROOT / "scripts/scan_phase_12_violations.py"
 # The modules whose public names others build on, by what the snapshot calls each.
 PUBLIC = {
     "runner.tool_runner": "runner/tool_runner.py",
-    "runner.registry": "runner/registry.py",
+    "runner.registry": "runner/registry/registry.py",
     "runner.call": "runner/call.py",
     "runner.errors": "runner/errors.py",
-    "runner.validation": "runner/validation.py",
+    "runner.validation": "runner/payloads/validation.py",
     "runner.services.analysis": "runner/services/analysis.py",
     "runner.services.job_management": "runner/services/job_management.py",
     "runner.services.plugin_management": "runner/services/plugin_management.py",

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from toolrunner import PluginRegistry, ToolRunner
 from toolrunner.api.attack.surroundings import Surroundings, surroundings
 from toolrunner.plugins.corpus import HARMLESS, Fault, faults
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.limits import MIB
 
 GOOD_SHARE = 0.7

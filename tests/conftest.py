@@ -15,7 +15,7 @@ import pytest
 
 from tests import parallel
 from toolrunner import PluginRegistry, ToolRunner
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.probe import probe
 from toolrunner.sandbox.sandbox import Sandbox

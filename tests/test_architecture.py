@@ -32,7 +32,7 @@ def test_every_module_says_what_it_is() -> None:
 
 def test_the_pytest_plugin_stands_alone() -> None:
     """It works among an author's own packages, whatever they are called."""
-    tree = ast.parse((ROOT / "toolrunner/pytest_plugin.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "toolrunner/pytest_plugin/plugin.py").read_text(encoding="utf-8"))
     names = {
         name.partition(".")[0]
         for node in ast.walk(tree)

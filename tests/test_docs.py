@@ -15,8 +15,8 @@ import pytest
 from tests.api.http.test_openapi import OPERATIONS
 from toolrunner.api.http.errors import STATUS, HttpError
 from toolrunner.runner.errors import ErrorType
-from toolrunner.runner.plugin_state import PluginState
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.registry.plugin_state import PluginState
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import LAYER_NAMES
 from toolrunner.sandbox.limits import LIMIT_NAMES, Limits
 

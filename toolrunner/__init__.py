@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from toolrunner.runner.call import Call
-    from toolrunner.runner.registry import PluginRegistry
+    from toolrunner.runner.registry.registry import PluginRegistry
     from toolrunner.runner.tool_runner import ToolRunner
 
 __all__ = ["Call", "PluginRegistry", "ToolRunner"]
 
 _HOMES = {
     "Call": "toolrunner.runner.call",
-    "PluginRegistry": "toolrunner.runner.registry",
+    "PluginRegistry": "toolrunner.runner.registry.registry",
     "ToolRunner": "toolrunner.runner.tool_runner",
 }
 

@@ -19,7 +19,7 @@ from typing import NoReturn
 from toolrunner.api.attack.campaign import Case, attack
 from toolrunner.api.attack.surroundings import clear_up_after
 from toolrunner.plugins.corpus import Fault
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from toolrunner.api.attack.trial import Answer, run_fault
 from toolrunner.plugins.corpus import Fault
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.profile import box_uid
 

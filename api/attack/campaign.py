@@ -13,7 +13,7 @@ from typing import Any, Literal
 from toolrunner.api.attack.attribution import can_try_without_layers, guards_of
 from toolrunner.api.attack.trial import Answer, run_fault
 from toolrunner.plugins.corpus import Fault
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
 
 Outcome = Literal["contained", "degraded", "escaped"]

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import psutil
 
 from toolrunner.api.attack.surroundings import surroundings
-from toolrunner.api.session import analysis
+from toolrunner.api.cli.session import analysis
 from toolrunner.plugins.corpus import HARMLESS, Fault
 from toolrunner.plugins.plugin import Plugin
 from toolrunner.runner.errors import Blame, ErrorType
-from toolrunner.runner.registry import PluginRegistry, PluginStatus
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.registry.registry import PluginRegistry, PluginStatus
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.tool_runner import ToolRunner, build_sandbox
 from toolrunner.sandbox.layers import Layers
 

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from toolrunner.api.http.errors import HttpError, RequestError, invalid
 from toolrunner.plugins.errors import suggestion
-from toolrunner.runner import strict_json
+from toolrunner.runner.payloads import strict_json
 
 MOST_RETRIES = 10
 _FIELDS = ("plugin", "image", "mime_type", "options", "payload")

@@ -8,13 +8,13 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from toolrunner.api.cli.views.plugins import status_document
 from toolrunner.api.http import schemas
 from toolrunner.api.http.callers import Caller, FromCaller
 from toolrunner.api.http.doors import Doors, FromDoors
 from toolrunner.api.http.errors import HttpError, RequestError, without_paths
 from toolrunner.api.http.route import GovernedRoute
-from toolrunner.api.plugin_views import status_document
-from toolrunner.runner.registry import PluginState, PluginStatus
+from toolrunner.runner.registry.registry import PluginState, PluginStatus
 
 router = APIRouter(prefix="/v1/plugins", tags=["plugins"], route_class=GovernedRoute)
 _SICK = {PluginState.FAILED, PluginState.UNAVAILABLE}

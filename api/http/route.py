@@ -17,8 +17,8 @@ from fastapi.routing import APIRoute
 from toolrunner.api.http.audit import audit
 from toolrunner.api.http.errors import RequestError, invalid, refusal
 from toolrunner.plugins.errors import suggestion
-from toolrunner.runner.database import FULL_DISK_SECONDS, is_full
 from toolrunner.runner.errors import ErrorType
+from toolrunner.runner.state.database import FULL_DISK_SECONDS, is_full
 
 _LOG = logging.getLogger("toolrunner.http")
 

@@ -13,7 +13,7 @@ from toolrunner.api.http.bodies import MOST_RETRIES
 from toolrunner.api.http.errors import STATUS, HttpError
 from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.jobs.job import JobStatus
-from toolrunner.runner.registry import PluginState
+from toolrunner.runner.registry.registry import PluginState
 
 Schema = dict[str, Any]
 

@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from toolrunner.api.exits import Refused
+from toolrunner.api.cli.exits import Refused
 from toolrunner.api.http.context import ContextFilter
 from toolrunner.api.http.metrics import dead, prepare
 from toolrunner.api.keys import KeyStore
 from toolrunner.api.serve.logs import DescriptorHandler, JsonFormatter, TextFormatter, install
 from toolrunner.api.serve.supervisor import Supervisor
 from toolrunner.api.serve.worker import Worker
-from toolrunner.runner.leases import Lease
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
+from toolrunner.runner.state.leases import Lease
 
 _LOG = logging.getLogger("toolrunner.serve")
 _STDERR = 2

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from toolrunner.api.exits import Exit
+from toolrunner.api.cli.exits import Exit
 from toolrunner.api.serve.backoff import Backoff
 from toolrunner.api.serve.child import WorkerContext, run_child
 from toolrunner.api.serve.logs import WorkerLog

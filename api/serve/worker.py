@@ -30,7 +30,7 @@ from toolrunner.api.serve.protocol import PatientProtocol
 from toolrunner.api.version import version
 from toolrunner.plugins.discovery import DiscoveryError
 from toolrunner.runner.services.backend import Backend
-from toolrunner.runner.settings import Settings, SettingsError
+from toolrunner.runner.settings.settings import Settings, SettingsError
 
 _LOG = logging.getLogger("toolrunner.serve")
 AUDIT_FILE = "audit.jsonl"

@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from toolrunner.runner.database import FULL_DISK_SECONDS, is_full, open_database, transaction
 from toolrunner.runner.errors import ErrorType, build_error_envelope
 from toolrunner.runner.jobs.files import JobFiles, encode_payload, fingerprint
 from toolrunner.runner.jobs.job import (
@@ -31,7 +30,8 @@ from toolrunner.runner.jobs.job import (
     Submission,
 )
 from toolrunner.runner.jobs.store import Claim
-from toolrunner.runner.leases import Lease
+from toolrunner.runner.state.database import FULL_DISK_SECONDS, is_full, open_database, transaction
+from toolrunner.runner.state.leases import Lease
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (

@@ -12,8 +12,8 @@ from types import TracebackType
 
 from toolrunner.runner.jobs.dispatcher import JobDispatcher
 from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
-from toolrunner.runner.leases import Lease
-from toolrunner.runner.registry import PluginRegistry
+from toolrunner.runner.registry.registry import PluginRegistry
+from toolrunner.runner.registry.shared_metrics import SharedMetrics
 from toolrunner.runner.services.analysis import AnalysisService
 from toolrunner.runner.services.job_management import JobManagementService
 from toolrunner.runner.services.plugin_management import (
@@ -21,8 +21,8 @@ from toolrunner.runner.services.plugin_management import (
     PluginManagementService,
     unobserved,
 )
-from toolrunner.runner.settings import Settings
-from toolrunner.runner.shared_metrics import SharedMetrics
+from toolrunner.runner.settings.settings import Settings
+from toolrunner.runner.state.leases import Lease
 from toolrunner.runner.tool_runner import ToolRunner
 from toolrunner.sandbox.limits import MIB
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolrunner.runner.call import Call
-from toolrunner.runner.plugin_state import PluginStatus
+from toolrunner.runner.registry.plugin_state import PluginStatus
 from toolrunner.runner.tool_runner import Envelope, Result, ToolRunner
 
 

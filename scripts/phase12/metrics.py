@@ -11,8 +11,8 @@ from phase12.source import Finding, Module, last_name
 RULE = "P12-REGISTRY"
 BYPASS = "P12-METRICS-BYPASS"
 
-REGISTRY = "runner/registry.py"
-STATE = "runner/plugin_state.py"
+REGISTRY = "runner/registry/registry.py"
+STATE = "runner/registry/plugin_state.py"
 _TOOL_RUNNER = "runner/tool_runner.py"
 _METHOD = "update_execution_metrics"
 _PARAMETERS = ["self", "plugin_name", "state", "elapsed_ms", "had_error"]
@@ -21,7 +21,7 @@ FIELDS = (
     "state",
 )  # fmt: skip
 _COUNTED = {"success_count", "error_count", "times_ms", "last_used", "in_flight"}
-_KEEPERS = {REGISTRY, STATE, "runner/shared_metrics.py"}
+_KEEPERS = {REGISTRY, STATE, "runner/registry/shared_metrics.py"}
 
 
 def check(module: Module) -> Iterator[Finding]:

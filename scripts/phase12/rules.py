@@ -58,7 +58,7 @@ _REQUIRED = {
         for service in services.SERVICE_TABLE
     },
     "api/http/analyze.py": (services.DOORS, "the file of the route /v1/analyze is not there"),
-    "runner/validation.py": (tool_runner.STEPS, "the file of the validation is not there"),
+    "runner/payloads/validation.py": (tool_runner.STEPS, "the file of the validation is not there"),
 }
 _VALIDATORS = ("validate_input_payload", "validate_json_payload", "parse_result",
                "validate_plugin_output")  # fmt: skip
@@ -77,7 +77,7 @@ def check(module: Module) -> list[Finding]:
         found += _only_one(module)
         if module.path == tool_runner.PATH:
             found += tool_runner.check(module)
-        if module.path == "runner/validation.py":
+        if module.path == "runner/payloads/validation.py":
             found += _validators(module)
     except RecursionError:
         sentence = "its expressions are nested too deeply to be followed"

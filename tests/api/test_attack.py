@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toolrunner.api.cli.commands import doctor as doctor_command
 
 from tests.api.conftest import Cli
-from toolrunner.api import doctor_command
 from toolrunner.api.attack import surroundings
 from toolrunner.api.attack.apart import attacker
 from toolrunner.api.attack.campaign import Case, attack
-from toolrunner.api.attack.view import view
-from toolrunner.api.console import Terminal
-from toolrunner.api.doctor import Examination
-from toolrunner.api.options import shared_options
-from toolrunner.api.session import Session
+from toolrunner.api.cli.console import Terminal
+from toolrunner.api.cli.doctor import Examination
+from toolrunner.api.cli.options import shared_options
+from toolrunner.api.cli.session import Session
+from toolrunner.api.cli.views.attack import view
 from toolrunner.plugins.corpus import Fault, faults
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import LAYER_NAMES, Layers, floor_gaps
 from toolrunner.sandbox.probe import Host
 

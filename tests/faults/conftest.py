@@ -10,7 +10,7 @@ import pytest
 
 from toolrunner.api.attack.trial import Answer, run_fault
 from toolrunner.plugins.corpus import Fault
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
 
 Start = Literal["auto", "cold"]

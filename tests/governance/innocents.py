@@ -91,6 +91,6 @@ ALL: tuple[Case, ...] = (
     innocent("error-of-ours", append("api/http/bodies.py", "def told(data):\n    try:\n        return strict_json.loads(data)\n    except strict_json.JsonError as error:\n        raise invalid(str(error)) from None\n")),
     innocent("error-named", swap("api/http/jobs.py", STORED, '        message = f"not stored: {type(error).__name__} {error.errno if isinstance(error, OSError) else 0}"\n')),
     innocent("registry-counts-its-own", swap(REGISTRY, "        with self._lock:\n            return sorted(self._entries)\n", "        with self._lock:\n            names = sorted(self._entries)\n        return names\n")),
-    innocent("a-file-less", remove("api/samples.py")),
+    innocent("a-file-less", remove("api/cli/samples.py")),
     innocent("a-comment-and-a-space", append(RUNNER, "# update_execution_metrics, plugin.run(payload), eval\n")),
 )  # fmt: skip

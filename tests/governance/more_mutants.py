@@ -84,11 +84,11 @@ DOORS = (
     door("tool-runner", ANALYZE.replace("analysis.analyze", "_tool_runner.run")),
     door("by-name", "getattr(doors.backend.jobs, 'run_job')(wanted.plugin, wanted.payload, call=call)"),
     mutant("P12-DOORS", "route-makes-one", append(ROUTE, "from toolrunner.runner.tool_runner import ToolRunner\n")),
-    mutant("P12-DOORS", "command-line", swap("api/calls.py", "analysis.analyze(plugin, payload, call=call)", "tool_runner.run(plugin, payload, call=call)")),
+    mutant("P12-DOORS", "command-line", swap("api/cli/calls.py", "analysis.analyze(plugin, payload, call=call)", "tool_runner.run(plugin, payload, call=call)")),
     mutant("P12-DOORS", "arun", append("api/http/jobs.py", "async def quick(tool_runner, name, payload):\n    return await tool_runner.arun(name, payload)\n")),
     mutant("P12-DOORS", "bound", append("api/http/jobs.py", "def quick(doors):\n    return doors.backend.jobs.run_job\n")),
     mutant("P12-DOORS", "private", append("api/http/jobs.py", "def quick(doors):\n    return doors.backend.analysis._jobs\n")),
-    mutant("P12-DOORS", "sandbox", append("api/commands.py", "from toolrunner.sandbox.sandbox import Sandbox\n")),
+    mutant("P12-DOORS", "sandbox", append("api/cli/app.py", "from toolrunner.sandbox.sandbox import Sandbox\n")),
     mutant("P12-DOORS", "route-gone", remove(ROUTE)),
 )  # fmt: skip
 
@@ -117,8 +117,8 @@ def imports(name: str, path: str, line: str, *also: str) -> Case:
 
 
 DIRECTION = (
-    imports("runner-of-api", "runner/verdict.py", "from toolrunner.api.exits import EXITS"),
-    imports("plugins-of-runner", "plugins/manifest.py", "import toolrunner.runner.settings"),
+    imports("runner-of-api", "runner/verdict.py", "from toolrunner.api.cli.exits import EXITS"),
+    imports("plugins-of-runner", "plugins/manifest.py", "import toolrunner.runner.settings.settings"),
     imports("sandbox-of-plugins", "sandbox/box.py", "def late():\n    from toolrunner.plugins.manifest import Manifest\n    return Manifest"),
     imports("sandbox-of-pydantic", "sandbox/limits.py", "import pydantic"),
     imports("inside-of-sandbox", "sandbox/inside/cell.py", "from toolrunner.sandbox.limits import Limits"),
@@ -135,7 +135,7 @@ PLACE = (
     mutant("P12-ONE-PLACE", "starlette", append("plugins/errors.py", "import starlette.responses\n")),
     mutant("P12-ONE-PLACE", "ctypes", append("sandbox/inside/seccomp.py", "import ctypes\n")),
     mutant("P12-ONE-PLACE", "ctypes-in-the-parent", append("sandbox/spawn.py", "from ctypes import CDLL\n")),
-    mutant("P12-ONE-PLACE", "ctypes-in-a-function", append("api/doctor.py", "def libc():\n    import ctypes.util as found\n    return found\n")),
+    mutant("P12-ONE-PLACE", "ctypes-in-a-function", append("api/cli/doctor.py", "def libc():\n    import ctypes.util as found\n    return found\n")),
 )  # fmt: skip
 
 UNREADABLE = (

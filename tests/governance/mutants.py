@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.governance.edits import Case, Edit, append, mutant, remove, swap
 
 RUNNER = "runner/tool_runner.py"
-REGISTRY = "runner/registry.py"
-STATE = "runner/plugin_state.py"
+REGISTRY = "runner/registry/registry.py"
+STATE = "runner/registry/plugin_state.py"
 ANALYSIS = "runner/services/analysis.py"
 JOBS = "runner/services/job_management.py"
 PLUGINS = "runner/services/plugin_management.py"
@@ -121,10 +121,10 @@ EXISTS = (
     mutant("P12-TOOLRUNNER", "renamed", swap(RUNNER, "class ToolRunner:", "class PluginRunner:"), also=("P12-METRICS-BYPASS",)),
     mutant("P12-TOOLRUNNER", "file-gone", remove(RUNNER)),
     mutant("P12-TOOLRUNNER", "second", append("runner/call.py", "class ToolRunner:\n    pass\n")),
-    mutant("P12-TOOLRUNNER", "derived", append("api/session.py", "class FastRunner(ToolRunner):\n    pass\n")),
+    mutant("P12-TOOLRUNNER", "derived", append("api/cli/session.py", "class FastRunner(ToolRunner):\n    pass\n")),
     mutant("P12-TOOLRUNNER", "patched", append("runner/services/backend.py", "def patch(quick):\n    ToolRunner.run = quick\n")),
     mutant("P12-TOOLRUNNER", "setattr", append("runner/services/backend.py", "def patch(tool_runner, quick):\n    setattr(tool_runner, 'run', quick)\n")),
-    mutant("P12-TOOLRUNNER", "rebound", append("api/session.py", "ToolRunner = object\n")),
+    mutant("P12-TOOLRUNNER", "rebound", append("api/cli/session.py", "ToolRunner = object\n")),
     mutant("P12-TOOLRUNNER", "run-twice", swap(RUNNER, "    def start(self, plugin_name: str) -> Start:", "    def run(self, plugin_name, payload):\n        return {}, None\n\n    def start(self, plugin_name: str) -> Start:")),
 )  # fmt: skip
 
@@ -187,8 +187,8 @@ STEPS = (
     steps("validation-after-call", (CHECK + SEND, SEND + CHECK)),
     steps("second-way", ("    def warm_up(self", "    def run_quickly(self, plugin, payload):\n        return self._call(plugin, payload, Call())\n\n    def warm_up(self")),
     steps("second-way-direct", ("    def warm_up(self", "    def run_quickly(self, program, limits, request):\n        return self._sandbox.call(program, limits, request)\n\n    def warm_up(self")),
-    mutant("P12-STEPS", "validator-gone", swap("runner/validation.py", "def validate_json_payload(", "def validate_json(")),
-    mutant("P12-STEPS", "validator-of-nothing", swap("runner/validation.py", "    result = _result(output)\n    try:\n        check(result, what=\"result\")\n    except JsonError as error:\n        raise GovernedError(ErrorType.OUTPUT_VALIDATION_ERROR, str(error)) from None\n    return result\n", "    return dict(output)\n")),
+    mutant("P12-STEPS", "validator-gone", swap("runner/payloads/validation.py", "def validate_json_payload(", "def validate_json(")),
+    mutant("P12-STEPS", "validator-of-nothing", swap("runner/payloads/validation.py", "    result = _result(output)\n    try:\n        check(result, what=\"result\")\n    except JsonError as error:\n        raise GovernedError(ErrorType.OUTPUT_VALIDATION_ERROR, str(error)) from None\n    return result\n", "    return dict(output)\n")),
 )  # fmt: skip
 
 
@@ -221,13 +221,13 @@ METRICS = (
 )  # fmt: skip
 
 BYPASS = (
-    mutant("P12-METRICS-BYPASS", "door-records", append("api/session.py", "def note(registry, name):\n    registry.update_execution_metrics(name, 'FAILED', 0, True)\n")),
-    mutant("P12-METRICS-BYPASS", "patched", append("api/session.py", "def hush(registry):\n    registry.update_execution_metrics = print\n")),
+    mutant("P12-METRICS-BYPASS", "door-records", append("api/cli/session.py", "def note(registry, name):\n    registry.update_execution_metrics(name, 'FAILED', 0, True)\n")),
+    mutant("P12-METRICS-BYPASS", "patched", append("api/cli/session.py", "def hush(registry):\n    registry.update_execution_metrics = print\n")),
     mutant("P12-METRICS-BYPASS", "by-name", append(JOBS, "def note(registry, *figures):\n    getattr(registry, 'update_execution_metrics')(*figures)\n")),
-    mutant("P12-METRICS-BYPASS", "entries", append("api/session.py", "def forget(registry):\n    registry._entries.clear()\n")),
-    mutant("P12-METRICS-BYPASS", "counts", append("api/session.py", "def better(entry):\n    entry.error_count = 0\n")),
+    mutant("P12-METRICS-BYPASS", "entries", append("api/cli/session.py", "def forget(registry):\n    registry._entries.clear()\n")),
+    mutant("P12-METRICS-BYPASS", "counts", append("api/cli/session.py", "def better(entry):\n    entry.error_count = 0\n")),
     mutant("P12-METRICS-BYPASS", "arun-records", swap(RUNNER, "        handle = call if call is not None else Call()\n        return await", "        handle = call if call is not None else Call()\n        self.registry.update_execution_metrics(plugin_name, 'RUNNING', 0, False)\n        return await")),
-    mutant("P12-METRICS-BYPASS", "second-registry", append("api/session.py", "class Registry:\n    def update_execution_metrics(self, *figures):\n        pass\n")),
+    mutant("P12-METRICS-BYPASS", "second-registry", append("api/cli/session.py", "class Registry:\n    def update_execution_metrics(self, *figures):\n        pass\n")),
 )  # fmt: skip
 
 REGISTRY_CASES = (

@@ -27,7 +27,7 @@ MUTANTS = {
         "FAILED: direct plugin.run() calls found:\n - ",
     ),
     "a call of what a registry gives": (
-        "api/commands.py",
+        "api/cli/app.py",
         "\ndef ",
         "\ndef shortcut(registry):\n    return registry.get('ocr').run({})\n\n\ndef ",
         "direct call registry.get('ocr').run(...)",
@@ -60,13 +60,13 @@ MUTANTS = {
         "JobManagementService must be given a PluginManagementService and call it",
     ),
     "a registry without metrics": (
-        "runner/registry.py",
+        "runner/registry/registry.py",
         "def update_execution_metrics(",
         "def update_metrics(",
         "update_execution_metrics() must accept (self, plugin_name, state, elapsed_ms, had_error)",
     ),
     "a metric that is not shown": (
-        "runner/plugin_state.py",
+        "runner/registry/plugin_state.py",
         "    error_count: int\n",
         "",
         "get_status() must show error_count",

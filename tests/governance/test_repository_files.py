@@ -19,7 +19,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.inside.namespaces import CLONE_FLAGS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -61,8 +61,8 @@ CHECKBOXES = {
     "Changes": [
         "New/updated files:",
         "`runner/tool_runner.py`",
-        "`runner/registry.py`",
-        "`runner/validation.py`",
+        "`runner/registry/registry.py`",
+        "`runner/payloads/validation.py`",
         "`runner/errors.py`",
         "`runner/services/plugin_management.py`",
         "`runner/services/job_management.py`",

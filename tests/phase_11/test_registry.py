@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from toolrunner.plugins.manifest import ManifestError
-from toolrunner.runner.registry import PluginRegistry
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.registry.registry import PluginRegistry
+from toolrunner.runner.settings.settings import Settings
 
 GOOD = """\
 # /// script

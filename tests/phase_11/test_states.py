@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from toolrunner.runner.registry import PluginRegistry, PluginState, PluginStatus
+from toolrunner.runner.registry.registry import PluginRegistry, PluginState, PluginStatus
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from toolrunner.runner.registry import PluginRegistry
+from toolrunner.runner.registry.registry import PluginRegistry
 
 THREADS = 24
 ROUNDS = 400

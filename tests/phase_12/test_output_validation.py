@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import MakeRunner, WritePlugin
 from toolrunner.runner.errors import GovernedError
-from toolrunner.runner.validation import validate_plugin_output
+from toolrunner.runner.payloads.validation import validate_plugin_output
 from toolrunner.sandbox.layers import Layers
 
 RAW_REPLY = """

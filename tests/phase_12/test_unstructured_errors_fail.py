@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import Call, PluginRegistry, ToolRunner
 from toolrunner.runner.errors import ErrorType
-from toolrunner.runner.plugin_state import PluginStatus
+from toolrunner.runner.registry.plugin_state import PluginStatus
 from toolrunner.sandbox.layers import Layers
 
 RAISABLE = sorted(

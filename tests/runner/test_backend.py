@@ -14,7 +14,7 @@ from tests.conftest import WritePlugin
 from toolrunner.runner.jobs.job import JobStatus, Submission
 from toolrunner.runner.services.backend import Backend
 from toolrunner.runner.services.plugin_management import Executed
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
 
 MakeBackend = Callable[..., Backend]
 

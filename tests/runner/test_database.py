@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from toolrunner.runner.database import open_database
+from toolrunner.runner.state.database import open_database
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS things (name TEXT);"
 PROCESSES = 8

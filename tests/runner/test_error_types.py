@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import Call, PluginRegistry, ToolRunner
 from toolrunner.runner.errors import RETRYABLE, ErrorType
-from toolrunner.runner.plugin_state import PluginStatus
+from toolrunner.runner.registry.plugin_state import PluginStatus
 from toolrunner.sandbox.ending import Usage
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.sandbox import Sandbox

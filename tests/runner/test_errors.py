@@ -16,7 +16,7 @@ from toolrunner.runner.errors import (
     ErrorType,
     build_error_envelope,
 )
-from toolrunner.runner.strict_json import check
+from toolrunner.runner.payloads.strict_json import check
 from toolrunner.sandbox.ending import Isolation, Usage
 
 BLAMES = {

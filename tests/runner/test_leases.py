@@ -8,7 +8,7 @@ import signal
 from contextlib import closing
 from pathlib import Path
 
-from toolrunner.runner.leases import Lease
+from toolrunner.runner.state.leases import Lease
 
 
 def test_the_living_are_not_dead(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolrunner.runner.errors import ErrorType, GovernedError
-from toolrunner.runner.patterns import MAX_STEPS, worst_steps
-from toolrunner.runner.validation import validate_json_payload
+from toolrunner.runner.payloads.patterns import MAX_STEPS, worst_steps
+from toolrunner.runner.payloads.validation import validate_json_payload
 
 PERSON = {
     "type": "object",
@@ -99,7 +99,7 @@ def test_recursive_schema_that_ends_is_fine() -> None:
 
 def test_schema_that_multiplies_itself_runs_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty doublings would take for ever; the allowance of processor time ends it."""
-    monkeypatch.setattr("toolrunner.runner.schema.MAX_SECONDS", 0.2)
+    monkeypatch.setattr("toolrunner.runner.payloads.schema.MAX_SECONDS", 0.2)
     both: dict[str, Any] = {
         str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(40)
     }

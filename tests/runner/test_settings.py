@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from toolrunner.runner.settings import PluginSettings, Settings, SettingsError
+from toolrunner.runner.settings.settings import PluginSettings, Settings, SettingsError
 
 
 @pytest.fixture(autouse=True)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-import toolrunner.runner.shared_metrics
+import toolrunner.runner.registry.shared_metrics
 from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import PluginRegistry
-from toolrunner.runner.leases import Lease
-from toolrunner.runner.plugin_state import AVERAGED_CALLS, PluginStatus
-from toolrunner.runner.shared_metrics import SharedMetrics
+from toolrunner.runner.registry.plugin_state import AVERAGED_CALLS, PluginStatus
+from toolrunner.runner.registry.shared_metrics import SharedMetrics
+from toolrunner.runner.state.leases import Lease
 
 FORK = multiprocessing.get_context("fork")
 OpenRegistry = Callable[[], PluginRegistry]
@@ -169,7 +169,7 @@ def test_a_file_that_cannot_be_written_costs_no_call(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The call is answered, and the log says what is missing."""
-    monkeypatch.setattr(toolrunner.runner.shared_metrics, "_BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(toolrunner.runner.registry.shared_metrics, "_BUSY_SECONDS", 0.01)
     path = write_plugin("def run(payload): return {'fine': True}")
     with closing(Lease(tmp_path / "state" / "workers")) as lease:
         metrics = SharedMetrics(tmp_path / "state", lease)

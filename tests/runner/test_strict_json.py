@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolrunner.runner.strict_json import JsonError, NotJsonError, check, loads
+from toolrunner.runner.payloads.strict_json import JsonError, NotJsonError, check, loads
 
 JSON = st.recursive(
     st.none()

@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import Call, ToolRunner
-from toolrunner.runner.settings import PluginSettings
+from toolrunner.runner.settings.settings import PluginSettings
 from toolrunner.sandbox.layers import Layers
 
 Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolrunner.runner.errors import ErrorType, GovernedError
-from toolrunner.runner.validation import (
+from toolrunner.runner.payloads.validation import (
     Payload,
     check_accepts,
     check_size,

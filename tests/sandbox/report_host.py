@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from toolrunner import PluginRegistry, ToolRunner
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.probe import probe
 from toolrunner.sandbox.sandbox import Sandbox
 from toolrunner.sandbox.spawn import Spawner

@@ -22,7 +22,7 @@ from toolrunner.api.keys import KeyStore
 from toolrunner.api.serve.protocol import PatientProtocol
 from toolrunner.runner.services.backend import Backend
 from toolrunner.runner.services.plugin_management import Executed
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
 
 OBEDIENT = """
     import os

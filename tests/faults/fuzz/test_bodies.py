@@ -18,7 +18,7 @@ from fastapi import Request
 from tests.faults.fuzz.mutator import Mutator, try_each
 from toolrunner.api.http.bodies import MOST_RETRIES, Wanted, read_wanted
 from toolrunner.api.http.errors import RequestError, refusal
-from toolrunner.runner.strict_json import loads
+from toolrunner.runner.payloads.strict_json import loads
 
 # Starlette leaves it to Python to close the file of a part that never ends.
 pytestmark = pytest.mark.filterwarnings(

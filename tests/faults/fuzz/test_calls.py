@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from tests.faults.fuzz.mutator import Mutator, try_each
 from tests.faults.fuzz.test_frames import FINALS, MIDDLES, Frames, frame, refused
 from toolrunner.runner.errors import ErrorType, GovernedError, build_error_envelope
-from toolrunner.runner.strict_json import loads
-from toolrunner.runner.validation import parse_result
+from toolrunner.runner.payloads.strict_json import loads
+from toolrunner.runner.payloads.validation import parse_result
 from toolrunner.runner.verdict import judge
 from toolrunner.sandbox.box import Box
 from toolrunner.sandbox.cell import Cell

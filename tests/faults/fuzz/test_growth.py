@@ -17,8 +17,8 @@ from tests.faults.fuzz.test_frames import frame
 from toolrunner.plugins.source import blocks
 from toolrunner.plugins.toml_lines import key_lines
 from toolrunner.runner.errors import GovernedError
-from toolrunner.runner.strict_json import JsonError, loads
-from toolrunner.runner.validation import validate_json_payload
+from toolrunner.runner.payloads.strict_json import JsonError, loads
+from toolrunner.runner.payloads.validation import validate_json_payload
 from toolrunner.sandbox.frames import FrameError, FrameReader, ReplyTooLargeError
 from toolrunner.sandbox.inside import protocol
 

@@ -16,8 +16,8 @@ from tests.faults.fuzz.mutator import Mutator, try_each
 from toolrunner.plugins.input_schema import input_schema
 from toolrunner.plugins.manifest import Manifest, ManifestError, read_inline, read_toml
 from toolrunner.plugins.toml_lines import key_lines
-from toolrunner.runner.settings import Settings
-from toolrunner.runner.settings_sources import CONFIG_VARIABLE, SettingsError
+from toolrunner.runner.settings.settings import Settings
+from toolrunner.runner.settings.sources import CONFIG_VARIABLE, SettingsError
 
 MANIFESTS_A_SLICE = 60
 SETTINGS_A_SLICE = 20

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolrunner.runner.validation import validate_json_payload
+from toolrunner.runner.payloads.validation import validate_json_payload
 from toolrunner.sandbox.channel import Channel
 from toolrunner.sandbox.exchange import load_order
 from toolrunner.sandbox.frames import encode

@@ -15,9 +15,13 @@ from hypothesis import strategies as st
 
 from tests.faults.fuzz.mutator import Mutator, try_each
 from toolrunner.runner.errors import ErrorType, GovernedError
-from toolrunner.runner.json_values import MAX_DEPTH
-from toolrunner.runner.strict_json import JsonError, NotJsonError, loads
-from toolrunner.runner.validation import parse_result, validate_input_payload, validate_json_payload
+from toolrunner.runner.payloads.json_values import MAX_DEPTH
+from toolrunner.runner.payloads.strict_json import JsonError, NotJsonError, loads
+from toolrunner.runner.payloads.validation import (
+    parse_result,
+    validate_input_payload,
+    validate_json_payload,
+)
 from toolrunner.sandbox.capture import LogLines, parse_line
 
 TEXTS_A_SLICE = 3000

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import WritePlugin
 from toolrunner import PluginRegistry, ToolRunner
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.sandbox import Sandbox
 from toolrunner.sandbox.spawn import LAUNCH

@@ -22,9 +22,9 @@ from toolrunner import PluginRegistry, ToolRunner
 from toolrunner.runner.errors import GovernedError
 from toolrunner.runner.jobs.job import JobStatus, Submission
 from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
-from toolrunner.runner.leases import Lease
-from toolrunner.runner.settings import Settings
-from toolrunner.runner.shared_metrics import SharedMetrics
+from toolrunner.runner.registry.shared_metrics import SharedMetrics
+from toolrunner.runner.settings.settings import Settings
+from toolrunner.runner.state.leases import Lease
 from toolrunner.sandbox.probe import probe
 from toolrunner.sandbox.sandbox import Sandbox
 from toolrunner.sandbox.spawn import Spawner

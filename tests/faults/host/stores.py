@@ -32,7 +32,7 @@ from toolrunner.api.keys import KeyStore
 from toolrunner.runner.jobs.job import JobStatus, Submission
 from toolrunner.runner.services.backend import Backend
 from toolrunner.runner.services.plugin_management import Executed
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
 
 PATIENCE_SECONDS = 30.0
 MOST_LABELS = 60  # more than a page of figures

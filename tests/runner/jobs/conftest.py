@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
-from toolrunner.runner.leases import Lease
+from toolrunner.runner.state.leases import Lease
 
 OpenStore = Callable[..., SqliteJobStore]
 

@@ -24,7 +24,7 @@ from toolrunner.runner.jobs.job import (
 )
 from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
 from toolrunner.runner.jobs.store import Claim
-from toolrunner.runner.leases import Lease
+from toolrunner.runner.state.leases import Lease
 
 FORK = multiprocessing.get_context("fork")
 

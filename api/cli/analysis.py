@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from toolrunner.api.payloads import STDIN, image_payload
-from toolrunner.api.session import Session
+from toolrunner.api.cli.payloads import STDIN, image_payload
+from toolrunner.api.cli.session import Session
 from toolrunner.plugins.errors import ManifestError
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.errors import ErrorType, GovernedError
-from toolrunner.runner.registry import PluginRegistry
+from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.sandbox.limits import MIB
 
 

@@ -11,8 +11,8 @@ from types import TracebackType
 
 from rich import progress as bars
 
-from toolrunner.api.calls import Watcher
-from toolrunner.api.console import Terminal, plain
+from toolrunner.api.cli.calls import Watcher
+from toolrunner.api.cli.console import Terminal, plain
 
 _MAX_MESSAGE = 60
 

@@ -17,7 +17,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from toolrunner.api.console import plain, table_of
+from toolrunner.api.cli.console import plain, table_of
 from toolrunner.runner.start_mode import Start
 from toolrunner.sandbox.layers import floor_gaps, warm_gaps
 from toolrunner.sandbox.probe import Host, Trial, probe

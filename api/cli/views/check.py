@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from toolrunner.api.check import Report, Step
-from toolrunner.api.console import plain
-from toolrunner.api.exits import Exit
-from toolrunner.api.views import error_view
+from toolrunner.api.cli.check import Report, Step
+from toolrunner.api.cli.console import plain
+from toolrunner.api.cli.exits import Exit
+from toolrunner.api.cli.views.calls import error_view
 
 
 def report_view(report: Report, *, debug: bool) -> RenderableType:

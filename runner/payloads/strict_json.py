@@ -11,7 +11,7 @@ from array import array
 from itertools import accumulate
 from typing import NoReturn
 
-from toolrunner.runner.json_values import (
+from toolrunner.runner.payloads.json_values import (
     MAX_DEPTH,
     MAX_INT_DIGITS,
     JsonError,

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from toolrunner.api.exits import Exit
-from toolrunner.api.session import Session
+from toolrunner.api.cli.exits import Exit
+from toolrunner.api.cli.session import Session
 
 _MOST_WORKERS = 4
 

@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from toolrunner.api.calls import Done, isolation_of
-from toolrunner.api.console import plain, table_of
+from toolrunner.api.cli.calls import Done, isolation_of
+from toolrunner.api.cli.console import plain, table_of
 from toolrunner.runner.errors import Blame
 
 MAX_ITEMS = 200

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings
 
 from toolrunner.plugins.errors import suggestion
 from toolrunner.plugins.toml_lines import key_lines
-from toolrunner.runner.strict_json import JsonError, loads
+from toolrunner.runner.payloads.strict_json import JsonError, loads
 
 PREFIX = "TOOLRUNNER_"
 CONFIG_VARIABLE = "TOOLRUNNER_CONFIG"

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from toolrunner.api.console import plain, table_of
-from toolrunner.api.exits import Exit, Refused
+from toolrunner.api.cli.console import plain, table_of
+from toolrunner.api.cli.exits import Exit, Refused
+from toolrunner.api.cli.options import command, examples
+from toolrunner.api.cli.session import Session
 from toolrunner.api.keys import MOST_PER_MINUTE, Key, KeyRefusedError, KeyStore
-from toolrunner.api.options import command, examples
-from toolrunner.api.session import Session
 
 keys_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from toolrunner.api.exits import Refused
+from toolrunner.api.cli.exits import Refused
 from toolrunner.plugins import fields
 
 _IMAGE = '''\

@@ -16,9 +16,9 @@ from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.manifest import Manifest, ManifestError
 from toolrunner.plugins.requirements import missing_requirements
-from toolrunner.runner.plugin_state import Entry, PluginState, PluginStatus
-from toolrunner.runner.settings import Settings
-from toolrunner.runner.shared_metrics import SharedMetrics
+from toolrunner.runner.registry.plugin_state import Entry, PluginState, PluginStatus
+from toolrunner.runner.registry.shared_metrics import SharedMetrics
+from toolrunner.runner.settings.settings import Settings
 
 __all__ = ["PluginRegistry", "PluginState", "PluginStatus"]
 

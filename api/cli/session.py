@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from toolrunner.api.console import Terminal
-from toolrunner.runner.registry import PluginRegistry
+from toolrunner.api.cli.console import Terminal
+from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.runner.services import (
     AnalysisService,
     JobManagementService,
     PluginManagementService,
 )
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.tool_runner import ToolRunner
 
 

@@ -13,9 +13,9 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from toolrunner.runner.errors import ErrorType, GovernedError
-from toolrunner.runner.json_values import quote
-from toolrunner.runner.schema import check_schema
-from toolrunner.runner.strict_json import JsonError, NotJsonError, check, loads
+from toolrunner.runner.payloads.json_values import quote
+from toolrunner.runner.payloads.schema import check_schema
+from toolrunner.runner.payloads.strict_json import JsonError, NotJsonError, check, loads
 from toolrunner.sandbox.limits import MIB
 
 

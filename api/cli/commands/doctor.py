@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from toolrunner.api import doctor as doctors
-from toolrunner.api.exits import Exit, Refused
-from toolrunner.api.progress import Progress
-from toolrunner.api.session import Session
+from toolrunner.api.cli.exits import Exit, Refused
+from toolrunner.api.cli import doctor as doctors
+from toolrunner.api.cli.progress import Progress
+from toolrunner.api.cli.session import Session
 from toolrunner.plugins.corpus import Fault, faults
 from toolrunner.plugins.errors import suggestion
 
@@ -57,7 +57,9 @@ def _chosen(patterns: list[str]) -> list[Fault]:
 
 def _attack(session: Session, found: doctors.Examination, chosen: list[Fault]) -> Exit:
     # They need what runs plugins, which the other commands do not wait for.
-    from toolrunner.api.attack import apart, view  # noqa: PLC0415 - see above
+    from toolrunner.api.cli.views import attack as view
+
+    from toolrunner.api.attack import apart
 
     cases = []
     is_refused = not found.is_floor_met and session.settings.isolation != "degraded"

@@ -21,8 +21,8 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from toolrunner.runner.errors import ErrorType, GovernedError, cut_end
-from toolrunner.runner.json_values import quote
-from toolrunner.runner.patterns import MAX_STEPS, worst_steps
+from toolrunner.runner.payloads.json_values import quote
+from toolrunner.runner.payloads.patterns import MAX_STEPS, worst_steps
 
 MAX_SECONDS = 10.0
 _SHORT = 64  # characters; a pattern that is too slow for so few is the author's fault

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from toolrunner.api.attack.campaign import Case
-from toolrunner.api.console import plain, table_of
+from toolrunner.api.cli.console import plain, table_of
 
 _STYLES = {"contained": "green", "degraded": "yellow", "escaped": "bold red"}
 _MEANING = (

@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from toolrunner.runner.database import open_database, transaction
-from toolrunner.runner.leases import Lease
-from toolrunner.runner.plugin_state import AVERAGED_CALLS, PluginState, PluginStatus
+from toolrunner.runner.registry.plugin_state import AVERAGED_CALLS, PluginState, PluginStatus
+from toolrunner.runner.state.database import open_database, transaction
+from toolrunner.runner.state.leases import Lease
 
 _LOG = logging.getLogger("toolrunner.registry")
 

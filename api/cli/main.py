@@ -33,8 +33,8 @@ def _run() -> int:
     # Imports leave hardly any garbage, and looking for it takes a quarter of their time.
     gc.disable()
     # Imported here, so that an interrupt during the imports, or one that fails, is met as well.
-    from toolrunner.api.commands import app  # noqa: PLC0415 - see above
-    from toolrunner.api.exits import Interrupted, ReaderLeft  # noqa: PLC0415 - see above
+    from toolrunner.api.cli.app import app  # noqa: PLC0415 - see above
+    from toolrunner.api.cli.exits import Interrupted, ReaderLeft  # noqa: PLC0415 - see above
 
     gc.freeze()
     gc.enable()
@@ -66,7 +66,7 @@ def _reader_left() -> int:
 
 
 def _failed(error: Exception) -> int:
-    from toolrunner.api.exits import judged  # noqa: PLC0415 - as in _run
+    from toolrunner.api.cli.exits import judged  # noqa: PLC0415 - as in _run
     from toolrunner.runner.errors import harmless  # noqa: PLC0415 - as in _run
 
     if "--debug" in sys.argv:

@@ -12,7 +12,7 @@ from typing import Any
 
 from toolrunner.plugins.discovery import DiscoveryError
 from toolrunner.runner.errors import Blame, harmless
-from toolrunner.runner.settings import SettingsError
+from toolrunner.runner.settings.settings import SettingsError
 from toolrunner.sandbox.box import SetupError
 
 

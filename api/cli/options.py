@@ -13,9 +13,9 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from toolrunner.api.console import show_logs
-from toolrunner.api.exits import Exit, Interrupted, ReaderLeft
-from toolrunner.api.session import Session, Shared
+from toolrunner.api.cli.console import show_logs
+from toolrunner.api.cli.exits import Exit, Interrupted, ReaderLeft
+from toolrunner.api.cli.session import Session, Shared
 
 PluginPaths = Annotated[
     list[str] | None,

@@ -23,7 +23,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from toolrunner.plugins.errors import suggestion
 from toolrunner.plugins.fields import LIMIT_CEILING, is_name
-from toolrunner.runner.settings_sources import (
+from toolrunner.runner.payloads.strict_json import JsonError, check
+from toolrunner.runner.settings.sources import (
     KeyPath,
     Layer,
     SettingsError,
@@ -31,7 +32,6 @@ from toolrunner.runner.settings_sources import (
     read_layers,
     told,
 )
-from toolrunner.runner.strict_json import JsonError, check
 from toolrunner.sandbox.limits import LIMIT_NAMES, Limits
 
 __all__ = ["PluginSettings", "Settings", "SettingsError"]

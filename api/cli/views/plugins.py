@@ -14,12 +14,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from toolrunner.api.console import plain, table_of
+from toolrunner.api.cli.console import plain, table_of
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.errors import ManifestError
 from toolrunner.runner.errors import GovernedError
-from toolrunner.runner.registry import PluginRegistry, PluginState, PluginStatus
-from toolrunner.runner.settings import Settings
+from toolrunner.runner.registry.registry import PluginRegistry, PluginState, PluginStatus
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.start_mode import Start
 from toolrunner.runner.tool_runner import ToolRunner
 from toolrunner.sandbox.limits import Limits

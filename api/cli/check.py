@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from toolrunner.api.calls import Done, Work, run_calls
-from toolrunner.api.exits import Exit, Refused, exit_of
-from toolrunner.api.samples import sample_payload
-from toolrunner.api.session import Session, analysis
+from toolrunner.api.cli.calls import Done, Work, run_calls
+from toolrunner.api.cli.exits import Exit, Refused, exit_of
+from toolrunner.api.cli.samples import sample_payload
+from toolrunner.api.cli.session import Session, analysis
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.errors import shown
 from toolrunner.runner.errors import ErrorType
-from toolrunner.runner.registry import PluginRegistry
+from toolrunner.runner.registry.registry import PluginRegistry
 
 _WHILE_LOADING = " while loading"
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from toolrunner.api.exits import Refused
+from toolrunner.api.cli.exits import Refused
 from toolrunner.api.mime import guess
 from toolrunner.plugins.errors import shown
 from toolrunner.runner.errors import ErrorType, GovernedError
-from toolrunner.runner.strict_json import JsonError, loads
+from toolrunner.runner.payloads.strict_json import JsonError, loads
 from toolrunner.sandbox.limits import MIB
 
 STDIN = "-"

@@ -10,16 +10,17 @@ from functools import partial
 from typing import Annotated
 
 import typer
+from toolrunner.api.cli.views import calls as views
+from toolrunner.api.cli.views import plugins as plugin_views
 
-from toolrunner.api import plugin_views, views
-from toolrunner.api.analysis import ImageWork
-from toolrunner.api.calls import Done, Work, refusal, run_calls
-from toolrunner.api.check import check as check_path
-from toolrunner.api.check_view import report_view
-from toolrunner.api.doctor_command import doctor
-from toolrunner.api.exits import Exit, exit_of
-from toolrunner.api.keys_command import keys_app
-from toolrunner.api.options import (
+from toolrunner.api.cli.analysis import ImageWork
+from toolrunner.api.cli.calls import Done, Work, refusal, run_calls
+from toolrunner.api.cli.check import check as check_path
+from toolrunner.api.cli.commands.doctor import doctor
+from toolrunner.api.cli.commands.keys import keys_app
+from toolrunner.api.cli.commands.serve import serve
+from toolrunner.api.cli.exits import Exit, exit_of
+from toolrunner.api.cli.options import (
     AsJson,
     Debug,
     PluginPaths,
@@ -31,16 +32,16 @@ from toolrunner.api.options import (
     remember,
     shared_options,
 )
-from toolrunner.api.payloads import json_payload, parse_options
-from toolrunner.api.progress import Progress
-from toolrunner.api.serve_command import serve
-from toolrunner.api.session import Session, analysis
-from toolrunner.api.templates import write_template
+from toolrunner.api.cli.payloads import json_payload, parse_options
+from toolrunner.api.cli.progress import Progress
+from toolrunner.api.cli.session import Session, analysis
+from toolrunner.api.cli.templates import write_template
+from toolrunner.api.cli.views.check import report_view
 from toolrunner.api.version import version
 from toolrunner.plugins.errors import shown, suggestion
 from toolrunner.runner.call import Call
 from toolrunner.runner.errors import ErrorType, GovernedError
-from toolrunner.runner.registry import PluginState
+from toolrunner.runner.registry.registry import PluginState
 
 DEFAULT_JOBS = 4
 

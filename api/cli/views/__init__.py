@@ -1,0 +1,1 @@
+"""How results look to a person, and to programs that read the command's JSON."""

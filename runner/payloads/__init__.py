@@ -1,0 +1,1 @@
+"""What goes into a call and what comes out of it: checked, converted, strict JSON."""

@@ -1,0 +1,1 @@
+"""The operator's settings: what they are, and where each value came from."""

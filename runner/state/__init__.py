@@ -1,0 +1,1 @@
+"""What the files of the state folder are built on, whoever keeps them: SQLite, and leases."""
