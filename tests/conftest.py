@@ -26,7 +26,7 @@ from toolrunner.sandbox.warm_box import PoolLimits
 hypothesis.settings.register_profile("toolrunner", database=None, deadline=None)
 hypothesis.settings.load_profile("toolrunner")
 
-collect_ignore = ["pytest_projects"]  # those of authors, which tests run pytest on
+collect_ignore = ["toolrunner/pytest_projects"]  # those of authors, which tests run pytest on
 ISOLATIONS = ("namespaces", "no-namespaces")
 WritePlugin = Callable[..., Path]
 MakeRunner = Callable[..., ToolRunner]

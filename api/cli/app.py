@@ -10,8 +10,6 @@ from functools import partial
 from typing import Annotated
 
 import typer
-from toolrunner.api.cli.views import calls as views
-from toolrunner.api.cli.views import plugins as plugin_views
 
 from toolrunner.api.cli.analysis import ImageWork
 from toolrunner.api.cli.calls import Done, Work, refusal, run_calls
@@ -36,6 +34,8 @@ from toolrunner.api.cli.payloads import json_payload, parse_options
 from toolrunner.api.cli.progress import Progress
 from toolrunner.api.cli.session import Session, analysis
 from toolrunner.api.cli.templates import write_template
+from toolrunner.api.cli.views import calls as views
+from toolrunner.api.cli.views import plugins as plugin_views
 from toolrunner.api.cli.views.check import report_view
 from toolrunner.api.version import version
 from toolrunner.plugins.errors import shown, suggestion

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli import doctor as doctors
+from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.progress import Progress
 from toolrunner.api.cli.session import Session
 from toolrunner.plugins.corpus import Fault, faults
@@ -57,9 +57,8 @@ def _chosen(patterns: list[str]) -> list[Fault]:
 
 def _attack(session: Session, found: doctors.Examination, chosen: list[Fault]) -> Exit:
     # They need what runs plugins, which the other commands do not wait for.
-    from toolrunner.api.cli.views import attack as view
-
     from toolrunner.api.attack import apart
+    from toolrunner.api.cli.views import attack as view
 
     cases = []
     is_refused = not found.is_floor_met and session.settings.isolation != "degraded"

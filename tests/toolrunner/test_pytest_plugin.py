@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from toolrunner import pytest_plugin
+from toolrunner.pytest_plugin.command import console_script
+from toolrunner.pytest_plugin.fixture import governed
+from toolrunner.pytest_plugin.injections import INJECTIONS
 
 PROJECTS = Path(__file__).parent / "pytest_projects"
 
@@ -82,7 +84,7 @@ def test_a_host_that_cannot_run_plugins_fails_the_test(project: Path) -> None:
 @pytest.mark.parametrize("project", ["plain"], indirect=True)
 def test_the_documented_tests_pass(project: Path) -> None:
     """Those of docs/plugins.md, on the plugin that they are about."""
-    text = (PROJECTS.parents[1] / "docs/plugins.md").read_text("utf-8")
+    text = (PROJECTS.parents[2] / "docs/plugins.md").read_text("utf-8")
     (example,) = re.findall(r"```py\n(.*?)```", text, re.DOTALL)
     (project / "tests/test_plugins.py").write_text(example, "utf-8")
     done = run_pytest(project)
@@ -91,10 +93,10 @@ def test_the_documented_tests_pass(project: Path) -> None:
 
 def test_every_injection_is_documented() -> None:
     """In the table for authors, and in the fixture's own words."""
-    text = (PROJECTS.parents[1] / "docs/plugins.md").read_text("utf-8")
-    for name in pytest_plugin.INJECTIONS:
+    text = (PROJECTS.parents[2] / "docs/plugins.md").read_text("utf-8")
+    for name in INJECTIONS:
         assert f'| `"{name}"` |' in text
-        assert f'"{name}":' in (pytest_plugin.governed.__doc__ or "")
+        assert f'"{name}":' in (governed.__doc__ or "")
 
 
 def test_a_missing_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,4 +105,4 @@ def test_a_missing_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(pytest.fail.Exception, match="pip install toolrunner-sandbox"):
-        pytest_plugin._command()
+        console_script()

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from tests.api.conftest import Cli
-from toolrunner.api.cli.console import Terminal
 from toolrunner.api.cli import doctor
+from toolrunner.api.cli.console import Terminal
 from toolrunner.sandbox.layers import LAYER_NAMES, Layers, floor_gaps
 from toolrunner.sandbox.probe import Host, Trial
 

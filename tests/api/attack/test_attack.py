@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toolrunner.api.cli.commands import doctor as doctor_command
 
 from tests.api.conftest import Cli
 from toolrunner.api.attack import surroundings
 from toolrunner.api.attack.apart import attacker
 from toolrunner.api.attack.campaign import Case, attack
+from toolrunner.api.cli.commands import doctor as doctor_command
 from toolrunner.api.cli.console import Terminal
 from toolrunner.api.cli.doctor import Examination
 from toolrunner.api.cli.options import shared_options

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FOLDERS = ("api", "plugins", "runner", "sandbox")
 PROJECTS = Path(__file__).parent / "pytest_projects"
 PHOTO = ROOT / "plugins/bundled/samples/coffee-label.jpg"

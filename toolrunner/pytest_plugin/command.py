@@ -1,0 +1,98 @@
+"""Runs the console script once, and reads what it answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+import mimetypes
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolrunner.pytest_plugin.outcome import Outcome
+from toolrunner.pytest_plugin.plugin_copy import PluginCopy
+
+_HOST_FAULT = 3  # the exit status
+# Nothing ran, and not for what a test is about: the plugin, its name or its place is wrong.
+_NOTHING_TO_TEST = ("PluginUnavailable", "PluginNotFound")
+
+
+def call(plugin: PluginCopy, payload: bytes, caps: Mapping[str, float], folder: Path) -> Outcome:
+    """Run the command once."""
+    command = [console_script(), "run", plugin.name, "--json", "--debug", "--payload", "-"]
+    command += ["--state", str(folder)]
+    if plugin.path is not None:
+        command += ["--plugins", str(plugin.path)]
+    done = subprocess.run(  # noqa: S603 - our own command
+        command,
+        input=payload,
+        env=_environment(plugin, caps),
+        cwd=folder,
+        capture_output=True,
+        check=False,
+    )
+    words = done.stderr.decode("utf-8", "replace")
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        # What it says in the end; before it is the traceback that --debug asks for.
+        said = words[words.rfind("\ntoolrunner: ") + 1 :]
+        pytest.fail(f"toolrunner could not run {plugin.name}:\n{said}", pytrace=False)
+    error = answer.get("error")
+    if error and (done.returncode == _HOST_FAULT or error["type"] in _NOTHING_TO_TEST):
+        pytest.fail(f"{plugin.name}: {error['type']}: {error['message']}", pytrace=False)
+    details = answer if error is None else error["details"]
+    log = "\n".join(filter(None, (details.get("log_tail", ""), words))).strip()
+    return Outcome(
+        plugin.name, answer.get("result"), error, details["usage"], details["isolation"], log
+    )
+
+
+def _environment(plugin: PluginCopy, caps: Mapping[str, float]) -> dict[str, str]:
+    """Return the command's environment, in which what a call asks for wins."""
+    own = {f"TOOLRUNNER_CAPS__{name.upper()}": f"{cap:g}" for name, cap in caps.items()}
+    if plugin.path is not None:
+        own["TOOLRUNNER_PLUGINS"] = ""  # the same plugin again, perhaps
+    if plugin.manifest.get("network"):
+        own["TOOLRUNNER_ALLOW_NETWORK"] = json.dumps([plugin.name])
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PYTHON") and name.upper() not in own
+    }
+    return kept | own
+
+
+def payload_json(payload: Mapping[str, Any], root: Path) -> bytes:
+    """Return a payload as JSON text; an image of bytes or in a file becomes base64."""
+    sent = dict(payload)
+    image = sent.get("image")
+    if isinstance(image, Path):
+        image = (root / image).read_bytes()
+        sent.setdefault("mime_type", mimetypes.guess_type(payload["image"])[0])
+    if isinstance(image, bytes):
+        sent["image"] = base64.b64encode(image).decode("ascii")
+    return json.dumps(sent).encode()
+
+
+def console_script() -> str:
+    """Return the console script: this environment's own, else the one on the PATH."""
+    beside = (Path(sysconfig.get_path("scripts")), Path(sys.executable).parent)
+    for folder in beside:
+        if (folder / "toolrunner").is_file():
+            return str(folder / "toolrunner")
+    found = shutil.which("toolrunner")
+    if found is None:
+        pytest.fail(
+            f"there is no command toolrunner in {beside[0]} or on the PATH: "
+            "pip install toolrunner-sandbox in the environment that runs pytest",
+            pytrace=False,
+        )
+    return found
