@@ -8,11 +8,11 @@ from typing import Any, Literal
 import psutil
 
 from toolrunner.api.attack.surroundings import surroundings
-from toolrunner.api.cli.session import analysis
 from toolrunner.plugins.corpus import HARMLESS, Fault
 from toolrunner.plugins.plugin import Plugin
 from toolrunner.runner.errors import Blame, ErrorType
 from toolrunner.runner.registry.registry import PluginRegistry, PluginStatus
+from toolrunner.runner.services.wiring import analysis_of
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.tool_runner import ToolRunner, build_sandbox
 from toolrunner.sandbox.layers import Layers
@@ -53,7 +53,7 @@ class _Trial:
 
     def __init__(self, tool_runner: ToolRunner, fault: Plugin, next_one: Plugin) -> None:
         self._registry = tool_runner.registry
-        self._analysis = analysis(tool_runner)
+        self._analysis = analysis_of(tool_runner)
         self._fault = fault
         self._next_one = next_one
         self._calls = 0

@@ -14,12 +14,13 @@ from typing import Any
 from toolrunner.api.cli.calls import Done, Work, run_calls
 from toolrunner.api.cli.exits import Exit, Refused, exit_of
 from toolrunner.api.cli.samples import sample_payload
-from toolrunner.api.cli.session import Session, analysis
+from toolrunner.api.cli.session import Session
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.errors import shown
 from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.registry.registry import PluginRegistry
+from toolrunner.runner.services.wiring import analysis_of
 
 _WHILE_LOADING = " while loading"
 
@@ -147,7 +148,7 @@ def _run(session: Session, plugin: Plugin, payload: dict[str, Any]) -> Done:
     registry.register(plugin.name, instance=plugin)
     with (
         session.tool_runner(registry) as tool_runner,
-        closing(run_calls(analysis(tool_runner), plugin.name, [Work(lambda: payload)])) as calls,
+        closing(run_calls(analysis_of(tool_runner), plugin.name, [Work(lambda: payload)])) as calls,
     ):
         return next(iter(calls))
 

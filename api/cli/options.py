@@ -35,6 +35,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Also log what happens, not only warnings.")
 ]
+PluginName = Annotated[str, typer.Argument(metavar="PLUGIN", help="A plugin's name.")]
 
 
 def shared_options(

@@ -11,11 +11,6 @@ from functools import cached_property
 
 from toolrunner.api.cli.console import Terminal
 from toolrunner.runner.registry.registry import PluginRegistry
-from toolrunner.runner.services import (
-    AnalysisService,
-    JobManagementService,
-    PluginManagementService,
-)
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.tool_runner import ToolRunner
 
@@ -61,8 +56,3 @@ class Session:
     def tool_runner(self, registry: PluginRegistry | None = None) -> ToolRunner:
         """Return a runner for these plugins; whoever asks closes it."""
         return ToolRunner(self.registry if registry is None else registry, settings=self.settings)
-
-
-def analysis(tool_runner: ToolRunner) -> AnalysisService:
-    """Return the way that every call takes to a runner. There are no jobs to leave for later."""
-    return AnalysisService(JobManagementService(PluginManagementService(tool_runner)))

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from toolrunner.api.cli.views.plugins import status_document
+from toolrunner.api.documents import status_document
 from toolrunner.api.http import schemas
 from toolrunner.api.http.callers import Caller, FromCaller
 from toolrunner.api.http.doors import Doors, FromDoors

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from toolrunner.api.cli.exits import Refused
 from toolrunner.api.http.context import ContextFilter
 from toolrunner.api.http.metrics import dead, prepare
 from toolrunner.api.keys import KeyStore
@@ -29,6 +28,10 @@ from toolrunner.runner.state.leases import Lease
 _LOG = logging.getLogger("toolrunner.serve")
 _STDERR = 2
 _BACKLOG = 2048
+
+
+class RefusedError(Exception):
+    """What the options ask for cannot be served; the message says what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class ServeOptions:
 
 
 def serve(options: ServeOptions) -> int:
-    """Serve until a signal, and return the exit status. Raises Refused and OSError."""
+    """Serve until a signal, and return the exit status. Raises RefusedError and OSError."""
     family, address = _resolved(options.host, options.port)
     needs_keys = _needs_keys(options, address)
     handler = DescriptorHandler(_STDERR)
@@ -97,13 +100,13 @@ def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, str]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
         message = f"--host {host}: {error}; give an address of this host, such as 127.0.0.1"
-        raise Refused(message) from None
+        raise RefusedError(message) from None
     family, _, _, _, address = found[0]
     return family, str(address[0])
 
 
 def _needs_keys(options: ServeOptions, address: str) -> bool:
-    """Return whether callers need keys; raises Refused where they would but nobody has one."""
+    """Return whether callers need keys; raises RefusedError where they would but nobody has one."""
     # An address may name its interface: fe80::1%eth0.
     is_loopback = ipaddress.ip_address(address.partition("%")[0]).is_loopback
     if is_loopback and not options.with_keys:
@@ -119,7 +122,7 @@ def _needs_keys(options: ServeOptions, address: str) -> bool:
         else f"{options.host} can be reached from elsewhere, and there are no keys: make one with "
         "`toolrunner keys create NAME`, listen on 127.0.0.1, or give --insecure to serve everybody"
     )
-    raise Refused(message)
+    raise RefusedError(message)
 
 
 def _listening(family: socket.AddressFamily, address: str, port: int) -> socket.socket:

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from toolrunner.api.cli.exits import Exit
 from toolrunner.api.serve.backoff import Backoff
 from toolrunner.api.serve.child import WorkerContext, run_child
 from toolrunner.api.serve.logs import WorkerLog
@@ -27,6 +26,9 @@ from toolrunner.runner.errors import harmless
 
 _LOG = logging.getLogger("toolrunner.serve")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Exit statuses.
+DONE = 0
+HOST_FAULT = 3
 INTERRUPTED = 130
 # A worker may need a little more than what its calls may take.
 GRACE_SECONDS = 5.0
@@ -78,7 +80,7 @@ class Supervisor:
         self._fork = multiprocessing.get_context("fork")
         self._is_announced = False
         self._kill_at: float | None = None
-        self._status: int = Exit.DONE
+        self._status: int = DONE
         self._interrupts = 0
 
     def run(self) -> int:
@@ -201,7 +203,7 @@ class Supervisor:
         is_serving = self._is_announced and any(other.is_ready for other in self._places)
         if place.failures >= TRIES and not is_serving:
             _LOG.critical("worker %d cannot be started; it %s", place.number, harmless(why))
-            self._status = Exit.HOST
+            self._status = HOST_FAULT
             self._drain()
             return
         delay = place.backoff.after(lived)
@@ -244,7 +246,7 @@ class Supervisor:
         else:
             _LOG.warning("a second signal: the workers are killed")
             self._kill_at = 0.0
-        if self._interrupts > 1 and self._status == Exit.DONE:
+        if self._interrupts > 1 and self._status == DONE:
             self._status = INTERRUPTED
 
     def _drain(self) -> None:

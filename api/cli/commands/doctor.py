@@ -1,4 +1,4 @@
-"""The ``doctor`` command: its options, and what they lead to. Registered by ``commands``."""
+"""The ``doctor`` command: its options, and what they lead to. Registered by ``app``."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def _chosen(patterns: list[str]) -> list[Fault]:
 
 def _attack(session: Session, found: doctors.Examination, chosen: list[Fault]) -> Exit:
     # They need what runs plugins, which the other commands do not wait for.
-    from toolrunner.api.attack import apart
-    from toolrunner.api.cli.views import attack as view
+    from toolrunner.api.attack import apart  # noqa: PLC0415 - see above
+    from toolrunner.api.cli.views import attack as view  # noqa: PLC0415 - see above
 
     cases = []
     is_refused = not found.is_floor_met and session.settings.isolation != "degraded"

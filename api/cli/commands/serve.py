@@ -1,4 +1,4 @@
-"""The ``serve`` command: its options, and nothing else. Registered by ``commands``."""
+"""The ``serve`` command: its options, and nothing else. Registered by ``app``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from toolrunner.api.cli.exits import Exit
+from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.session import Session
 
 _MOST_WORKERS = 4
@@ -59,7 +59,10 @@ def serve(
         log_format is LogFormat.JSON,
         logging.DEBUG if session.shared.debug else logging.INFO,
     )
-    status = program.serve(options)
+    try:
+        status = program.serve(options)
+    except program.RefusedError as error:
+        raise Refused(str(error)) from None
     if status not in list(Exit):
         raise typer.Exit(status)
     return Exit(status)

@@ -1,0 +1,33 @@
+"""The ``config`` command."""
+
+from typing import Annotated
+
+import typer
+
+from toolrunner.api import documents
+from toolrunner.api.cli.exits import Exit
+from toolrunner.api.cli.options import command, examples, group
+from toolrunner.api.cli.session import Session
+from toolrunner.api.cli.views.settings import settings_view
+
+config_app = typer.Typer(rich_markup_mode=None)
+
+
+@config_app.command("show", epilog=examples("toolrunner config show", "toolrunner config --json"))
+@command
+def show_config(
+    session: Session,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Show also what [plugin.NAME] config holds.")
+    ] = False,
+) -> Exit:
+    """Show every setting, its value, and where it came from."""
+    rows = documents.settings_document(session.settings, session.shared.plugins, reveal=reveal)
+    if session.shared.as_json:
+        session.terminal.document({"settings": rows})
+    else:
+        session.terminal.show(settings_view(rows))
+    return Exit.DONE
+
+
+config_app.callback(invoke_without_command=True)(group(show_config))

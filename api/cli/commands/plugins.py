@@ -1,0 +1,126 @@
+"""The ``plugins`` commands: list, show, check, new."""
+
+from typing import Annotated
+
+import typer
+
+from toolrunner.api import documents
+from toolrunner.api.cli.calls import Done, refusal
+from toolrunner.api.cli.check import check as check_path
+from toolrunner.api.cli.exits import Exit
+from toolrunner.api.cli.options import command, examples, group
+from toolrunner.api.cli.outcomes import show
+from toolrunner.api.cli.session import Session
+from toolrunner.api.cli.templates import write_template
+from toolrunner.api.cli.views.check import report_view
+from toolrunner.api.cli.views.plugins import list_view, plugin_view
+from toolrunner.plugins.errors import shown, suggestion
+from toolrunner.runner.call import Call
+from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.registry.plugin_state import PluginState
+
+plugins_app = typer.Typer(rich_markup_mode=None)
+
+
+@plugins_app.command("list", epilog=examples("toolrunner plugins", "toolrunner plugins --json"))
+@command
+def list_plugins(session: Session) -> Exit:
+    """List the plugins that are known here, also those that cannot run."""
+    statuses = session.registry.list_all()
+    if session.shared.as_json:
+        session.terminal.document([documents.status_document(status) for status in statuses])
+    else:
+        session.terminal.show(list_view(statuses))
+    return Exit.DONE
+
+
+plugins_app.callback(invoke_without_command=True)(group(list_plugins))
+
+
+@plugins_app.command("show", epilog=examples("toolrunner plugins show barcode"))
+@command
+def show_plugin(
+    session: Session, name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin's name.")]
+) -> Exit:
+    """Show one plugin: what it takes, its limits after the operator's caps, what it may reach."""
+    status = session.registry.get_status(name)
+    if status is None:
+        known = suggestion(name, session.registry.list_plugins())
+        error = GovernedError(
+            ErrorType.PLUGIN_NOT_FOUND, f"there is no plugin {shown(name)[:100]}; {known}"
+        )
+        call = Call()
+        show(session, Done(name, None, call, None, refusal(name, call, error)))
+        return Exit.CALLER
+    plugin = documents.plugin_of(session.registry, name)
+    document = documents.plugin_document(status, plugin, session.settings)
+    if plugin is not None and status.state != PluginState.UNAVAILABLE:
+        # Only loading it, in a box, tells whether calls can be forked from it.
+        with session.tool_runner() as tool_runner:
+            document["start"] = documents.start_document(tool_runner, name)
+    if session.shared.as_json:
+        session.terminal.document(document)
+    else:
+        session.terminal.show(plugin_view(document, plugin))
+    return Exit.DONE
+
+
+@plugins_app.command(
+    "check", epilog=examples("toolrunner plugins check my_plugin.py", "toolrunner plugins check .")
+)
+@command
+def check_plugin(
+    session: Session,
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A plugin's file or folder, or a folder of them.")
+    ],
+) -> Exit:
+    """Check a plugin: its manifest, that it loads in the sandbox, and that it answers a sample."""
+    worst = Exit.DONE
+    for report in check_path(session, path):
+        if session.shared.as_json:
+            session.terminal.document(report.document())
+        else:
+            session.terminal.show(report_view(report, debug=session.shared.debug))
+        worst = max(worst, report.status)
+    return worst
+
+
+@plugins_app.command(
+    "new",
+    epilog=examples(
+        "toolrunner plugins new my-plugin",
+        "toolrunner plugins new my-plugin --json-input --dir ~/plugins",
+    ),
+)
+@command
+def new_plugin(
+    session: Session,
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="Lower-case letters, digits and hyphens, at most 64."),
+    ],
+    folder: Annotated[
+        str, typer.Option("--dir", metavar="DIR", help="Where to write it; made if need be.")
+    ] = ".",
+    json_input: Annotated[
+        bool, typer.Option("--json-input", help="It takes a JSON object, not an image.")
+    ] = False,
+) -> Exit:
+    """Write a new plugin: one file, which works at once and shows how."""
+    path = write_template(name, folder, json_input=json_input)
+    if session.shared.as_json:
+        session.terminal.document({"plugin": name, "path": str(path)})
+    else:
+        session.terminal.show(str(path))
+    use = (
+        f"run {name} --payload '{{\"numbers\": [1, 2, 30]}}'"
+        if json_input
+        else (f"analyze {name} IMAGE.png")
+    )
+    session.terminal.say(
+        f"Next: edit it, then\n"
+        f"  toolrunner plugins check {path}\n"
+        f"  toolrunner --plugins {path} {use}"
+    )
+    return Exit.DONE

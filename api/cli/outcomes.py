@@ -1,0 +1,42 @@
+"""Makes the calls of ``analyze`` and ``run``, and shows each as it ends."""
+
+from collections.abc import Sequence
+from contextlib import closing
+
+from toolrunner.api.cli.calls import Done, Work, run_calls
+from toolrunner.api.cli.exits import Exit, exit_of
+from toolrunner.api.cli.progress import Progress
+from toolrunner.api.cli.session import Session
+from toolrunner.api.cli.views import calls as views
+from toolrunner.runner.services.wiring import analysis_of
+
+
+def call_and_show(session: Session, plugin: str, work: Sequence[Work], jobs: int) -> Exit:
+    """Make the calls, show each as it ends, and return the worst outcome."""
+    worst = Exit.DONE
+    with (
+        session.tool_runner() as tool_runner,
+        Progress(session.terminal, plugin, len(work)) as progress,
+        closing(
+            run_calls(analysis_of(tool_runner), plugin, work, jobs=jobs, watcher=progress.watcher)
+        ) as calls,
+    ):
+        for done in calls:
+            with progress.paused():
+                show(session, done)
+            worst = max(worst, exit_of(done.envelope))
+    return worst
+
+
+def show(session: Session, done: Done) -> None:
+    """Show one call that has ended, as the options ask for it."""
+    terminal, debug = session.terminal, session.shared.debug
+    if session.shared.as_json:
+        terminal.document(views.document(done, debug=debug))
+        return
+    if done.envelope is not None:
+        terminal.err.print(views.error_view(done.envelope, file=done.file, debug=debug))
+        return
+    terminal.show(views.result_view(done))
+    if session.shared.verbose and done.call.log_tail:
+        terminal.say(f"{done.plugin} printed:\n{done.call.log_tail}")
