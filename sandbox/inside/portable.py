@@ -11,7 +11,8 @@ import os
 import socket
 
 from . import cell
-from .warden import Warden, kill_group
+from .groups import kill_group
+from .warden import Warden
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:

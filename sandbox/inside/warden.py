@@ -10,19 +10,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import select
 import signal
 import socket
 import time
 
-from . import cell, folders, inspection, namespaces, protocol, zygote
-from .syscalls import (
-    CAP_SYS_ADMIN,
-    PR_SET_CHILD_SUBREAPER,
-    PR_SET_DUMPABLE,
-    Kernel,
-)
+from . import cell, folders, protocol, zygote
+from .box_setup import set_up
+from .groups import has_ended, kill_group, reap_ended, session_members
+from .known_cell import KnownCell
+from .linux_cells import LinuxCells
+from .syscalls import Kernel
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -71,173 +69,14 @@ def main(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> NoR
     warden.serve(LinuxCells(kernel, profile, ours, pid), profile)
 
 
-def set_up(kernel: Kernel, profile: dict[str, Any]) -> None:
-    """Take this process into its place: parent, root, user, capabilities, in this order."""
-    has_pid_namespace = "pid" in profile["namespaces"]
-    # A session is what is swept, and what the scheduler shares the processors between.
-    os.setsid()
-    if not has_pid_namespace:
-        kernel.prctl(PR_SET_CHILD_SUBREAPER, 1)
-    if "mount" in profile["namespaces"]:
-        namespaces.build_root(kernel, profile)
-    os.umask(0o077)
-    cell.lower_rlimit(resource.RLIMIT_CORE, 1, 1)
-    become_box_user(kernel, profile)
-    if "mount" not in profile["namespaces"]:
-        for slot in range(profile["slots"]):
-            os.mkdir(slot_folder(profile, slot))
-    # After the change of user, which clears both.
-    kernel.prctl(PR_SET_DUMPABLE, 1)
-    if has_pid_namespace:
-        kernel.die_with_parent()
-    else:
-        # It must live to sweep: the signal is caught.
-        kernel.die_with_parent(signal.SIGTERM)
-
-
-def slot_folder(profile: dict[str, Any], slot: int) -> str:
-    """Return the folder that holds the scratch of a slot's cells; no plugin can replace it."""
-    return f"{profile['scratch']}/{slot}"
-
-
-def become_box_user(kernel: Kernel, profile: dict[str, Any]) -> None:
-    """Leave root behind, keeping the one capability that mounting scratch folders needs."""
-    in_user_namespace = "user" in profile["namespaces"]
-    if not in_user_namespace and profile["uid"] is None:
-        return  # an ordinary user without namespaces: there is nothing to give up
-    if in_user_namespace and profile["proc"] and "mount" in profile["namespaces"]:
-        namespaces.forbid_more_namespaces()
-    kernel.lock_privileges()
-    if profile["uid"] is not None:
-        inside = namespaces.box_user(profile)
-        os.setgroups([])
-        os.setresgid(inside, inside, inside)
-        os.setresuid(inside, inside, inside)
-    mounts = "mount" in profile["namespaces"]
-    kernel.hold_capabilities(1 << CAP_SYS_ADMIN if mounts else 0)
-
-
-_ENDING_MILLISECONDS = 20  # what a process may need from closing its files to its end
-
-
-class LinuxCells:
-    """Makes cells by way of the zygote, and their scratch folders."""
-
-    def __init__(
-        self, kernel: Kernel, profile: dict[str, Any], orders: socket.socket, pid: int
-    ) -> None:
-        self._kernel = kernel
-        self._profile = profile
-        self._orders = orders
-        self.zygote = self.group = pid
-        self._mounts = "mount" in profile["namespaces"]
-        self._rulesets: dict[int, int] = {}
-        orders.setblocking(False)
-
-    def fileno(self) -> int:
-        """Return the descriptor on which the zygote reports."""
-        return self._orders.fileno()
-
-    def make(self, order: dict[str, Any], descriptors: list[int]) -> int | None:
-        """Hand an order to the zygote, with a scratch; it reports a cell later."""
-        scratch = f"{slot_folder(self._profile, order['slot'])}/work"
-        if self._mounts:
-            owner = (os.getuid(), os.getgid())
-            megabytes = self._profile["limits"]["scratch_mb"]
-            namespaces.mount_scratch(self._kernel, scratch, megabytes, owner)
-        else:
-            os.mkdir(scratch, 0o700)
-        try:
-            message = json.dumps({**order, "scratch": scratch}).encode()
-            passed = [*descriptors, *self._ruleset(order["slot"])]
-            socket.send_fds(self._orders, [message], passed)
-        except OSError:
-            self.release(order["slot"])
-            raise
-        return self.zygote if order["op"] == "load" else None
-
-    def _ruleset(self, slot: int) -> list[int]:
-        """Return the Landlock ruleset of a slot's cells, as a list of none or one descriptor.
-
-        It is for the slot's folder, which stays, and so holds for what is mounted or made in it:
-        Landlock never looks at the folder below a mount point but at the one that holds it.
-        """
-        if not self._profile["landlock"]:
-            return []
-        if slot not in self._rulesets:
-            folder = slot_folder(self._profile, slot)
-            self._rulesets[slot] = cell.own_ruleset(self._kernel, self._profile, [folder])
-        return [self._rulesets[slot]]
-
-    def release(self, slot: int) -> None:
-        """Take away the scratch of a cell that is gone."""
-        folder = slot_folder(self._profile, slot)
-        if self._mounts:
-            self._kernel.unmount(f"{folder}/work")
-        else:
-            folders.empty_folder(folder)
-
-    def receive(self) -> bytes:
-        """Return the zygote's next report, or nothing when there is none."""
-        # No room for descriptors: a zygote that has run plugin code could send some.
-        try:
-            return self._orders.recv(4096)
-        except ConnectionError:
-            return b""
-
-    def is_new_cell(self, pid: int) -> bool:
-        """Tell whether ``pid`` is a child of ours that no call has been given yet."""
-        try:
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            return pid != self.zygote and os.getpgid(pid) == os.getpgid(self.zygote)
-        except OSError:
-            return False
-
-    def inspect(self) -> list[str]:
-        """Return what of the zygote, after the import, a fork would break or share."""
-        scratch = f"{slot_folder(self._profile, protocol.LOADING_SLOT)}/work"
-        return inspection.reasons(self.zygote, zygote.LAST_DESCRIPTOR, scratch)
-
-
-class Cell:
-    """What the warden knows of one cell, from its order to its group's end."""
-
-    def __init__(self, order: dict[str, Any], status_channel: int) -> None:
-        self.number: int = order["cell"]
-        self.slot: int | None = order["slot"]
-        self.pid = 0
-        self.status: int | None = None
-        self.ended_by_us = ""
-        self._channel = status_channel
-        self.cpu_seconds = 0.0
-        self.maxrss_kib = 0
-
-    def ended(self, pid: int, status: int, usage: resource.struct_rusage) -> None:
-        """Take in the end of a process of this cell's group."""
-        self.cpu_seconds += usage.ru_utime + usage.ru_stime
-        self.maxrss_kib = max(self.maxrss_kib, usage.ru_maxrss)
-        if pid == self.pid:
-            self.status = status
-
-    def tell(self, event: dict[str, Any]) -> None:
-        """Tell the parent; one that does not listen any more is noticed by the loop."""
-        with contextlib.suppress(OSError):
-            os.write(self._channel, json.dumps(event).encode() + b"\n")
-
-    def over(self, event: dict[str, Any]) -> None:
-        """Tell the last there is to tell."""
-        self.tell(event)
-        os.close(self._channel)
-
-
 class Warden:
     """The loop: control channel, zygote and children, none of which it ever waits for alone."""
 
     def __init__(self, control: socket.socket, *, own_session: bool) -> None:
         self._control = control
         self._own_session = own_session
-        self._ordered: dict[int, Cell] = {}  # by number, until the zygote has named a process
-        self._cells: dict[int, Cell] = {}  # by process
+        self._ordered: dict[int, KnownCell] = {}  # by number, until the zygote has named a process
+        self._cells: dict[int, KnownCell] = {}  # by process
         self._zygote_is_ready = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._stopping = False
@@ -305,7 +144,7 @@ class Warden:
             else:
                 *own, status = descriptors
                 descriptors = own
-                self._make(cells, Cell(order, status), order, own)
+                self._make(cells, KnownCell(order, status), order, own)
         for descriptor in descriptors:
             os.close(descriptor)
         return bool(data)
@@ -320,7 +159,7 @@ class Warden:
         self.report({"event": "inspected", "reasons": reasons})
 
     def _make(
-        self, cells: Cells, known: Cell, order: dict[str, Any], descriptors: list[int]
+        self, cells: Cells, known: KnownCell, order: dict[str, Any], descriptors: list[int]
     ) -> None:
         try:
             pid = cells.make(order, descriptors)
@@ -366,7 +205,7 @@ class Warden:
             known.over(zygote_failure(why))
         self._ordered.clear()
 
-    def _place(self, known: Cell, pid: int) -> None:
+    def _place(self, known: KnownCell, pid: int) -> None:
         """Give a cell a process group of its own; its call may begin."""
         with contextlib.suppress(OSError):  # the zygote itself, which leads a group already
             os.setpgid(pid, pid)
@@ -421,7 +260,7 @@ class Warden:
                 )
                 self._release(cells, known)
 
-    def _release(self, cells: Cells, known: Cell) -> None:
+    def _release(self, cells: Cells, known: KnownCell) -> None:
         """Take a cell's scratch away, for the next one in its slot to begin with nothing."""
         if known.slot is None:
             return
@@ -452,41 +291,3 @@ class Warden:
 def zygote_failure(message: str) -> dict[str, Any]:
     """Return the event that says why the zygote made no cell."""
     return {"event": "failed", "operation": "zygote", "errno": None, "message": message}
-
-
-def has_ended(pid: int) -> bool:
-    """Tell whether a child has ended; one that ends just now has closed its channel before."""
-    for _ in range(_ENDING_MILLISECONDS):
-        try:
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                return True
-        except ChildProcessError:
-            return True
-        time.sleep(0.001)
-    return False
-
-
-def kill_group(group: int) -> None:
-    """Kill every process of a group: the kernel walks it under its lock, so none escapes."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
-
-
-def session_members() -> list[int]:
-    """Return the other processes of this process's session, as far as /proc tells."""
-    own = os.getsid(0)
-    members = []
-    with contextlib.suppress(OSError):
-        for name in os.listdir("/proc"):
-            if name.isdigit() and int(name) != os.getpid():
-                with contextlib.suppress(ProcessLookupError):
-                    if os.getsid(int(name)) == own:
-                        members.append(int(name))
-    return members
-
-
-def reap_ended() -> None:
-    """Reap every child that has ended."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass

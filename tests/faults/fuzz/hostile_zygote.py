@@ -17,8 +17,9 @@ import tempfile
 
 from tests.faults.fuzz.mutator import Mutator
 from toolrunner.sandbox.inside import protocol
+from toolrunner.sandbox.inside.linux_cells import LinuxCells
 from toolrunner.sandbox.inside.syscalls import Kernel
-from toolrunner.sandbox.inside.warden import LinuxCells, Warden
+from toolrunner.sandbox.inside.warden import Warden
 
 READY = json.dumps({"event": "ready"}).encode()
 TOO_LARGE = 2**40  # for any number that the kernel takes
