@@ -31,11 +31,11 @@ from toolrunner.runner.threads import CallThreads
 from toolrunner.runner.verdict import Outcome, judge
 from toolrunner.sandbox.box import SetupError
 from toolrunner.sandbox.ending import Ending, Isolation, Usage
-from toolrunner.sandbox.exchange import Listener, Request
+from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.modes.warm_box import PoolLimits
 from toolrunner.sandbox.sandbox import Sandbox
-from toolrunner.sandbox.warm_box import PoolLimits
 
 Result = dict[str, Any]
 Envelope = dict[str, Any]

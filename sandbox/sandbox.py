@@ -1,64 +1,34 @@
 """The sandbox as its users see it: one object, and ``call``.
 
-Holds what all calls share: the host's layers, the thread that starts boxes, the watchdog, and
-the pool of warm boxes.
+Finds out what the host can isolate, refuses what it may not run, and hands each call to the mode
+that takes it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import itertools
 import logging
-import os
 import threading
-from dataclasses import dataclass, replace
 from types import TracebackType
 
-from toolrunner.sandbox.box import Box, SetupError
-from toolrunner.sandbox.cell import Cell
+from toolrunner.sandbox.box import SetupError
 from toolrunner.sandbox.ending import Ending, Isolation, SetupFailure, Stage
-from toolrunner.sandbox.exchange import WARM_SECONDS, Exchange, Listener, Request
-from toolrunner.sandbox.inside import protocol
+from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.interrupt import Interrupt
-from toolrunner.sandbox.layers import Layers, floor_gaps, warm_gaps
+from toolrunner.sandbox.layers import Layers, floor_gaps
 from toolrunner.sandbox.limits import Limits
-from toolrunner.sandbox.pool import Found, Pool
+from toolrunner.sandbox.modes.boxes import Boxes
+from toolrunner.sandbox.modes.cold import Cold
+from toolrunner.sandbox.modes.mode import Caller, Mode, isolation_of
+from toolrunner.sandbox.modes.warm import Warm
+from toolrunner.sandbox.modes.warm_box import PoolLimits, WarmBox
 from toolrunner.sandbox.probe import probe
 from toolrunner.sandbox.profile import Program
 from toolrunner.sandbox.spawn import Spawner
-from toolrunner.sandbox.warm_box import GoneError, PoolLimits, WarmBox
-from toolrunner.sandbox.watchdog import Watchdog
 
 DOCTOR = "run `toolrunner doctor` to see what this host can isolate and what would help"
 
-_WARM_TRIES = 2  # a box may have gone, or been used up, since it was found
-
 _LOG = logging.getLogger("toolrunner.sandbox")
-
-
-@dataclass(frozen=True, slots=True)
-class _Caller:
-    """What one call brings along, whichever way it runs."""
-
-    program: Program
-    limits: Limits
-    interrupt: Interrupt
-    listener: Listener
-    layers: Layers
-
-
-@functools.cache
-def isolation_of(layers: Layers, mode: str) -> Isolation:
-    """Return what an envelope shows of a call's confinement; ``mode`` is "warm" or "cold"."""
-    return Isolation(mode, layers.names(), layers.missing())
-
-
-def _why(ending: Ending) -> str:
-    """Return how a cell ended that never came to its call."""
-    if ending.setup is not None:
-        return f"{ending.setup.operation}: {ending.setup.message}"
-    return ending.signal or f"exit code {ending.exit_code}"
 
 
 class Sandbox:
@@ -79,12 +49,11 @@ class Sandbox:
         """
         self._degraded = degraded
         self._layers = layers
-        self._spawner = Spawner(python)
-        self._watchdog = Watchdog()
-        self._pool = Pool(pool or PoolLimits())
         self._lock = threading.Lock()
-        # A start of its own for each process, so that two runners do not share box users.
-        self._numbers = itertools.count(os.getpid())
+        self._spawner = Spawner(python)
+        self._boxes = Boxes(self._spawner)
+        self._warm = Warm(self._boxes, pool or PoolLimits())
+        self._cold = Cold(self._boxes)
 
     def layers(self) -> Layers:
         """Return what confines calls here; found out once, by trying."""
@@ -131,9 +100,13 @@ class Sandbox:
         if interrupt.cancelled:
             isolation = isolation_of(layers, "cold")
             return Ending(stage=Stage.SETUP, cancelled=True, isolation=isolation)
-        caller = _Caller(program, limits, interrupt, listener, layers)
-        ending = self._call_warm(caller, request) if warm else None
-        return ending if ending is not None else self._call_cold(caller, request)
+        caller = Caller(program, limits, interrupt, listener, layers)
+        modes: tuple[Mode, ...] = (self._warm,) if warm else ()
+        for mode in modes:
+            ending = mode.call(caller, request)
+            if ending is not None:
+                return ending
+        return self._cold.call(caller, request)
 
     def start(
         self, program: Program, limits: Limits, interrupt: Interrupt | None = None
@@ -146,125 +119,9 @@ class Sandbox:
         refusal = self._refusal(layers, ())
         if refusal is not None:
             raise SetupError(refusal)
-        caller = _Caller(program, limits, interrupt or Interrupt(), Listener(), layers)
-        found = self._warm_box(caller)
+        caller = Caller(program, limits, interrupt or Interrupt(), Listener(), layers)
+        found = self._warm.box_of(caller)
         return () if isinstance(found, WarmBox) else found
-
-    # --- warm ------------------------------------------------------------------------------
-
-    def _warm_box(self, caller: _Caller) -> Found:
-        return warm_gaps(caller.layers) or self._pool.obtain(
-            caller.program, caller.limits, caller.interrupt, lambda: self._load(caller)
-        )
-
-    def _load(self, caller: _Caller) -> Found:
-        """Start a box and load the program in its zygote."""
-        sizes = self._pool.sizes
-        isolation = isolation_of(caller.layers, "warm")
-        number = 2 * next(self._numbers) + 1
-        try:
-            with contextlib.ExitStack() as stack:
-                box = stack.enter_context(self._box(caller, number, slots=sizes.slots))
-                with Cell(box, protocol.THE_ZYGOTE, protocol.LOADING_SLOT) as cell:
-                    exchange = Exchange(
-                        cell, caller.interrupt, caller.listener, isolation, program=caller.program
-                    )
-                    ending = self._watched(exchange, caller.layers)
-                    if not exchange.loaded:
-                        return ending
-                    reasons = tuple(box.inspect())
-                if reasons:
-                    return reasons
-                warm = WarmBox(stack.pop_all(), box, sizes, ending.log_tail)
-        except SetupError as error:
-            return Ending(stage=Stage.SETUP, setup=error.failure, isolation=isolation)
-        except OSError as error:
-            failure = SetupFailure("order the load", str(error), error.errno)
-            return Ending(stage=Stage.SETUP, setup=failure, isolation=isolation)
-        warm.replenish()
-        if not warm.answers(min(WARM_SECONDS, caller.limits.load_seconds / 2)):
-            warm.close()
-            return ("its import does not come to an end, whatever it says",)
-        return warm
-
-    def _call_warm(self, caller: _Caller, request: Request) -> Ending | None:
-        """Run a call in the program's warm box; ``None`` when it has to run cold.
-
-        Nothing of the request has been sent then.
-        """
-        for _ in range(_WARM_TRIES):
-            found = self._warm_box(caller)
-            if isinstance(found, Ending):
-                return found
-            if not isinstance(found, WarmBox):
-                return None
-            try:
-                cell = found.take()
-            except GoneError:
-                self._pool.discard(caller.program, found)
-                continue
-            ending = self._call_in(found, cell, caller, request)
-            if ending.stage is not Stage.SETUP or ending.cancelled:
-                return ending
-            self._pool.failed(caller.program, found, _why(ending))
-        return None
-
-    def _call_in(self, box: WarmBox, cell: Cell, caller: _Caller, request: Request) -> Ending:
-        isolation = isolation_of(caller.layers, "warm")
-        exchange = Exchange(
-            cell,
-            caller.interrupt,
-            caller.listener,
-            isolation,
-            request=request,
-            on_sent=lambda: box.replenish(urgently=True),
-            on_reply=box.replenish,
-        )
-        served = False
-        try:
-            ending = self._watched(exchange, caller.layers)
-            served = ending.stage is Stage.RUN
-        finally:
-            box.give_back(cell, is_over=exchange.is_over, served=served)
-            box.replenish()
-        load_log = box.take_load_log()
-        return replace(ending, log_tail=load_log + ending.log_tail) if load_log else ending
-
-    # --- cold ------------------------------------------------------------------------------
-
-    def _call_cold(self, caller: _Caller, request: Request) -> Ending:
-        isolation = isolation_of(caller.layers, "cold")
-        number = 2 * next(self._numbers)
-        try:
-            with (
-                self._box(caller, number, slots=1) as box,
-                Cell(box, protocol.THE_ZYGOTE + 1, 0) as cell,
-            ):
-                exchange = Exchange(
-                    cell,
-                    caller.interrupt,
-                    caller.listener,
-                    isolation,
-                    program=caller.program,
-                    request=request,
-                )
-                return self._watched(exchange, caller.layers)
-        except SetupError as error:
-            return Ending(stage=Stage.SETUP, setup=error.failure, isolation=isolation)
-        except OSError as error:
-            failure = SetupFailure("order the cell", str(error), error.errno)
-            return Ending(stage=Stage.SETUP, setup=failure, isolation=isolation)
-
-    def _box(self, caller: _Caller, number: int, *, slots: int) -> Box:
-        return Box(self._spawner, caller.program, caller.limits, caller.layers, number, slots=slots)
-
-    def _watched(self, exchange: Exchange, layers: Layers) -> Ending:
-        if layers.watchdog:
-            self._watchdog.add(exchange.watch)
-        try:
-            return exchange.run()
-        finally:
-            self._watchdog.remove(exchange.watch)
 
     def _refusal(self, layers: Layers, require: tuple[str, ...]) -> SetupFailure | None:
         lacking = layers.lacks(require)
@@ -282,8 +139,9 @@ class Sandbox:
 
     def close(self) -> None:
         """End all boxes, with the calls that still run in them, and the threads."""
-        self._pool.close()
-        self._watchdog.close()
+        for mode in (self._warm, self._cold):
+            mode.close()
+        self._boxes.close()
         self._spawner.close()
 
     def __enter__(self) -> Sandbox:

@@ -17,10 +17,10 @@ from tests import parallel
 from toolrunner import PluginRegistry, ToolRunner
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.modes.warm_box import PoolLimits
 from toolrunner.sandbox.probe import probe
 from toolrunner.sandbox.sandbox import Sandbox
 from toolrunner.sandbox.spawn import Spawner
-from toolrunner.sandbox.warm_box import PoolLimits
 
 # No examples are kept: the checkout may not be this user's to write to.
 hypothesis.settings.register_profile("toolrunner", database=None, deadline=None)

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from toolrunner.sandbox.ending import Ending, Stage
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.limits import MIB, Limits
+from toolrunner.sandbox.modes.warm_box import PoolLimits, WarmBox
 from toolrunner.sandbox.profile import Program
-from toolrunner.sandbox.warm_box import PoolLimits, WarmBox
 
 _LOG = logging.getLogger("toolrunner.sandbox")
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import Call, ToolRunner
-from toolrunner.sandbox.exchange import Listener, Request
+from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import Limits
 from toolrunner.sandbox.profile import Program

@@ -17,7 +17,7 @@ from tests.conftest import MakeRunner, WritePlugin, needs_processor_time
 from toolrunner import Call, ToolRunner
 from toolrunner.plugins.corpus import faults
 from toolrunner.sandbox.layers import Layers
-from toolrunner.sandbox.warm_box import PoolLimits
+from toolrunner.sandbox.modes.warm_box import PoolLimits
 from toolrunner.sandbox.watchdog import children_of
 
 PATIENCE_SECONDS = 30.0

@@ -38,7 +38,9 @@ from toolrunner.sandbox.ending import (
     Stage,
     Unserializable,
 )
-from toolrunner.sandbox.exchange import Exchange, Listener, Request
+from toolrunner.sandbox.exchange.cold import ColdExchange
+from toolrunner.sandbox.exchange.messages import Listener, Request
+from toolrunner.sandbox.exchange.warm import WarmExchange
 from toolrunner.sandbox.frames import FrameError
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.interrupt import Interrupt
@@ -87,14 +89,14 @@ def ended_call(data: bytes, *, is_warm: bool) -> Ending:
             {"event": "exit", "status": random.choice(STATUSES), "cpu_ms": 1, "maxrss_kib": 1},
         ):
             os.write(status, json.dumps(event).encode() + b"\n")
-        return Exchange(
-            cell,
-            Interrupt(),
-            Listener(check_progress, check_log),
-            Isolation(),
-            program=None if is_warm else Program("sample", "/sample.py"),
-            request=Request("call", b"{}"),
-        ).run()
+        terms = (cell, Interrupt(), Listener(check_progress, check_log), Isolation())
+        request = Request("call", b"{}")
+        if is_warm:
+            warm = WarmExchange(
+                *terms, request=request, on_sent=lambda: None, on_reply=lambda: None
+            )
+            return warm.run()
+        return ColdExchange(*terms, program=Program("sample", "/sample.py"), request=request).run()
 
 
 def check_progress(fraction: float, message: str) -> None:

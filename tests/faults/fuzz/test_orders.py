@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from toolrunner.runner.payloads.validation import validate_json_payload
 from toolrunner.sandbox.channel import Channel
-from toolrunner.sandbox.exchange import load_order
+from toolrunner.sandbox.exchange.messages import load_order
 from toolrunner.sandbox.frames import encode
 from toolrunner.sandbox.inside import protocol, worker
 from toolrunner.sandbox.profile import Program

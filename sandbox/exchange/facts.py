@@ -1,0 +1,120 @@
+"""What is known of a call while it goes on, and the ``Ending`` that it makes.
+
+At most one of the causes is set, once: the first thing that decides the call. Nothing is judged.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from toolrunner.sandbox.ending import (
+    Ending,
+    Isolation,
+    LimitHit,
+    Reply,
+    SetupFailure,
+    Stage,
+    Usage,
+)
+from toolrunner.sandbox.limits import Limits
+from toolrunner.sandbox.watchdog import Watch
+
+
+@dataclass(slots=True)
+class Facts:
+    """Filled in by an ``Exchange``. Times are of the monotonic clock; 0 for never.
+
+    ``report``: the warden's, of the cell's end. ``killed``: its end was ordered.
+    """
+
+    stage: Stage = Stage.SETUP
+    reply: Reply | None = None
+    limit: LimitHit | None = None
+    setup: SetupFailure | None = None
+    protocol_error: str | None = None
+    cancelled: bool = False
+    killed: bool = False
+    report: Mapping[str, object] | None = None
+    started: float = 0.0
+    replied: float = 0.0
+    output_bytes: int = 0
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether the call channel has decided the call, by a reply or by what is none."""
+        return self.reply is not None or self.protocol_error is not None
+
+    def ending(
+        self, limits: Limits, watch: Watch, isolation: Isolation, log_tail: str, dropped: int
+    ) -> Ending:
+        """Return how the call ended. ``dropped``: bytes of its log that were not kept."""
+        usage = self._usage(watch, dropped)
+        status = self.report["status"] if self.report is not None else None
+        killed, limit, protocol_error = self.killed, self.limit, self.protocol_error
+        if status == signal.SIGKILL and not killed and limit is None:
+            by_warden = self.report is not None and self.report.get("ended_by_us")
+            if by_warden:
+                # Only an import can have brought it there, so it comes before any reply.
+                killed = True
+                protocol_error = f"the process that loads the plugin was killed: {by_warden}"
+            else:
+                limit = _limit_of_the_kernel(usage, limits)
+        return Ending(
+            stage=self.stage,
+            usage=usage,
+            isolation=isolation,
+            setup=self.setup,
+            cancelled=self.cancelled,
+            limit=limit,
+            signal=signal_name(status) if isinstance(status, int) else None,
+            exit_code=exit_code(status) if isinstance(status, int) else None,
+            # A process that died of something else before our order took it was not killed by us.
+            killed=killed and (status is None or status == signal.SIGKILL),
+            protocol_error=protocol_error,
+            reply=self.reply,
+            log_tail=log_tail,
+        )
+
+    def _usage(self, watch: Watch, dropped: int) -> Usage:
+        if self.stage is Stage.SETUP:
+            return Usage()
+        ended = self.replied or time.monotonic()
+        report = self.report or {}
+        cpu_ms, maxrss_kib = report.get("cpu_ms", 0), report.get("maxrss_kib", 0)
+        assert isinstance(cpu_ms, int)
+        assert isinstance(maxrss_kib, int)
+        return Usage(
+            wall_ms=round((ended - self.started) * 1000) if self.started else 0,
+            cpu_ms=max(cpu_ms, round(watch.cpu_seconds * 1000)),
+            # The kernel's own high-water mark also sees a call that ends between two samples.
+            peak_memory_bytes=watch.peak_memory_bytes or maxrss_kib * 1024,
+            processes=max(1, watch.peak_processes),
+            output_bytes=self.output_bytes,
+            log_bytes_dropped=dropped,
+        )
+
+
+def _limit_of_the_kernel(usage: Usage, limits: Limits) -> LimitHit | None:
+    """Return the limit that RLIMIT_CPU enforced on a process that would not hear SIGXCPU."""
+    seconds, most = usage.cpu_ms / 1000, limits.cpu_seconds
+    return LimitHit("cpu_seconds", most, seconds) if seconds > most else None
+
+
+def signal_name(status: int) -> str | None:
+    """Return the name of the signal that ended a process, as "SIGSEGV"."""
+    if not os.WIFSIGNALED(status):
+        return None
+    number = os.WTERMSIG(status)
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
+
+
+def exit_code(status: int) -> int | None:
+    """Return the exit status of a process that ended by itself."""
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else None

@@ -1,0 +1,61 @@
+"""What the parent sends to a cell, and what a caller hears of it meanwhile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from toolrunner.sandbox.frames import encode
+from toolrunner.sandbox.inside import protocol
+from toolrunner.sandbox.limits import Limits
+from toolrunner.sandbox.profile import Program, module_path
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a call sends: the payload as JSON text, with the image beside it as raw bytes."""
+
+    call_id: str
+    payload: bytes
+    image: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What a caller hears during a call. Both may be called many times, in the call's thread."""
+
+    on_progress: Callable[[float, str], None] = field(default=lambda _fraction, _message: None)
+    on_log: Callable[[int, str, str], None] = field(default=lambda _level, _logger, _message: None)
+
+
+def load_frame(program: Program) -> list[bytes]:
+    """Return the order to load a program: what a cell has to know of it, and its source."""
+    return encode(protocol.LOAD, load_order(program), program.source)
+
+
+def load_order(program: Program) -> bytes:
+    """Return what a cell has to know to load a program, beside its source."""
+    order = {
+        "name": program.name,
+        "path": program.path,
+        "entry": program.entry,
+        "folder": program.folder,
+        "config": dict(program.config),
+        "log_level": program.log_level,
+        "sys_path": module_path(),
+    }
+    return json.dumps(order).encode()
+
+
+def request_frame(request: Request, limits: Limits, deadline: float) -> list[bytes]:
+    """Return a request; ``deadline`` is when its time is over, on the monotonic clock."""
+    terms = {
+        "call_id": request.call_id,
+        "has_image": request.image is not None,
+        "deadline": deadline,
+        "cpu_seconds": limits.cpu_seconds,
+    }
+    # The payload is JSON text already, and may be large: it is not written a second time.
+    head = json.dumps(terms).encode()[:-1] + b', "payload": ' + request.payload + b"}"
+    return encode(protocol.REQUEST, head, request.image or b"")

@@ -1,0 +1,41 @@
+"""What all modes share: the thread that starts boxes, the watchdog, and the boxes' users."""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+from toolrunner.sandbox.box import Box
+from toolrunner.sandbox.ending import Ending
+from toolrunner.sandbox.exchange.exchange import Exchange
+from toolrunner.sandbox.modes.mode import Caller
+from toolrunner.sandbox.spawn import Spawner
+from toolrunner.sandbox.watchdog import Watchdog
+
+
+class Boxes:
+    """Makes boxes, and watches what runs in them. Thread-safe."""
+
+    def __init__(self, spawner: Spawner) -> None:
+        self._spawner = spawner
+        self._watchdog = Watchdog()
+        # A start of its own for each process, so that two runners do not share box users.
+        self._numbers = itertools.count(os.getpid())
+
+    def box(self, caller: Caller, *, slots: int = 1, serves_many: bool = False) -> Box:
+        """Return a box that is not started yet; its user is not one of the other kind's."""
+        number = 2 * next(self._numbers) + serves_many
+        return Box(self._spawner, caller.program, caller.limits, caller.layers, number, slots=slots)
+
+    def watched(self, caller: Caller, exchange: Exchange) -> Ending:
+        """Run an exchange to its end, under the watchdog."""
+        if caller.layers.watchdog:
+            self._watchdog.add(exchange.watch)
+        try:
+            return exchange.run()
+        finally:
+            self._watchdog.remove(exchange.watch)
+
+    def close(self) -> None:
+        """End the threads. Boxes are ended by those who made them, before this."""
+        self._watchdog.close()

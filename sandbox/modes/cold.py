@@ -1,0 +1,45 @@
+"""Cold: a box for each call, in which its one cell loads the plugin. It takes every call."""
+
+from __future__ import annotations
+
+from toolrunner.sandbox.box import SetupError
+from toolrunner.sandbox.cell import Cell
+from toolrunner.sandbox.ending import Ending, SetupFailure, Stage
+from toolrunner.sandbox.exchange.cold import ColdExchange
+from toolrunner.sandbox.exchange.messages import Request
+from toolrunner.sandbox.inside import protocol
+from toolrunner.sandbox.modes.boxes import Boxes
+from toolrunner.sandbox.modes.mode import Caller, isolation_of
+
+
+class Cold:
+    """Runs cold calls. Thread-safe."""
+
+    def __init__(self, boxes: Boxes) -> None:
+        self._boxes = boxes
+
+    def call(self, caller: Caller, request: Request) -> Ending:
+        """Run one call and tell how it ended."""
+        isolation = isolation_of(caller.layers, "cold")
+        try:
+            with (
+                self._boxes.box(caller) as box,
+                Cell(box, protocol.THE_ZYGOTE + 1, 0) as cell,
+            ):
+                exchange = ColdExchange(
+                    cell,
+                    caller.interrupt,
+                    caller.listener,
+                    isolation,
+                    program=caller.program,
+                    request=request,
+                )
+                return self._boxes.watched(caller, exchange)
+        except SetupError as error:
+            return Ending(stage=Stage.SETUP, setup=error.failure, isolation=isolation)
+        except OSError as error:
+            failure = SetupFailure("order the cell", str(error), error.errno)
+            return Ending(stage=Stage.SETUP, setup=failure, isolation=isolation)
+
+    def close(self) -> None:
+        """Do nothing: a box goes with its call."""

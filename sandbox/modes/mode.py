@@ -1,0 +1,44 @@
+"""What a mode of running calls is, and what a call brings along, whichever one takes it."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Protocol
+
+from toolrunner.sandbox.ending import Ending, Isolation
+from toolrunner.sandbox.exchange.messages import Listener, Request
+from toolrunner.sandbox.interrupt import Interrupt
+from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.limits import Limits
+from toolrunner.sandbox.profile import Program
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What one call brings along; ``layers`` confine it."""
+
+    program: Program
+    limits: Limits
+    interrupt: Interrupt
+    listener: Listener
+    layers: Layers
+
+
+class Mode(Protocol):
+    """One way to run calls. Thread-safe."""
+
+    def call(self, caller: Caller, request: Request) -> Ending | None:
+        """Run one call and tell how it ended; ``None`` when it has to run in another mode.
+
+        Nothing of the request has been sent then.
+        """
+
+    def close(self) -> None:
+        """End everything, with the calls that still run."""
+
+
+@functools.cache
+def isolation_of(layers: Layers, mode: str) -> Isolation:
+    """Return what an envelope shows of a call's confinement; ``mode`` is "warm" or "cold"."""
+    return Isolation(mode, layers.names(), layers.missing())
