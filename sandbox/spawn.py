@@ -20,19 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-LAUNCH = str(Path(__file__).with_name("inside") / "launch.py")
+from toolrunner.sandbox.quiet_environment import ENVIRONMENT
 
-# One thread for numeric libraries: more would start at import, and count against the call.
-ENVIRONMENT = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "LANG": "C.UTF-8",
-    "HOME": "/",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
-    "VECLIB_MAXIMUM_THREADS": "1",
-}
+LAUNCH = str(Path(__file__).with_name("inside") / "launch.py")
 
 # One message stays one message, where the system has such a thing.
 MESSAGE_SOCKET = socket.SOCK_SEQPACKET if os.uname().sysname == "Linux" else socket.SOCK_STREAM

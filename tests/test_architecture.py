@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from toolrunner.sandbox.quiet_environment import ENVIRONMENT, QUIET
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("api", "runner", "plugins", "sandbox")
@@ -45,3 +48,23 @@ def test_the_pytest_plugin_stands_alone() -> None:
     }
     others = {name for name in names if not name.startswith("toolrunner.pytest_plugin")}
     assert {name.partition(".")[0] for name in others} - {"pytest"} <= sys.stdlib_module_names
+
+
+def test_the_documents_name_files_that_are_there() -> None:
+    """Above all the map of changes in docs/architecture.md: what has moved is mended there."""
+    folders = "|".join(("toolrunner", *PACKAGES, "scripts", "tests", "docs"))
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    named = {
+        (place, document.name)
+        for document in documents
+        for place in re.findall(rf"`((?:{folders})/[a-z0-9_/.]+)`", document.read_text("utf-8"))
+    }
+    assert len(named) > 100
+    assert [missing for missing in sorted(named) if not (ROOT / missing[0]).exists()] == []
+
+
+def test_each_variable_of_a_box_has_its_reason() -> None:
+    """What keeps a library quiet stands beside why."""
+    for name, (value, reason) in QUIET.items():
+        assert ENVIRONMENT[name] == value
+        assert len(reason.split()) > 2
