@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import toolrunner.api
+import toolrunner
 
 COMMAND = (sys.executable, "-P", "-m", "toolrunner")
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -57,7 +57,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
     return {
         **kept,
-        "PYTHONPATH": str(Path(toolrunner.api.__file__).parents[1]),
+        "PYTHONPATH": str(Path(toolrunner.__file__).parents[1]),
         "XDG_CONFIG_HOME": str(tmp_path / "config"),
         "XDG_STATE_HOME": str(tmp_path / "state"),
         "TERM": "xterm",
