@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 
 from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.sandbox import forks
 from toolrunner.sandbox.interrupt import Interrupt
 
 
@@ -34,6 +35,10 @@ class Admission:
         self._parallel = parallel
         self._max_waiting = max_waiting
         self._queue_seconds = queue_seconds
+        self._begin()
+        forks.in_each_child(self, Admission._begin)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         # Who holds a place is all that is known of places: one step takes it and one gives it
         # back, so that an exception from a signal handler finds no half of either.

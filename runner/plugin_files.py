@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.sandbox import forks
 from toolrunner.sandbox.limits import MIB
 
 CHECK_SECONDS = 1.0
@@ -33,6 +34,10 @@ class PluginFiles:
     """Sources and changes, as far as they are known. Thread-safe."""
 
     def __init__(self) -> None:
+        self._begin()
+        forks.in_each_child(self, PluginFiles._begin)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._sources: dict[Path, tuple[_State, bytes]] = {}
         self._stamps: dict[Path, tuple[float, int]] = {}

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from toolrunner.sandbox import forks
+
 T = TypeVar("T")
 
 
@@ -16,14 +18,26 @@ class CallThreads:
 
     def __init__(self, most: int) -> None:
         """``most``: calls that may run and wait at once. More are refused without delay."""
-        self._threads = ThreadPoolExecutor(most + 1, thread_name_prefix="toolrunner-call")
+        self._most = most
+        self._closed = False
+        self._begin()
+        forks.in_each_child(self, CallThreads._begin)
+
+    def _begin(self) -> None:
+        self._threads = ThreadPoolExecutor(self._most + 1, thread_name_prefix="toolrunner-call")
 
     async def run(self, function: Callable[[], T], cancel: Callable[[], None]) -> T:
         """Return what ``function`` returns, in a thread.
 
         If the awaiting task is cancelled, so is the call, and the task ends once the call has.
+        Once closed there are no threads, and ``function`` is expected to return at once.
         """
-        future = asyncio.get_running_loop().run_in_executor(self._threads, function)
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._threads, function)
+        except RuntimeError:
+            if not self._closed:
+                raise
+            return function()
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -36,4 +50,5 @@ class CallThreads:
 
     def close(self) -> None:
         """Wait for the calls' ends, and end the threads."""
+        self._closed = True
         self._threads.shutdown()

@@ -45,6 +45,7 @@ MaybeResult = Result | Any
 
 _LOG = logging.getLogger("toolrunner.runner")
 LOG_TAIL_CHARACTERS = 4096
+CLOSED = "this ToolRunner is closed; make a new one"
 
 
 class ToolRunner:
@@ -75,6 +76,8 @@ class ToolRunner:
         )
         self._files = PluginFiles()
         self._threads = CallThreads(self._settings.max_concurrent + self._settings.max_waiting)
+        # Why nothing is run any more; empty while it is open.
+        self.closed_because = ""
 
     def run(
         self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None
@@ -188,7 +191,13 @@ class ToolRunner:
             raise GovernedError(ErrorType.PLUGIN_NOT_FOUND, self._unknown(name))
         return status
 
+    def _check_open(self) -> None:
+        if self.closed_because:
+            details = {"operation": "run the call", "errno": None, "remedy": "make a new one"}
+            raise GovernedError(ErrorType.SANDBOX_ERROR, self.closed_because, details)
+
     def _usable(self, name: str, status: PluginStatus) -> Plugin:
+        self._check_open()
         if status.state == PluginState.UNAVAILABLE:
             message = f"{name} cannot run here: {status.reason}"
             raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
@@ -224,7 +233,8 @@ class ToolRunner:
         call.used = True
         manifest = plugin.manifest
         program = build_program(plugin, self._settings, self._files)
-        with self._admission.place(manifest.name, call.interrupt, call.caller):
+        with call.under_way(), self._admission.place(manifest.name, call.interrupt, call.caller):
+            self._check_open()  # it may have been closed while the call waited
             ending = self._sandbox.call(
                 program,
                 manifest.limits.capped(self._settings.caps),
@@ -277,11 +287,18 @@ class ToolRunner:
         )
 
     def close(self) -> None:
-        """End all boxes, with the calls that still run in them, and the threads."""
+        """End all boxes, with the calls that still run in them, and the threads.
+
+        Calls from here on get a ``SandboxError``. In a fork of the process it ends what that fork
+        has started, and nothing else.
+        """
+        self.closed_because = self.closed_because or CLOSED
         self._sandbox.close()
         self._threads.close()
 
     def __enter__(self) -> ToolRunner:
+        if self.closed_because:
+            raise RuntimeError(self.closed_because)
         return self
 
     def __exit__(

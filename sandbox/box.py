@@ -20,6 +20,7 @@ from types import TracebackType
 
 import psutil
 
+from toolrunner.sandbox import forks
 from toolrunner.sandbox.ending import SetupFailure
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.layers import Layers
@@ -84,6 +85,13 @@ class Box:
         self._scratch = "/scratch"
         self._scratch_of: dict[int, HostScratch] = {}
         self._numbers: dict[int, int] = {}
+        forks.in_each_child(self, Box._let_go)
+
+    def _let_go(self) -> None:
+        """Forget the processes and the folder, which are the parent's to end and to remove."""
+        self._stack = contextlib.ExitStack()
+        self._launcher = None
+        self.warden = self.zygote = 0
 
     def __enter__(self) -> Box:
         with contextlib.ExitStack() as stack:
@@ -260,10 +268,6 @@ class Box:
     def is_alive(self) -> bool:
         """Tell whether it can still make cells."""
         return group_of(self.zygote) == self.zygote
-
-    def abandon(self) -> None:
-        """Let go of what a fork of the runner's process has of it."""
-        self._control.close()
 
     def destroy(self) -> None:
         """Kill the warden at once, and with its namespace everything in it."""

@@ -12,6 +12,7 @@ import os
 import socket
 from types import TracebackType
 
+from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import Box
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.spawn import MESSAGE_SOCKET
@@ -31,7 +32,11 @@ class Cell:
         self.slot = slot
         self.pid = 0
         self._stack = contextlib.ExitStack()
-        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+        with (
+            forks.held_off(),
+            contextlib.ExitStack() as ours,
+            contextlib.ExitStack() as theirs,
+        ):
             self.channel, channel = socket.socketpair()
             theirs.enter_context(channel)
             ours.enter_context(self.channel)
@@ -44,6 +49,11 @@ class Cell:
             order = {"op": operation, "cell": number, "slot": slot}
             box.order(order, [channel.fileno(), output, log, status.fileno()])
             self._stack = ours.pop_all()
+            forks.in_each_child(self, Cell._let_go)
+
+    def _let_go(self) -> None:
+        self._stack.close()
+        self.output = self.log = -1
 
     def read_status(self) -> list[dict[str, object]] | None:
         """Return what the warden has said of this cell, or ``None`` when the box is gone."""

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
+from toolrunner.sandbox import forks
 from toolrunner.sandbox.ending import LimitHit
 
 _ONE = (1).to_bytes(8, sys.byteorder)  # what an event descriptor adds
@@ -37,6 +38,12 @@ class Interrupt:
         self._limit: LimitHit | None = None
         self._read = self._write = -1
         self._on_cancel: Callable[[], None] | None = None
+        forks.in_each_child(self, Interrupt._let_go)
+
+    def _let_go(self) -> None:
+        self._lock = threading.Lock()
+        self._on_cancel = None
+        self._close()
 
     @property
     def cancelled(self) -> bool:
@@ -101,6 +108,9 @@ class Interrupt:
         trace: TracebackType | None,
     ) -> None:
         with self._lock:
-            for descriptor in {self._read, self._write}:
-                os.close(descriptor)
-            self._read = self._write = -1
+            self._close()
+
+    def _close(self) -> None:
+        for descriptor in {self._read, self._write} - {-1}:
+            os.close(descriptor)
+        self._read = self._write = -1

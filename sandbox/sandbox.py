@@ -11,6 +11,7 @@ import logging
 import threading
 from types import TracebackType
 
+from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import SetupError
 from toolrunner.sandbox.ending import Ending, Isolation, SetupFailure, Stage
 from toolrunner.sandbox.exchange.messages import Listener, Request
@@ -48,12 +49,18 @@ class Sandbox:
         the boxes, this one if empty. ``pool``: what warm boxes may take of the host.
         """
         self._degraded = degraded
-        self._layers = layers
-        self._lock = threading.Lock()
+        self._given = layers
         self._spawner = Spawner(python)
         self._boxes = Boxes(self._spawner)
         self._warm = Warm(self._boxes, pool or PoolLimits())
         self._cold = Cold(self._boxes)
+        self._begin()
+        forks.in_each_child(self, Sandbox._begin)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        # Found out anew in a fork: it may have given up rights since.
+        self._layers = self._given
 
     def layers(self) -> Layers:
         """Return what confines calls here; found out once, by trying."""

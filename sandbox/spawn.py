@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolrunner.sandbox import forks
 from toolrunner.sandbox.quiet_environment import ENVIRONMENT
 
 LAUNCH = str(Path(__file__).with_name("inside") / "launch.py")
@@ -30,12 +31,22 @@ MESSAGE_SOCKET = socket.SOCK_SEQPACKET if os.uname().sysname == "Linux" else soc
 _LOG = logging.getLogger("toolrunner.sandbox")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Launcher:
     """A started ``launch.py`` and our end of its control channel."""
 
     process: subprocess.Popen[bytes]
     control: socket.socket
+
+    def __post_init__(self) -> None:
+        forks.in_each_child(self, Launcher._let_go)
+
+    def _let_go(self) -> None:
+        self.control.close()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+        # Nobody to wait for: its number may be that of a child of this process.
+        self.process.returncode = 0
 
     def discard(self) -> None:
         """End a launcher that no box has been made of."""
@@ -51,11 +62,14 @@ class Spawner:
 
     def __init__(self, python: str = "") -> None:
         self._python = python or sys.executable
+        self._closed = False
+        self._begin()
+        forks.in_each_child(self, Spawner._begin)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._owner = 0
         self._thread: ThreadPoolExecutor | None = None
         self._spare: Launcher | None = None
-        self._closed = False
 
     def take(self) -> Launcher:
         """Return a launcher that waits for its profile; start one for the next call.
@@ -63,8 +77,7 @@ class Spawner:
         Raises ``OSError`` when no process can be made.
         """
         with self._lock:
-            mine = self._owner == os.getpid()
-            spare, self._spare = (self._spare, None) if mine else (None, self._spare)
+            spare, self._spare = self._spare, None
         try:
             if spare is not None and spare.process.poll() is None:
                 return spare
@@ -84,14 +97,15 @@ class Spawner:
         return self._executor().submit(self._start, ("probe", uid), ()).result()
 
     def _launch(self) -> Launcher:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, MESSAGE_SOCKET)
-        with theirs:
-            try:
-                process = self._start((str(theirs.fileno()),), (theirs.fileno(),))
-            except BaseException:
-                ours.close()
-                raise
-        return Launcher(process, ours)
+        with forks.held_off():
+            ours, theirs = socket.socketpair(socket.AF_UNIX, MESSAGE_SOCKET)
+            with theirs:
+                try:
+                    process = self._start((str(theirs.fileno()),), (theirs.fileno(),))
+                except BaseException:
+                    ours.close()
+                    raise
+            return Launcher(process, ours)
 
     def _refill(self) -> None:
         with self._lock:
@@ -118,12 +132,13 @@ class Spawner:
     ) -> subprocess.Popen[bytes]:
         command = [self._python, "-I", "-S", "-X", "utf8", LAUNCH, *arguments]
         # Not subprocess.DEVNULL, which stays open when there are no descriptors left for a pipe.
-        with open(os.devnull, "r+b", buffering=0) as null:
+        with forks.held_off(), open(os.devnull, "r+b", buffering=0) as null:
             return subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
                 command,
                 stdin=null,
                 stdout=subprocess.PIPE if arguments[0] == "probe" else null,
                 stderr=subprocess.PIPE,
+                bufsize=0,  # a buffer has a lock, which a fork would copy
                 env=ENVIRONMENT,
                 cwd="/",
                 pass_fds=pass_fds,
@@ -133,22 +148,16 @@ class Spawner:
         with self._lock:
             if self._closed:
                 raise OSError(errno.ESHUTDOWN, "the sandbox has been closed")
-            if self._thread is None or self._owner != os.getpid():
-                # A fork of the runner's process has the object, but neither thread nor spare.
+            if self._thread is None:
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="toolrunner-spawn")
-                self._owner = os.getpid()
-                self._spare = None
             return self._thread
 
     def close(self) -> None:
         """End the thread. Boxes that still run end with it."""
         with self._lock:
-            mine = self._owner == os.getpid()
             self._closed = True
             thread, self._thread = self._thread, None
             spare, self._spare = self._spare, None
-        if not mine:
-            return
         if thread is not None:
             thread.shutdown()
         if spare is not None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from toolrunner.sandbox import forks
 from toolrunner.sandbox.ending import LimitHit
 from toolrunner.sandbox.limits import MIB, Limits
 
@@ -221,19 +222,21 @@ class Watchdog:
     """The thread. It sleeps while no call is under watch."""
 
     def __init__(self) -> None:
+        self._closed = False
+        self._begin()
+        forks.in_each_child(self, Watchdog._begin)
+
+    def _begin(self) -> None:
         self._condition = threading.Condition()
         self._watches: set[Watch] = set()
         self._thread: threading.Thread | None = None
-        self._owner = 0
         self._asleep = False
-        self._closed = False
 
     def add(self, watch: Watch) -> None:
         """Begin to watch a call."""
         with self._condition:
             self._watches.add(watch)
-            if self._thread is None or self._owner != os.getpid():
-                self._owner = os.getpid()
+            if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="toolrunner-watchdog", daemon=True
                 )
@@ -252,7 +255,7 @@ class Watchdog:
             self._closed = True
             self._condition.notify()
             thread = self._thread
-        if thread is not None and self._owner == os.getpid():
+        if thread is not None:
             thread.join()
 
     def _run(self) -> None:

@@ -32,6 +32,7 @@ from toolrunner.runner.jobs.job import (
 from toolrunner.runner.jobs.store import Claim
 from toolrunner.runner.state.database import FULL_DISK_SECONDS, is_full, open_database, transaction
 from toolrunner.runner.state.leases import Lease
+from toolrunner.sandbox import forks
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -108,7 +109,8 @@ class SqliteJobStore:
         self._folder = folder
         self._files = JobFiles(folder)
         self._lease = lease
-        self._lock = threading.Lock()
+        self._begin()
+        forks.in_each_child(self, SqliteJobStore._begin)
         self._database = open_database(
             folder / "jobs.sqlite3",
             _SCHEMA,
@@ -117,6 +119,9 @@ class SqliteJobStore:
             busy_seconds=_BUSY_SECONDS,
         )
         self._database.row_factory = sqlite3.Row
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
 
     def add(self, submission: Submission) -> tuple[Job, bool]:
         data = encode_payload(submission.payload)

@@ -19,6 +19,7 @@ from toolrunner.plugins.requirements import missing_requirements
 from toolrunner.runner.registry.plugin_state import Entry, PluginState, PluginStatus
 from toolrunner.runner.registry.shared_metrics import SharedMetrics
 from toolrunner.runner.settings.settings import Settings
+from toolrunner.sandbox import forks
 
 __all__ = ["PluginRegistry", "PluginState", "PluginStatus"]
 
@@ -29,12 +30,24 @@ class PluginRegistry:
     """Plugins by name. Thread-safe; each method is one step that others see whole or not at all."""
 
     def __init__(self) -> None:
-        # A plain lock: no method may call another public one while it holds this.
-        self._lock = threading.Lock()
+        self._unlocked()
         self._entries: dict[str, Entry] = {}
         self._shared: SharedMetrics | None = None
         # What discovery would find today, for a registry that was made by it.
         self._find: Callable[[], tuple[list[Plugin], list[Broken]]] | None = None
+        forks.in_each_child(self, PluginRegistry._in_child)
+
+    def _unlocked(self) -> None:
+        # A plain lock: no method may call another public one while it holds this.
+        self._lock = threading.Lock()
+
+    def _in_child(self) -> None:
+        """Go on with the counts so far, alone, and without the parent's calls in flight."""
+        self._unlocked()
+        self._shared = None
+        for entry in self._entries.values():
+            entry.in_flight = 0
+            entry.settle(entry.settled)
 
     @classmethod
     def discover(
@@ -71,16 +84,17 @@ class PluginRegistry:
         new = {plugin.manifest.name: _discovered(plugin) for plugin in found}
         new |= {bad.name: _unusable(bad) for bad in broken}
         with self._lock:
-            for name in [name for name, entry in self._entries.items() if entry.is_discovered]:
-                if name not in new:
-                    del self._entries[name]
+            entries = {n: entry for n, entry in self._entries.items() if not entry.is_discovered}
             for name, entry in new.items():
                 old = self._entries.get(name)
                 if old is None:
-                    self._entries[name] = entry
+                    entries[name] = entry
                 elif old.is_discovered and not old.is_same(entry):
                     entry.take_over(old)
-                    self._entries[name] = entry
+                    entries[name] = entry
+                else:
+                    entries[name] = old
+            self._entries = entries  # in one step: a fork sees all of them, old or new
 
     def share(self, metrics: SharedMetrics) -> None:
         """Count together with other processes from now on: what is shown is of all of them."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from toolrunner.runner.registry.plugin_state import AVERAGED_CALLS, PluginState, PluginStatus
 from toolrunner.runner.state.database import open_database, transaction
 from toolrunner.runner.state.leases import Lease
+from toolrunner.sandbox import forks
 
 _LOG = logging.getLogger("toolrunner.registry")
 
@@ -67,8 +68,8 @@ class SharedMetrics:
     def __init__(self, folder: Path, lease: Lease) -> None:
         """Open the file, or make it; ``lease`` says when this process is no more."""
         self._lease = lease
-        self._lock = threading.Lock()
-        self._unwritten: dict[str, _Counts] = {}
+        self._begin()
+        forks.in_each_child(self, SharedMetrics._begin)
         self._database = open_database(
             folder / "metrics.sqlite3",
             _SCHEMA,
@@ -78,6 +79,10 @@ class SharedMetrics:
             busy_seconds=_BUSY_SECONDS,
         )
         self._forget_the_dead()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._unwritten: dict[str, _Counts] = {}
 
     def begin(self, name: str) -> None:
         """Count a call in."""

@@ -24,7 +24,10 @@ from toolrunner.runner.services.plugin_management import (
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.state.leases import Lease
 from toolrunner.runner.tool_runner import ToolRunner
+from toolrunner.sandbox import forks
 from toolrunner.sandbox.limits import MIB
+
+FORKED = "this Backend was made before a fork: make one in each process, after it"
 
 _SECONDS_AN_HOUR = 3600
 
@@ -73,25 +76,39 @@ class Backend:
                 self._store, self.jobs.run_job, threads=settings.job_threads
             )
             self._closing = stack.pop_all()
+        self._is_forked = False
+        forks.in_each_child(self, Backend._in_child)
+
+    def _in_child(self) -> None:
+        """Refuse everything: jobs and counts are kept under the parent's lease and connections."""
+        self._is_forked = True
+        self._tool_runner.closed_because = FORKED
 
     def _created(self) -> None:
         self._dispatcher.wake()
 
     def start(self) -> None:
         """Begin to run jobs."""
+        if self._is_forked:
+            raise forks.ForkedError(FORKED)
         self._dispatcher.start()
 
     def drain(self, seconds: float) -> None:
         """Take no more jobs; wait for those that run, and leave the rest for the next start."""
-        self._dispatcher.drain(seconds)
+        if not self._is_forked:
+            self._dispatcher.drain(seconds)
 
     def close(self) -> None:
-        """Requeue the jobs that still run, and end all calls."""
+        """Requeue the jobs that still run, and end all calls. A fork has none of them."""
+        if self._is_forked:
+            return
         self._dispatcher.drain(0)
         self._closing.close()
 
     def not_ready(self) -> list[str]:
         """Return why nothing can be served now; empty when it can."""
+        if self._is_forked:
+            return [FORKED]
         reasons = list(self._tool_runner.gaps())
         try:
             self._store.check()

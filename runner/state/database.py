@@ -9,14 +9,48 @@ from __future__ import annotations
 import errno
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from toolrunner.sandbox import forks
 
 FULL_DISK_SECONDS = 60  # before it is worth asking again
 
 _RETRY_SECONDS = 0.01
+
+
+class Database(sqlite3.Connection):
+    """A connection that refuses to be used in a fork of its process, as SQLite demands."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - sqlite3's own
+        super().__init__(*arguments, **options)
+        self._is_foreign = False
+        forks.in_each_child(self, Database._in_child)
+
+    def _in_child(self) -> None:
+        self._is_foreign = True
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:  # noqa: ANN401 - same
+        """Run one statement."""
+        self._refuse_in_a_fork()
+        return super().execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+        """Run one statement with each of some values."""
+        self._refuse_in_a_fork()
+        return super().executemany(sql, parameters)
+
+    def close(self) -> None:
+        """Close it, if it is this process's: the parent's locks hang on it."""
+        if not self._is_foreign:
+            super().close()
+
+    def _refuse_in_a_fork(self) -> None:
+        if self._is_foreign:
+            message = "this file was opened before a fork: make a Backend in each process, after it"
+            raise sqlite3.ProgrammingError(message)
 
 
 def open_database(
@@ -34,7 +68,11 @@ def open_database(
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = sqlite3.connect(
-        path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
+        path,
+        timeout=busy_seconds,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=Database,
     )
     path.chmod(0o600)
     _keep_a_log(database, busy_seconds)

@@ -11,6 +11,8 @@ import os
 import uuid
 from pathlib import Path
 
+from toolrunner.sandbox import forks
+
 
 class Lease:
     """A file that this process holds locked for as long as it lives."""
@@ -23,6 +25,12 @@ class Lease:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._descriptor = os.open(folder / self.name, flags, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        forks.in_each_child(self, Lease._let_go)
+
+    def _let_go(self) -> None:
+        """Close the copy: a lock lives for as long as any copy of its descriptor is open."""
+        os.close(self._descriptor)
+        self._descriptor = -1
 
     def is_dead(self, name: str) -> bool:
         """Tell whether the holder of another lease has ended; its file is deleted then."""
@@ -42,6 +50,8 @@ class Lease:
         return True
 
     def close(self) -> None:
-        """Give the lease up."""
+        """Give the lease up, if it is this process's."""
+        if self._descriptor < 0:
+            return
         (self._folder / self.name).unlink(missing_ok=True)
         os.close(self._descriptor)

@@ -7,11 +7,11 @@ boxes that have become idle, too many, too large or useless; a call never waits 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
 
+from toolrunner.sandbox import forks
 from toolrunner.sandbox.ending import Ending, Stage
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.limits import MIB, Limits
@@ -43,27 +43,17 @@ class Pool:
 
     def __init__(self, sizes: PoolLimits) -> None:
         self.sizes = sizes
-        self._forget()
+        self._closed = False
+        self._begin()
+        forks.in_each_child(self, Pool._begin)
 
-    def _forget(self) -> None:
-        self._owner = os.getpid()
+    def _begin(self) -> None:
         self._condition = threading.Condition()
         self._entries: dict[str, _Entry] = {}
         self._failures: dict[str, int] = {}  # since a call of the plugin last worked warm
         self._leaving: list[WarmBox] = []
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
-        self._closed = False
-
-    def _own(self) -> None:
-        """In a fork of the process that made this: begin anew, and leave its boxes alone."""
-        if self._owner == os.getpid():
-            return
-        boxes = [entry.found for entry in self._entries.values()] + [*self._leaving]
-        self._forget()
-        for box in boxes:
-            if isinstance(box, WarmBox):
-                box.abandon()
 
     def obtain(
         self,
@@ -76,7 +66,6 @@ class Pool:
 
         ``load`` makes the box; it runs in the thread of the first call, and the others wait.
         """
-        self._own()
         while True:
             with self._condition:
                 entry = self._current(program, limits)
@@ -247,7 +236,6 @@ class Pool:
 
     def close(self) -> None:
         """End all boxes, with the calls that still run in them."""
-        self._own()
         with self._condition:
             self._closed = True
             for entry in list(self._entries.values()):

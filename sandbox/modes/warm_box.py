@@ -15,6 +15,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import Box, memory_of
 from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.inside import protocol
@@ -86,6 +87,13 @@ class WarmBox:
         self._calls = 0
         self._running = 0
         self._last_used = time.monotonic()
+        forks.in_each_child(self, WarmBox._let_go)
+
+    def _let_go(self) -> None:
+        self._lock = threading.Lock()
+        self._retired = True
+        self._standby.clear()
+        self._stack = contextlib.ExitStack()
 
     def take(self) -> Cell:
         """Return the cell that has waited longest, or a new one; raise ``GoneError``."""
@@ -211,9 +219,3 @@ class WarmBox:
                 cell.close()
             self._standby.clear()
             self._stack.close()
-
-    def abandon(self) -> None:
-        """Let go of it in a fork of the process that it belongs to."""
-        for cell in self._standby:
-            cell.close()
-        self._box.abandon()
