@@ -32,6 +32,7 @@ from toolrunner.runner.verdict import Outcome, judge
 from toolrunner.sandbox.box import SetupError
 from toolrunner.sandbox.ending import Ending, Isolation, Usage
 from toolrunner.sandbox.exchange.messages import Listener, Request
+from toolrunner.sandbox.forks import ForkedError
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB
 from toolrunner.sandbox.modes.warm_box import PoolLimits
@@ -102,6 +103,8 @@ class ToolRunner:
             failure = None
         except GovernedError as error:
             failure = error
+        except ForkedError as error:
+            failure = GovernedError(ErrorType.SANDBOX_ERROR, str(error))
         except Exception as bug:  # noqa: BLE001 - the one place where bugs become envelopes
             _LOG.exception("call %s of plugin %r failed inside the runner", call.call_id, name)
             message = f"{type(bug).__name__} in the runner itself; its log has the traceback"

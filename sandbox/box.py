@@ -33,7 +33,7 @@ from toolrunner.sandbox.profile import (
     unreachable_by,
 )
 from toolrunner.sandbox.scratch import HostScratch, remove_tree, tmpfs_bytes
-from toolrunner.sandbox.spawn import Spawner
+from toolrunner.sandbox.spawn import Launcher, Spawner
 from toolrunner.sandbox.watchdog import (
     children_of,
     group_of,
@@ -77,7 +77,7 @@ class Box:
         self._slots = slots
         self._own_root = "mount" in layers.namespaces
         self._stack = contextlib.ExitStack()
-        self._launcher: subprocess.Popen[bytes] | None = None
+        self._launcher: Launcher | None = None
         self.warden = 0
         self.zygote = 0
         self._control: socket.socket
@@ -121,8 +121,8 @@ class Box:
         )
         stack.callback(self._end)
         try:
-            launcher = self._spawner.take()
-            self._launcher, self._control = launcher.process, launcher.control
+            self._launcher = launcher = self._spawner.take()
+            self._control = launcher.control
             self._control.sendall(_line(profile))
         except OSError as error:
             raise SetupError(
@@ -185,13 +185,14 @@ class Box:
 
     def _last_words(self) -> str:
         """Return what the launcher said before it died; it is trusted and says little."""
-        if self._launcher is None or self._launcher.stderr is None:
+        if self._launcher is None or self._launcher.process.stderr is None:
             return "the launcher did not start"
         words = b""
-        os.set_blocking(self._launcher.stderr.fileno(), False)
+        process, errors = self._launcher.process, self._launcher.process.stderr
+        os.set_blocking(errors.fileno(), False)
         with contextlib.suppress(subprocess.TimeoutExpired, OSError):
-            self._launcher.wait(CLOSE_SECONDS)
-            words = self._launcher.stderr.read() or b""
+            process.wait(CLOSE_SECONDS)
+            words = errors.read() or b""
         text = words.decode("utf-8", "replace").strip()
         return text.splitlines()[-1] if text else "it ended without a word"
 
@@ -279,18 +280,19 @@ class Box:
         """Close the control channel, which ends the warden; make sure that all has ended."""
         if self._launcher is None:
             return
+        process = self._launcher.process
         self._control.close()
         if not self.warden:
-            self._launcher.kill()
+            process.kill()
         if self.warden and not self._layers.portable:
             self._reap_warden()
         try:
-            self._launcher.wait(CLOSE_SECONDS)
+            process.wait(CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
-            self._launcher.kill()
-            self._launcher.wait()
-        if self._launcher.stderr is not None:
-            self._launcher.stderr.close()
+            process.kill()
+            process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
         if "pid" not in self._layers.namespaces and self.warden:
             sweep_session(self.warden)
 

@@ -31,6 +31,7 @@ class Cell:
         self.number = number
         self.slot = slot
         self.pid = 0
+        self._is_ours = True
         self._stack = contextlib.ExitStack()
         with (
             forks.held_off(),
@@ -54,6 +55,18 @@ class Cell:
     def _let_go(self) -> None:
         self._stack.close()
         self.output = self.log = -1
+        self._is_ours = False
+
+    def check_it_is_ours(self) -> None:
+        """Raise ``ForkedError`` in a fork of the process that the cell belongs to.
+
+        What a caller hears of its call may fork.
+        """
+        if not self._is_ours:
+            message = (
+                "this process was forked in the middle of the call: its parent goes on with it"
+            )
+            raise forks.ForkedError(message)
 
     def read_status(self) -> list[dict[str, object]] | None:
         """Return what the warden has said of this cell, or ``None`` when the box is gone."""

@@ -104,6 +104,7 @@ class Exchange(abc.ABC):
     def _turn(self) -> None:
         """Wait for something to happen, or for the step's time to be over, and act on it."""
         cell = self._cell
+        cell.check_it_is_ours()
         self._listen_to_the_channel()
         left = self._deadline - time.monotonic()
         ready = dict(self._poll.poll(max(0.0, left) * 1000))
@@ -336,6 +337,7 @@ class Exchange(abc.ABC):
             self.on_loaded()
         elif step is Step.RUNNING and kind == protocol.PROGRESS:
             self._listener.on_progress(*parse_progress(body))
+            self._cell.check_it_is_ours()
         elif (step is Step.RUNNING) or (step is Step.LOADING and kind == protocol.RAISED):
             self._accept(kind, body)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 
+from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import Box
 from toolrunner.sandbox.ending import Ending
 from toolrunner.sandbox.exchange.exchange import Exchange
@@ -19,6 +20,10 @@ class Boxes:
     def __init__(self, spawner: Spawner) -> None:
         self._spawner = spawner
         self._watchdog = Watchdog()
+        self._begin()
+        forks.in_each_child(self, Boxes._begin)
+
+    def _begin(self) -> None:
         # A start of its own for each process, so that two runners do not share box users.
         self._numbers = itertools.count(os.getpid())
 
