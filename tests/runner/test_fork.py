@@ -244,7 +244,7 @@ def test_forks_while_calls_run_work_every_time(
         return answers
 
     try:
-        for _ in range(8):
+        for _ in range(4):
             assert in_fork(once) == ["{'mib': 1}"] * 2
     finally:
         stop.set()
