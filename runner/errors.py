@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self, cast
 
+from toolrunner.runner.envelope import Envelope, ErrorDetails
 from toolrunner.sandbox.ending import Isolation, Usage
 
 MAX_MESSAGE_BYTES = 4 * 1024
@@ -100,24 +101,25 @@ def build_error_envelope(
     isolation: Isolation | None = None,
     details: Mapping[str, object] | None = None,
     traceback: str = "",
-) -> dict[str, Any]:
+) -> Envelope:
     """Return the envelope of one failed call; strict JSON, whatever the strings contain.
 
     ``usage`` and ``isolation`` default to those of a call that never ran. What ``details`` says
     about blame, retryable, call_id, usage or isolation is overruled.
     """
+    merged = {
+        **_harmless_mapping(details or {}),
+        "blame": error_type.blame.value,
+        "retryable": error_type in RETRYABLE,
+        "call_id": call_id,
+        "usage": asdict(usage or Usage()),
+        "isolation": _isolation(isolation or Isolation()),
+    }
     return {
         "error": {
             "type": error_type.value,
             "message": cut_end(message, MAX_MESSAGE_BYTES),
-            "details": {
-                **_harmless_mapping(details or {}),
-                "blame": error_type.blame.value,
-                "retryable": error_type in RETRYABLE,
-                "call_id": call_id,
-                "usage": asdict(usage or Usage()),
-                "isolation": _isolation(isolation or Isolation()),
-            },
+            "details": cast("ErrorDetails", merged),
             "plugin": None if plugin is None else cut_end(plugin, MAX_PLUGIN_BYTES),
             "timestamp": _now(),
         },

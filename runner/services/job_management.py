@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from toolrunner.runner.call import Call
+from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.jobs.job import Event, Job, JobStatus, Submission
 from toolrunner.runner.jobs.store import JobStore
 from toolrunner.runner.services.plugin_management import PluginManagementService
-from toolrunner.runner.tool_runner import Envelope, Result
+from toolrunner.runner.tool_runner import MaybeResult, Result
 
 MOST_LISTED = 1000
 
@@ -49,7 +50,7 @@ class JobManagementService:
 
     def run_job(
         self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None
-    ) -> tuple[Result | None, Envelope | None]:
+    ) -> tuple[MaybeResult, Envelope | None]:
         """Run a call now; return ``(result, None)`` or ``(None, envelope)``. Raises nothing."""
         return self._plugins.execute_plugin(plugin_name, payload, call=call)
 

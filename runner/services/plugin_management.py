@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolrunner.runner.call import Call
+from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.registry.plugin_state import PluginStatus
-from toolrunner.runner.tool_runner import Envelope, Result, ToolRunner
+from toolrunner.runner.tool_runner import MaybeResult, ToolRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class PluginManagementService:
 
     def execute_plugin(
         self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None
-    ) -> tuple[Result | None, Envelope | None]:
+    ) -> tuple[MaybeResult, Envelope | None]:
         """Run a plugin once, as ``ToolRunner.run`` does."""
         call = call if call is not None else Call()
         started = time.monotonic()
