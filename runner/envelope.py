@@ -1,4 +1,4 @@
-"""The shape of an error envelope, for type checkers of callers: what is always in it, and what may be.
+"""The shape of an error envelope, for callers' type checkers: what it always has, and may have.
 
 ``errors`` builds them. At run time each is a plain dictionary of strict JSON.
 """

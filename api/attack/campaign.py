@@ -8,11 +8,12 @@ import errno
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from toolrunner.api.attack.attribution import can_try_without_layers, guards_of
 from toolrunner.api.attack.trial import Answer, run_fault
 from toolrunner.plugins.corpus import Fault
+from toolrunner.runner.envelope import GovernedErrorBody
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
 
@@ -78,13 +79,13 @@ def _of_attempts(
     return guards.first, f"{denied}: {guards.words()}"
 
 
-def _of_end(error: dict[str, Any] | None) -> tuple[str, str]:
+def _of_end(error: GovernedErrorBody | None) -> tuple[str, str]:
     """Return what ended a fault that attempts nothing, and in what words, from its envelope."""
     if error is None:
         return _PROCESS, "it harmed nobody, and its call succeeded"
     details, kind = error["details"], str(error["type"])
     words = f"{kind}: {error['message']}"
-    limit = (details.get("limit") or {}).get("name")
+    limit = details["limit"]["name"] if "limit" in details else None
     if limit in _CLOCKS:
         return _DEADLINE, words
     if limit and kind not in _BY_TYPE:

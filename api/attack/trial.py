@@ -10,6 +10,7 @@ import psutil
 from toolrunner.api.attack.surroundings import surroundings
 from toolrunner.plugins.corpus import HARMLESS, Fault
 from toolrunner.plugins.plugin import Plugin
+from toolrunner.runner.envelope import GovernedErrorBody
 from toolrunner.runner.errors import Blame, ErrorType
 from toolrunner.runner.registry.registry import PluginRegistry, PluginStatus
 from toolrunner.runner.services.wiring import analysis_of
@@ -31,7 +32,7 @@ class Answer:
 
     variant: str
     result: dict[str, Any] | None
-    error: dict[str, Any] | None
+    error: GovernedErrorBody | None
     harm: tuple[str, ...] = ()
     cost: tuple[str, ...] = ()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolrunner.runner.call import Call
+from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import GovernedError, build_error_envelope
 from toolrunner.runner.services import AnalysisService
 
@@ -33,7 +34,7 @@ class Done:
     file: str | None
     call: Call
     result: dict[str, Any] | None
-    envelope: dict[str, Any] | None
+    envelope: Envelope | None
 
 
 @dataclass(slots=True)
@@ -105,7 +106,7 @@ def _begun(
     return pool.submit(run)
 
 
-def refusal(plugin: str, call: Call, error: GovernedError) -> dict[str, Any]:
+def refusal(plugin: str, call: Call, error: GovernedError) -> Envelope:
     """Return the envelope of a call that was refused before the runner saw it."""
     return build_error_envelope(
         error.error_type,

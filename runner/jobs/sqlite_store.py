@@ -409,8 +409,7 @@ def _unreadable(job: Job, error: Exception) -> dict[str, Any]:
     envelope = build_error_envelope(
         ErrorType.INTERNAL_ERROR, message, plugin=job.plugin, call_id=job.id
     )
-    public: dict[str, Any] = envelope["error"]
-    return public
+    return {**envelope["error"]}
 
 
 def _after_death(

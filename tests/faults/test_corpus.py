@@ -27,7 +27,7 @@ def check(row: Row, answer: Answer, start: Start) -> None:
         return
     kind = ErrorType(answer.error["type"])  # type: ignore[call-arg]  # an enum's look-up by value
     assert kind in row.outcomes(answer.variant, start), (answer.variant, answer.error)
-    details: dict[str, Any] = answer.error["details"]
+    details: dict[str, Any] = {**answer.error["details"]}
     for key, wanted in row.details.items():
         found = details.get(key)
         # Of a limit the table says which, not how much.

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import Call
+from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import ErrorType
 from toolrunner.sandbox.ending import Usage
 from toolrunner.sandbox.layers import Layers
@@ -25,7 +26,7 @@ RAISES = """
 """
 
 
-def failure(write_plugin: WritePlugin, make_runner: MakeRunner, body: str) -> dict[str, Any]:
+def failure(write_plugin: WritePlugin, make_runner: MakeRunner, body: str) -> Envelope:
     """Return the envelope of a plugin that fails."""
     result, envelope = make_runner(write_plugin(body)).run("sample", {})
     assert result is None

@@ -12,15 +12,17 @@ import pytest
 import toolrunner.runner.services
 from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import Call
+from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.services import (
     AnalysisService,
     JobManagementService,
     PluginManagementService,
 )
 from toolrunner.runner.services.plugin_management import Executed
+from toolrunner.runner.tool_runner import MaybeResult
 
 SERVICES = Path(toolrunner.runner.services.__file__).parent
-Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
+Answer = tuple[MaybeResult, Envelope | None]
 
 
 class Noted(PluginManagementService):

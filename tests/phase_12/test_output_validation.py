@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import GovernedError
 from toolrunner.runner.payloads.validation import validate_plugin_output
 from toolrunner.sandbox.layers import Layers
@@ -21,7 +22,7 @@ RAW_REPLY = """
 """
 
 
-def failed(envelope: dict[str, Any] | None, error_type: str, words: str) -> None:
+def failed(envelope: Envelope | None, error_type: str, words: str) -> None:
     """Assert that an envelope blames the plugin for what it returned."""
     assert envelope is not None
     error = envelope["error"]

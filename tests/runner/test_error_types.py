@@ -15,15 +15,17 @@ import pytest
 
 from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import Call, PluginRegistry, ToolRunner
+from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import RETRYABLE, ErrorType
 from toolrunner.runner.registry.plugin_state import PluginStatus
+from toolrunner.runner.tool_runner import MaybeResult
 from toolrunner.sandbox.ending import Usage
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.sandbox import Sandbox
 from toolrunner.sandbox.watchdog import tree_below
 
 E = ErrorType
-Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
+Answer = tuple[MaybeResult, Envelope | None]
 WAITING = """
     import time
 

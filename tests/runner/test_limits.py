@@ -11,10 +11,12 @@ import pytest
 
 from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import Call, ToolRunner
+from toolrunner.runner.envelope import Envelope, ErrorDetails
+from toolrunner.runner.tool_runner import MaybeResult
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import LIMIT_NAMES, MIB, Limits
 
-Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
+Answer = tuple[MaybeResult, Envelope | None]
 # What the plugins of this file share. Nothing of it goes on for long, even where nobody ends it.
 COMMON = """
 import errno, mmap, os, signal, threading, time
@@ -251,13 +253,13 @@ def run(tool_runner: ToolRunner, payload: Any = None, call: Call | None = None) 
     return result, envelope
 
 
-def held(answer: Answer, row: Row) -> dict[str, Any]:
+def held(answer: Answer, row: Row) -> ErrorDetails:
     """Assert that a limit ended a call, and that the details name it; return the details."""
     _result, envelope = answer
     assert envelope is not None
     error = envelope["error"]
     assert error["type"] == row.error_type, error
-    details: dict[str, Any] = error["details"]
+    details = error["details"]
     if row.limit == "open_files":  # met as an error of the plugin's own
         assert details["errno"] == 24
     elif row.name != "threads" or "exception" not in details:

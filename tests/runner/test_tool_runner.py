@@ -10,16 +10,17 @@ import sys
 import threading
 from contextlib import closing
 from functools import partial
-from typing import Any
 
 import pytest
 
 from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import Call, ToolRunner
+from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.settings.settings import PluginSettings
+from toolrunner.runner.tool_runner import MaybeResult
 from toolrunner.sandbox.layers import Layers
 
-Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
+Answer = tuple[MaybeResult, Envelope | None]
 WAITING = """
     import time
 

@@ -10,13 +10,14 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import Call, ToolRunner
+from toolrunner.runner.envelope import Envelope
+from toolrunner.runner.tool_runner import MaybeResult
 from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import Limits
@@ -24,7 +25,7 @@ from toolrunner.sandbox.profile import Program
 from toolrunner.sandbox.sandbox import Sandbox
 from toolrunner.sandbox.watchdog import tree_below
 
-Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
+Answer = tuple[MaybeResult, Envelope | None]
 ROOT = str(Path(__file__).parent.parent.parent)
 WAITING = """
     import os, time

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_docs import README, blocks
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("api", "plugins", "runner", "sandbox")
 PROJECTS = Path(__file__).parent / "pytest_projects"
@@ -77,6 +79,39 @@ with ToolRunner(PluginRegistry.discover()) as tool_runner:
 """
 
 
+CALLER = """
+from toolrunner import PluginRegistry, ToolRunner
+from toolrunner.runner.envelope import Envelope
+
+
+def words_of(registry: PluginRegistry, text: str) -> int:
+    with ToolRunner(registry) as tool_runner:
+        result, error = tool_runner.run("text-stats", {"text": text})
+    if error is None:
+        words: int = result["words"]
+        return words + registry.get_status("text-stats").success_count
+    raise RuntimeError(told(error))
+
+
+def told(envelope: Envelope) -> str:
+    error = envelope["error"]
+    details = error["details"]
+    if "limit" in details:
+        return f"{details['limit']['name']}: {details['limit']['configured'] * 2}"
+    lines: list[str] = envelope["_internal"]["traceback"].splitlines()
+    seconds = details["usage"]["wall_ms"] / 1000
+    layers = ", ".join(details["isolation"]["layers"])
+    return f"{error['type'].lower()} {seconds} {details['blame'].title()} {layers} {lines}"
+
+
+def mistaken(envelope: Envelope) -> object:
+    return envelope["error"]["detail"]  # type: ignore[typeddict-item]  # mypy has to see it
+
+
+print(words_of(PluginRegistry.discover(), "Two words."))
+"""
+
+
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command that has to succeed in an application's folder."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -123,9 +158,16 @@ def test_authors_get_the_fixture_with_the_wheel(installed: Path, tmp_path: Path)
 
 
 def test_an_application_embeds_it_and_type_checks(installed: Path, others_folder: Path) -> None:
-    """Its own modules and ours are found side by side, at run time and by mypy."""
+    """Its own modules and ours are found side by side, at run time and by mypy.
+
+    So is README's example, and what callers touch first has types.
+    """
+    python = str(installed / "bin" / "python")
     (others_folder / "main.py").write_text(APPLICATION)
-    done = run([str(installed / "bin" / "python"), "main.py"], others_folder)
-    assert done.stdout == "2 api plugins runner sandbox\n"
+    (others_folder / "caller.py").write_text(CALLER)
+    assert run([python, "main.py"], others_folder).stdout == "2 api plugins runner sandbox\n"
+    assert run([python, "caller.py"], others_folder).stdout == "3\n"
+    _plugin, example = blocks(README, "python")
+    (others_folder / "readme.py").write_text(example)
     command = [sys.executable, "-P", "-m", "mypy", "--strict", "--cache-dir=/dev/null"]
-    run([*command, "--python-executable", str(installed / "bin" / "python"), "."], others_folder)
+    run([*command, "--python-executable", python, "."], others_folder)

@@ -14,13 +14,15 @@ import pytest
 
 from tests.conftest import WritePlugin
 from toolrunner import PluginRegistry, ToolRunner
+from toolrunner.runner.envelope import Envelope, GovernedErrorBody
 from toolrunner.runner.settings.settings import Settings
+from toolrunner.runner.tool_runner import MaybeResult
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.sandbox import Sandbox
 from toolrunner.sandbox.spawn import LAUNCH
 
 GOOD = "def run(payload): return {'fine': True}"
-Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
+Answer = tuple[MaybeResult, Envelope | None]
 
 
 class Books:
@@ -42,13 +44,12 @@ class Books:
         assert [s.in_flight for s in statuses] == [0] * len(statuses)
 
 
-def error_of(answer: Answer) -> dict[str, Any]:
+def error_of(answer: Answer) -> GovernedErrorBody:
     """Return the error of a call that failed."""
     result, envelope = answer
     assert result is None
     assert envelope is not None
-    error: dict[str, Any] = envelope["error"]
-    return error
+    return envelope["error"]
 
 
 def below() -> list[psutil.Process]:
