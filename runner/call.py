@@ -6,8 +6,7 @@ Made by the caller, given to ``ToolRunner.run``, filled in by it. One handle ser
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.ending import Isolation, Usage
@@ -38,21 +37,12 @@ class Call:
         self.log_tail: str = ""
         self.interrupt = Interrupt()
         self.used = False
-        self.in_flight = False
+        self.is_under_way = False
         self._is_elsewhere = False
         forks.in_each_child(self, Call._in_child)
 
     def _in_child(self) -> None:
-        self._is_elsewhere, self.in_flight = self.in_flight, False
-
-    @contextmanager
-    def under_way(self) -> Iterator[None]:
-        """Be in flight meanwhile: in a fork, such a call is another process's."""
-        self.in_flight = True
-        try:
-            yield
-        finally:
-            self.in_flight = False
+        self._is_elsewhere, self.is_under_way = self.is_under_way, False
 
     def cancel(self) -> None:
         """Withdraw the call: it is killed, and its outcome is ``Cancelled``.

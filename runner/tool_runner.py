@@ -10,7 +10,8 @@ import difflib
 import logging
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any
@@ -236,7 +237,7 @@ class ToolRunner:
         call.used = True
         manifest = plugin.manifest
         program = build_program(plugin, self._settings, self._files)
-        with call.under_way(), self._admission.place(manifest.name, call.interrupt, call.caller):
+        with _under_way(call), self._admission.place(manifest.name, call.interrupt, call.caller):
             self._check_open()  # it may have been closed while the call waited
             ending = self._sandbox.call(
                 program,
@@ -340,6 +341,16 @@ def build_sandbox(
     )
     degraded = degraded or settings.isolation == "degraded"
     return Sandbox(degraded=degraded, layers=layers, pool=pool)
+
+
+@contextmanager
+def _under_way(call: Call) -> Iterator[None]:
+    """Let a fork that is made meanwhile know that the call is another process's."""
+    call.is_under_way = True
+    try:
+        yield
+    finally:
+        call.is_under_way = False
 
 
 def _observed(limit: str, usage: Usage) -> float | None:
