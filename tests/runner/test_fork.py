@@ -10,11 +10,11 @@ import os
 import pickle
 import select
 import signal
+import sqlite3
 import subprocess
 import threading
 import traceback
 import types
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,7 +31,7 @@ from toolrunner.sandbox.forks import ForkedError
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.watchdog import children_of
 
-# A process of many threads is forked here on purpose.
+# A process of many threads is forked here on purpose; Python 3.12 and later warns of it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 PATIENCE_SECONDS = 40.0
@@ -58,9 +58,7 @@ class Fork:
 
     def __init__(self, work: Callable[[], object]) -> None:
         self._source, sink = os.pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # threads are what this is about
-            self.pid = os.fork()
+        self.pid = os.fork()
         if self.pid == 0:
             status = 1
             try:
@@ -193,15 +191,10 @@ def locks_of(owner: object, seen: set[int]) -> Iterator[Any]:
             yield from locks_of(getattr(owner, name, None), seen)
 
 
-def test_a_child_waits_for_no_lock_of_the_parent(
-    write_plugin: WritePlugin, make_runner: MakeRunner
-) -> None:
-    """Every lock that a runner has is held by another thread when the fork happens."""
-    plugin = write_plugin(GREEDY, limits="{ memory_mb = 128 }")
-    tool_runner = make_runner(plugin)
-    tool_runner.warm_up("sample")
-    locks = list(locks_of(tool_runner, set()))
-    assert len(locks) >= 8
+@contextlib.contextmanager
+def holding_the_locks_of(owner: object) -> Iterator[int]:
+    """Let another thread hold every lock of an object; say how many there are."""
+    locks = list(locks_of(owner, set()))
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -214,9 +207,23 @@ def test_a_child_waits_for_no_lock_of_the_parent(
     thread = threading.Thread(target=hold)
     thread.start()
     assert held.wait(PATIENCE_SECONDS)
-    child = Fork(lambda: bombs_and_calls(tool_runner))
-    done.set()
-    thread.join()
+    try:
+        yield len(locks)
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_a_child_waits_for_no_lock_of_the_parent(
+    write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """Every lock that a runner has is held by another thread when the fork happens."""
+    plugin = write_plugin(GREEDY, limits="{ memory_mb = 128 }")
+    tool_runner = make_runner(plugin)
+    tool_runner.warm_up("sample")
+    with holding_the_locks_of(tool_runner) as locks:
+        assert locks >= 8
+        child = Fork(lambda: bombs_and_calls(tool_runner))
     assert child.result() == ["{'mib': 1}", "MemoryLimitExceeded"] * 3
 
 
@@ -491,20 +498,29 @@ def test_no_fork_comes_between_a_launcher_and_its_descriptors(
 
 
 def test_a_backend_refuses_to_work_in_a_fork(tmp_path: Path) -> None:
-    """Calls, jobs and readiness; its lease does not live on, and the parent's goes on."""
-    settings = Settings.load(state=tmp_path / "state")
-    with Backend(settings) as backend:
+    """Calls, jobs, counts and readiness, whatever is held just then; the parent's goes on."""
+    with Backend(Settings.load(state=tmp_path / "state")) as backend:
+        tool_runner = backend.plugins._tool_runner
+        shared = tool_runner.registry._shared
+        assert shared is not None
 
         def refused() -> tuple[str, list[str]]:
             _result, error = backend.plugins.execute_plugin("text-stats", {"text": "x"})
             assert error is not None
             with pytest.raises(ForkedError, match="make one in each process"):
                 backend.start()
+            with pytest.raises(sqlite3.ProgrammingError, match="opened before a fork"):
+                backend.jobs.job_counts()
+            own = backend.plugins.list_plugins()
+            assert shared.applied(own) == own  # it says in the log that it cannot be read
             backend.drain(0)
             backend.close()
             return error["error"]["message"], backend.not_ready()
 
-        message, not_ready = in_fork(refused)
+        with holding_the_locks_of(backend) as locks:
+            assert locks >= 8
+            child = Fork(refused)
+        message, not_ready = child.result()
         assert "make one in each process, after it" in message
         assert not_ready == [message]
         assert backend.not_ready() == []
