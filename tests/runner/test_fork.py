@@ -340,26 +340,35 @@ def test_a_fork_in_the_middle_of_a_call_leaves_the_call_to_the_parent(
     """Made by what hears its progress: in the child the call is over at once, and says why."""
     tool_runner = make_runner(write_plugin(WAITING, start=f'"{start}"'))
     me = os.getpid()
-    children: list[int] = []
     source, sink = os.pipe()
+    told: list[str] = []
+    wardens: list[set[int]] = []
 
     def fork(_fraction: float, _message: str) -> None:
-        if os.getpid() == me and not children:
-            children.append(os.fork())
+        wardens.append(boxes())
+        with holding_the_locks_of(tool_runner):
+            pid = os.fork()
+            if pid == 0:
+                return
+        os.close(sink)
+        with open(source) as pipe:
+            told.append(pipe.read())
+        os.waitpid(pid, 0)
+        wardens.append(boxes())
+        call.cancel()
 
-    answer = tool_runner.run("sample", {"wait": False}, call=Call(on_progress=fork))
+    call = Call(on_progress=fork)
+    answer = tool_runner.run("sample", {"wait": True}, call=call)
     if os.getpid() != me:
         try:
             os.write(sink, str(answer).encode())
         finally:
             os._exit(0)
-    os.close(sink)
-    with open(source) as pipe:
-        told = pipe.read()
-    os.waitpid(children[0], 0)
-    assert "SandboxError" in told
-    assert "forked in the middle of the call" in told
-    assert type_of(answer) == "{}"
+    assert "SandboxError" in told[0]
+    assert "forked in the middle of the call" in told[0]
+    assert len(wardens[0]) == 1
+    assert wardens[1] == wardens[0]  # it has not ended the box
+    assert type_of(answer) == "Cancelled"
 
 
 def test_the_parents_boxes_end_with_it_and_not_with_its_forks(
