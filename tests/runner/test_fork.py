@@ -483,6 +483,12 @@ def test_a_child_finds_out_anew_what_confines_its_calls(make_runner: MakeRunner)
     assert in_fork(tool_runner.isolation) == found
 
 
+def test_the_boxes_of_two_children_do_not_share_a_user(make_runner: MakeRunner) -> None:
+    """Each counts on from a number of its own."""
+    shared = make_runner()._sandbox._boxes
+    assert in_fork(lambda: next(shared._numbers)) != in_fork(lambda: next(shared._numbers))
+
+
 def test_no_fork_comes_between_a_launcher_and_its_descriptors(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
