@@ -25,13 +25,8 @@ from toolrunner.sandbox.ending import SetupFailure
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB, Limits
-from toolrunner.sandbox.profile import (
-    Program,
-    box_profile,
-    box_uid,
-    interpreter_paths,
-    unreachable_by,
-)
+from toolrunner.sandbox.profile import Program, box_profile
+from toolrunner.sandbox.root_host import NOT_ALLOWED, box_uid, refusal, unreachable_by
 from toolrunner.sandbox.scratch import HostScratch, remove_tree, tmpfs_bytes
 from toolrunner.sandbox.spawn import Launcher, Spawner
 from toolrunner.sandbox.watchdog import (
@@ -108,8 +103,10 @@ class Box:
         self._stack.close()
 
     def _start(self, stack: contextlib.ExitStack) -> None:
+        refused = refusal(self._layers, self._uid)
+        if refused is not None:
+            raise SetupError(refused)
         if not self._own_root:
-            self._check_reach()
             self._scratch = self._make_host_scratch(stack)
         profile = box_profile(
             self._program,
@@ -134,19 +131,6 @@ class Box:
         if not self._layers.portable:
             # No cell has been ordered yet, so its only child is the zygote.
             self.zygote = next(iter(children_of(self.warden)), 0)
-
-    def _check_reach(self) -> None:
-        """Refuse a host where the box's user cannot get at the interpreter."""
-        if self._uid is None:
-            return
-        folder = unreachable_by(self._uid, interpreter_paths())
-        if folder is not None:
-            message = f"the box's user cannot cross {folder} to the Python interpreter"
-            remedy = (
-                "run a Python that every user can read (such as the system's own), run as an "
-                "ordinary user, or allow mount namespaces"
-            )
-            raise SetupError(SetupFailure("reach the interpreter", message, remedy=remedy))
 
     def _make_host_scratch(self, stack: contextlib.ExitStack) -> str:
         """Make a folder of the box's user outside of any box, and see to its removal."""
@@ -344,11 +328,13 @@ def _readable(source: socket.socket | int, seconds: float) -> bool:
 def setup_failure(event: Mapping[str, object]) -> SetupFailure:
     """Return what a "failed" event of the box's own side says."""
     number = event.get("errno")
+    operation = str(event.get("operation"))
+    remedy = "run `toolrunner doctor` to see what this host can isolate"
     return SetupFailure(
-        operation=str(event.get("operation")),
+        operation=operation,
         message=str(event.get("message")),
         errno=number if isinstance(number, int) else None,
-        remedy="run `toolrunner doctor` to see what this host can isolate",
+        remedy=NOT_ALLOWED if operation == protocol.UNPRIVILEGED else remedy,
     )
 
 

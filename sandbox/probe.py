@@ -18,7 +18,7 @@ import psutil
 from toolrunner.sandbox.box import SetupError
 from toolrunner.sandbox.ending import SetupFailure
 from toolrunner.sandbox.layers import NAMESPACES, Layers
-from toolrunner.sandbox.profile import box_uid
+from toolrunner.sandbox.root_host import NOT_ALLOWED, box_uid, refusal
 from toolrunner.sandbox.spawn import Spawner
 from toolrunner.sandbox.watchdog import children_of, proportional_bytes
 
@@ -42,6 +42,7 @@ REMEDIES = {
     "lsm= list of the kernel's command line",
     "seccomp": "use a kernel with CONFIG_SECCOMP_FILTER=y on x86-64 or aarch64",
     "rlimits": "let the service's own limits permit RLIMIT_DATA",
+    "unprivileged_user": NOT_ALLOWED,
     "watchdog": "mount /proc, and let this user see its own processes in it",
     "cgroup": "nothing to do: this version bounds memory by the watchdog and rlimits alone",
 }
@@ -65,6 +66,16 @@ class Host:
 
     layers: Layers
     trials: tuple[Trial, ...]
+
+    def user_gap(self) -> str:
+        """Return why a plugin would run as root, or its user not reach Python; "" if neither."""
+        refused = refusal(self.layers, box_uid(0))
+        if refused is not None:
+            return f"{refused.message}: {refused.remedy}"
+        if "user" in self.layers.namespaces:
+            return ""  # the box's user is its own, whatever root may do here
+        failed = (t for t in self.trials if t.layer == "unprivileged_user" and not t.ok)
+        return next((f"{trial.detail}: {trial.remedy}" for trial in failed), "")
 
 
 def probe(spawner: Spawner) -> Host:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -16,8 +15,6 @@ import psutil
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import Limits
 
-# Host users for the boxes of root, in the range that systemd gives to services of no fixed user.
-FIRST_BOX_UID, BOX_UIDS = 61184, 4096
 NPROC_SLACK = 256
 
 _SYSTEM = (
@@ -105,24 +102,6 @@ def readable_paths(program: Program, layers: Layers) -> list[str]:
     return kept
 
 
-def box_uid(number: int) -> int | None:
-    """Return the host user for the ``number``-th box, for root; ``None`` for ordinary users.
-
-    ``None`` as well where root is only a name: in a user namespace that has no such user.
-    """
-    if os.name != "posix" or os.geteuid() != 0:
-        return None
-    uid = FIRST_BOX_UID + number % BOX_UIDS
-    try:
-        lines = Path("/proc/self/uid_map").read_text("ascii").splitlines()
-    except OSError:
-        return uid
-    for first, _, count in (map(int, line.split()) for line in lines):
-        if first <= uid < first + count:
-            return uid
-    return None
-
-
 def nproc_base(layers: Layers, uid: int | None) -> int | None:
     """Return the tasks to add to RLIMIT_NPROC for those that are not the call's own.
 
@@ -143,22 +122,6 @@ def nproc_base(layers: Layers, uid: int | None) -> int | None:
     except (psutil.Error, OSError):
         return None  # no /proc to count in: a limit that is too low would fail good calls
     return tasks + NPROC_SLACK
-
-
-def unreachable_by(uid: int, paths: Iterable[str]) -> str | None:
-    """Return a folder on the way to ``paths`` that another user than root cannot cross.
-
-    Where the box has no root of its own, its user has to get at the interpreter by itself.
-    """
-    for path in paths:
-        for folder in Path(path).parents:
-            try:
-                found = folder.stat()
-            except OSError:
-                return str(folder)
-            if not found.st_mode & stat.S_IXOTH and found.st_uid != uid:
-                return str(folder)
-    return None
 
 
 def box_profile(

@@ -25,6 +25,7 @@ from toolrunner.sandbox.modes.warm import Warm
 from toolrunner.sandbox.modes.warm_box import PoolLimits, WarmBox
 from toolrunner.sandbox.probe import probe
 from toolrunner.sandbox.profile import Program
+from toolrunner.sandbox.root_host import box_uid, refusal
 from toolrunner.sandbox.spawn import Spawner
 
 DOCTOR = "run `toolrunner doctor` to see what this host can isolate and what would help"
@@ -77,8 +78,14 @@ class Sandbox:
         return isolation_of(self.layers(), "cold")
 
     def gaps(self) -> tuple[str, ...]:
-        """Return what of the floor this host cannot promise, unless the operator accepts that."""
-        return () if self._degraded else floor_gaps(self.layers())
+        """Return what of the floor this host cannot promise, unless the operator accepts that.
+
+        And why a plugin would run as root here, which no operator can accept.
+        """
+        layers = self.layers()
+        refused = refusal(layers, box_uid(0))
+        own = () if refused is None else (f"{refused.message}: {refused.remedy}",)
+        return own if self._degraded else (*own, *floor_gaps(layers))
 
     def call(
         self,

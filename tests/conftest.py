@@ -19,6 +19,7 @@ from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.modes.warm_box import PoolLimits
 from toolrunner.sandbox.probe import probe
+from toolrunner.sandbox.root_host import box_uid, refusal
 from toolrunner.sandbox.sandbox import Sandbox
 from toolrunner.sandbox.spawn import Spawner
 
@@ -78,14 +79,43 @@ def host_layers() -> Layers:
     return layers_of_this_host()
 
 
+def skip_unless_taken(layers: Layers) -> Layers:
+    """Return the layers; skip where no call is taken with them, whatever is tested.
+
+    As for root without a mount namespace, when Python lies in a folder that only root can enter.
+    """
+    refused = refusal(layers, box_uid(0))
+    if refused is not None:
+        pytest.skip(f"{refused.message}; {refused.remedy}")
+    return layers
+
+
+@pytest.fixture
+def no_namespaces(host_layers: Layers) -> Layers:
+    """The host's layers as in a container that forbids namespaces."""
+    return skip_unless_taken(host_layers.without("namespaces"))
+
+
+@pytest.fixture
+def portable() -> Layers:
+    """What there is on a system that is no Linux."""
+    return skip_unless_taken(Layers(rlimits=True, watchdog=True, portable=True))
+
+
 @pytest.fixture(params=ISOLATIONS)
-def layers(request: pytest.FixtureRequest, host_layers: Layers) -> Layers:
-    """The host's layers, once with namespaces and once as in a container that forbids them."""
+def isolation(request: pytest.FixtureRequest, host_layers: Layers) -> str:
+    """The name of one of the ways in which a host can isolate."""
     if request.param == "no-namespaces":
-        return host_layers.without("namespaces")
-    if not host_layers.namespaces:
+        skip_unless_taken(host_layers.without("namespaces"))
+    elif not host_layers.namespaces:
         pytest.skip("this kernel gives this user no namespaces (CLONE_NEWUSER is refused)")
-    return host_layers
+    return str(request.param)
+
+
+@pytest.fixture
+def layers(isolation: str, host_layers: Layers) -> Layers:
+    """The host's layers, once with namespaces and once as in a container that forbids them."""
+    return host_layers if isolation == "namespaces" else host_layers.without("namespaces")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ alone. Several may: they overlap on purpose.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from toolrunner.api.attack.trial import Answer, run_fault
 from toolrunner.plugins.corpus import Fault
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
-from toolrunner.sandbox.profile import box_uid
+from toolrunner.sandbox.root_host import box_uid, refusal
 
 GUARDS = ("namespaces", "landlock", "seccomp", "rlimits")
 _DENIED = "denied"
@@ -51,9 +50,9 @@ class Guards:
         return ", ".join(parts)
 
 
-def can_try_without_layers() -> bool:
-    """Tell whether an attack is harmless without any layer: not where it would run as root."""
-    return os.geteuid() != 0 or box_uid(0) is not None
+def can_try_without_layers(layers: Layers) -> bool:
+    """Tell whether a box is made without any layer: not where the attack would be root's."""
+    return refusal(layers.without(*GUARDS), box_uid(0)) is None
 
 
 def guards_of(fault: Fault, attempts: Iterable[str], settings: Settings, layers: Layers) -> Guards:

@@ -73,7 +73,7 @@ def _of_attempts(
     found = collections.Counter(detail for _, detail in answer.attempts.values())
     errors = ", ".join(f"{error} {count}" for error, count in found.most_common())
     denied = f"all {len(answer.attempts)} attempts were denied ({errors})"
-    if not can_try_without_layers():
+    if not can_try_without_layers(layers):
         return "+".join(layers.names()), f"{denied}; as root here, no layer was left out to compare"
     guards = guards_of(fault, answer.attempts, settings, layers)
     return guards.first, f"{denied}: {guards.words()}"

@@ -35,6 +35,7 @@ _MEANING = {
     "landlock": "only the files it may see",
     "seccomp": "dangerous system calls refused",
     "rlimits": "the kernel's own limits",
+    "unprivileged_user": "plugins are never root",
     "watchdog": "memory, time and processes measured",
     "cgroup": "the kernel's accounts of groups",
     "call_isolation": "calls cannot see or signal each other",
@@ -47,11 +48,17 @@ class Examination:
 
     host: Host
     gaps: tuple[str, ...]
+    user_gap: str = ""  # why a plugin would run as root here: no setting changes that
 
     @property
     def is_floor_met(self) -> bool:
         """Whether calls are taken here."""
-        return not self.gaps
+        return not self.all_gaps
+
+    @property
+    def all_gaps(self) -> tuple[str, ...]:
+        """All that keeps calls from being taken here."""
+        return (*self.gaps, self.user_gap) if self.user_gap else self.gaps
 
 
 def examine() -> Examination:
@@ -61,14 +68,14 @@ def examine() -> Examination:
         host = probe(spawner)
     finally:
         spawner.close()
-    return Examination(host, floor_gaps(host.layers))
+    return Examination(host, floor_gaps(host.layers), host.user_gap())
 
 
 def document(found: Examination) -> dict[str, Any]:
     """Return it all as JSON shows it."""
     return {
         "layers": [_layer(trial) for trial in _trials(found.host)],
-        "floor": {"met": found.is_floor_met, "gaps": list(found.gaps)},
+        "floor": {"met": found.is_floor_met, "gaps": list(found.all_gaps)},
         "start": asdict(_start(found)),
         "host": _about_host(),
     }
@@ -165,9 +172,8 @@ def _floor(found: Examination) -> list[RenderableType]:
 def refusal(found: Examination) -> tuple[Text, ...]:
     """Return the lines that say why no call is taken here."""
     words = "This host cannot isolate calls as is required: they are refused. What is missing:"
-    advice = (
-        "Mend what you can of the above. TOOLRUNNER_ISOLATION=degraded runs plugins all the same, "
-        "at your own risk."
-    )
-    gaps = [plain(f"  - {gap}") for gap in found.gaps]
+    advice = "Mend what you can of the above."
+    if not found.user_gap:
+        advice += " TOOLRUNNER_ISOLATION=degraded runs plugins all the same, at your own risk."
+    gaps = [plain(f"  - {gap}") for gap in found.all_gaps]
     return (Text(words, style="red"), *gaps, Text(advice))

@@ -9,7 +9,7 @@ import os
 import resource
 import signal
 
-from . import cell, namespaces
+from . import cell, namespaces, privileges
 from .syscalls import CAP_SYS_ADMIN, PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, Kernel
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
@@ -48,12 +48,10 @@ def become_box_user(kernel: Kernel, profile: dict[str, Any]) -> None:
         return  # an ordinary user without namespaces: there is nothing to give up
     if in_user_namespace and profile["proc"] and "mount" in profile["namespaces"]:
         namespaces.forbid_more_namespaces()
-    kernel.lock_privileges()
-    if profile["uid"] is not None:
-        inside = namespaces.box_user(profile)
-        os.setgroups([])
-        os.setresgid(inside, inside, inside)
-        os.setresuid(inside, inside, inside)
+    if profile["uid"] is None:
+        kernel.lock_privileges()
+    else:
+        privileges.become(kernel, namespaces.box_user(profile))
     mounts = "mount" in profile["namespaces"]
     kernel.hold_capabilities(1 << CAP_SYS_ADMIN if mounts else 0)
 

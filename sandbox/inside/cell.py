@@ -13,7 +13,7 @@ import resource
 import signal
 import socket
 
-from . import landlock, protocol, seccomp, worker
+from . import landlock, privileges, protocol, seccomp, worker
 from .syscalls import Kernel, machine
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
@@ -150,6 +150,7 @@ def default_signals() -> None:
 def confine(plan: Plan, limits: dict[int, tuple[int, int]]) -> None:
     """Take the cell's last rights away: rlimits, Landlock, seccomp."""
     kernel, profile = plan.kernel, plan.profile
+    privileges.refuse_root()
     if kernel is not None and "pid" not in profile["namespaces"]:
         kernel.die_with_parent()
     for number, (soft, hard) in limits.items():

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 
 from . import cell, protocol, warden
 from .namespaces import clone_flags, write_user_mapping
-from .syscalls import CLONE_PARENT, Kernel, machine
+from .syscalls import CLONE_PARENT, Kernel, Rights, machine
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def main(descriptor: int) -> None:
         from . import portable
 
         report(control, {"event": "warden", "pid": os.getpid()})
-        portable.main(profile, control)
+        portable.main(kernel or (Rights() if sys.platform == "linux" else None), profile, control)
     try:
         launch(kernel, profile, control)
     except OSError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 
-from . import cell
+from . import cell, privileges
 from .groups import kill_group
 from .warden import Warden
 
@@ -18,19 +18,30 @@ TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from .syscalls import Rights
     from .warden import Cells
 
 
-def main(profile: dict[str, Any], control: socket.socket) -> NoReturn:
+def main(rights: Rights | None, profile: dict[str, Any], control: socket.socket) -> NoReturn:
     """Serve one box until the parent is gone."""
     os.setsid()
-    if profile["uid"] is not None:
-        os.setgroups([])
-        os.setgid(profile["uid"])
-        os.setuid(profile["uid"])
     warden = PortableWarden(control)
+    try:
+        become_box_user(rights, profile)
+    except OSError as error:
+        warden.report({"event": "failed", **cell.failure(error)})
+        os._exit(1)
     warden.report({"event": "ready"})
     warden.serve(ForkedCells(profile, control, warden), profile)
+
+
+def become_box_user(rights: Rights | None, profile: dict[str, Any]) -> None:
+    """Leave root behind, with all that this system can tell apart of its rights."""
+    if profile["uid"] is not None:
+        privileges.become(rights, profile["uid"])
+    if rights is not None:
+        privileges.give_up(rights)
+    privileges.check(rights, profile)
 
 
 class ForkedCells:

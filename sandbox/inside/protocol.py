@@ -39,6 +39,7 @@ import struct
 READY = b'{"event": "ready"}'
 FORKED = "forked"
 UNMADE = "failed"
+UNPRIVILEGED = "become an unprivileged user"  # the operation of a "failed" event for want of it
 
 LOAD = b"L"
 REQUEST = b"Q"

@@ -12,10 +12,12 @@ import sys
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_SECCOMP = 22
+PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 PR_SET_SECUREBITS = 28
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+PR_GET_NO_NEW_PRIVS = 39
 PR_GET_TID_ADDRESS = 40
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -41,7 +43,6 @@ _ALL_SECUREBITS_LOCKED = 0x2F  # NOROOT, NO_SETUID_FIXUP, both locked, KEEP_CAPS
 _NUMBERS = {
     "clone": (56, 220),
     "pivot_root": (155, 41),
-    "capset": (126, 91),
     "mount_setattr": (442, 442),
     "landlock_create_ruleset": (444, 444),
     "landlock_add_rule": (445, 445),
@@ -70,30 +71,68 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-class Kernel:
-    """The calls, bound once: ``libc.syscall`` and a few libc functions that check their errno."""
+class Rights:
+    """What this process may do: by libc's own functions, and so on a Linux of any architecture."""
 
     def __init__(self) -> None:
         self._libc = ctypes.PyDLL(None, use_errno=True)
-        self._python = ctypes.pythonapi
-        column = ARCHITECTURES.index(machine())
-        self._number = {name: numbers[column] for name, numbers in _NUMBERS.items()}
-        self._aarch64 = column == 1
 
     def _check(self, result: int, operation: str) -> int:
         if result < 0:
             raise SyscallError(ctypes.get_errno(), operation)
         return result
 
-    def _syscall(self, name: str, *args: object) -> int:
-        values = [ctypes.c_long(a) if isinstance(a, int) else a for a in args]
-        result: int = self._libc.syscall(ctypes.c_long(self._number[name]), *values)
-        return result
-
     def prctl(self, option: int, *args: int) -> int:
         """Call prctl(2) with up to four integer arguments."""
         values = [ctypes.c_ulong(a) for a in (*args, 0, 0, 0, 0)[:4]]
         return self._check(self._libc.prctl(option, *values), f"prctl({option})")
+
+    def capabilities(self) -> dict[str, int]:
+        """Return the bit masks of this process's sets of capabilities, by the set's name.
+
+        The ambient set is not among them: it is never more than the permitted one.
+        """
+        header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+        data = (ctypes.c_uint32 * 6)()
+        self._check(self._libc.capget(ctypes.byref(header), ctypes.byref(data)), "capget")
+        names = ("effective", "permitted", "inheritable")
+        sets = {name: data[i] | data[i + 3] << 32 for i, name in enumerate(names)}
+        bounding = (
+            capability
+            for capability in range(64)
+            if self._libc.prctl(PR_CAPBSET_READ, ctypes.c_ulong(capability), 0, 0, 0) == 1
+        )
+        return {**sets, "bounding": sum(1 << capability for capability in bounding)}
+
+    def hold_capabilities(self, capabilities: int) -> None:
+        """Give up every capability that is not in the bit mask ``capabilities``."""
+        header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+        low, high = capabilities & 0xFFFFFFFF, capabilities >> 32
+        data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
+        self._check(self._libc.capset(ctypes.byref(header), ctypes.byref(data)), "capset")
+
+    def lock_privileges(self) -> None:
+        """Make sure that nothing below can gain a capability: bounding set, securebits."""
+        for capability in range(64):
+            if self._libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
+                break
+        self.prctl(PR_SET_SECUREBITS, _ALL_SECUREBITS_LOCKED)
+
+
+class Kernel(Rights):
+    """The calls, bound once: ``libc.syscall`` and a few libc functions that check their errno."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._python = ctypes.pythonapi
+        column = ARCHITECTURES.index(machine())
+        self._number = {name: numbers[column] for name, numbers in _NUMBERS.items()}
+        self._aarch64 = column == 1
+
+    def _syscall(self, name: str, *args: object) -> int:
+        values = [ctypes.c_long(a) if isinstance(a, int) else a for a in args]
+        result: int = self._libc.syscall(ctypes.c_long(self._number[name]), *values)
+        return result
 
     def die_with_parent(self, number: int = signal.SIGKILL) -> None:
         """Have this process get a signal when the thread that made it ends."""
@@ -131,21 +170,6 @@ class Kernel:
         """Make the working directory, a mount, the root, and let the old root go."""
         self._check(self._syscall("pivot_root", b".", b"."), "pivot_root")
         self.unmount(".")
-
-    def hold_capabilities(self, capabilities: int) -> None:
-        """Give up every capability that is not in the bit mask ``capabilities``."""
-        header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-        low, high = capabilities & 0xFFFFFFFF, capabilities >> 32
-        data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
-        result = self._syscall("capset", ctypes.byref(header), ctypes.byref(data))
-        self._check(result, "capset")
-
-    def lock_privileges(self) -> None:
-        """Make sure that nothing below can gain a capability: bounding set, securebits."""
-        for capability in range(64):
-            if self._libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
-                break
-        self.prctl(PR_SET_SECUREBITS, _ALL_SECUREBITS_LOCKED)
 
     def landlock_abi(self) -> int:
         """Return the kernel's Landlock ABI, 1 or more."""

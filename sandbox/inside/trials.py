@@ -13,8 +13,8 @@ import resource
 import socket
 import sys
 
-from . import cell, landlock, namespaces, seccomp
-from .syscalls import PR_SET_NO_NEW_PRIVS, Kernel, machine
+from . import cell, landlock, namespaces, privileges, seccomp
+from .syscalls import PR_SET_NO_NEW_PRIVS, Kernel, Rights, machine
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -70,6 +70,10 @@ def main(arguments: list[str]) -> None:
     )
     record("seccomp", "prctl(PR_SET_SECCOMP), socket()", lambda: try_seccomp(kernel))
     record("rlimits", "setrlimit(RLIMIT_DATA), allocate more", try_rlimits)
+    rights = kernel or (Rights() if sys.platform == "linux" else None)
+    user_trial = in_child(lambda: try_user(rights, uid))
+    operation = "setgroups, setresuid, capset, read back"
+    found["trials"].append({"layer": "unprivileged_user", "operation": operation, **user_trial})
     json.dump(found, sys.stdout)
 
 
@@ -201,6 +205,16 @@ def try_seccomp(kernel: Kernel | None) -> None:
         return
     message = "a denied system call went through"
     raise FailedError(message)
+
+
+def try_user(rights: Rights | None, uid: int | None) -> None:
+    """Become what a box is without a user namespace: nobody's root, without a capability."""
+    profile: dict[str, Any] = {"uid": uid, "namespaces": []}
+    if uid is not None:
+        privileges.become(rights, uid)
+    if rights is not None:
+        privileges.give_up(rights)
+    privileges.check(rights, profile)
 
 
 def try_rlimits() -> None:

@@ -15,16 +15,8 @@ import os
 import resource
 import socket
 
-from . import cell, landlock, protocol, seccomp, worker
-from .syscalls import (
-    CLONE_PARENT,
-    PR_CAP_AMBIENT,
-    PR_CAP_AMBIENT_CLEAR_ALL,
-    PR_SET_DUMPABLE,
-    PR_SET_NO_NEW_PRIVS,
-    Kernel,
-    machine,
-)
+from . import cell, landlock, privileges, protocol, seccomp, worker
+from .syscalls import CLONE_PARENT, PR_SET_DUMPABLE, Kernel, machine
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -108,6 +100,7 @@ class Zygote:
         """
         program, source = worker.receive_load(channel)
         try:
+            privileges.refuse_root()
             if self._plan.profile["rlimits"]:
                 limit(self._plan.profile, data_bytes())
         except OSError as error:
@@ -142,9 +135,8 @@ def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
     os.setpgid(0, 0)
     cell.default_signals()
     kernel.die_with_parent()
-    kernel.hold_capabilities(0)
-    kernel.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
-    kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
+    privileges.give_up(kernel)
+    privileges.check(kernel, profile)
     # A change of capabilities may clear it; the parent measures memory through /proc.
     kernel.prctl(PR_SET_DUMPABLE, 1)
     cell.lower_rlimit(resource.RLIMIT_CORE, 1, 1)

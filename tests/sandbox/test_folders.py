@@ -115,7 +115,7 @@ def run(payload):
 
 
 def test_an_import_cannot_have_the_cleaning_follow_its_links(
-    tmp_path: Path, write_plugin: WritePlugin, make_runner: MakeRunner, host_layers: Layers
+    tmp_path: Path, write_plugin: WritePlugin, make_runner: MakeRunner, no_namespaces: Layers
 ) -> None:
     """Where scratch lies on the host's disk, and its user may write to what they point to."""
     victim = tmp_path / "victim"
@@ -124,7 +124,7 @@ def test_an_import_cannot_have_the_cleaning_follow_its_links(
     victim.chmod(0o777)
     (victim / "kept").chmod(0o666)
     path = write_plugin(PLANTER.format(victim=str(victim)))
-    tool_runner = make_runner(path, layers=host_layers.without("namespaces"))
+    tool_runner = make_runner(path, layers=no_namespaces)
     for _ in range(8):
         call = Call()
         tool_runner.run("sample", {}, call=call)

@@ -162,7 +162,6 @@ tool_runner.run("sample", {}, call=Call(on_progress=lambda *_: print("running", 
 """
 
 
-@pytest.mark.parametrize("isolation", ["namespaces", "no-namespaces"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_the_runners_death_ends_its_boxes(
     isolation: str,

@@ -9,14 +9,14 @@ import pytest
 from tests.conftest import MakeRunner, WritePlugin, needs_processor_time
 from toolrunner.sandbox.layers import Layers
 
-PORTABLE = Layers(rlimits=True, watchdog=True, portable=True)
-
 
 def test_it_is_refused_without_the_operators_word(
     write_plugin: WritePlugin, make_runner: MakeRunner
 ) -> None:
     """Below the floor nothing runs by itself."""
-    tool_runner = make_runner(write_plugin("def run(payload): return {}"), layers=PORTABLE)
+    tool_runner = make_runner(
+        write_plugin("def run(payload): return {}"), layers=Layers(rlimits=True, portable=True)
+    )
     result, error = tool_runner.run("sample", {})
     assert result is None
     assert error is not None
@@ -24,7 +24,9 @@ def test_it_is_refused_without_the_operators_word(
     assert "TOOLRUNNER_ISOLATION=degraded" in error["error"]["details"]["remedy"]
 
 
-def test_a_call_works_and_is_never_root(write_plugin: WritePlugin, make_runner: MakeRunner) -> None:
+def test_a_call_works_and_is_never_root(
+    write_plugin: WritePlugin, make_runner: MakeRunner, portable: Layers
+) -> None:
     """Root's boxes become an unprivileged user here as well; every call is a new process."""
     plugin = write_plugin(
         """
@@ -38,7 +40,7 @@ def test_a_call_works_and_is_never_root(write_plugin: WritePlugin, make_runner: 
             return {"calls": calls, "uid": os.getuid(), "secret": os.environ.get("TEST_SECRET")}
         """
     )
-    tool_runner = make_runner(plugin, layers=PORTABLE, degraded=True)
+    tool_runner = make_runner(plugin, layers=portable, degraded=True)
     for _ in range(2):
         result, error = tool_runner.run("sample", {})
         assert error is None
@@ -63,14 +65,18 @@ def test_a_call_works_and_is_never_root(write_plugin: WritePlugin, make_runner: 
     ],
 )
 def test_limits_and_crashes_are_what_they_are_elsewhere(
-    body: str, error_type: str, write_plugin: WritePlugin, make_runner: MakeRunner
+    body: str,
+    error_type: str,
+    write_plugin: WritePlugin,
+    make_runner: MakeRunner,
+    portable: Layers,
 ) -> None:
     """The envelope says the same, and that there is hardly a layer."""
     plugin = write_plugin(
         f"import os, time\ndef run(payload):\n    {body}\n",
         limits="{ wall_seconds = 2, cpu_seconds = 1, memory_mb = 128 }",
     )
-    tool_runner = make_runner(plugin, layers=PORTABLE, degraded=True)
+    tool_runner = make_runner(plugin, layers=portable, degraded=True)
     result, error = tool_runner.run("sample", {})
     assert result is None
     assert error is not None

@@ -129,7 +129,7 @@ def test_an_older_landlock_is_made_up_for(
     abi: int,
     write_plugin: WritePlugin,
     make_runner: MakeRunner,
-    host_layers: Layers,
+    no_namespaces: Layers,
     tmp_path: Path,
 ) -> None:
     """Without namespaces, foreign files and processes stay out of reach at every ABI."""
@@ -162,7 +162,7 @@ def test_an_older_landlock_is_made_up_for(
             return answers
         """
     )
-    layers = replace(host_layers.without("namespaces"), landlock=min(abi, host_layers.landlock))
+    layers = replace(no_namespaces, landlock=min(abi, no_namespaces.landlock))
     tool_runner = make_runner(plugin, layers=layers)
     payload = {"foreign": str(foreign), "victim": os.getpid()}
     result, error = tool_runner.run("sample", payload)

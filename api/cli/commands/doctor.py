@@ -61,7 +61,8 @@ def _attack(session: Session, found: doctors.Examination, chosen: list[Fault]) -
     from toolrunner.api.cli.views import attack as view  # noqa: PLC0415 - see above
 
     cases = []
-    is_refused = not found.is_floor_met and session.settings.isolation != "degraded"
+    is_accepted = session.settings.isolation == "degraded" and not found.user_gap
+    is_refused = not found.is_floor_met and not is_accepted
     if is_refused:
         for line in doctors.refusal(found):
             session.terminal.say(line)

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import ISOLATIONS, WritePlugin
+from tests.conftest import WritePlugin
 from tests.faults.host.test_scarce import ROOT
 
 PATIENCE_SECONDS = 30
@@ -52,7 +52,6 @@ threading.Event().wait()
 """
 
 
-@pytest.mark.parametrize("isolation", ISOLATIONS)
 @pytest.mark.parametrize(("word", "seconds"), [("loading", 60), ("warm", 0)])
 def test_nothing_of_its_boxes_is_left(
     word: str,

@@ -95,8 +95,13 @@ def test_no_processes_are_the_hosts_fault(plugin: Path) -> None:
 
 
 def unshared() -> tuple[str, ...]:
-    """Return what starts a program in a mount namespace of its own."""
-    prefix = ("unshare", "--user", "--map-root-user", "--mount")
+    """Return what starts a program in a mount namespace of its own, in which it may mount.
+
+    Root stays the root it is, and an ordinary user the user it is: neither may be a root that has
+    no other user to be, since no call is taken from that.
+    """
+    own_user = ("--user", "--map-current-user", "--keep-caps") if os.geteuid() != 0 else ()
+    prefix = ("unshare", *own_user, "--mount")
     if shutil.which("unshare") is None:
         pytest.fail("unshare is missing (on Debian: apt-get install util-linux)")
     if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0:
@@ -104,9 +109,12 @@ def unshared() -> tuple[str, ...]:
     return prefix
 
 
-def test_no_room_for_scratch_is_the_hosts_fault(plugin: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_namespaces")
+def test_no_room_for_scratch_is_the_hosts_fault(plugin: Path, open_folder: Path) -> None:
     """Where scratch folders are on disk: said with its errno."""
-    found = scarce("temporary", plugin, *unshared(), SMALL=str(tmp_path))
+    small = open_folder / "small"
+    small.mkdir(0o755)
+    found = scarce("temporary", plugin, *unshared(), SMALL=str(small))
     assert found["before"] == found["after"] == "success"
     assert found["during"] == ["SandboxError", "host"]
     assert found["errno"] == errno.ENOSPC
