@@ -139,6 +139,18 @@ def test_a_root_by_name_runs_plugins_with_all_layers(write_plugin: WritePlugin) 
         assert found["result"]["effective"] == found["result"]["bounding"] == 0
 
 
+@pytest.mark.parametrize("attack", [(), ("--attack", "--only", "escape/regained_rights")])
+def test_doctor_says_that_plugins_would_be_root(attack: tuple[str, ...]) -> None:
+    """With the same remedy, and attacks nothing; degraded mode does not make it otherwise."""
+    command = [*alone("namespaces"), sys.executable, "-P", "-m", "toolrunner", "doctor", *attack]
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent.parent)}
+    environment |= {"TOOLRUNNER_ISOLATION": "degraded", "COLUMNS": "200"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "a plugin would run as root: none of users 61184" in done.stdout + done.stderr
+    assert "contained" not in done.stdout
+
+
 @AS_ROOT
 @pytest.mark.parametrize("capability", ["setuid", "setgid"])
 def test_a_root_that_cannot_become_another_user_is_refused(

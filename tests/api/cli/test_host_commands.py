@@ -51,6 +51,18 @@ def test_a_missing_layer_has_errno_and_remedy() -> None:
     assert doctor.document(found)["layers"][0]["errno_name"] == "EPERM"
 
 
+def test_a_plugin_that_would_be_root_is_no_matter_of_the_operators_word() -> None:
+    """It is among what is missing, and degraded mode is not offered as a way out."""
+    found = doctor.Examination(Host(Layers(), ()), (), "a plugin would run as root: do this")
+    assert doctor.document(found)["floor"] == {
+        "met": False,
+        "gaps": ["a plugin would run as root: do this"],
+    }
+    text = "\n".join(line.plain for line in doctor.refusal(found))
+    assert "a plugin would run as root" in text
+    assert "degraded" not in text
+
+
 def test_config_shows_where_each_value_came_from(cli: Cli, tmp_path: Path) -> None:
     """File, environment, arguments and defaults are told apart."""
     (tmp_path / "one").mkdir()
