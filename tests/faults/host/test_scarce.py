@@ -85,6 +85,7 @@ def plugin(open_folder: Path, write_plugin: WritePlugin) -> Path:
     return Path(shutil.copy(made, open_folder / "sample.py"))
 
 
+@pytest.mark.usefixtures("no_namespaces")  # the spare user has to reach Python too
 def test_no_processes_are_the_hosts_fault(plugin: Path) -> None:
     """EAGAIN at every spawn; afterwards all is well."""
     found = scarce("processes", plugin, *as_spare_user())
