@@ -53,16 +53,18 @@ class Warm:
                     reasons = tuple(box.inspect())
                 if reasons:
                     return reasons
-                warm = WarmBox(stack.pop_all(), box, sizes, ending.log_tail)
+                warm = WarmBox(stack, box, sizes, ending.log_tail)
         except SetupError as error:
             return Ending(stage=Stage.SETUP, setup=error.failure, isolation=isolation)
         except OSError as error:
             failure = SetupFailure("order the load", str(error), error.errno)
             return Ending(stage=Stage.SETUP, setup=failure, isolation=isolation)
-        warm.replenish()
-        if not warm.answers(min(WARM_SECONDS, caller.limits.load_seconds / 2)):
-            warm.close()
-            return ("its import does not come to an end, whatever it says",)
+        with contextlib.ExitStack() as unused:
+            unused.callback(warm.close)
+            warm.replenish()
+            if not warm.answers(min(WARM_SECONDS, caller.limits.load_seconds / 2)):
+                return ("its import does not come to an end, whatever it says",)
+            unused.pop_all()
         return warm
 
     def call(self, caller: Caller, request: Request) -> Ending | None:

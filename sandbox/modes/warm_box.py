@@ -68,11 +68,11 @@ class WarmBox:
         sizes: PoolLimits,
         load_log: str,
     ) -> None:
-        """``stack`` holds the started box; closing it ends the box.
+        """``stack`` holds the started box, which is taken over from it.
 
-        ``load_log``: what the import printed, for the first call to show.
+        ``load_log``: what the import printed, for the first call to show. After an ``OSError``,
+        as where no descriptor is left to measure with, the box is still the stack's to end.
         """
-        self._stack = stack
         self._box = box
         self._sizes = sizes
         self._load_log = load_log
@@ -88,6 +88,7 @@ class WarmBox:
         self._running = 0
         self._last_used = time.monotonic()
         forks.in_each_child(self, WarmBox._let_go)
+        self._stack = stack.pop_all()  # last, since nobody ends the box if something fails after it
 
     def _let_go(self) -> None:
         self._lock = threading.Lock()
