@@ -261,24 +261,24 @@ class Box:
                 os.kill(self.warden, signal.SIGKILL)
 
     def _end(self) -> None:
-        """Close the control channel, which ends the warden; make sure that all has ended."""
+        """Close the control channel, which ends the warden; make sure that all has ended.
+
+        An exception from outside, as of a Ctrl-C while it waits, leaves out none of it.
+        """
         if self._launcher is None:
             return
         process = self._launcher.process
-        self._control.close()
-        if not self.warden:
-            process.kill()
-        if self.warden and not self._layers.portable:
-            self._reap_warden()
-        try:
-            process.wait(CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
-        if "pid" not in self._layers.namespaces and self.warden:
-            sweep_session(self.warden)
+        with contextlib.ExitStack() as last:
+            if "pid" not in self._layers.namespaces and self.warden:
+                last.callback(sweep_session, self.warden)
+            if process.stderr is not None:
+                last.callback(process.stderr.close)
+            last.callback(_reap_launcher, process)
+            self._control.close()
+            if not self.warden:
+                process.kill()
+            elif not self._layers.portable:
+                self._reap_warden()
 
     def _reap_warden(self) -> None:
         try:
@@ -303,6 +303,14 @@ class Box:
                 if time.monotonic() > deadline:
                     self.destroy()
                 time.sleep(0.001)
+
+
+def _reap_launcher(launcher: subprocess.Popen[bytes]) -> None:
+    try:
+        launcher.wait(CLOSE_SECONDS)
+    except subprocess.TimeoutExpired:
+        launcher.kill()
+        launcher.wait()
 
 
 def memory_of(pids: Iterable[int]) -> int:

@@ -6,6 +6,7 @@ boxes that have become idle, too many, too large or useless; a call never waits 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -202,8 +203,9 @@ class Pool:
         with self._condition:
             going = [box for box in self._leaving if all_of_them or box.is_idle]
             self._leaving = [box for box in self._leaving if box not in going]
-        for box in going:
-            box.close()
+        with contextlib.ExitStack() as closing:  # what one raises leaves out none of the others
+            for box in going:
+                closing.callback(box.close)
 
     def _look_at_boxes(self) -> None:
         with self._condition:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import threading
@@ -15,6 +16,7 @@ import pytest
 from tests.faults.host.conftest import Books, error_of
 from tests.faults.host.test_scarce import few_descriptors
 from toolrunner import Call
+from toolrunner.sandbox.box import Box
 from toolrunner.sandbox.scratch import remove_tree
 
 PATIENCE_SECONDS = 5.0
@@ -83,6 +85,41 @@ def test_while_a_call_runs(start: str, keep_books: Callable[..., Books]) -> None
     assert books.call() == GOOD
     if start == "cold":  # a warm box's launcher is reaped with its box
         assert never_reaped() == []
+
+
+def test_when_a_box_has_just_been_loaded(
+    keep_books: Callable[..., Books], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be measured, and so not be used: it ends with all that it has."""
+    books = keep_books(REPORTS)
+    measured = Box.zygote_cpu_seconds
+
+    def measured_without_any(box: Box) -> float:
+        with no_descriptors():
+            return measured(box)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Box, "zygote_cpu_seconds", measured_without_any)
+        error = error_of(books.call())
+    assert error["type"] == "SandboxError"
+    assert error["details"]["errno"] == errno.EMFILE
+    assert books.call() == GOOD
+
+
+def test_an_interrupt_while_a_box_ends_leaves_none_open(
+    keep_books: Callable[..., Books], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Ctrl-C can come while the runner waits for the end of a box."""
+    books = keep_books(REPORTS, start='"cold"')
+    assert books.call() == GOOD
+
+    def interrupted(_pid: int) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pidfd_open", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            books.call()
 
 
 def test_an_empty_scratch_is_removed_without_any(tmp_path: Path) -> None:
