@@ -1,6 +1,6 @@
 """Plugins and settings as plain values, as JSON shows them: for the command line and HTTP alike.
 
-Reads statuses, manifests and settings; ``start_document`` alone loads a plugin.
+Reads statuses, manifests and settings; ``loaded_document`` alone loads a plugin.
 """
 
 from __future__ import annotations
@@ -57,12 +57,15 @@ def plugin_document(
     }
 
 
-def start_document(tool_runner: ToolRunner, name: str) -> dict[str, Any]:
-    """Load a plugin, and return how its calls start and why as JSON shows it."""
+def loaded_document(tool_runner: ToolRunner, name: str) -> dict[str, Any]:
+    """Load a plugin; return what is known since: how its calls start, its state, and why."""
     try:
-        return asdict(tool_runner.start(name))
+        start = tool_runner.start(name)
     except GovernedError as error:
-        return asdict(Start("failed", (error.message,)))
+        start = Start("failed", (error.message,))
+    status = tool_runner.registry.get_status(name)
+    known = {} if status is None else {"state": status.state, "reason": status.reason}
+    return {**known, "start": asdict(start)}
 
 
 def _network(plugin: Plugin, settings: Settings) -> str:

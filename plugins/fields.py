@@ -50,6 +50,11 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def is_mime_type(text: str) -> bool:
+    """Tell whether a text is one exact MIME type in lower case, without parameters."""
+    return _MIME_TYPE.fullmatch(text) is not None
+
+
 def legal_name(text: str) -> str:
     """Return the name nearest to ``text`` that a plugin may have."""
     return _NOT_IN_NAME.sub("-", text.lower()).lstrip("-")[:64] or "plugin"
@@ -76,7 +81,7 @@ def one_line(text: str) -> str:
 
 def mime_type(text: str) -> str:
     """Accept one exact MIME type."""
-    if not _MIME_TYPE.fullmatch(text):
+    if not is_mime_type(text):
         msg = "must be an exact MIME type in lower case, such as image/png; list each type"
         raise ValueError(msg)
     return text

@@ -21,7 +21,15 @@ from toolrunner.plugins.manifest import ManifestError
 from toolrunner.runner.admission import Admission
 from toolrunner.runner.call import Call
 from toolrunner.runner.envelope import Envelope
-from toolrunner.runner.errors import Blame, ErrorType, GovernedError, build_error_envelope
+from toolrunner.runner.errors import (
+    MAX_MESSAGE_BYTES,
+    Blame,
+    ErrorType,
+    GovernedError,
+    build_error_envelope,
+    cut_end,
+    harmless,
+)
 from toolrunner.runner.payloads import validation
 from toolrunner.runner.payloads.validation import Payload
 from toolrunner.runner.plugin_files import PluginFiles
@@ -151,11 +159,14 @@ class ToolRunner:
         if not isinstance(found, Ending):
             return Start("cold", found) if found else Start("warm")
         outcome = judge(found)
+        if outcome.error_type is not None and outcome.error_type.blame is Blame.PLUGIN:
+            self.registry.mark_failed(name, _reason(outcome.error_type, outcome.message))
         return Start("failed", (f"{outcome.error_type}: {outcome.message}",))
 
     def warm_up(self, *plugin_names: str) -> dict[str, Start]:
         """Load plugins before their first calls; return how the calls of each start.
 
+        One that cannot be loaded counts as FAILED, with the reason, until a call succeeds.
         Raises ``GovernedError`` for a plugin that is unknown or cannot run here.
         """
         return {name: self.start(name) for name in plugin_names}
@@ -208,7 +219,9 @@ class ToolRunner:
         try:
             return self.registry.plugin(name)
         except ManifestError as error:
-            message = f"{name} cannot run here: ManifestError: {error}"
+            reason = f"ManifestError: {error}"
+            self.registry.mark_unavailable(name, reason)
+            message = f"{name} cannot run here: {reason}"
             raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from error
 
     def _unknown(self, name: str) -> str:
@@ -274,6 +287,7 @@ class ToolRunner:
         if failure is None:
             return PluginState.INITIALIZED.value
         if failure.error_type.blame is Blame.PLUGIN:
+            self.registry.note_fault(name, _reason_of(failure))
             return PluginState.FAILED.value
         return self.registry.settled_state(name)
 
@@ -360,6 +374,23 @@ def _observed(limit: str, usage: Usage) -> float | None:
         "memory_mb": round(usage.peak_memory_bytes / MIB, 1),
         "processes": usage.processes,
     }.get(limit)
+
+
+def _reason_of(failure: GovernedError) -> str:
+    """Return why a plugin failed, for everybody who may ask how it is.
+
+    What a plugin raises or returns may quote the payload of its caller: that is for the caller.
+    """
+    message = failure.message
+    if failure.error_type is ErrorType.EXECUTION_ERROR:
+        message = f"run raised {failure.details.get('exception', 'an exception')}"
+    elif failure.error_type is ErrorType.OUTPUT_VALIDATION_ERROR:
+        message = "the result of run is not a strict JSON object"
+    return _reason(failure.error_type, message)
+
+
+def _reason(error_type: ErrorType, message: str) -> str:
+    return cut_end(harmless(f"{error_type}: {message}"), MAX_MESSAGE_BYTES)
 
 
 def _name_of(plugin_name: object) -> str:

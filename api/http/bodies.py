@@ -18,7 +18,9 @@ from starlette.exceptions import HTTPException
 
 from toolrunner.api.http.errors import HttpError, RequestError, invalid
 from toolrunner.plugins.errors import suggestion
+from toolrunner.runner.errors import GovernedError
 from toolrunner.runner.payloads import strict_json
+from toolrunner.runner.payloads.validation import check_mime_type
 
 MOST_RETRIES = 10
 _FIELDS = ("plugin", "image", "mime_type", "options", "payload")
@@ -160,10 +162,10 @@ def _check_image(fields: Mapping[str, Any]) -> None:
     if not isinstance(fields["image"], str | bytes) or not fields["image"]:
         message = "image: a file, or base64 text, that is not empty"
         raise invalid(message)
-    mime_type = fields.get("mime_type")
-    if not isinstance(mime_type, str) or not mime_type:
-        message = 'mime_type: the type of the image, such as "image/png"'
-        raise invalid(message)
+    try:
+        check_mime_type(fields.get("mime_type"))
+    except GovernedError as error:
+        raise invalid(error.message) from None
 
 
 def _whole(value: object) -> object:

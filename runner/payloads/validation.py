@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
 
+from toolrunner.plugins.fields import is_mime_type
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.payloads.json_values import quote
 from toolrunner.runner.payloads.schema import check_schema
@@ -44,9 +45,7 @@ def validate_input_payload(payload: Mapping[str, Any]) -> Payload:
     if "image" not in head or head["image"] is None:
         _refuse('"image" is missing; give the bytes of an image, or base64 text')
     image = _image(head.pop("image"))
-    mime_type = head.get("mime_type")
-    if not isinstance(mime_type, str) or not mime_type.strip():
-        _refuse('"mime_type" is missing; give the type of the image, such as "image/png"')
+    check_mime_type(head.get("mime_type"))
     _check_strict(head)
     return Payload(head, image)
 
@@ -62,11 +61,29 @@ def validate_json_payload(
     return Payload(head)
 
 
+def check_mime_type(mime_type: object) -> None:
+    """Refuse what is no MIME type; whether the plugin takes it, ``check_accepts`` says."""
+    example = 'the type of the image, such as "image/png"'
+    if mime_type is None:
+        _refuse(f'"mime_type" is missing; give {example}')
+    if not isinstance(mime_type, str):
+        kind = type(mime_type).__name__
+        _refuse(f'"mime_type" is of type {kind}; give a string with {example}')
+    if not mime_type.strip():
+        _refuse(f'"mime_type" is empty; give {example}')
+    if not is_mime_type(_essence(mime_type)):
+        _refuse(f'"mime_type" is {quote(mime_type)}, which is no MIME type; give {example}')
+
+
+def _essence(mime_type: str) -> str:
+    """Return a MIME type without its parameters, in lower case."""
+    return mime_type.partition(";")[0].strip().lower()
+
+
 def check_accepts(mime_type: str, accepts: Collection[str], plugin: str) -> None:
     """Refuse a MIME type that the plugin does not list; case and parameters do not matter."""
-    essence = mime_type.partition(";")[0].strip().lower()
     accepted = [known.lower() for known in accepts]
-    if essence not in accepted:
+    if _essence(mime_type) not in accepted:
         takes = ", ".join(accepted) or "nothing"
         _refuse(f"{plugin} does not take {quote(mime_type)}; it takes: {takes}")
 

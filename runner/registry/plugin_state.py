@@ -63,6 +63,8 @@ class Entry:
     state: PluginState = PluginState.LOADED
     settled: PluginState = PluginState.LOADED
     reason: str = ""
+    # Of a call that is about to be counted as FAILED; see ``_state_after``.
+    fault: str = ""
     registered: float = field(default_factory=time.monotonic)
     last_used: datetime | None = None
     success_count: int = 0
@@ -118,6 +120,9 @@ class Entry:
         """Return what a call leaves; LOADED and RUNNING are no verdicts, so nothing changes."""
         if state == PluginState.INITIALIZED:
             self.reason = ""
+        if state == PluginState.FAILED:
+            # What another call's success cleared meanwhile was that of an earlier failure.
+            self.reason, self.fault = self.fault or self.reason, ""
         if state in {PluginState.INITIALIZED, PluginState.FAILED, PluginState.UNAVAILABLE}:
             return PluginState(state)
         return self.settled

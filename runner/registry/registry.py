@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
-from toolrunner.plugins.manifest import Manifest, ManifestError
+from toolrunner.plugins.manifest import ManifestError
 from toolrunner.plugins.requirements import missing_requirements
 from toolrunner.runner.registry.plugin_state import Entry, PluginState, PluginStatus
 from toolrunner.runner.registry.shared_metrics import SharedMetrics
@@ -109,7 +109,8 @@ class PluginRegistry:
         """Add a plugin, or replace one: with a warning, and its counters begin again.
 
         ``instance`` is what to run: a path, a manifest, or an object from a source file. One
-        that cannot be used registers the plugin as UNAVAILABLE. What is in flight stays so.
+        that cannot be used registers the plugin as UNAVAILABLE; ``None`` only makes the name
+        known. What is in flight stays so.
         """
         plugin, reason = _resolved_now(name, instance)
         manifest = plugin.manifest if plugin else None
@@ -224,16 +225,28 @@ class PluginRegistry:
                 entry.reason = ""
         if entry is None:
             _unknown("mark_initialized", name)
+        elif self._shared is not None:
+            self._shared.settle(name, PluginState.INITIALIZED, "")
 
     def mark_failed(self, name: str, reason: str) -> None:
         """Note that a plugin failed; it can still be called, and an unavailable one still not."""
         with self._lock:
             entry = self._entries.get(name)
-            if entry is not None and entry.is_available:
+            is_available = entry is not None and entry.is_available
+            if entry is not None and is_available:
                 entry.settle(PluginState.FAILED)
                 entry.reason = reason
         if entry is None:
             _unknown("mark_failed", name)
+        elif self._shared is not None and is_available:
+            self._shared.settle(name, PluginState.FAILED, reason)
+
+    def note_fault(self, name: str, reason: str) -> None:
+        """Say why a call failed that is recorded next, if it is recorded as FAILED."""
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is not None:
+                entry.fault = reason
 
     def mark_unavailable(self, name: str, reason: str) -> None:
         """Note that a plugin cannot run here, and why; an unknown one becomes known so."""
@@ -254,11 +267,13 @@ class PluginRegistry:
             entry = self._entries.get(plugin_name)
             if entry is not None:
                 entry.record(state, elapsed_ms, had_error=had_error)
-                settled = entry.settled
+                settled, reason = entry.settled, entry.reason
         if entry is None:
             _unknown("update_execution_metrics", plugin_name)
         elif self._shared is not None:
-            self._shared.record(plugin_name, settled, elapsed_ms, had_error=had_error)
+            self._shared.record(
+                plugin_name, settled, elapsed_ms, had_error=had_error, reason=reason
+            )
 
 
 def _discovered(plugin: Plugin) -> Entry:
@@ -280,7 +295,7 @@ def _unusable(bad: Broken) -> Entry:
 
 def _resolved_now(name: str, instance: object) -> tuple[Plugin | None, str]:
     """Return what can be read of an instance without running anything, or why it is of no use."""
-    if not isinstance(instance, str | os.PathLike | Manifest | Plugin):
+    if instance is None:
         return None, ""
     try:
         plugin = discovery.resolve_instance(name, instance)

@@ -32,6 +32,10 @@ CREATE TABLE IF NOT EXISTS plugins (
   errors INTEGER NOT NULL DEFAULT 0,
   last_used REAL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS reasons (
+  plugin TEXT PRIMARY KEY,
+  reason TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS times (
   plugin TEXT NOT NULL,
   slot INTEGER NOT NULL,
@@ -58,7 +62,8 @@ class _Counts:
     successes: int = 0
     errors: int = 0
     state: PluginState | None = None
-    last_used: float = 0.0
+    reason: str = ""
+    last_used: float | None = None
     times: deque[int] = field(default_factory=lambda: deque(maxlen=AVERAGED_CALLS))
 
 
@@ -91,15 +96,24 @@ class SharedMetrics:
             counts.in_flight += 1
             self._write_counts()
 
-    def record(self, name: str, state: PluginState, elapsed_ms: int, *, had_error: bool) -> None:
-        """Count a call out, with the state that it has left behind."""
+    def record(
+        self, name: str, state: PluginState, elapsed_ms: int, *, had_error: bool, reason: str = ""
+    ) -> None:
+        """Count a call out, with the state that it has left behind, and the reason of that."""
         with self._lock:
             counts = self._counts_of(name)
             counts.in_flight -= 1
             counts.successes += not had_error
             counts.errors += had_error
-            counts.state = state
+            counts.state, counts.reason = state, reason
             counts.times.append(max(0, elapsed_ms))
+            self._write_counts()
+
+    def settle(self, name: str, state: PluginState, reason: str) -> None:
+        """Note a state that no call has left behind, and why."""
+        with self._lock:
+            counts = self._unwritten.setdefault(name, _Counts())
+            counts.state, counts.reason = state, reason
             self._write_counts()
 
     def applied(self, own: list[PluginStatus]) -> list[PluginStatus]:
@@ -177,9 +191,13 @@ def _add(database: sqlite3.Connection, worker: str, name: str, counts: _Counts) 
         "INSERT INTO plugins (name, state, successes, errors, last_used)"
         " VALUES (?1, coalesce(?2, 'LOADED'), ?3, ?4, ?5) ON CONFLICT DO UPDATE SET"
         " state = coalesce(?2, state), successes = successes + ?3, errors = errors + ?4,"
-        " last_used = ?5 RETURNING successes + errors",
+        " last_used = coalesce(?5, last_used) RETURNING successes + errors",
         (name, counts.state, counts.successes, counts.errors, counts.last_used),
     ).fetchone()
+    if counts.state is not None:
+        database.execute(
+            "INSERT OR REPLACE INTO reasons (plugin, reason) VALUES (?, ?)", (name, counts.reason)
+        )
     first = number - len(counts.times) + 1
     database.executemany(
         "INSERT OR REPLACE INTO times (plugin, slot, number, ms) VALUES (?, ?, ?, ?)",
@@ -191,27 +209,33 @@ def _forget(database: sqlite3.Connection, worker: str) -> None:
     database.execute("DELETE FROM running WHERE worker = ?", (worker,))
 
 
-_COUNTS = "SELECT name, state, successes, errors, last_used FROM plugins"
+_COUNTS = (
+    "SELECT name, state, successes, errors, last_used, coalesce(reason, '')"
+    " FROM plugins LEFT JOIN reasons ON plugin = name"
+)
 _TIMES = "SELECT plugin, ms FROM times ORDER BY plugin, number"
 _RUNNING = "SELECT plugin, sum(calls) FROM running GROUP BY plugin"
 
 
 def _merged(
     status: PluginStatus,
-    counts: tuple[str, int, int, float | None] | None,
+    counts: tuple[str, int, int, float | None, str] | None,
     times: list[int],
     running: dict[str, int],
 ) -> PluginStatus:
     if counts is None:
         return status
-    settled, successes, errors, last_used = counts
+    settled, successes, errors, last_used, reason = counts
     in_flight = running.get(status.name, 0)
     state = status.state
-    if state != PluginState.UNAVAILABLE:
+    if state == PluginState.UNAVAILABLE:
+        reason = status.reason  # each process's own to know
+    else:
         state = PluginState.RUNNING.value if in_flight else settled
     return replace(
         status,
         state=state,
+        reason=reason,
         success_count=successes,
         error_count=errors,
         last_used=None if last_used is None else datetime.fromtimestamp(last_used, UTC),

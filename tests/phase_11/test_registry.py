@@ -31,7 +31,7 @@ def run(payload):
 def registry() -> PluginRegistry:
     """Return a registry of two plugins, registered out of order."""
     made = PluginRegistry()
-    made.register("ocr", "Reads text", "1.0.0", instance=object())
+    made.register("ocr", "Reads text", "1.0.0")
     made.register("barcode")
     return made
 
@@ -201,10 +201,8 @@ def test_missing_dependency_registers_as_unavailable(plugin_file: Path) -> None:
     assert "no-such-distribution-here" in status.reason
 
 
-def test_object_that_cannot_run_in_a_box_is_told_when_it_is_needed(
-    registry: PluginRegistry,
-) -> None:
-    """Keeping an object is free; running it needs a source file."""
+def test_a_name_alone_is_known_and_has_nothing_to_run(registry: PluginRegistry) -> None:
+    """What to run may be registered later; until then whoever needs it is told."""
     assert registry.get_state("ocr") == "LOADED"
     with pytest.raises(ManifestError):
         registry.plugin("ocr")

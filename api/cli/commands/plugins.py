@@ -57,7 +57,7 @@ def show_plugin(
     if plugin is not None and status.state != PluginState.UNAVAILABLE:
         # Only loading it, in a box, tells whether calls can be forked from it.
         with session.tool_runner() as tool_runner:
-            document["start"] = documents.start_document(tool_runner, name)
+            document |= documents.loaded_document(tool_runner, name)
     if session.shared.as_json:
         session.terminal.document(document)
     else:

@@ -39,8 +39,10 @@ def list_view(statuses: Iterable[PluginStatus]) -> RenderableType:
     return table
 
 
-def _start_words(start: Mapping[str, Any]) -> str:
-    return ": ".join([_STARTS[start["mode"]], *filter(None, ["; ".join(start["reasons"])])])
+def _start_words(start: Mapping[str, Any], reason: str) -> str:
+    """Return how calls start, without what stands in the row ``reason`` already."""
+    words = "; ".join(one for one in start["reasons"] if one != reason)
+    return ": ".join([_STARTS[start["mode"]], *filter(None, [words])])
 
 
 def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> RenderableType:
@@ -55,7 +57,7 @@ def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> Renderabl
         if name in lists and name in document:
             value = ", ".join(value) or ("nothing more" if name == "read" else "none")
         if name == "start" and value:
-            value = _start_words(value)
+            value = _start_words(value, document["reason"])
         if value:
             grid.add_row(name.replace("_", " "), plain(value))
     if plugin is None:

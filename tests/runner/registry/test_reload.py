@@ -93,16 +93,19 @@ def test_a_call_in_flight_ends_as_it_began(
 ) -> None:
     """A reload neither ends it nor loses its count."""
     body = """
-        import time
         def run(payload, context):
             context.progress(0.5)
-            time.sleep(0.3)
             return {"version": 1}
     """
     tool_runner = make_runner(write_plugin(body))
-    running = threading.Event()
+    running, reloaded = threading.Event(), threading.Event()
     answers: list[object] = []
-    call = Call(on_progress=lambda _fraction, _message: running.set())
+
+    def hold_up(_fraction: float, _message: str) -> None:
+        running.set()
+        reloaded.wait(30)
+
+    call = Call(on_progress=hold_up)
     thread = threading.Thread(
         target=lambda: answers.append(tool_runner.run("sample", {}, call=call))
     )
@@ -113,6 +116,7 @@ def test_a_call_in_flight_ends_as_it_began(
     status = tool_runner.registry.get_status("sample")
     assert status is not None
     assert (status.state, status.in_flight) == ("RUNNING", 1)
+    reloaded.set()
     thread.join()
     assert answers == [({"version": 1}, None)]
     assert tool_runner.run("sample", {}) == ({"version": 2}, None)

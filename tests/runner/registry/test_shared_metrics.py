@@ -190,3 +190,29 @@ def test_a_file_that_cannot_be_written_costs_no_call(
             assert "this process shows its own" in caplog.text
             assert status.success_count == 1
         metrics.close()
+
+
+def test_a_reason_is_seen_everywhere_and_outlives_its_process(open_registry: OpenRegistry) -> None:
+    """With the state that it explains, and no longer than that."""
+    one, other = open_registry(), open_registry()
+    one.note_fault("sample", "PluginCrashed: SIGSEGV")
+    call(one, "FAILED", 1, had_error=True)
+    for registry in (one, other, open_registry()):
+        assert (shown(registry).state, shown(registry).reason) == (
+            "FAILED",
+            "PluginCrashed: SIGSEGV",
+        )
+    call(other, "INITIALIZED", 1, had_error=False)
+    for registry in (one, other, open_registry()):
+        assert (shown(registry).state, shown(registry).reason) == ("INITIALIZED", "")
+
+
+def test_marks_are_seen_everywhere_and_count_as_no_call(open_registry: OpenRegistry) -> None:
+    """A load that failed ahead of any call is news for the other processes, too."""
+    one, other = open_registry(), open_registry()
+    one.mark_failed("sample", "PluginLoadError: no model")
+    status = shown(other)
+    assert (status.state, status.reason) == ("FAILED", "PluginLoadError: no model")
+    assert (status.error_count, status.last_used, status.last_execution_time_ms) == (0, None, None)
+    other.mark_initialized("sample")
+    assert (shown(one).state, shown(one).reason) == ("INITIALIZED", "")
