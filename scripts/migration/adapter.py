@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from migration.shape import Shape
 
 ENTRY_MODULE = "toolrunner_entry"
 OBJECT = "_toolrunner_plugin"
+BYTES = "_toolrunner_bytes"
 
 # As a folder, the plugin's own folder is on the module path and its package is not.
 _PACKAGE = """\
@@ -27,6 +30,13 @@ if not __package__:
 """
 
 
+_DECODING = [
+    f'    for name in {BYTES}.get(payload["tool"], ()):',
+    "        if isinstance(args.get(name), str):",
+    "            args[name] = base64.b64decode(args[name])",
+]
+
+
 def needed_modules(shape: Shape) -> list[str]:
     """Return what the code imports."""
     text = body(shape, "Plugin")
@@ -37,6 +47,13 @@ def body(shape: Shape, called: str) -> str:
     """Return the function ``run`` and what it needs; ``called`` is the class or function."""
     lines: list[str] = []
     target = called
+    in_bytes = {name: tool.in_bytes for name, tool in (shape.tools or {}).items() if tool.in_bytes}
+    if in_bytes:
+        lines += ["# The arguments of each tool that are bytes: base64 in JSON.", f"{BYTES} = {{"]
+        lines += [
+            f"    {json.dumps(tool)}: {json.dumps(names)}," for tool, names in in_bytes.items()
+        ]
+        lines += ["}", ""]
     if shape.owner:
         target = f"{OBJECT}.{shape.method}"
         lines.append(f"{OBJECT} = {called}()")
@@ -48,7 +65,7 @@ def body(shape: Shape, called: str) -> str:
     lines += [f"def run({parameters}):", '    """Answer one call, as Toolrunner makes it."""']
     if "args" in shape.arguments.replace("*", "").split(", "):
         lines.append('    args = dict(payload.get("args") or {})')
-        lines += _decoding(shape)
+        lines += _DECODING if in_bytes else []
     call = f"{target}({shape.arguments})"
     call = f"asyncio.run({call})" if shape.is_async else call
     if not shape.may_await and shape.is_object:
@@ -60,19 +77,6 @@ def body(shape: Shape, called: str) -> str:
         plain = "(str, bytes, bool, int, float, list, tuple)"
         lines += [f"    if isinstance(result, {plain}):", '        result = {"result": result}']
     return "\n".join([*lines, "    return result", ""])
-
-
-def _decoding(shape: Shape) -> list[str]:
-    """Return the lines that make bytes of the arguments that a tool wants so."""
-    names = sorted({name for tool in (shape.tools or {}).values() for name in tool.in_bytes})
-    if not names:
-        return []
-    shown = "".join(f'"{name}", ' for name in names).rstrip(" " if len(names) == 1 else ", ")
-    return [
-        f"    for name in ({shown}):",
-        "        if isinstance(args.get(name), str):",
-        "            args[name] = base64.b64decode(args[name])",
-    ]
 
 
 def module(shape: Shape, imported: str, package: str, *, has_init: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 from migration.findings import Finding, Plan
 from migration.host import own_attributes
@@ -14,10 +15,10 @@ from migration.source import Source, imports, name_of
 _NETWORK = frozenset({"aiohttp", "ftplib", "http", "httpx", "requests", "socket", "urllib3"})
 
 
-def note(plan: Plan, source: Source, shape: Shape, facts: Facts) -> None:
-    """Note in a plan that it makes this plugin, and what to look at."""
+def note(plan: Plan, source: Source, shape: Shape, facts: Facts, path: Path) -> None:
+    """Note in a plan that it makes a plugin of a path, and what to look at."""
     name = legal_name(facts.name)
-    plan.plugins.append(name)
+    plan.plugins[name] = path
     if name != facts.name:
         what = f"the name {facts.name!r} is not legal here and became {name}"
         plan.notes.append(Finding(source.path, shape.line, what, "callers use the new name"))

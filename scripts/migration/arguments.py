@@ -6,12 +6,13 @@ Goes by the names and annotations of parameters. What they do not tell is said, 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from migration.findings import Finding
-from migration.shape import Function, Shape, Tool
+from migration.shape import BYTES, Function, Shape, Tool
 from migration.source import Source, name_of
+from migration.uses import forms
 
 _IMAGE = frozenset(
     {"image", "img", "frame", "image_bytes", "image_data", "img_bytes", "frame_bytes"}
@@ -134,7 +135,7 @@ def _is_payload(one: Parameter) -> bool:
 
 
 def _is_image(one: Parameter) -> bool:
-    return one.name in _IMAGE | _BASE64 or one.annotation in {"bytes", "bytearray"}
+    return one.name in _IMAGE | _BASE64 or one.annotation in BYTES
 
 
 def _image_arguments(shape: Shape, parameters: list[Parameter]) -> str:
@@ -169,11 +170,25 @@ def _image_argument(one: Parameter, *, is_first: bool) -> str:
 def _spread(shape: Shape, parameters: list[Parameter]) -> str:
     """Have the payload's keys be the parameters."""
     named = [p for p in parameters if not p.stars and p.name != "context"]
-    if any(p.annotation in {"bytes", "bytearray"} for p in named):
+    if any(p.annotation in BYTES for p in named):
         return "takes bytes beside other arguments"
     shape.arguments = "**payload, context=context" if shape.takes_context else "**payload"
     shape.schema = schema(named)
     return ""
+
+
+def tool_of(function: Function, known: Mapping[str, Function]) -> Tool:
+    """Return a tool's arguments, as its function takes and uses them."""
+    first = [one.arg for one in (*function.args.posonlyargs, *function.args.args)][:1]
+    taken = parameters(function, is_method=first in (["self"], ["cls"]))
+    named = [p for p in taken if not p.stars]
+    made = schema(named)
+    used = forms(function, known)
+    for one in named:
+        if one.annotation in BYTES or one.name.endswith("_bytes"):
+            used.setdefault(one.name, True)
+    made.forms.update({p.name: used[p.name] for p in named if p.name in used})
+    return made
 
 
 def schema(named: list[Parameter]) -> Tool:
@@ -182,8 +197,7 @@ def schema(named: list[Parameter]) -> Tool:
         p.name: {"type": _TYPES[p.annotation]} if p.annotation in _TYPES else {} for p in named
     }
     needed = tuple(p.name for p in named if p.needed)
-    in_bytes = tuple(p.name for p in named if p.annotation in {"bytes", "bytearray"})
-    return Tool(properties, needed, in_bytes)
+    return Tool(properties, needed)
 
 
 def _keys_read(function: Function, payload: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ import ast
 import configparser
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,7 @@ from migration.manifest import Facts
 from migration.source import UnreadableError, read_source, read_text
 
 GROUP = "toolrunner.plugins"
-_POINT = re.compile(
-    r"""(?P<before>\s*["']?(?P<name>[^"'=]+?)["']?\s*=\s*)(?P<quote>["'])[^"']*(?P=quote)"""
-)
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _HEADER = re.compile(r"^\s*\[")
 
 
@@ -149,9 +148,9 @@ def _refuse_setup_py(path: Path) -> None:
     for node in ast.walk(read_source(path).tree):
         if isinstance(node, ast.keyword) and node.arg == "entry_points":
             groups = [c.value for c in ast.walk(node.value) if isinstance(c, ast.Constant)]
-            if any(isinstance(g, str) and g.startswith("forgesyte") for g in groups):
+            if any(isinstance(g, str) and _is_group(g) for g in groups):
                 what = "a program says which plugins the distribution has"
-                instead = f'move entry_points to pyproject.toml, in the group "{GROUP}"'
+                instead = "move entry_points to pyproject.toml, and run this again"
                 raise UnreadableError(Finding(path, node.value.lineno, what, instead))
 
 
@@ -192,53 +191,69 @@ def package_folder(distribution: Distribution, module: str) -> Path | None:
 def edited(
     distribution: Distribution, group: str, values: dict[str, str], packages: list[str]
 ) -> tuple[str, Finding | None]:
-    """Return the metadata with a group's entry points moved, and the manifests shipped.
+    """Return the metadata with entry points of ours beside a group, and the manifests shipped.
 
-    ``values`` are the new values by the entry points' names. The Finding says what could not be
-    done by machine.
+    ``values`` are the new entry points by name; the old host goes on finding its own. The Finding
+    says what could not be done by machine.
     """
     lines = distribution.text.split("\n")
-    if distribution.is_toml:
-        _move_toml(lines, group, values)
-    else:
-        _move_cfg(lines, group, values)
+    if values:
+        (_add_toml if distribution.is_toml else _add_cfg)(lines, group, values)
     for package in packages if distribution.is_setuptools else ():
         if distribution.is_toml:
             header, line = "[tool.setuptools.package-data]", f'{package} = ["toolrunner.toml"]'
-            _ship(lines, header, line, _ships_toml("\n".join(lines), package))
+            _ship(lines, header, line, _ships_toml(distribution.text, package))
         else:
             header, line = "[options.package_data]", f"{package} = toolrunner.toml"
-            _ship(lines, header, line, _ships_cfg("\n".join(lines), package))
+            _ship(lines, header, line, _ships_cfg(distribution.text, package))
     text = "\n".join(lines)
-    return text, _problem(distribution, group, text, values, packages)
+    return text, _problem(distribution, text, values, packages)
 
 
-def _move_toml(lines: list[str], group: str, values: dict[str, str]) -> None:
-    quoted = rf"(?:\"{re.escape(group)}\"|'{re.escape(group)}')"
+def _add_toml(lines: list[str], group: str, values: dict[str, str]) -> None:
+    keys = {name: name if _BARE.fullmatch(name) else f'"{name}"' for name in values}
+    new = [f'{keys[name]} = "{value}"' for name, value in values.items()]
     header = re.compile(
-        rf"^(\s*\[\s*(?:project\.entry-points|tool\.poetry\.plugins)\.){quoted}\s*\]"
+        r"\s*\[\s*(?P<table>project\.entry-points|tool\.poetry\.plugins)\s*\.\s*"
+        r"""(?:"(?P<one>[^"]*)"|'(?P<two>[^']*)')\s*\]"""
     )
-    inside = False
+    found = {m["one"] or m["two"]: (i, m["table"]) for i, m in _matches(header, lines)}
+    if GROUP in found:
+        at = _end(lines, found[GROUP][0])
+    else:
+        at, table = found.get(group, (len(lines) - 1, "project.entry-points"))
+        at = _end(lines, at)
+        new = ["", f'[{table}."{GROUP}"]', *new]
+    lines[at:at] = new
+
+
+def _add_cfg(lines: list[str], group: str, values: dict[str, str]) -> None:
+    new = [f"    {name} = {value}" for name, value in values.items()]
+    found = {m[1]: i for i, m in _matches(re.compile(r"([^\s=#;\[][^=]*?)\s*="), lines)}
+    if GROUP not in found:
+        new.insert(0, f"{GROUP} =")
+    at = found.get(GROUP, found.get(group, len(lines) - 1)) + 1
+    while at < len(lines) and lines[at][:1] in {" ", "\t"}:
+        at += 1
+    lines[at:at] = new
+
+
+def _matches(pattern: re.Pattern[str], lines: list[str]) -> Iterator[tuple[int, re.Match[str]]]:
     for i, line in enumerate(lines):
-        found = header.match(line)
+        found = pattern.match(line)
         if found:
-            lines[i] = f'{found[1]}"{GROUP}"]{line[found.end() :]}'
-        inside = bool(found) or (inside and not _HEADER.match(line))
-        point = _POINT.match(line)
-        if inside and point and point["name"] in values:
-            lines[i] = f'{point["before"]}"{values[point["name"]]}"{line[point.end() :]}'
+            yield i, found
 
 
-def _move_cfg(lines: list[str], group: str, values: dict[str, str]) -> None:
-    inside = False
-    for i, line in enumerate(lines):
-        if re.match(rf"{re.escape(group)}\s*=", line):
-            lines[i], inside = line.replace(group, GROUP, 1), True
-            continue
-        inside = inside and line[:1] in {" ", "\t"}
-        name = line.partition("=")[0].strip()
-        if inside and name in values:
-            lines[i] = f"{line.partition('=')[0]}= {values[name]}"
+def _end(lines: list[str], header: int) -> int:
+    """Return where the table below a header ends: before what belongs to the next one."""
+    end = header + 1
+    for i in range(header + 1, len(lines)):
+        if _HEADER.match(lines[i]):
+            break
+        if lines[i].strip() and not lines[i].lstrip().startswith("#"):
+            end = i + 1
+    return end
 
 
 def _ship(lines: list[str], header: str, line: str, shipped: bool | None) -> None:
@@ -275,7 +290,7 @@ def _ships(data: dict[str, list[str]], package: str) -> bool | None:
 
 
 def _problem(
-    distribution: Distribution, group: str, text: str, values: dict[str, str], packages: list[str]
+    distribution: Distribution, text: str, values: dict[str, str], packages: list[str]
 ) -> Finding | None:
     """Read the new text again; say what a person has to do if it is not as wanted."""
     path = distribution.path
@@ -285,14 +300,13 @@ def _problem(
         unshipped = [p for p in packages if distribution.is_setuptools and not ships(text, p)]
     except (ValueError, configparser.Error):
         again, unshipped = None, []
-    points = again.points if again else []
-    moved = {point.name: point.value for point in points if point.group == GROUP}
-    if moved != values or any(point.group == group for point in points if group != GROUP):
-        wanted = ", ".join(f'{name} = "{value}"' for name, value in values.items())
+    wanted = {*distribution.points, *(Point(GROUP, name, values[name]) for name in values)}
+    if again is None or set(again.points) != wanted:
+        said = ", ".join(f'{name} = "{value}"' for name, value in values.items())
         what = "its entry points are written in a way that is not changed by machine"
-        return Finding(path, 1, what, f'have the group "{GROUP}" alone say {wanted}')
+        return Finding(path, 1, what, f'add a group "{GROUP}" that says {said}')
     if unshipped:
-        lines = enumerate(text.split("\n"), 1)
+        lines = enumerate(distribution.text.split("\n"), 1)
         line = next((i for i, one in lines if re.search("package[-_]data", one)), 1)
         what = f"the package data of {', '.join(unshipped)} do not have the manifest"
         return Finding(path, line, what, 'add "toolrunner.toml" to them')

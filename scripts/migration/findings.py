@@ -36,17 +36,29 @@ class Change:
 
 @dataclass(slots=True)
 class Plan:
-    """Everything about one path: files to write, what a person has to do, and what to know."""
+    """Everything about one path: files to write, what a person has to do, and what to know.
+
+    ``by_hand`` keeps the files of a plugin from being written, ``left`` is to be done all the
+    same. ``plugins`` are names with what Toolrunner is to be given: those that are made, and those
+    that were there.
+    """
 
     changes: list[Change] = field(default_factory=list)
     by_hand: list[Finding] = field(default_factory=list)
+    left: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
-    plugins: list[str] = field(default_factory=list)
+    plugins: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def to_do(self) -> list[Finding]:
+        """Everything that a person has to do."""
+        return sorted({*self.by_hand, *self.left})
 
     def add(self, other: Plan) -> None:
         """Take over another plan; one that leaves something to do by hand keeps its files as is."""
         self.by_hand += other.by_hand
+        self.left += other.left
         self.notes += other.notes
         if not other.by_hand:
-            self.plugins += other.plugins
+            self.plugins |= other.plugins
             self.changes += other.changes

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from migration import adapter, advice, manifest, requirements, shapes
+from migration import adapter, advice, manifest, remains, requirements, shapes
 from migration.findings import Change, Finding, Plan
 from migration.host import without_host
 from migration.manifest import Facts
-from migration.source import UnreadableError, read_bytes, read_source
+from migration.names import Asked
+from migration.source import UnreadableError, read_bytes, read_source, read_text
 from migration.walk import MANIFEST, files
 
 
@@ -38,7 +41,7 @@ def package_name(folder: Path) -> str:
     return re.sub(r"\W|^(?=\d)", "_", folder.resolve().name)
 
 
-def folder_plugin(place: Place, wanted: str, facts: Facts, hosts: frozenset[str]) -> Plan:
+def folder_plugin(place: Place, wanted: str, facts: Facts, asked: Asked) -> Plan:
     """Return the plan for a folder of modules: a toolrunner.toml, and an adapter if need be."""
     made = Plan()
     try:
@@ -48,14 +51,16 @@ def folder_plugin(place: Place, wanted: str, facts: Facts, hosts: frozenset[str]
         return Plan(by_hand=[error.finding])
     local = {p.stem for p in place.folder.iterdir()} | {place.package}
     for one in sources:
-        replaced = without_host(one, hosts, local, _depth(place, one.path))
+        remains.note(made, one)
+        replaced = without_host(one, asked.hosts, local, _depth(place, one.path))
         made.by_hand += replaced.by_hand
         if replaced.text != one.text:
             made.changes.append(Change(one.path, one.data, one.encode(replaced.text)))
     toml = place.folder / MANIFEST
     if toml.exists():
+        made.plugins |= there(toml)
         return made
-    found = shapes.find(source, wanted, is_named=True)
+    found = shapes.find(source, wanted, is_named=True, declared=facts.tools)
     if len(found) != 1:
         what = f"{len(found) or 'no'} plugin classes in it"
         made.by_hand.append(Finding(source.path, 1, what, "have the entry point name the one"))
@@ -65,18 +70,27 @@ def folder_plugin(place: Place, wanted: str, facts: Facts, hosts: frozenset[str]
         made.by_hand.append(shape)
         return made
     facts.fill(shape.texts)
+    facts.rename(asked.names)
     if facts.dependencies is None:
-        facts.dependencies = requirements.needed(sources, hosts, local, made)
+        facts.dependencies = requirements.needed(sources, asked.hosts, local, made)
     entry = f"{place.module}:{shape.owner or shape.method}"
     if place.package or not shape.is_plain:
         entry = f"{adapter.ENTRY_MODULE}:run"
         has_init = (place.folder / "__init__.py").is_file()
         text = adapter.module(shape, place.module, place.package, has_init=has_init)
         change(made, place.folder / f"{adapter.ENTRY_MODULE}.py", text)
-    advice.note(made, source, shape, facts)
+    advice.note(made, source, shape, facts, place.folder)
     lines = [*manifest.head(facts), "", *manifest.tool_table(facts, shape, entry)]
     change(made, toml, "\n".join(lines) + "\n")
     return made
+
+
+def there(toml: Path) -> dict[str, Path]:
+    """Return the plugin that a toolrunner.toml makes of its folder, by its name."""
+    with contextlib.suppress(ValueError, UnreadableError):  # discovery says what is wrong with it
+        name = tomllib.loads(read_text(toml)).get("tool", {}).get("toolrunner", {}).get("name")
+        return {str(name): toml.parent}
+    return {}
 
 
 def _depth(place: Place, path: Path) -> int:

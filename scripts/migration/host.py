@@ -1,7 +1,8 @@
 """What a plugin imports from the host that it was written for, and what can stand in for it.
 
-A plugin of Toolrunner imports nothing of its host. A base class and records that are built from
-keywords can be replaced by a few lines in the plugin's own file; anything else is for a person.
+In a box there is nothing of the host. For a base class and records that are built from keywords a
+few lines in the plugin's own file stand in there, and the host still finds its own; anything else
+is for a person.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ BASE_METHODS = ("__init__", "validate", "on_load", "on_unload")
 _BASE_ATTRIBUTES = ("name", "version", "description", "tools")
 
 _BASE = """\
-class {bound}:  # Stands in for {origin}.
+class {bound}:  # Stands in for the host's.
     def __init__(self, *args, **kwargs):
         pass
 
@@ -34,7 +35,7 @@ class {bound}:  # Stands in for {origin}.
         pass
 """
 _RECORD = """\
-class {bound}:  # Stands in for {origin}, with the fields given.
+class {bound}:  # Stands in for the host's, with the fields given.
     def __init__(self, **fields):
         self.__dict__.update(fields)
 
@@ -42,7 +43,7 @@ class {bound}:  # Stands in for {origin}, with the fields given.
         return dict(self.__dict__)
 """
 _ERROR = """\
-class {bound}(Exception):  # Stands in for {origin}.
+class {bound}(Exception):  # Stands in for the host's.
     pass
 """
 
@@ -58,7 +59,7 @@ class Replaced:
 def without_host(
     source: Source, hosts: Iterable[str], local: Iterable[str], depth: int = 0
 ) -> Replaced:
-    """Replace what a file imports from its host; ``local`` are modules of the plugin itself.
+    """Have a file do without its host where that is missing; ``local`` are its own modules.
 
     ``depth``: how many folders below the plugin's own the file lies, for its relative imports.
     """
@@ -70,8 +71,7 @@ def without_host(
         _host_imports(source.tree, names, set(local), depth), key=_from_the_end
     ):
         try:
-            text = "\n\n\n".join(_stand_ins(statement, uses))
-            _replace(lines, statement, text)
+            _replace(lines, statement, "\n\n".join(_stand_ins(statement, uses)) or "pass")
         except _NotByMachineError as error:
             replaced.by_hand.append(Finding(source.path, statement.lineno, *error.args))
     replaced.by_hand += _inherited(source, uses, names, set(local), depth)
@@ -168,7 +168,7 @@ def _stand_ins(statement: ast.Import | ast.ImportFrom, uses: _Uses) -> Iterator[
             message = f"uses {origin} of the host, which is not in the box"
             raise _NotByMachineError(message, "write what the plugin needs of it in the plugin")
         if kinds:
-            yield template.format(bound=alias.asname or alias.name, origin=origin).rstrip("\n")
+            yield template.format(bound=alias.asname or alias.name).rstrip("\n")
 
 
 def _template(name: str, kinds: set[str]) -> str | None:
@@ -188,22 +188,18 @@ def _from_the_end(statement: ast.stmt) -> int:
     return -statement.lineno
 
 
-def _replace(lines: list[str], statement: ast.stmt, text: str) -> None:
-    """Put a text in the place of a statement that has its lines for itself."""
+def _replace(lines: list[str], statement: ast.stmt, stand_ins: str) -> None:
+    """Let a statement that has its lines for itself fail, and have something else then."""
     first, last = statement.lineno - 1, (statement.end_lineno or statement.lineno) - 1
-    before = lines[first].encode()[: statement.col_offset].decode()
+    indent = lines[first].encode()[: statement.col_offset].decode()
     after = lines[last].encode()[statement.end_col_offset :].decode().strip()
-    if before.strip() or (after and not after.startswith("#")):
+    if indent.strip() or (after and not after.startswith("#")):
         message = "imports from the host in a line with other statements"
         raise _NotByMachineError(message, "give the import a line of its own")
-    if not text:
-        text = "pass" if before else ""
-    new = [before + line if line else "" for line in text.split("\n")] if text else []
-    if new and not before:
-        new = [*([""] if first and lines[first - 1] else []), "", *new, "", ""]
-        while last + 1 < len(lines) and not lines[last + 1].strip():
-            last += 1
-    lines[first : last + 1] = new
+    inner = [f"    {line}" if line.strip() else line for line in lines[first : last + 1]]
+    inner += [f"{indent}except ImportError:  # In a box of Toolrunner there is no host."]
+    inner += [f"{indent}    {line}" if line else "" for line in stand_ins.split("\n")]
+    lines[first : last + 1] = [f"{indent}try:", *inner]
 
 
 def _inherited(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,10 @@ class Facts:
     not_requirements: list[str] = field(default_factory=list)
     tools: dict[str, Tool] = field(default_factory=dict)
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Take another name if somebody chose one; ``names`` has legal ones."""
+        self.name = names.get(legal_name(self.name), self.name)
+
     def fill(self, other: dict[str, str]) -> None:
         """Take from ``other`` what is not known yet."""
         self.name = self.name or other.get("name", "")
@@ -60,7 +65,7 @@ def tool_table(facts: Facts, shape: Shape, entry: str) -> list[str]:
     lines.append(f"input = {_value(shape.input)}")
     if entry:
         lines.append(f"entry = {_value(entry)}")
-    schema = _input_schema(facts, shape)
+    schema = _input_schema(shape)
     table = _table("tool.toolrunner.input_schema", schema) if schema else []
     if sum(map(len, table)) > _MOST_CHARACTERS:
         schema.pop("allOf", None)
@@ -76,17 +81,14 @@ def head(facts: Facts) -> list[str]:
     return [*lines, "dependencies = []"]
 
 
-def _input_schema(facts: Facts, shape: Shape) -> dict[str, Any]:
+def _input_schema(shape: Shape) -> dict[str, Any]:
     if shape.schema is not None:
         return {**_object(shape.schema), "examples": [_sample(shape.schema)]}
     if shape.tools is None:
         # Which of them it needs nobody said: they are for the sample call alone.
         sample = dict.fromkeys(shape.keys, "")
         return {"type": "object", "examples": [sample]} if sample else {}
-    tools = {
-        name: _merged(facts.tools.get(name), shape.tools.get(name))
-        for name in {**facts.tools, **shape.tools}
-    }
+    tools = shape.tools
     schema: dict[str, Any] = {"type": "object", "required": ["tool"]}
     tool: dict[str, Any] = {"type": "string"}
     if tools:
@@ -97,13 +99,6 @@ def _input_schema(facts: Facts, shape: Shape) -> dict[str, Any]:
         if rules:
             schema["allOf"] = rules
     return {**schema, "properties": {"tool": tool, "args": {"type": "object"}}}
-
-
-def _merged(said: Tool | None, coded: Tool | None) -> Tool:
-    """Return what the metadata say of a tool, with what its code shows to be required."""
-    if said is None or not said.properties:
-        return coded or said or Tool()
-    return Tool(said.properties, said.required or (coded.required if coded else ()))
 
 
 def _rule(name: str, tool: Tool) -> dict[str, Any]:

@@ -11,37 +11,42 @@ from migration.distribution import Distribution, Point
 from migration.findings import Finding, Plan
 from migration.folder import Place, change, folder_plugin, package_name
 from migration.metadata import facts_of, manifest_json
+from migration.names import Asked, join
 from migration.shape import Shape
 from migration.source import UnreadableError, read_source, read_text
 from migration.walk import MANIFEST
 
 
-def offered(folder: Path, hosts: frozenset[str]) -> tuple[Plan, list[Path]]:
+def offered(folder: Path, asked: Asked) -> tuple[Plan, list[Path]]:
     """Return the plan for the plugins that a folder's metadata offer, and the folders they are."""
     try:
         found = distribution.read(folder)
         if found is not None:
-            return _distribution(found, hosts)
+            return _distribution(found, asked)
         if (folder / "manifest.json").is_file():
-            return _declared(folder, hosts)
+            return _declared(folder, asked)
     except UnreadableError as error:
         return Plan(by_hand=[error.finding]), [folder]
     return Plan(), []
 
 
-def _distribution(found: Distribution, hosts: frozenset[str]) -> tuple[Plan, list[Path]]:
-    points = [point for point in found.points if _is_ours(found, point)]
+def _distribution(found: Distribution, asked: Asked) -> tuple[Plan, list[Path]]:
+    theirs = [point for point in found.points if point.group != distribution.GROUP]
+    points = [point for point in theirs if _is_ours(found, point)]
+    # One plugin may be offered to several hosts.
+    points = list({(p.name, p.value): p for p in reversed(points)}.values())[::-1]
+    others = _of_others(found, theirs)
+    if not points:
+        return Plan(left=others), []
     packages = list(dict.fromkeys(point.module.partition(".")[0] for point in points))
-    groups = list(dict.fromkeys(point.group for point in points))
-    if not set(groups) - {distribution.GROUP}:
-        return Plan(), []
-    if len(groups) > 1 or len(packages) < len(points):
-        what = "several plugins share a package, or are in different groups"
+    if len(packages) < len(points):
+        what = "several plugins share a package"
         instead = f'give each plugin a package, and an entry point in "{distribution.GROUP}"'
         return Plan(by_hand=[Finding(found.path, 1, what, instead)]), [found.path.parent]
-    made = Plan()
+    made = Plan(notes=others)
     values: dict[str, str] = {}
     folders: list[Path] = []
+    there = {p.module.partition(".")[0] for p in found.points if p.group == distribution.GROUP}
     for point in points:
         place = _place_of(found, point)
         if isinstance(place, Finding):
@@ -49,14 +54,15 @@ def _distribution(found: Distribution, hosts: frozenset[str]) -> tuple[Plan, lis
             continue
         facts = facts_of(place.folder, found.facts)
         facts.name = facts.name or point.name
-        made.add(folder_plugin(place, point.object, facts, hosts))
+        join(made, folder_plugin(place, point.object, facts, asked))
         folders.append(place.folder)
-        values[point.name] = _entry(place)
-    text, problem = distribution.edited(found, groups[0], values, packages)
+        if place.package not in there:
+            values[point.name] = _entry(place)
+    text, problem = distribution.edited(found, points[0].group, values, packages)
     if problem and not made.by_hand:
         made.by_hand.append(problem)
     if made.by_hand:  # all of a distribution or nothing
-        return Plan(by_hand=made.by_hand, notes=made.notes), [found.path.parent]
+        return Plan(by_hand=made.by_hand, left=made.left, notes=made.notes), [found.path.parent]
     change(made, found.path, text)
     return made, folders
 
@@ -66,13 +72,28 @@ def _is_ours(found: Distribution, point: Point) -> bool:
 
     Other programs have groups of plugins, too.
     """
-    if point.group.startswith("forgesyte") or point.group == distribution.GROUP:
+    if point.group.startswith("forgesyte"):
         return True
     place = _place_of(found, point)
     if isinstance(place, Finding) or not place.file.is_file():
         return False
     called = shapes.find(read_source(place.file), point.object)
     return any(isinstance(one, Shape) for one in called)
+
+
+def _of_others(found: Distribution, points: list[Point]) -> list[Finding]:
+    """Return the entry points that are plugins of another kind."""
+    lines = found.text.split("\n")
+    return [
+        Finding(
+            found.path,
+            next((i for i, line in enumerate(lines, 1) if point.value in line), 1),
+            f"{point.name} = {point.value} of the group {point.group} is a plugin of another kind",
+            "to have it here, write run(payload) in a file of its own, which calls it",
+        )
+        for point in points
+        if not _is_ours(found, point)
+    ]
 
 
 def _entry(place: Place) -> str:
@@ -95,7 +116,7 @@ def _place_of(found: Distribution, point: Point) -> Place | Finding:
     return Place(folder, module or "__init__", package)
 
 
-def _declared(folder: Path, hosts: frozenset[str]) -> tuple[Plan, list[Path]]:
+def _declared(folder: Path, asked: Asked) -> tuple[Plan, list[Path]]:
     """Return the plan for a folder whose plugin a manifest.json declares."""
     path = folder / "manifest.json"
     document = manifest_json(folder)
@@ -109,7 +130,7 @@ def _declared(folder: Path, hosts: frozenset[str]) -> tuple[Plan, list[Path]]:
         what = f"its entrypoint {said!r} leads to no module here"
         return Plan(by_hand=[Finding(path, 1, what, "name a module of this folder")]), [folder]
     facts.name = facts.name or folder.resolve().name
-    return folder_plugin(place, name, facts, hosts), [folder]
+    return folder_plugin(place, name, facts, asked), [folder]
 
 
 def _declared_place(folder: Path, module: str) -> Place | None:

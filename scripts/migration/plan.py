@@ -3,82 +3,113 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from migration import offers, shapes
+from migration import foreign, offers, remains, shapes
 from migration.calls import direct_calls
 from migration.findings import Finding, Plan
-from migration.folder import Place, folder_plugin, package_name
+from migration.folder import Place, folder_plugin, package_name, there
 from migration.host import HOSTS
 from migration.manifest import Facts
+from migration.names import Asked, join
 from migration.project_check import WORKER
 from migration.single_file import adapted_file
-from migration.source import Source, UnreadableError, has_manifest, imports, read_source
+from migration.source import (
+    Source,
+    UnreadableError,
+    has_manifest,
+    imports,
+    name_of,
+    read_source,
+)
 from migration.walk import MANIFEST, METADATA, files
 
 _WORKER = Path(__file__).resolve().parents[2] / WORKER
 
 
-def plan(path: Path, hosts: Iterable[str] = ()) -> Plan:
-    """Return what bringing the plugins at a path here needs; a file, or a folder of anything."""
-    known = frozenset({*HOSTS, *hosts})
+def plan(path: Path, hosts: Iterable[str] = (), names: Mapping[str, str] | None = None) -> Plan:
+    """Return what bringing the plugins at a path here needs; a file, or a folder of anything.
+
+    ``hosts`` are more modules of old hosts, ``names`` other names for plugins.
+    """
+    asked = Asked(frozenset({*HOSTS, *hosts}), names or {})
     if path.is_symlink():
         path = path.resolve()  # a link is not replaced by a file
-    if path.is_file() and path.name not in METADATA:
-        made = Plan()
-        try:
-            made.add(_file(read_source(path), known, is_named=True))
-        except UnreadableError as error:
-            made.by_hand.append(error.finding)
-        return made
-    return _folder(path if path.is_dir() else path.parent, known)
+    if path.is_dir() or path.name in METADATA:
+        return _folder(path if path.is_dir() else path.parent, asked)
+    made = Plan()
+    try:
+        join(made, _file(read_source(path), asked, is_named=True))
+    except UnreadableError as error:
+        made.by_hand.append(error.finding)
+    return made
 
 
-def _folder(root: Path, hosts: frozenset[str]) -> Plan:
+def _folder(root: Path, asked: Asked) -> Plan:
     made = Plan()
     inside: list[Path] = []
     paths = list(files(root))
     for folder in dict.fromkeys(path.parent for path in paths if path.name in METADATA):
         if not any(folder.is_relative_to(taken) for taken in inside):
-            part, own = offers.offered(folder, hosts)
-            _add(made, part)
+            part, own = offers.offered(folder, asked)
+            join(made, part)
             inside += own
-    inside += [path.parent for path in paths if path.name == MANIFEST]
+    sources: list[Source] = []
     for path in paths:
-        if path.suffix != ".py" or any(path.is_relative_to(taken) for taken in inside):
+        if any(path.is_relative_to(taken) for taken in inside):
             continue
-        try:
-            part = _file(read_source(path), hosts)
-        except UnreadableError as error:
-            part = Plan(by_hand=[error.finding])
-        _add(made, part)
-        inside += [change.path.parent for change in part.changes if change.path.name == MANIFEST]
+        if path.name == MANIFEST:
+            inside.append(path.parent)
+            join(made, _there(path))
+        elif path.suffix == ".py":
+            try:
+                sources.append(read_source(path))
+            except UnreadableError as error:
+                made.by_hand.append(error.finding)
+    bases = frozenset(base for source in sources for base in _bases(source))
+    for source in sources:
+        if not any(source.path.is_relative_to(taken) for taken in inside):
+            part = _file(source, asked, bases)
+            join(made, part)
+            inside += [one.path.parent for one in part.changes if one.path.name == MANIFEST]
     return made
 
 
-def _add(made: Plan, part: Plan) -> None:
-    """Add a plan, unless one of its plugins has the name of another: then neither would run."""
-    for name in set(part.plugins) & set(made.plugins):
-        path = part.changes[0].path if part.changes else Path(name)
-        what = f"the name {name} is another plugin's, too"
-        part.by_hand.append(Finding(path, 1, what, "give it a name of its own"))
-    made.add(part)
+def _bases(source: Source) -> set[str]:
+    """Return the names of the classes that those of a file are derived from."""
+    classes = [node for node in source.tree.body if isinstance(node, ast.ClassDef)]
+    return {name_of(base) for node in classes for base in node.bases}
 
 
-def _file(source: Source, hosts: frozenset[str], *, is_named: bool = False) -> Plan:
+def _there(toml: Path) -> Plan:
+    """Return the plan for a folder that is a plugin of Toolrunner already."""
+    made = Plan(plugins=there(toml))
+    for path in files(toml.parent):
+        if path.suffix == ".py":
+            try:
+                remains.note(made, read_source(path))
+            except UnreadableError as error:
+                made.by_hand.append(error.finding)
+    return made
+
+
+def _file(
+    source: Source, asked: Asked, bases: frozenset[str] = frozenset(), *, is_named: bool = False
+) -> Plan:
     """Return the plan for a file that no metadata speak of: a plugin, or code that calls some."""
     siblings = _siblings(source)
     if has_manifest(source.text):
-        return adapted_file(source, None, Facts(), hosts, siblings)
-    found = shapes.find(source, is_named=is_named)
+        return adapted_file(source, None, Facts(), asked, siblings)
+    found = shapes.find(source, is_named=is_named, bases=bases)
     if not found:
         calls = [] if source.path.resolve() == _WORKER else list(direct_calls(source))
+        calls += foreign.plugins(source, bases)
         if is_named and not calls:
             what = "there is no plugin in this file"
             instead = "a plugin is a class with run, run_tool or analyze, named ...Plugin"
             return Plan(by_hand=[Finding(source.path, 1, what, instead)])
-        return Plan(by_hand=calls)
+        return Plan(left=calls)
     if len(found) > 1:
         line = max(one.line for one in found)
         what = f"{len(found)} plugins in one file"
@@ -90,7 +121,7 @@ def _file(source: Source, hosts: frozenset[str], *, is_named: bool = False) -> P
     facts.fill(shape.texts)
     if siblings:
         folder = source.path.parent
-        other = _other_plugin(source.path)
+        other = _other_plugin(source.path, bases | _bases(source))
         if other is not None:
             what = f"imports files beside it, and {other.name} there is a plugin, too"
             return Plan(by_hand=[Finding(source.path, 1, what, "give each plugin a folder")])
@@ -98,12 +129,12 @@ def _file(source: Source, hosts: frozenset[str], *, is_named: bool = False) -> P
             folder.resolve().name if source.path.stem == "plugin" else source.path.stem
         )
         place = Place(folder, source.path.stem, package_name(folder))
-        return folder_plugin(place, shape.owner or shape.method, facts, hosts)
+        return folder_plugin(place, shape.owner or shape.method, facts, asked)
     facts.name = facts.name or source.path.stem
-    return adapted_file(source, shape, facts, hosts, siblings)
+    return adapted_file(source, shape, facts, asked, siblings)
 
 
-def _other_plugin(path: Path) -> Path | None:
+def _other_plugin(path: Path, bases: frozenset[str]) -> Path | None:
     """Return another plugin in the folder of a file, if there is one."""
     for other in sorted(path.parent.glob("*.py")):
         if other != path:
@@ -111,7 +142,7 @@ def _other_plugin(path: Path) -> Path | None:
                 source = read_source(other)
             except UnreadableError:
                 continue  # said where it is looked at itself
-            if has_manifest(source.text) or shapes.find(source):
+            if has_manifest(source.text) or shapes.find(source, bases=bases):
                 return other
     return None
 

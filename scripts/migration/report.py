@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ def document(plan: Plan, written: Mapping[Path, Path | None] | None) -> dict[str
     """Return a plan as JSON. ``written``: each file that was, with its backup."""
     return {
         "written": written is not None,
-        "plugins": plan.plugins,
+        "plugins": sorted(plan.plugins),
         "changes": [
             {
                 "path": shown(change.path),
@@ -25,8 +26,9 @@ def document(plan: Plan, written: Mapping[Path, Path | None] | None) -> dict[str
             }
             for change in plan.changes
         ],
-        "by_hand": [_finding(one) for one in plan.by_hand],
+        "by_hand": [_finding(one) for one in plan.to_do],
         "notes": [_finding(one) for one in plan.notes],
+        "next": next_steps(plan) if written else [],
     }
 
 
@@ -45,18 +47,30 @@ def lines(plan: Plan, written: Mapping[Path, Path | None] | None) -> list[str]:
             text.append(
                 f"wrote {shown(change.path)}" + (f" (before: {shown(backup)})" if backup else "")
             )
-    for heading, findings in (("By hand:", plan.by_hand), ("Worth knowing:", plan.notes)):
+    for heading, findings in (("By hand:", plan.to_do), ("Worth knowing:", plan.notes)):
         if findings:
             text += [heading, *(f" - {one}" for one in findings)]
+    steps = next_steps(plan) if written else []
+    text += ["Next:", *(f"  {step}" for step in steps)] if steps else []
     return [*text, summary(plan, written)]
+
+
+def next_steps(plan: Plan) -> list[str]:
+    """Return the commands that try what was made, and then list it, as a shell takes them."""
+    paths = list(dict.fromkeys(shown(path) for path in plan.plugins.values()))
+    options = [f"--plugins {shlex.quote(path)}" for path in paths]
+    return [
+        *(f"toolrunner plugins check {shlex.quote(path)}" for path in paths),
+        *([" ".join(["toolrunner", *options, "plugins", "list"])] if options else []),
+    ]
 
 
 def summary(plan: Plan, written: Mapping[Path, Path | None] | None) -> str:
     """Return the last line."""
-    left = f"to do by hand: {len(plan.by_hand)}"
+    left = f"to do by hand: {len(plan.to_do)}"
     if written is not None and plan.changes:
         return f"Phase 12 migration: files written: {len(written)}; {left}."
     if plan.changes:
         count = len(plan.changes)
         return f"Phase 12 migration: files to write: {count}; {left}. Use --write to write them."
-    return f"Phase 12 migration: {left}." if plan.by_hand else "Phase 12 migration: nothing to do."
+    return f"Phase 12 migration: {left}." if plan.to_do else "Phase 12 migration: nothing to do."

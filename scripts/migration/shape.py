@@ -7,17 +7,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 HOOKS = ("validate", "on_load")
+BYTES = frozenset({"bytes", "bytearray", "memoryview"})
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One tool of a plugin with several: what its arguments are, as JSON Schema has it."""
+    """One tool of a plugin with several: what its arguments are, as JSON Schema has it.
+
+    ``forms``: those that are bytes in the code (True), and those that it decodes itself (False).
+    ``handler`` is the method that its metadata name, "" if they name none.
+    """
 
     properties: dict[str, Any] = field(default_factory=dict)
     required: tuple[str, ...] = ()
-    in_bytes: tuple[str, ...] = ()
+    forms: dict[str, bool] = field(default_factory=dict)
+    handler: str = ""
+
+    @property
+    def in_bytes(self) -> list[str]:
+        """The arguments that are bytes in the code, and base64 in JSON."""
+        return sorted(name for name, is_bytes in self.forms.items() if is_bytes)
 
 
 @dataclass(slots=True)

@@ -5,23 +5,26 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from migration import adapter, advice, manifest, requirements
+from migration import adapter, advice, manifest, remains, requirements
 from migration.findings import Change, Finding, Plan
 from migration.host import without_host
 from migration.manifest import Facts
+from migration.names import Asked, stated_name
 from migration.shape import Shape
 from migration.source import Source, bound_names, script_block
 
 
 def adapted_file(
-    source: Source, shape: Shape | None, facts: Facts, hosts: frozenset[str], local: set[str]
+    source: Source, shape: Shape | None, facts: Facts, asked: Asked, local: set[str]
 ) -> Plan:
     """Return the plan for a single file; without a ``shape`` it has its manifest already."""
     made = Plan()
-    replaced = without_host(source, hosts, local)
+    remains.note(made, source)
+    replaced = without_host(source, asked.hosts, local)
     made.by_hand += replaced.by_hand
     text = replaced.text
     if shape is not None:
+        facts.rename(asked.names)
         made.by_hand += _taken(source, shape)
         block = script_block(text)
         if block is not None and block[1] is None:
@@ -29,11 +32,13 @@ def adapted_file(
             what = "its script block is not valid TOML"
             made.by_hand.append(Finding(source.path, line, what, "correct it"))
         if block is None:
-            facts.dependencies = requirements.needed([source], hosts, set(), made)
+            facts.dependencies = requirements.needed([source], asked.hosts, set(), made)
         text = _with_block(text, facts, shape)
         if not (shape.is_plain and shape.owner in {"Plugin", ""}):
             text = _with_adapter(text, shape)
-        advice.note(made, source, shape, facts)
+        advice.note(made, source, shape, facts, source.path)
+    elif stated_name(source):
+        made.plugins[stated_name(source)] = source.path
     if not made.by_hand and text != source.text:
         made.changes.append(Change(source.path, source.data, source.encode(text)))
     return made
@@ -43,7 +48,7 @@ def _taken(source: Source, shape: Shape) -> Iterator[Finding]:
     """Yield the names that Toolrunner's entry needs, and that the file uses for something else."""
     wanted = {"run"}
     if not shape.is_plain:
-        wanted |= {adapter.OBJECT, *adapter.needed_modules(shape)}
+        wanted |= {adapter.OBJECT, adapter.BYTES, *adapter.needed_modules(shape)}
     elif not shape.owner:
         return  # the function itself is the entry
     for name, statement in bound_names(source.tree).items():

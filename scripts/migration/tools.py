@@ -13,7 +13,9 @@ from typing import Any
 from migration.shape import Tool
 
 _TYPES = {"string", "integer", "number", "boolean", "object", "array", "null"}
-_TYPE_WORDS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_TYPE_WORDS = {
+    "str": "string", "int": "integer", "float": "number", "bool": "boolean", "bytes": "string",
+}  # fmt: skip
 _RENAMED = {"min": "minimum", "max": "maximum"}
 _DEEPEST = 8
 
@@ -63,11 +65,34 @@ def tools_said(declared: object) -> dict[str, Tool]:
 
 def _tool_said(one: dict[str, Any]) -> Tool:
     said = one.get("input_schema") or one.get("inputs") or one.get("parameters") or {}
+    named = [one[key] for key in ("handler", "function", "method") if key in one]
+    handler = str(named[0]).replace(":", ".").rpartition(".")[2] if named else ""
     if not isinstance(said, dict):
-        return Tool()
+        return Tool(handler=handler)
+    required: tuple[str, ...] = ()
     if isinstance(said.get("properties"), dict):
-        return Tool(_properties(said["properties"], 0), _names(said.get("required")))
-    return Tool(_properties(said, 0))
+        said, required = said["properties"], _names(said.get("required"))
+    in_bytes = {name: True for name, part in said.items() if _word(part) == "bytes"}
+    return Tool(_properties(said, 0), required, in_bytes, handler)
+
+
+def _word(part: object) -> object:
+    """Return the type that is said of an argument."""
+    return part.get("type") if isinstance(part, dict) else part
+
+
+def merged(said: Tool | None, coded: Tool | None) -> Tool:
+    """Return what the metadata say of a tool, with what its code shows of it.
+
+    Many a manifest calls bytes a string: what the code does with them decides.
+    """
+    if said is None or not said.properties:
+        return coded or said or Tool()
+    if coded is None:
+        return said
+    used = {**said.forms, **coded.forms}
+    used = {name: is_bytes for name, is_bytes in used.items() if name in said.properties}
+    return Tool(said.properties, said.required or coded.required, used)
 
 
 def _properties(said: dict[str, Any], depth: int) -> dict[str, Any]:

@@ -110,6 +110,20 @@ MIGRATED: dict[str, tuple[str, str, Calls]] = {
         "ledger",
         [({"tool": "total", "args": {"amounts": [1, 2.5]}}, {"total": 3.5, "currency": "EUR"})],
     ),
+    "protocol_base": ("src/acme_words", "words", [({"text": "one two"}, {"words": 2})]),
+    "bytes_as_string": (
+        "",
+        "frames",
+        [
+            (
+                {"tool": "measure", "args": {"frame": "AAAA", "label": "x"}},
+                {"bytes": 3, "label": "x"},
+            ),
+            ({"tool": "digest", "args": {"data": ""}}, {"sha256": "e3b0c442"}),
+            ({"tool": "echo", "args": {"frame": "AAAA"}}, {"frame": "AAAA"}),
+            ({"tool": "decoded", "args": {"picture": "AAAA"}}, {"bytes": 3}),
+        ],
+    ),
     "setup_cfg": (
         "forgesyte_shade",
         "shade",
@@ -231,8 +245,8 @@ def test_payloads_that_a_tool_does_not_take_blame_the_caller(
         assert error["error"]["type"] == "ValidationError", payload
 
 
-def test_only_our_kind_of_entry_points_moves(tmp_path: Path) -> None:
-    """Other programs have plugins, too; and other tools ship all files of a package."""
+def test_only_our_kind_of_entry_points_is_added(tmp_path: Path) -> None:
+    """Beside the old one; other programs have plugins, too, and other tools ship all files."""
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "plugin.py").write_text(PLUGIN)
     (tmp_path / "pages").mkdir()
@@ -253,10 +267,10 @@ build-backend = "poetry.core.masonry.api"
 """
     (tmp_path / "pyproject.toml").write_text(text)
     assert migrate(tmp_path, "--write").status == 0
-    moved = text.replace('"acme.plugins"', '"toolrunner.plugins"').replace(
-        "'pkg.plugin:Plugin'", '"pkg.toolrunner_entry:run"'
-    )
-    assert (tmp_path / "pyproject.toml").read_text() == moved
+    theirs = "x = 'pkg.plugin:Plugin'  # the plugin\n"
+    ours = '\n[tool.poetry.plugins."toolrunner.plugins"]\nx = "pkg.toolrunner_entry:run"\n'
+    added = text.replace(theirs, theirs + ours)
+    assert (tmp_path / "pyproject.toml").read_text() == added
     assert 'version = "7.1"' in (tmp_path / "pkg" / "toolrunner.toml").read_text()
     assert migrate(tmp_path).status == 0
 

@@ -1,0 +1,5 @@
+class UpperPlugin:
+    name = "upper"
+
+    def run(self, payload):
+        return {"text": payload["text"].upper()}
