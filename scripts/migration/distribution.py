@@ -108,9 +108,28 @@ def _pyproject(path: Path, text: str) -> Distribution | None:
         requires_python=_text(project.get("requires-python")),
         dependencies=_without_host(project.get("dependencies")),
     )
-    root = _sub(document, "tool", "setuptools", "package-dir").get("")
     is_setuptools = backend.startswith("setuptools")
-    return Distribution(path, text, facts, points, is_setuptools, [str(root or "src"), "src", "."])
+    return Distribution(path, text, facts, points, is_setuptools, _roots(_sub(document, "tool")))
+
+
+def _roots(tool: dict[str, Any]) -> list[str]:
+    """Return the folders in which the packages of a pyproject.toml lie, the likeliest first."""
+    setuptools = _sub(tool, "setuptools")
+    wheel = _sub(tool, "hatch", "build", "targets", "wheel")
+    said = [
+        _sub(setuptools, "package-dir").get(""),
+        *_list(_sub(setuptools, "packages", "find").get("where")),
+        *(str(Path(str(one)).parent) for one in _list(wheel.get("packages"))),
+        *(
+            _sub({"it": one}, "it").get("from")
+            for one in _list(_sub(tool, "poetry").get("packages"))
+        ),
+    ]
+    return [*(one for one in said if isinstance(one, str)), "src", "."]
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _setup_cfg(path: Path, text: str) -> Distribution | None:
@@ -134,7 +153,10 @@ def _setup_cfg(path: Path, text: str) -> Distribution | None:
         dependencies=_without_host(required.split("\n") if required else None),
     )
     root = options.get("package_dir", "").replace(" ", "").replace("\n", "").lstrip("=")
-    return Distribution(path, text, facts, points, True, [root or "src", "src", "."])
+    where = _section(parser, "options.packages.find").get("where", "").split()
+    return Distribution(
+        path, text, facts, points, True, [*filter(None, [root, *where]), "src", "."]
+    )
 
 
 def _section(parser: configparser.ConfigParser, name: str) -> dict[str, str]:

@@ -86,7 +86,7 @@ def _input_schema(shape: Shape) -> dict[str, Any]:
         return {**_object(shape.schema), "examples": [_sample(shape.schema)]}
     if shape.tools is None:
         # Which of them it needs nobody said: they are for the sample call alone.
-        sample = dict.fromkeys(shape.keys, "")
+        sample = {key: "" for key in shape.keys if not key.startswith("$")}
         return {"type": "object", "examples": [sample]} if sample else {}
     tools = shape.tools
     schema: dict[str, Any] = {"type": "object", "required": ["tool"]}

@@ -96,12 +96,17 @@ def merged(said: Tool | None, coded: Tool | None) -> Tool:
 
 
 def _properties(said: dict[str, Any], depth: int) -> dict[str, Any]:
-    return {name: _property(part, depth + 1) for name, part in said.items() if name.isprintable()}
+    return {name: _property(part, depth + 1) for name, part in said.items() if _is_argument(name)}
+
+
+def _is_argument(name: object) -> bool:
+    """Tell whether an argument may have a name; "$ref" and its kin are JSON Schema's own."""
+    return isinstance(name, str) and name.isprintable() and not name.startswith("$")
 
 
 def _names(said: object) -> tuple[str, ...]:
     names = said if isinstance(said, list) else []
-    return tuple(dict.fromkeys(n for n in names if isinstance(n, str) and n.isprintable()))
+    return tuple(dict.fromkeys(n for n in names if _is_argument(n)))
 
 
 def _property(value: object, depth: int) -> dict[str, Any]:

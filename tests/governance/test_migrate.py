@@ -130,6 +130,11 @@ MIGRATED: dict[str, tuple[str, str, Calls]] = {
         [(PICTURE, {"mean": sum(PNG) / len(PNG), "type": "image/png"})],
     ),
 }
+INSTALLED = {
+    "distribution": "forgesyte-ledger",
+    "protocol_base": "acme-words",
+    "setup_cfg": "forgesyte-shade",
+}
 every_shape = pytest.mark.parametrize("shape", MIGRATED)
 
 
@@ -203,7 +208,7 @@ def test_a_second_run_finds_nothing_to_do(shape: str, sample: Path) -> None:
     assert contents(sample) == before
 
 
-@pytest.mark.parametrize("shape", ["distribution"])
+@pytest.mark.parametrize("shape", ["distribution", "protocol_base", "setup_cfg"])
 def test_a_migrated_distribution_can_be_installed(
     shape: str, sample: Path, make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,7 +226,7 @@ def test_a_migrated_distribution_can_be_installed(
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(site)
     monkeypatch.syspath_prepend(str(site))
-    tool_runner = make_runner(allow_installed=["forgesyte-ledger"])
+    tool_runner = make_runner(allow_installed=[INSTALLED[shape]])
     _, name, [(payload, wanted)] = MIGRATED[shape]
     assert tool_runner.run(name, payload) == (wanted, None)
 

@@ -197,6 +197,10 @@ BROKEN_FOLDERS = {
         {"pyproject.toml": POINTS + 'x = "/etc:Plugin"\n'},
         "leads to no package here",
     ),
+    "a program instead of metadata, of any host": (
+        {"setup.py": "setup(\n  entry_points={'acme.plugins': ['x = y:Z']})\n"},
+        "setup.py:2: a program says which plugins",
+    ),
     "a program instead of metadata": (
         {"setup.py": "setup(\n  entry_points={'forgesyte.plugins': ['x = y:Z']})\n"},
         "setup.py:2: a program says which plugins",

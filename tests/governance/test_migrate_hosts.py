@@ -312,3 +312,21 @@ def test_a_folder_of_folders_is_migrated_and_runs(tmp_path: Path, make_runner: M
     tool_runner = make_runner(folder / "vision", folder / "text")
     assert tool_runner.run("edges", PICTURE) == ({"bytes": len(PNG)}, None)
     assert tool_runner.run("upper", {"text": "a"}) == ({"text": "A"}, None)
+
+
+ROOTS = {
+    "setuptools": '[tool.setuptools.packages.find]\nwhere = ["lib"]\n',
+    "hatch": '[tool.hatch.build.targets.wheel]\npackages = ["lib/pkg"]\n',
+    "poetry": '[tool.poetry]\npackages = [{ include = "pkg", from = "lib" }]\n',
+}
+
+
+@pytest.mark.parametrize("tool", ROOTS)
+def test_packages_may_lie_in_a_folder_of_any_name(tool: str, tmp_path: Path) -> None:
+    """As each tool for building says it."""
+    (tmp_path / "lib" / "pkg").mkdir(parents=True)
+    (tmp_path / "lib" / "pkg" / "plugin.py").write_text(PLUGIN)
+    text = '[project]\nname = "x"\n[project.entry-points."acme.plugins"]\n'
+    (tmp_path / "pyproject.toml").write_text(f'{text}x = "pkg.plugin:Plugin"\n{ROOTS[tool]}')
+    assert migrate(tmp_path, "--write").status == 0
+    assert (tmp_path / "lib" / "pkg" / "toolrunner.toml").exists()
