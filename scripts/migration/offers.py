@@ -6,7 +6,7 @@ import contextlib
 import tomllib
 from pathlib import Path
 
-from migration import adapter, distribution, shapes
+from migration import adapter, distribution, entry_points, shapes
 from migration.distribution import Distribution, Point
 from migration.findings import Finding, Plan
 from migration.folder import Place, change, folder_plugin, package_name
@@ -58,7 +58,7 @@ def _distribution(found: Distribution, asked: Asked) -> tuple[Plan, list[Path]]:
         folders.append(place.folder)
         if place.package not in there:
             values[point.name] = _entry(place)
-    text, problem = distribution.edited(found, points[0].group, values, packages)
+    text, problem = entry_points.edited(found, points[0].group, values, packages)
     if problem and not made.by_hand:
         made.by_hand.append(problem)
     if made.by_hand:  # all of a distribution or nothing
