@@ -276,6 +276,8 @@ def test_what_plugins_have_in_common_is_no_plugin(tmp_path: Path) -> None:
     """A Protocol, an abstract class, one whose methods have no body, and a base of others."""
     base = SAMPLES / "protocol_base" / "src" / "acme_words" / "base.py"
     shutil.copyfile(base, tmp_path / "base.py")
+    protocol = PLUGIN.replace("Plugin", "WordPlugin(typing.Protocol[T])")
+    (tmp_path / "protocol.py").write_text(protocol)
     assert migrate(tmp_path).out == "Phase 12 migration: nothing to do.\n"
     (tmp_path / "shared.py").write_text(PLUGIN.replace("Plugin", "AcmePlugin"))
     (tmp_path / "one.py").write_text(
