@@ -15,6 +15,7 @@ import argparse
 import ast
 import dataclasses
 import difflib
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -142,6 +143,12 @@ def pass_suite(suite: str) -> None:
     run("-m", "pytest", "-q", "-p", "no:cacheprovider", suite)
 
 
+def allowed() -> list[str]:
+    """Return what the source allows with a reason; raise AuditError when there is more."""
+    answered = json.loads(run(str(SCANNER), "--json"))["allowed"]
+    return [f"`{one['path']}`: `{one['rule']}`: {one['reason']}" for one in answered]
+
+
 def scanned() -> dict[str, str]:
     """Run the scanner, which has to find nothing; return its rules, name to sentence."""
     run(str(SCANNER))
@@ -261,6 +268,8 @@ def report() -> str:
                 phase_12,
                 scanner,
                 *(f"  - `{name}`: {sentence}" for name, sentence in rules.items()),
+                "- allowed in the source, with a reason:",
+                *(f"  - {one}" for one in allowed() or ["nothing"]),
             ],
         ),
     ]

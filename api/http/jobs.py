@@ -196,7 +196,7 @@ def _stored(doors: Doors, caller: Caller, wanted: Wanted, idempotency_key: str |
         wanted.plugin, wanted.payload, caller.id, wanted.retries, idempotency_key
     )
     try:
-        return doors.backend.jobs.create_job(submission)[0]
+        return doors.backend.analysis.submit(submission)[0]
     except IdempotencyConflictError:
         message = "this Idempotency-Key belongs to a job that asks for something else; use another"
         raise RequestError(HttpError.CONFLICT, message, plugin=wanted.plugin) from None

@@ -11,10 +11,11 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from toolrunner.runner.call import Call
 from toolrunner.runner.envelope import Envelope
@@ -22,9 +23,6 @@ from toolrunner.runner.errors import ErrorType, build_error_envelope
 from toolrunner.runner.jobs.job import Job, JobStatus
 from toolrunner.runner.jobs.store import Claim, JobStore
 from toolrunner.runner.tool_runner import MaybeResult, Result
-
-# run_job(plugin, payload, call=call), as JobManagementService has it
-RunJob = Callable[..., tuple[MaybeResult, Envelope | None]]
 
 _LOG = logging.getLogger("toolrunner.jobs")
 
@@ -34,6 +32,15 @@ RECOVER_SECONDS = 2.0
 CLEAN_SECONDS = 60.0
 _PROGRESS_SECONDS = 0.1
 _BUSY_PAUSE_SECONDS = 0.2
+
+
+class Analysis(Protocol):
+    """What runs a job: AnalysisService, through which every call of a plugin comes in."""
+
+    def analyze(
+        self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None
+    ) -> tuple[MaybeResult, Envelope | None]:
+        """Run a plugin once; return ``(result, None)`` or ``(None, envelope)``."""
 
 
 @dataclass(slots=True)
@@ -47,10 +54,10 @@ class _Running:
 class JobDispatcher:
     """Takes jobs from a store and runs them; ``start`` it once, ``drain`` it in the end."""
 
-    def __init__(self, store: JobStore, run_job: RunJob, *, threads: int) -> None:
+    def __init__(self, store: JobStore, analysis: Analysis, *, threads: int) -> None:
         """``threads`` jobs run at once."""
         self._store = store
-        self._run_job = run_job
+        self._analysis = analysis
         self._most = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="toolrunner-job")
         self._thread = threading.Thread(target=self._work, name="toolrunner-jobs", daemon=True)
@@ -134,22 +141,26 @@ class JobDispatcher:
         running.call.on_progress = lambda fraction, message: self._tell(running, fraction, message)
         with self._lock:
             self._running[claim.job.id] = running
-        self._pool.submit(self._run, running)
+        future = self._pool.submit(self._run, running)
+        future.add_done_callback(partial(self._left, running))
         return True
 
     def _run(self, running: _Running) -> None:
+        claim = running.claim
+        result, error = self._analysis.analyze(claim.job.plugin, claim.payload, call=running.call)
+        self._finish(running, result, error)
+
+    def _left(self, running: _Running, future: Future[None]) -> None:
+        """Note that a job runs no more, in the thread that ran it."""
         job = running.claim.job
-        try:
-            result, error = self._run_job(job.plugin, running.claim.payload, call=running.call)
-            self._finish(running, result, error)
-        except Exception:  # noqa: BLE001 - logged with its traceback
+        bug = future.exception()
+        if bug is not None:
             # The job stays RUNNING and this process alive: nobody else would ever end it.
-            _LOG.exception("job %s could not be ended; it is tried again", job.id)
+            _LOG.error("job %s could not be ended; it is tried again", job.id, exc_info=bug)
             self._to_give_back.append(running.claim)
-        finally:
-            with self._lock:
-                del self._running[job.id]
-            self._changed.set()
+        with self._lock:
+            del self._running[job.id]
+        self._changed.set()
 
     def _finish(self, running: _Running, result: Result | None, error: Envelope | None) -> None:
         claim = running.claim

@@ -1,4 +1,4 @@
-"""Analysis on behalf of a door that waits for the answer."""
+"""Where every call of a plugin comes in: from a door that waits, or as a job."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 from toolrunner.runner.call import Call
 from toolrunner.runner.envelope import Envelope
+from toolrunner.runner.jobs.job import Job, Submission
 from toolrunner.runner.services.job_management import JobManagementService
 from toolrunner.runner.tool_runner import MaybeResult
 
 
 class AnalysisService:
-    """Runs plugins for those who wait. Thread-safe."""
+    """Runs plugins for those who wait, and takes jobs of those who do not. Thread-safe."""
 
     def __init__(self, jobs: JobManagementService) -> None:
         self._jobs = jobs
@@ -22,3 +23,11 @@ class AnalysisService:
     ) -> tuple[MaybeResult, Envelope | None]:
         """Run a plugin once; return ``(result, None)`` or ``(None, envelope)``. Raises nothing."""
         return self._jobs.run_job(plugin_name, payload, call=call)
+
+    def submit(self, submission: Submission) -> tuple[Job, bool]:
+        """Leave a call for later; return its job and whether it is a new one.
+
+        The job is run by ``analyze`` when there is room. Raises QueueFullError, and
+        IdempotencyConflictError.
+        """
+        return self._jobs.create_job(submission)

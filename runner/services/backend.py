@@ -73,7 +73,7 @@ class Backend:
             self.jobs = JobManagementService(self.plugins, self._store, on_created=self._created)
             self.analysis = AnalysisService(self.jobs)
             self._dispatcher = JobDispatcher(
-                self._store, self.jobs.run_job, threads=settings.job_threads
+                self._store, self.analysis, threads=settings.job_threads
             )
             self._closing = stack.pop_all()
         self._is_forked = False

@@ -1,114 +1,102 @@
-"""P12-DIRECT-RUN: nothing but the worker calls, takes or passes on what runs a plugin."""
+"""P12-DIRECT-RUN: nobody runs a plugin, or takes hold of its ``run``, but where that belongs.
+
+Here that is the file which runs inside the sandbox; in a project without one, ToolRunner's.
+"""
 
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterator
 
-from phase12.source import Finding, Module, last_name
-from phase12.taint import Kind, Taint, words
+from phase12.origins import Origins
+from phase12.source import INSIDE, SHIPPED, Finding, Module, last_name, words
 
 RULE = "P12-DIRECT-RUN"
-WORKER = "sandbox/inside/worker.py"
-# What runs a plugin here and in the shapes of other hosts.
-_METHODS = {"run", "run_tool", "analyze", "__call__"}
-_GETTERS = {"getattr", "getattr_static", "__getattribute__", "__getattr__"}
-_BY_NAME = {"methodcaller", "attrgetter"}
-_ASKING = {"callable", "hasattr", "bool"}
-_PAYLOADS = {"payload", "payloads", "image"}
-_RUNNERS = (["tool", "runner"], ["toolrunner"])
+WORKER = f"{INSIDE}worker.py"
+_METHODS = {"run", "run_tool", "analyze", "execute", "__call__"}
+_KEYS = {"run", "run_tool", "handler"}
+_STARTING = {"submit", "to_thread", "run_in_executor", "run_in_threadpool", "apply_async", "apply",
+             "Thread", "Process", "Timer", "start_new_thread", "run_sync"}  # fmt: skip
+_CALLED = "a plugin is run past ToolRunner.run"
+_TAKEN = "a plugin's run is taken hold of past ToolRunner.run"
 
 
-def check(module: Module) -> Iterator[Finding]:
-    """Yield the places where a module runs a plugin, or takes hold of what does."""
-    if module.path == WORKER:
+def check(module: Module, origins: Origins, home: str) -> Iterator[Finding]:
+    """Yield where a plugin is run; ``home`` is the one file that may."""
+    if module.path == home or module.path.startswith(SHIPPED):
         return
-    taint = Taint(module)
     for attribute in module.nodes(ast.Attribute):
-        if isinstance(attribute.ctx, ast.Load) and attribute.attr in _METHODS:
-            yield from _attribute(module, taint, attribute)
+        is_taken = attribute.attr in _METHODS and isinstance(attribute.ctx, ast.Load)
+        if is_taken and origins.is_plugin(attribute.value):
+            yield module.finding(attribute, RULE, _TAKEN)
     for call in module.nodes(ast.Call):
-        yield from _call(module, taint, call)
-    for subscript in module.nodes(ast.Subscript):
-        if _is_method(taint, subscript.slice) and taint.kind(subscript.value) is Kind.NAMES:
-            yield module.finding(subscript, RULE, _TAKEN)
-    for pattern in module.nodes(ast.MatchClass):
-        if "run" in pattern.kwd_attrs:
-            yield module.finding(pattern, RULE, _TAKEN)
+        if sentence := _sentence(module, origins, call):
+            yield module.finding(call, RULE, sentence)
 
 
-_TAKEN = f"this takes a plugin's run; only {WORKER}, inside the sandbox, may (use ToolRunner.run)"
-_CALLED = f"this calls a plugin; only {WORKER}, inside the sandbox, may (use ToolRunner.run)"
-_UNKNOWN = "this gives a payload to something that may be a plugin's run; give it to ToolRunner.run"
-
-
-def _attribute(module: Module, taint: Taint, node: ast.Attribute) -> Iterator[Finding]:
-    if taint.kind(node.value) is Kind.PLUGIN:
-        yield module.finding(node, RULE, _TAKEN)
-        return
-    call = module.parents.get(node)
-    is_called = isinstance(call, ast.Call) and call.func is node
-    if node.attr == "run_tool":
-        yield module.finding(node, RULE, _UNKNOWN)
-    elif is_called and isinstance(call, ast.Call) and node.attr == "run":
-        receiver = last_name(node.value)
-        is_runner = words(receiver)[-2:] in _RUNNERS or receiver in sys.stdlib_module_names
-        given = [*call.args[:1], *(one.value for one in call.keywords if one.arg == "payload")]
-        if any(_is_payload(one) for one in given) and not is_runner:
-            yield module.finding(node, RULE, _UNKNOWN)
-
-
-def _is_method(taint: Taint, node: ast.expr) -> bool:
-    """Tell whether a key is the name of a method that runs; a variable's name has to hint at it."""
-    if isinstance(node, ast.Name) and not set(words(node.id)) & {"method", "run", "attr", "name"}:
-        return False
-    return taint.text(node) in _METHODS
-
-
-def _is_payload(node: ast.expr) -> bool:
-    if isinstance(node, ast.Call) and last_name(node.func) in {"dict", "copy"} and node.args:
-        node = node.args[0]
-    return set(words(last_name(node))[-1:]) <= _PAYLOADS and last_name(node) != ""
-
-
-def _call(module: Module, taint: Taint, call: ast.Call) -> Iterator[Finding]:
+def _sentence(module: Module, origins: Origins, call: ast.Call) -> str:
+    """Return what is wrong with a call, "" when nothing is."""
     name = last_name(call.func)
-    if name in _BY_NAME:
-        texts = [taint.text(one) or "" for one in call.args]
-        if any(text.rpartition(".")[2] in _METHODS for text in texts):
-            yield module.finding(call, RULE, _TAKEN)
-    elif name in _GETTERS and call.args:
-        yield from _getter(module, taint, call)
-    elif name in {"get", "pop", "__getitem__"} and isinstance(call.func, ast.Attribute):
-        # The text first: what a name is bound to is found out only where it matters.
-        is_its = bool(call.args) and _is_method(taint, call.args[0])
-        if is_its and taint.kind(call.func.value) is Kind.NAMES:
-            yield module.finding(call, RULE, _TAKEN)
-    if _calls_plugin(taint, call):
-        yield module.finding(call, RULE, _CALLED)
+    if name in {"methodcaller", "attrgetter"}:
+        texts = {one.value for one in call.args if isinstance(one, ast.Constant)}
+        return _TAKEN if texts & {"run", "run_tool"} else ""
+    if name in {"getattr", "__getattribute__"}:
+        return _TAKEN if _gets_run(module, origins, call) else ""
+    if name in _STARTING:
+        given = [*call.args[:2], *(one.value for one in call.keywords if one.arg == "target")]
+        first = next((one for one in given if not _is_nothing(one)), None)
+        return _TAKEN if isinstance(first, ast.Name) and _is_one_plugin(origins, first) else ""
+    if isinstance(call.func, ast.Subscript | ast.Call) and (
+        origins.is_plugin(call.func) or _is_of_table(call)
+    ):
+        return _CALLED
+    if isinstance(call.func, ast.Name) and _is_one_plugin(origins, call.func):
+        return _CALLED
+    is_run = isinstance(call.func, ast.Attribute) and name in {"run", "run_tool"}
+    if is_run and isinstance(call.func, ast.Attribute) and _carries_payload(call):
+        return "" if origins.is_known(call.func.value) else _CALLED
+    return ""
 
 
-def _getter(module: Module, taint: Taint, call: ast.Call) -> Iterator[Finding]:
-    objects = [one for one in call.args if taint.kind(one) is Kind.PLUGIN]
-    if isinstance(call.func, ast.Attribute) and taint.kind(call.func.value) is Kind.PLUGIN:
-        objects.append(call.func.value)
-    if not objects:
-        return
-    parent = module.parents.get(call)
-    is_called = isinstance(parent, ast.Call) and parent.func is call
-    if isinstance(parent, ast.Call) and last_name(parent.func) in _ASKING:
-        return
-    texts = [taint.text(one) for one in call.args if one not in objects][:1]
-    if texts and (texts[0] in _METHODS or (texts[0] is None and is_called)):
-        yield module.finding(call, RULE, _TAKEN)
-
-
-def _calls_plugin(taint: Taint, call: ast.Call) -> bool:
-    """Tell whether a plugin itself is called: a function that a registry holds."""
-    if not call.args or not _is_payload(call.args[0]):
+def _gets_run(module: Module, origins: Origins, call: ast.Call) -> bool:
+    objects = [*call.args[:1]]
+    if isinstance(call.func, ast.Attribute):
+        objects = [call.func.value]
+    texts = call.args[-1:] if isinstance(call.func, ast.Attribute) else call.args[1:2]
+    if not any(map(origins.is_plugin, objects)) or not texts:
         return False
+    parent = module.parents.get(call)
+    if isinstance(parent, ast.Call) and last_name(parent.func) in {"callable", "isinstance"}:
+        return False
+    if isinstance(texts[0], ast.Constant):
+        return texts[0].value in _METHODS
+    return isinstance(parent, ast.Call) and parent.func is call
+
+
+def _is_one_plugin(origins: Origins, name: ast.Name) -> bool:
+    """Tell whether a name is a plugin itself, and not many of them or a function of ours."""
+    if name.id in origins.imported or words(name.id)[-1:] in (["plugins"], ["registry"]):
+        return False
+    return words(name.id) == ["plugin"] or any(map(origins.is_plugin, origins.sources(name)))
+
+
+def _is_of_table(call: ast.Call) -> bool:
+    """Tell whether what is called stands in a table as a plugin's handler."""
     function = call.func
-    if isinstance(function, ast.Name):
-        return function.id == "plugin" or taint.is_flow(function)
-    return isinstance(function, ast.Call | ast.Subscript) and taint.kind(function) is Kind.PLUGIN
+    if isinstance(function, ast.Subscript):
+        key: ast.AST = function.slice
+    elif isinstance(function, ast.Call) and last_name(function.func) == "get" and function.args:
+        key = function.args[0]
+    else:
+        return False
+    return isinstance(key, ast.Constant) and key.value in _KEYS
+
+
+def _carries_payload(call: ast.Call) -> bool:
+    given = [*call.args[:1], *(one.value for one in call.keywords if one.arg == "payload")]
+    names = {last_name(one) for whole in given for one in ast.walk(whole)}
+    return "payload" in names
+
+
+def _is_nothing(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None

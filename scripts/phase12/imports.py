@@ -1,37 +1,29 @@
-"""The imports: their direction, and what is imported in one place only."""
+"""P12-IMPORTS: which module may import which, and that none comes round to itself.
+
+``cli, http, serve, page → services → tool_runner → {plugins, sandbox}``. An import inside a
+function counts like any other; one under ``if TYPE_CHECKING`` does not: it never happens.
+"""
 
 from __future__ import annotations
 
 import ast
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from phase12.source import PACKAGES, Finding, Module
+from phase12.source import INSIDE, SHIPPED, Finding, Module, last_name
 
-DIRECTION = "P12-IMPORT-DIRECTION"
-ONE_PLACE = "P12-ONE-PLACE"
-
-# Plugins that are shipped: they run in boxes like any other, and the parent never imports them.
-SHIPPED = ("plugins/bundled/", "plugins/faults/")
-INSIDE = "sandbox/inside/"
+RULE = "P12-IMPORTS"
 PACKAGE = "toolrunner."  # what the folders are packages of
-SHARED = "sandbox.inside.protocol"
-
-_BELOW = {
-    "api": {"runner", "plugins", "sandbox"},
-    "runner": {"plugins", "sandbox"},
-    "plugins": {"sandbox"},
-    "sandbox": set[str](),
+# The layers, each below the one before; the longest that fits a path is its own.
+_LAYERS = {
+    "toolrunner/": 6,
+    "api/cli/": 5,
+    "api/": 4,
+    "runner/services/": 3,
+    "runner/": 2,
+    "plugins/": 1,
+    "sandbox/": 0,
 }
-_NEVER = {"tests", "scripts"}
-_PLACES = {
-    "ctypes": "sandbox/inside/syscalls.py",
-    "_ctypes": "sandbox/inside/syscalls.py",
-    "cffi": "sandbox/inside/syscalls.py",
-    "fastapi": "api/",
-    "starlette": "api/",
-    "uvicorn": "api/",
-}
+_BESIDE = ("tests", "scripts")
 
 
 def imported(module: Module) -> Iterator[tuple[ast.AST, str]]:
@@ -45,36 +37,93 @@ def imported(module: Module) -> Iterator[tuple[ast.AST, str]]:
         yield from ((node, f"{start}.{alias.name}") for alias in node.names)
 
 
-def check(module: Module) -> Iterator[Finding]:
-    """Yield what a module may not import."""
-    for node, name in imported(module):
-        yield from _direction(module, node, name)
-        if module.path.startswith(SHIPPED):
-            continue
-        top = name.partition(".")[0]
-        place = _PLACES.get(top)
-        if place is not None and not module.path.startswith(place):
-            yield module.finding(node, ONE_PLACE, f"{top} is imported outside {place}")
+def check(modules: Mapping[str, Module]) -> Iterator[Finding]:
+    """Yield the imports that go up, and those that close a circle."""
+    edges: dict[str, dict[str, ast.AST]] = {}
+    for path, module in modules.items():
+        own = edges.setdefault(path, {})
+        for node, name in imported(module):
+            if _is_for_types(module, node):
+                continue
+            target = _path_of(name, path, modules)
+            if target and target != path:
+                own.setdefault(target, node)
+            if sentence := _direction(path, name, target):
+                yield module.finding(node, RULE, sentence)
+    for circle in _circles({path: set(own) for path, own in edges.items()}):
+        path = min(circle)
+        node = next(node for target, node in edges[path].items() if target in circle)
+        sentence = f"these import each other in a circle: {', '.join(sorted(circle))}"
+        yield modules[path].finding(node, RULE, sentence)
 
 
-def _direction(module: Module, node: ast.AST, name: str) -> Iterator[Finding]:
-    name = name.removeprefix(PACKAGE)
-    package, top = module.path.partition("/")[0], name.partition(".")[0]
-    if module.path.startswith(SHIPPED):
-        if top in PACKAGES:
-            yield module.finding(node, DIRECTION, f"a shipped plugin imports {name}, which is ours")
-    elif module.path.startswith(INSIDE):
-        own = name.startswith(("sandbox.inside.", "toolrunner_inside."))
-        if not own and top not in sys.stdlib_module_names:
-            sentence = f"{INSIDE} imports {name}; in a box there is only the standard library"
-            yield module.finding(node, DIRECTION, sentence)
-    elif top in _NEVER:
-        yield module.finding(node, DIRECTION, f"what is installed imports {name}, which is not")
-    elif top in PACKAGES and top != package and top not in _BELOW[package]:
-        yield module.finding(node, DIRECTION, f"{package} imports {name}, which is above it")
-    elif name.startswith("sandbox.inside") and not name.startswith(SHARED):
-        sentence = f"{name} is made for the box; outside it only {SHARED} is shared"
-        yield module.finding(node, DIRECTION, sentence)
-    elif package == "sandbox" and top not in {"sandbox", "psutil", *sys.stdlib_module_names}:
-        sentence = f"sandbox imports {name}; it stands on the standard library and psutil alone"
-        yield module.finding(node, DIRECTION, sentence)
+def _layer(path: str) -> int | None:
+    return next((rank for start, rank in _LAYERS.items() if path.startswith(start)), None)
+
+
+def _direction(path: str, name: str, target: str) -> str:
+    """Return what is wrong with an import, "" when nothing is."""
+    own = _layer(path)
+    if own is None:
+        return ""  # a program beside the product, or another project
+    if name.partition(".")[0] in _BESIDE:
+        return f"what is installed imports {name}, which is not"
+    if not target:
+        return ""
+    if path.startswith(SHIPPED):
+        return f"a shipped plugin imports {name}, which is ours"
+    rank = _layer(target)
+    if rank is None or rank > own:
+        return f"{path} imports {name}, which is above it"
+    return ""
+
+
+def _path_of(name: str, importer: str, modules: Mapping[str, Module]) -> str:
+    """Return the file that an import is of; "" when it is none of the project."""
+    name = name.replace("toolrunner_inside.", INSIDE.replace("/", "."))
+    bases = [name, name.removeprefix(PACKAGE)]
+    if importer.startswith("scripts/"):
+        bases.append(f"scripts.{name}")
+    for base in bases:
+        parts = base.split(".")
+        for end in (parts, parts[:-1]):
+            whole = "/".join(end)
+            for path in (f"{whole}.py", f"{whole}/__init__.py"):
+                if path in modules:
+                    return path
+    return ""
+
+
+def _is_for_types(module: Module, node: ast.AST) -> bool:
+    inner = node
+    for outer in module.above(node):
+        if isinstance(outer, ast.If) and last_name(outer.test) == "TYPE_CHECKING":
+            return inner in outer.body
+        inner = outer
+    return False
+
+
+def _circles(edges: dict[str, set[str]]) -> Iterator[set[str]]:
+    """Yield the groups in which each comes round to itself (Tarjan, without recursion)."""
+    left = {path: set(targets) for path, targets in edges.items()}
+    while ends := [path for path, targets in left.items() if not targets & left.keys()]:
+        for path in ends:
+            del left[path]
+    while left:  # each now leads to a circle; those that nobody of one comes to drop out below
+        reach = {path: _reach(path, left) for path in left}
+        start = min(left, key=lambda path: (len(reach[path]), path))
+        circle = {path for path in reach[start] if start in reach[path]}
+        if circle:
+            yield circle
+        for path in circle or {start}:
+            del left[path]
+
+
+def _reach(start: str, edges: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        for target in edges[waiting.pop()] & edges.keys() - found:
+            found.add(target)
+            waiting.append(target)
+    return found

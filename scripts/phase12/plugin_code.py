@@ -1,97 +1,137 @@
-"""P12-PLUGIN-CODE: the parent imports, executes and loads no plugin."""
+"""P12-PLUGIN-CODE: the parent imports, executes and loads no plugin, and starts none unconfined."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
-from phase12.imports import INSIDE, SHIPPED, imported
-from phase12.source import Finding, Module, last_name
+from phase12.imports import imported
+from phase12.origins import Origins
+from phase12.source import INSIDE, SHIPPED, Finding, Module, last_name
 
-PLUGIN_CODE = "P12-PLUGIN-CODE"
-
-_LOADING_MODULES = {"runpy", "imp", "zipimport", "code", "codeop"}
+RULE = "P12-PLUGIN-CODE"
 _LOADING = {
     "import_module", "__import__", "exec_module", "module_from_spec", "spec_from_file_location",
-    "spec_from_loader", "SourceFileLoader", "SourcelessFileLoader", "ExtensionFileLoader",
-    "load_module", "run_path", "run_module", "find_loader", "zipimporter", "FunctionType",
+    "SourceFileLoader", "load_module", "run_path", "run_module", "zipimporter", "resolve_name",
 }  # fmt: skip
-# The import hook that gives plugins their logging calls the loader that it stands in for.
-_HOOKS = {("sandbox/inside/logs.py", "exec_module")}
-_BUILTINS = {"exec", "eval", "compile", "__import__"}
+_LOADING_MODULES = {"runpy", "imp", "pydoc", "zipimport", "dill", "cloudpickle"}
+_PICKLES = {"pickle", "marshal", "shelve", "_pickle", "joblib", "jsonpickle"}
+_UNPICKLING = {"load", "loads", "open", "decode", "Unpickler"}
+_STARTS = {"run", "Popen", "call", "check_call", "check_output", "getoutput", "system", "popen",
+           "create_subprocess_exec", "create_subprocess_shell", "execv", "execve", "execvp",
+           "execl", "spawnv", "spawnl", "posix_spawn", "posix_spawnp"}  # fmt: skip
+_STARTERS = {"subprocess", "sp", "asyncio", "os"}
+_FILES = {"path", "file", "folder"}
+_IN_THE_BOX = re.compile(r"(^|/)(worker|launch|launcher|zygote|cell|warden)(\.py)?$|inside[./]\w+")
+_PYTHON = re.compile(r"(^|/)python[\d.]*$")
 
 
-def check(module: Module) -> Iterator[Finding]:
+def check(module: Module, origins: Origins) -> Iterator[Finding]:
     """Yield what might bring plugin code into the parent."""
-    if module.path.startswith((*SHIPPED, f"{INSIDE}worker.py")):
+    if module.path.startswith((*SHIPPED, INSIDE)):
         return
-    yield from _imports(module)
-    for attribute in module.nodes(ast.Attribute):
-        if what := _loader(module, attribute):
-            yield _loads(module, attribute, what)
-    for used in module.nodes(ast.Name):
-        if used.id in _BUILTINS and isinstance(used.ctx, ast.Load):
-            yield _loads(module, used, used.id)
-    for call in module.nodes(ast.Call):
-        if last_name(call.func) == "getattr" and len(call.args) > 1:
-            name = call.args[1]
-            if isinstance(name, ast.Constant) and name.value in _LOADING | _BUILTINS:
-                yield _loads(module, call, str(name.value))
-
-
-def _imports(module: Module) -> Iterator[Finding]:
     for node, name in imported(module):
-        parts = name.split(".")
-        is_loader = isinstance(node, ast.ImportFrom) and parts[-1] in _LOADING | _BUILTINS
-        if name.startswith("toolrunner.plugins.bundled"):
-            yield module.finding(node, PLUGIN_CODE, f"{name} is a plugin: the parent imports none")
-        elif parts[0] in _LOADING_MODULES or is_loader:
-            yield _loads(module, node, name)
+        if sentence := _import(module, name):
+            yield module.finding(node, RULE, sentence)
+    for attribute in module.nodes(ast.Attribute):
+        if attribute.attr == "Unpickler":
+            yield module.finding(attribute, RULE, _loads(attribute.attr))
+    for call in module.calls():
+        if what := _what(module, origins, call):
+            yield module.finding(call, RULE, _loads(what))
+        elif not module.path.startswith("sandbox/") and _starts(origins, call):
+            yield module.finding(call, RULE, "plugin code is started without its sandbox")
 
 
-def _loader(module: Module, attribute: ast.Attribute) -> str:
-    """Return what an attribute is that can load code; "" if it is none."""
-    if (module.path, attribute.attr) in _HOOKS:
+def _import(module: Module, name: str) -> str:
+    """Return what is wrong with an import, "" when nothing is."""
+    is_plugin = ".plugins.bundled." in f".{name}." and not name.endswith((".samples", ".bundled"))
+    if is_plugin:
+        return f"{name} is a plugin: the parent imports none"
+    if name.partition(".")[0] in _LOADING_MODULES:
+        return _loads(name)
+    if ".sandbox.inside." in f".{name}" and not module.path.startswith("sandbox/"):
+        return f"{name} is for the box: outside it plugins run free"
+    return ""
+
+
+def _loads(what: str) -> str:
+    return f"{what} can bring plugin code into the parent; only {INSIDE}worker.py loads any"
+
+
+def _what(module: Module, origins: Origins, call: ast.Call) -> str:
+    """Return what a call can load code with; "" if it cannot."""
+    function = call.func
+    name = origins.called(function) if isinstance(function, ast.Name | ast.Attribute) else ""
+    if name == "getattr" and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
+        name = str(call.args[1].value)
+        return name if name in _LOADING | {"exec", "eval"} else ""
+    if name in {"exec", "eval"}:
+        is_builtin = isinstance(function, ast.Name) or last_name(function.value) == "builtins"  # type: ignore[attr-defined]
+        return name if is_builtin else ""
+    if name in _LOADING:
+        return "" if _is_own(origins, call) else name
+    if isinstance(function, ast.Name):
+        home = {node.module for node in module.nodes(ast.ImportFrom)
+                for alias in node.names if (alias.asname or alias.name) == function.id}  # fmt: skip
+        return f"{name} of objects" if name in _UNPICKLING and home & _PICKLES else ""
+    if not isinstance(function, ast.Attribute):
         return ""
-    if attribute.attr in _LOADING:
-        return attribute.attr
-    if attribute.attr == "load" and _is_entry_point(attribute.value):
-        return "load of an entry point"
-    if attribute.attr in _BUILTINS and _is_builtins(attribute.value):
-        return attribute.attr
-    return "a change of sys.path" if _is_changed_path(module, attribute) else ""
+    if name in _UNPICKLING and last_name(function.value) in _PICKLES | _aliases(module):
+        return f"{name} of objects"
+    is_bare = name == "load" and not call.args and not call.keywords
+    return "load of an entry point" if is_bare and _is_entry_point(origins, function.value) else ""
 
 
-def _loads(module: Module, node: ast.AST, what: str) -> Finding:
-    sentence = f"{what} can bring plugin code into the parent; only {INSIDE}worker.py loads any"
-    return module.finding(node, PLUGIN_CODE, sentence)
+def _aliases(module: Module) -> set[str]:
+    imports = module.nodes(ast.Import)
+    return {
+        alias.asname or "" for node in imports for alias in node.names if alias.name in _PICKLES
+    }
 
 
-def _is_entry_point(node: ast.expr) -> bool:
-    """Tell whether something may be an entry point: by its name, or by where it is taken from."""
-    for one in ast.walk(node):
-        name = (
-            one.id
-            if isinstance(one, ast.Name)
-            else one.attr
-            if isinstance(one, ast.Attribute)
-            else ""
-        )
-        if name.lower() in {"ep", "point", "entry", "entry_point", "entrypoint", "entry_points"}:
-            return True
-    return False
-
-
-def _is_builtins(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id in {"builtins", "__builtins__"}
-
-
-def _is_changed_path(module: Module, node: ast.Attribute) -> bool:
-    if node.attr != "path" or last_name(node.value) != "sys":
+def _is_own(origins: Origins, call: ast.Call) -> bool:
+    """Tell whether what is imported by name is written down here, and no plugin."""
+    if last_name(call.func) not in {"import_module", "__import__", "resolve_name"} or not call.args:
         return False
-    if isinstance(node.ctx, ast.Store):
-        return True
-    parent = module.parents.get(node)
-    if isinstance(parent, ast.Attribute):
-        return parent.attr in {"append", "insert", "extend"}
-    return isinstance(parent, ast.Subscript) and isinstance(parent.ctx, ast.Store)
+    wanted = call.args[0]
+    if isinstance(wanted, ast.Subscript):  # of a table of names
+        tables = origins.sources(wanted.value)
+        values = [one for table in tables if isinstance(table, ast.Dict) for one in table.values]
+    else:
+        values = [wanted, *origins.sources(wanted)] if isinstance(wanted, ast.Name) else [wanted]
+        values = [one for one in values if not isinstance(one, ast.Name)]
+    texts = [one.value for one in values if isinstance(one, ast.Constant)]
+    if isinstance(wanted, ast.JoinedStr) and isinstance(wanted.values[0], ast.Constant):
+        return str(wanted.values[0].value).startswith(("toolrunner.runner.", "toolrunner.api."))
+    return bool(texts) and len(texts) == len(values) and "plugins." not in str(texts)
+
+
+def _is_entry_point(origins: Origins, node: ast.expr) -> bool:
+    """Tell whether something may be an entry point: by its name, or by where it is taken from."""
+    names = {last_name(one).lower() for one in origins.within(node)}
+    return bool(names & {"ep", "entry_point", "entrypoint", "entry_points"})
+
+
+def _starts(origins: Origins, call: ast.Call) -> bool:
+    """Tell whether a call starts the box's programs, or a plugin's own file, as they are."""
+    name, root = last_name(call.func), call.func
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    is_bare = isinstance(call.func, ast.Name) and name != "run"
+    if name not in _STARTS or not (is_bare or last_name(root) in _STARTERS):
+        return False
+    has_python = has_plugin = False
+    for one in origins.within(ast.Tuple([*call.args, *(key.value for key in call.keywords)])):
+        if isinstance(one, ast.Constant):
+            text = str(one.value)
+            if _IN_THE_BOX.search(text):
+                return True
+            has_python |= bool(_PYTHON.search(text))
+        elif isinstance(one, ast.Name) and one.id == "LAUNCH":
+            return True
+        elif isinstance(one, ast.Attribute):
+            has_python |= one.attr == "executable"
+            has_plugin |= one.attr in _FILES and origins.is_plugin(one.value)
+    return has_python and has_plugin

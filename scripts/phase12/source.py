@@ -7,9 +7,11 @@ cannot see into is one in which anything may stand.
 from __future__ import annotations
 
 import ast
+import io
 import os
 import re
 import stat
+import tokenize
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -17,30 +19,37 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-PACKAGES = ("api", "plugins", "runner", "sandbox")
 UNREADABLE = "P12-UNREADABLE"
+# Plugins that are shipped: they run in boxes like any other, and the parent never imports them.
+SHIPPED = ("plugins/bundled/", "plugins/faults/")
+INSIDE = "sandbox/inside/"  # what runs in a box
 
 Node = TypeVar("Node", bound=ast.AST)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-# One object for all places: such a node has no place of its own.
-_SHARED = (ast.expr_context, ast.operator, ast.boolop, ast.unaryop)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-
+# Neither the product nor of it: what others wrote, what was built, and tests, which break rules
+# on purpose and which nothing of the product may import.
+_NOT_READ = {"__pycache__", "build", "dist", "node_modules", "site-packages", "tests", "venv"}
+_LINK = "it is a link; what is imported has to lie in the project"
 # PEP 263: such a comment in the first two lines says how the bytes are to be read.
 _ENCODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_ALLOW = re.compile(r"#\s*phase12:\s*allow\s+(P12-[A-Z-]*[A-Z])\s*(.*)")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Finding:
-    """One place that breaks one rule."""
+    """One place that breaks one rule; ``reason`` is why that is allowed there, if it is."""
 
     path: str
     line: int
     rule: str
     sentence: str
+    reason: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.rule}: {self.sentence}"
+        end = f" Allowed: {self.reason}" if self.reason else ""
+        return f"{self.path}:{self.line}: {self.rule}: {self.sentence}{end}"
 
 
 @dataclass(eq=False)
@@ -49,28 +58,26 @@ class Module:
 
     path: str
     tree: ast.Module
+    allowed: Mapping[tuple[int, str], str] = field(default_factory=dict)
     parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
     _nodes: dict[type[ast.AST], list[ast.AST]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
         """Note each node by its type, and what it stands in. Without recursion: trees are deep."""
         waiting: list[ast.AST] = [self.tree]
-        nodes, parents = self._nodes, self.parents
         for node in waiting:
-            nodes[type(node)].append(node)
-            for child in vars(node).values():
-                if isinstance(child, list):
-                    within = [one for one in child if isinstance(one, ast.AST)]
-                elif isinstance(child, _SHARED) or not isinstance(child, ast.AST):
-                    continue
-                else:
-                    within = [child]
-                parents.update(dict.fromkeys(within, node))
-                waiting += within
+            self._nodes[type(node)].append(node)
+            within = list(ast.iter_child_nodes(node))
+            self.parents.update(dict.fromkeys(within, node))
+            waiting += within
 
     def nodes(self, kind: type[Node]) -> list[Node]:
         """Return all nodes of a type."""
         return self._nodes.get(kind, [])  # type: ignore[return-value]  # kept by their type
+
+    def calls(self, *names: str) -> list[ast.Call]:
+        """Return the calls of functions and methods of these names; all without any."""
+        return [one for one in self.nodes(ast.Call) if not names or last_name(one.func) in names]
 
     def functions(self) -> list[Function]:
         """Return all functions and methods, wherever they stand."""
@@ -82,13 +89,9 @@ class Module:
             yield parent
             node = parent
 
-    def function_of(self, node: ast.AST) -> ast.AST:
-        """Return the function, lambda or module in which a node stands."""
-        return next((one for one in self.above(node) if isinstance(one, FUNCTIONS)), self.tree)
-
-    def classes(self, name: str) -> list[ast.ClassDef]:
-        """Return the classes of that name, wherever they stand."""
-        return [one for one in self.nodes(ast.ClassDef) if one.name == name]
+    def defines(self, *names: str) -> bool:
+        """Tell whether one of these classes is made here."""
+        return any(one.name in names for one in self.nodes(ast.ClassDef))
 
     def finding(self, node: ast.AST, rule: str, sentence: str) -> Finding:
         """Return a finding at a node."""
@@ -102,14 +105,24 @@ class Sources:
     modules: Mapping[str, Module]
     unreadable: tuple[Finding, ...] = ()
 
+    def homes(self, name: str) -> list[str]:
+        """Return the paths in which a class of that name is made; first where it belongs."""
+        found = [path for path, module in self.modules.items() if module.defines(name)]
+        return sorted(found, key=lambda path: (not path.endswith("tool_runner.py"), path))
 
-def last_name(node: ast.AST) -> str:
+
+def last_name(node: ast.AST | None) -> str:
     """Return the last identifier of ``a.b.c`` or of what is called; "" when there is none."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
         return node.attr
     return last_name(node.func) if isinstance(node, ast.Call) else ""
+
+
+def words(identifier: str) -> list[str]:
+    """Return the words of a name, in lower case."""
+    return [word.lower() for word in _WORD.findall(identifier)]
 
 
 def parse(path: str, data: bytes) -> Module | Finding:
@@ -129,15 +142,31 @@ def parse(path: str, data: bytes) -> Module | Finding:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a bad escape is a linter's to report
-            return Module(path, ast.parse(text, filename=path))
+            return Module(path, ast.parse(text, filename=path), _allowances(text))
     except SyntaxError as error:
         return Finding(path, error.lineno or 1, UNREADABLE, f"it cannot be parsed: {error.msg}")
     except (ValueError, RecursionError, MemoryError) as error:
         return Finding(path, 1, UNREADABLE, f"it cannot be parsed: {type(error).__name__}")
 
 
+def _allowances(text: str) -> dict[tuple[int, str], str]:
+    """Return the reasons of ``# phase12: allow RULE - reason``, by the line they are about.
+
+    That is the comment's own, or the one below when nothing else stands there.
+    """
+    if "phase12:" not in text:
+        return {}
+    found = {}
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        match = _ALLOW.match(token.string) if token.type == tokenize.COMMENT else None
+        if match:
+            is_alone = not token.line[: token.start[1]].strip()
+            found[token.start[0] + is_alone, match[1]] = match[2].strip(" -:—")
+    return found
+
+
 def read(root: Path, parsed: Callable[[str, bytes], Module | Finding] = parse) -> Sources:
-    """Read every Python file of the packages under ``root``."""
+    """Read every Python file under ``root``, but tests and what is not the project's own."""
     modules: dict[str, Module] = {}
     unreadable: list[Finding] = []
     for path, problem in _files(root):
@@ -166,18 +195,19 @@ def _loaded(
 def _files(root: Path) -> Iterator[tuple[Path, str]]:
     """Yield each Python file with "", and with a reason what cannot be looked into."""
     failed: list[OSError] = []
-    for package in PACKAGES:
-        if (root / package).is_symlink():
-            yield root / package, "it is a link; what is imported has to lie in the project"
-            continue
-        for folder, folders, files in os.walk(root / package, onerror=failed.append):
-            here = Path(folder)
-            folders[:] = sorted(name for name in folders if name != "__pycache__")
-            for name in folders:
-                if (here / name).is_symlink():
-                    yield here / name, "it is a link; what is imported has to lie in the project"
-            yield from ((here / name, "") for name in sorted(files) if name.endswith(".py"))
+    for folder, folders, files in os.walk(root, onerror=failed.append):
+        here = Path(folder)
+        folders[:] = sorted(name for name in folders if _is_read(name, here))
+        for name in (one for one in folders if (here / one).is_symlink()):
+            # Under its own name, as in toolrunner/, a folder is read where it is.
+            if os.path.realpath(here / name) != os.path.realpath(root / name):
+                yield here / name, _LINK
+        for name in (one for one in sorted(files) if one.endswith(".py")):
+            yield here / name, _LINK if (here / name).is_symlink() else ""
     for error in failed:
-        # A package that is not there at all is missed by its rules.
-        if not isinstance(error, FileNotFoundError):
-            yield Path(str(error.filename)), f"it cannot be read: {error.strerror}"
+        yield Path(str(error.filename)), f"it cannot be read: {error.strerror}"
+
+
+def _is_read(name: str, parent: Path) -> bool:
+    is_others = name.startswith(".") or name in _NOT_READ
+    return not is_others and not os.path.exists(parent / name / "pyvenv.cfg")  # noqa: PTH110 - raises nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,13 @@ ROOT = Path(__file__).parent.parent.parent
 class Edit:
     """``old`` becomes ``new`` in one file; without an ``old``, ``new`` goes to its end.
 
-    Without a ``new`` the file is not there at all.
+    Without a ``new`` the file is not there at all. With ``is_word``, every such word becomes it.
     """
 
     path: str
     old: str | None = None
     new: str | None = None
+    is_word: bool = False
 
     def applied(self, before: str | None) -> str | None:
         """Return the file's text after the edit; ``None`` when there is none any more."""
@@ -28,6 +30,10 @@ class Edit:
         if self.old is None:
             return (before or "") + self.new
         assert before is not None, f"{self.path} is not there to be edited"
+        if self.is_word:
+            after, count = re.subn(rf"\b{self.old}\b", self.new, before)
+            assert count, f"{self.path} has no word {self.old}: mend this edit"
+            return after
         count = before.count(self.old)
         assert count == 1, f"{self.path} has {self.old!r} {count} times: mend this edit"
         after = before.replace(self.old, self.new)
@@ -61,6 +67,11 @@ def swap(path: str, old: str, new: str) -> Edit:
 def append(path: str, text: str) -> Edit:
     """Return an edit that puts text at the end of a file, or makes a file of it."""
     return Edit(path, None, "\n\n" + textwrap.dedent(text))
+
+
+def rename(path: str, old: str, new: str) -> Edit:
+    """Return an edit of every such word in a file."""
+    return Edit(path, old, new, is_word=True)
 
 
 def remove(path: str) -> Edit:

@@ -26,26 +26,22 @@ def real() -> source.Sources:
 def found_in(texts: Mapping[str, str | None]) -> list[source.Finding]:
     """Return the findings about the project with some files changed, missing or new.
 
-    Only those files are parsed and judged again: what is found in a file depends on it alone.
+    Only those files are judged again, unless what the others' judgement depends on has changed.
     """
-    changed: dict[str, source.Module] = {}
-    unreadable: list[source.Finding] = []
+    modules, unreadable = dict(real().modules), list(real().unreadable)
+    changed: list[source.Module] = []
     for path, text in texts.items():
+        modules.pop(path, None)
         if text is not None:
             parsed = source.parse(path, text.encode())
             if isinstance(parsed, source.Finding):
                 unreadable.append(parsed)
             else:
-                changed[path] = parsed
-    sources = source.Sources(changed, tuple(unreadable))
-    there = {path for path in _paths() if texts.get(path, "") is not None}
-    return rules.scan(sources, there=there)
-
-
-@cache
-def _paths() -> frozenset[str]:
-    return frozenset(
-        path.relative_to(ROOT).as_posix()
-        for package in source.PACKAGES
-        for path in (ROOT / package).rglob("*.py")
-    )
+                modules[path] = parsed
+                changed.append(parsed)
+    sources = source.Sources(modules, tuple(unreadable))
+    project = rules.project_of(sources)
+    found = [*unreadable, *rules.whole(sources)]
+    for module in changed if project == rules.project_of(real()) else modules.values():
+        found += rules.check(module, project)
+    return sorted(found)

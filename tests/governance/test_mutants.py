@@ -1,39 +1,40 @@
-"""Each way to break the source is found by its rule, and what breaks nothing is not found."""
+"""Each way past the rules is found by its rule, and what breaks none is not found."""
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 
-from tests.governance import innocents, more_mutants
+from tests.governance import behaviours, innocents, violations
 from tests.governance.edits import Case
 from tests.governance.scanning import RULES, found_in
 
 
-@pytest.mark.parametrize("case", more_mutants.ALL, ids=lambda case: case.name)
-def test_a_broken_source_is_found_by_its_rule(case: Case) -> None:
-    """By that one, and by no other that has nothing to do with it."""
+@pytest.mark.parametrize("case", violations.ALL, ids=lambda case: case.name)
+def test_a_violation_is_found_by_its_rule(case: Case) -> None:
+    """Whatever else is found beside it."""
     found = found_in(case.texts())
-    assert {one.rule for one in found} == case.rules, "\n".join(map(str, found))
+    assert case.rules <= {one.rule for one in found}, "\n".join(map(str, found))
 
 
 @pytest.mark.parametrize("case", innocents.ALL, ids=lambda case: case.name)
-def test_what_breaks_no_rule_is_not_found(case: Case) -> None:
-    """However much it looks like what does."""
+def test_an_innocent_edit_is_not_found(case: Case) -> None:
+    """However much it looks like a violation."""
     assert [str(one) for one in found_in(case.texts())] == []
 
 
-def test_every_rule_is_broken_in_four_ways() -> None:
+@pytest.mark.parametrize("case", behaviours.ALL, ids=lambda case: case.name)
+def test_a_change_of_behaviour_still_applies(case: Case) -> None:
+    """It is there to be run against phase 11 and 12, by ``scripts/mutate.py``."""
+    for path, text in case.texts().items():
+        assert text is not None
+        compile(text, path, "exec")
+
+
+def test_every_rule_is_broken_in_three_ways() -> None:
     """And no case stands there twice."""
-    ways = Counter(rule for case in more_mutants.ALL for rule in [_own_rule(case)])
+    ways = [rule for case in violations.ALL for rule in case.rules]
     assert set(ways) == set(RULES)
-    assert min(ways.values()) >= 4, ways
-    names = [case.name for case in (*more_mutants.ALL, *innocents.ALL)]
+    assert min(ways.count(rule) for rule in RULES) >= 3
+    cases = (*violations.ALL, *innocents.ALL, *behaviours.ALL)
+    names = [case.name for case in cases]
     assert len(names) == len(set(names))
-    assert len({tuple(case.texts().items()) for case in more_mutants.ALL}) == len(more_mutants.ALL)
-
-
-def _own_rule(case: Case) -> str:
-    """Return the rule that a case is named after."""
-    return max((rule for rule in RULES if case.name.startswith(f"{rule}-")), key=len)

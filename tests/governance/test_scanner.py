@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -34,11 +35,12 @@ def scan(
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A checkout of the real packages that a test may break."""
-    for package in source.PACKAGES:
-        shutil.copytree(
-            ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
-        )
+    """A checkout of what is scanned, which a test may break."""
+    for name in scanning.real().modules:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    for name in ("api", "plugins", "runner", "sandbox"):
+        (tmp_path / "toolrunner" / name).symlink_to(f"../{name}")
     return tmp_path
 
 
@@ -72,6 +74,7 @@ def test_findings_as_json(copy: Path) -> None:
             "line": 1,
             "rule": "P12-TOOLRUNNER",
             "sentence": "ToolRunner file not found",
+            "reason": "",
         }
     ]
 
@@ -212,8 +215,133 @@ def test_it_imports_nothing_of_the_project() -> None:
     assert "phase12" in tops
 
 
-def test_no_comment_switches_a_rule_off() -> None:
-    """Neither noqa nor pragma."""
-    body = "\n\ndef go(plugin):\n    return plugin.run({})  # noqa  # pragma: no cover\n"
-    found = scanning.found_in({"runner/call.py": (ROOT / "runner/call.py").read_text() + body})
-    assert {one.rule for one in found} == {"P12-DIRECT-RUN"}
+BROKEN_RULE = "\n\ndef go(plugin):\n    return plugin.run({})"
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "  # phase12: allow P12-DIRECT-RUN - a trial of the scanner",
+        "  # phase12: allow P12-DIRECT-RUN: a trial of the scanner",
+    ],
+)
+def test_a_finding_is_answered_by_a_reason(copy: Path, comment: str) -> None:
+    """It is no finding any more, and is listed, with what was said."""
+    with (copy / "runner" / "call.py").open("a") as file:
+        file.write(f"{BROKEN_RULE}{comment}\n")
+    status, printed, _ = scan("--root", copy)
+    assert status == 0
+    assert printed.startswith(OK)
+    assert (
+        printed.endswith("run. Allowed: a trial of the scanner\n") or "Allowed: a trial" in printed
+    )
+    document = json.loads(scan("--json", "--root", copy)[1])
+    assert [one["reason"] for one in document["allowed"]] == ["a trial of the scanner"]
+    assert document["findings"] == []
+
+
+def test_a_reason_may_stand_in_the_line_above(copy: Path) -> None:
+    """On a line of its own."""
+    with (copy / "runner" / "call.py").open("a") as file:
+        above = "    # phase12: allow P12-DIRECT-RUN - as told\n    return"
+        file.write(BROKEN_RULE.replace("    return", above) + "\n")
+    assert scan("--root", copy)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "  # phase12: allow P12-DIRECT-RUN",
+        "  # phase12: allow P12-DIRECT-RUN -",
+        "  # phase12: allow P12-METRICS - another rule",
+        "  # noqa  # pragma: no cover",
+        "\n    # phase12: allow P12-DIRECT-RUN - a line too late",
+    ],
+)
+def test_no_other_comment_answers_a_finding(copy: Path, comment: str) -> None:
+    """A reason has to be given, for that rule and that place."""
+    with (copy / "runner" / "call.py").open("a") as file:
+        file.write(f"{BROKEN_RULE}{comment}\n")
+    status, printed, _ = scan("--root", copy)
+    assert (status, printed.count("P12-DIRECT-RUN: ")) == (1, 1)
+
+
+def test_all_python_of_the_project_is_read_once() -> None:
+    """Also what no folder is known for; not tests, and nothing twice through toolrunner's links."""
+    read = set(scanning.real().modules)
+    assert {"toolrunner/__init__.py", "toolrunner/pytest_plugin/fixture.py", "scripts/audit.py",
+            "scripts/phase12/rules.py", "plugins/bundled/barcode.py"} <= read  # fmt: skip
+    assert not [path for path in read if path.startswith(("tests/", "toolrunner/api", "."))]
+    committed = subprocess.run(
+        ["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
+    assert {path for path in committed if not path.startswith("tests/")} <= read | {""}
+
+
+SERVER = {
+    "server/app/plugins/runtime/tool_runner.py": """
+        class ToolRunner:
+            def __init__(self, registry):
+                self.registry = registry
+
+            def run(self, plugin_name, payload):
+                result = error = None
+                try:
+                    validate_input_payload(payload)
+                    plugin = self.registry.get(plugin_name)
+                    result = validate_plugin_output(plugin.run(payload))
+                except Exception as bug:
+                    error = build_error_envelope(bug, plugin_name)
+                finally:
+                    self.registry.update_execution_metrics(plugin_name, "x", 1, error is not None)
+                return result, error
+    """,
+    "server/app/services/plugin_management_service.py": """
+        class PluginManagementService:
+            def execute_plugin(self, name, payload):
+                return self.tool_runner.run(name, payload)
+    """,
+    "server/app/services/job_management_service.py": """
+        class JobManagementService:
+            def run_job(self, name, payload):
+                return self.plugins.execute_plugin(name, payload)
+    """,
+    "server/app/services/analysis_service.py": """
+        class AnalysisService:
+            def analyze(self, name, payload):
+                return self.jobs.run_job(name, payload)
+    """,
+}
+
+
+def make_server(folder: Path, **more: str) -> None:
+    """Write a server as the documents lay it out, and more files of it."""
+    for path, text in {**SERVER, **more}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(textwrap.dedent(text))
+
+
+def test_another_server_is_judged_by_the_same_rules(tmp_path: Path) -> None:
+    """One laid out as the documents say, with a direct call in it and without."""
+    make_server(tmp_path)
+    assert scan("--root", tmp_path) == (0, OK, "")
+    route = "async def go(registry, name, data):\n    return registry.get(name).run(data)\n"
+    make_server(tmp_path, **{"server/app/api/routes/analyze.py": route})
+    status, printed, errors = scan("--root", tmp_path)
+    assert (status, errors) == (1, "")
+    assert "server/app/api/routes/analyze.py:2: P12-DIRECT-RUN: " in printed
+    assert len(printed.splitlines()) == 2
+
+
+def test_a_server_before_its_migration_is_told_what_it_lacks(tmp_path: Path) -> None:
+    """Its direct calls, and that there is no ToolRunner; nothing of our own files."""
+    make_server(tmp_path)
+    for path in SERVER:
+        (tmp_path / path).unlink()
+    (tmp_path / "server/app/main.py").write_text("def go(plugin):\n    return plugin.run({})\n")
+    status, printed, errors = scan("--root", tmp_path)
+    assert (status, errors) == (1, "")
+    assert [line.split(" ")[1] for line in printed.splitlines()[1:]] == [
+        "P12-TOOLRUNNER:",
+        "P12-DIRECT-RUN:",
+    ]

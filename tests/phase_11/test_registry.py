@@ -8,7 +8,9 @@ import pytest
 
 from toolrunner.plugins.manifest import ManifestError
 from toolrunner.runner.registry.registry import PluginRegistry
+from toolrunner.runner.registry.shared_metrics import SharedMetrics
 from toolrunner.runner.settings.settings import Settings
+from toolrunner.runner.state.leases import Lease
 
 GOOD = """\
 # /// script
@@ -227,3 +229,49 @@ def test_discover_takes_the_paths_of_the_settings_once(plugin_file: Path) -> Non
     assert registry.is_available("mean-colour")
     alone = PluginRegistry.discover(settings=settings)
     assert alone.list_plugins() == registry.list_plugins()
+
+
+def test_reading_a_changed_plugin_anew_keeps_its_counts(plugin_file: Path) -> None:
+    """Its state begins again, what it has been through does not."""
+    registry = PluginRegistry.discover([plugin_file], settings=Settings())
+    registry.mark_running("mean-colour")
+    registry.update_execution_metrics("mean-colour", "FAILED", 7, had_error=True)
+    registry.mark_running("mean-colour")
+    plugin_file.write_text(GOOD.replace("1.2.0", "1.3.0"))
+    registry.reload()
+    status = registry.get_status("mean-colour")
+    assert status is not None
+    assert (status.version, status.state, status.in_flight) == ("1.3.0", "RUNNING", 1)
+    assert (status.error_count, status.last_execution_time_ms) == (1, 7)
+    assert status.last_used is not None
+
+
+def test_registries_that_share_a_folder_count_together(tmp_path: Path) -> None:
+    """What one process records, the other shows: counts, times, calls in flight, state."""
+    folders = (tmp_path / "workers", tmp_path)
+    leases = [Lease(folders[0]) for _ in range(2)]
+    shared = [SharedMetrics(folders[1], lease) for lease in leases]
+    registries = [PluginRegistry(), PluginRegistry()]
+    for registry, metrics in zip(registries, shared, strict=True):
+        registry.register("ocr")
+        registry.share(metrics)
+    one, other = registries
+    for ms, state in ((10, "INITIALIZED"), (20, "FAILED")):
+        one.mark_running("ocr")
+        one.update_execution_metrics("ocr", state, ms, had_error=state == "FAILED")
+    other.mark_running("ocr")
+    shown = [registry.get_status("ocr") for registry in registries]
+    assert [s and (s.success_count, s.error_count, s.in_flight, s.state) for s in shown] == [
+        (1, 1, 1, "RUNNING")
+    ] * 2
+    assert [s and (s.last_execution_time_ms, s.avg_execution_time_ms) for s in shown] == [
+        (20, 15)
+    ] * 2
+    assert all(s and s.last_used and s.last_used.year > 2000 for s in shown)
+    other.update_execution_metrics("ocr", "INITIALIZED", 30, had_error=False)
+    ended = one.get_status("ocr")
+    assert ended is not None
+    assert (ended.in_flight, ended.success_count, ended.state) == (0, 2, "INITIALIZED")
+    for metrics, lease in zip(shared, leases, strict=True):
+        metrics.close()
+        lease.close()

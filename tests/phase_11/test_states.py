@@ -199,3 +199,13 @@ def test_metrics_take_the_positions_of_the_contract(registry: PluginRegistry) ->
         plugin_name="ocr", state="INITIALIZED", elapsed_ms=8, had_error=False
     )
     assert (status_of(registry).success_count, status_of(registry).error_count) == (1, 1)
+
+
+def test_each_end_of_a_call_moves_last_used(registry: PluginRegistry) -> None:
+    """A call that began long ago was used until it ended."""
+    registry.mark_running("ocr")
+    between = datetime.now(UTC)
+    registry.update_execution_metrics("ocr", "INITIALIZED", 1, had_error=False)
+    last_used = status_of(registry).last_used
+    assert last_used is not None
+    assert last_used >= between

@@ -78,6 +78,8 @@ def refused(tool_runner: ToolRunner, payload: Any, words: str) -> None:
         ({"image": ["a"], "mime_type": "image/png"}, "give bytes"),
         ({"image": "not base64!", "mime_type": "image/png"}, "base64"),
         ({"image": "iVBO\nRw0K", "mime_type": "image/png"}, "base64"),
+        ({"image": "iVBO\n\n\n\nRw0K", "mime_type": "image/png"}, "base64"),
+        ({"image": "iV!!BO!!Rw0K", "mime_type": "image/png"}, "base64"),
         ({"image": "data:image/png;base64,iVBO", "mime_type": "image/png"}, "data: URL"),
         ({"image": IMAGE}, '"mime_type" is missing'),
         ({"image": IMAGE, "mime_type": None}, '"mime_type" is missing'),

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import toolrunner.runner.services
 from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import Call
 from toolrunner.runner.envelope import Envelope
@@ -21,7 +18,6 @@ from toolrunner.runner.services import (
 from toolrunner.runner.services.plugin_management import Executed
 from toolrunner.runner.tool_runner import MaybeResult
 
-SERVICES = Path(toolrunner.runner.services.__file__).parent
 Answer = tuple[MaybeResult, Envelope | None]
 
 
@@ -99,29 +95,3 @@ def test_who_observes_hears_of_each_call_once(
         ("sample", "ValidationError"),
         ("", "PluginNotFound"),
     ]
-
-
-@pytest.mark.parametrize("path", sorted(SERVICES.glob("*.py")), ids=lambda path: path.stem)
-def test_no_service_stands_between_a_caller_and_an_error(path: Path) -> None:
-    """None catches anything around a call: what it must not hide, it cannot."""
-    caught = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Try)]
-    for node in caught:
-        called = {
-            inner.func.attr
-            for statement in node.body
-            for inner in ast.walk(statement)
-            if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute)
-        }
-        assert not called & {"run", "arun", "analyze", "run_job", "execute_plugin"}
-
-
-def test_only_plugin_management_knows_tool_runner() -> None:
-    """The one that calls it; the backend makes it."""
-    users = {
-        path.stem
-        for path in SERVICES.glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ImportFrom)
-        and any(alias.name == "ToolRunner" for alias in node.names)
-    }
-    assert users == {"plugin_management", "backend"}

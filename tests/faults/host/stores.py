@@ -89,7 +89,7 @@ def job(state: Path, plugin: str) -> dict[str, Any]:
     logging.getLogger("toolrunner.jobs").addHandler(Hears())
     with backend_of(state, plugin) as backend:
         backend.start()
-        made, _ = backend.jobs.create_job(Submission("sample", {}))
+        made, _ = backend.analysis.submit(Submission("sample", {}))
 
         def is_at(*wanted: JobStatus) -> bool:
             found = backend.jobs.get_job(made.id)

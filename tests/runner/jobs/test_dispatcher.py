@@ -20,7 +20,11 @@ from tests.runner.jobs.conftest import OpenStore
 from toolrunner.runner.jobs.dispatcher import JobDispatcher
 from toolrunner.runner.jobs.job import Job, JobStatus, Submission
 from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
-from toolrunner.runner.services import JobManagementService, PluginManagementService
+from toolrunner.runner.services import (
+    AnalysisService,
+    JobManagementService,
+    PluginManagementService,
+)
 from toolrunner.runner.tool_runner import ToolRunner
 
 FORK = multiprocessing.get_context("fork")
@@ -55,12 +59,13 @@ class Server:
     def __init__(self, store: SqliteJobStore, tool_runner: ToolRunner, threads: int = 2) -> None:
         self.store = store
         self.jobs = JobManagementService(PluginManagementService(tool_runner), store)
-        self.dispatcher = JobDispatcher(store, self.jobs.run_job, threads=threads)
+        self.analysis = AnalysisService(self.jobs)
+        self.dispatcher = JobDispatcher(store, self.analysis, threads=threads)
         self.dispatcher.start()
 
     def create(self, plugin: str = "sample", **payload: Any) -> str:
         """Store a job, and return its id."""
-        job, _ = self.jobs.create_job(Submission(plugin, payload))
+        job, _ = self.analysis.submit(Submission(plugin, payload))
         self.dispatcher.wake()
         return job.id
 
@@ -160,7 +165,7 @@ def test_a_running_job_that_is_cancelled_is_killed(start_server: StartServer) ->
 def test_a_job_of_another_caller_cannot_be_seen_or_cancelled(start_server: StartServer) -> None:
     """As if it did not exist."""
     server = start_server()
-    job, _ = server.jobs.create_job(Submission("sample", {"wait": True}, caller="one"))
+    job, _ = server.analysis.submit(Submission("sample", {"wait": True}, caller="one"))
     assert server.jobs.get_job(job.id, "other") is None
     assert server.jobs.cancel_job(job.id, "other") is None
     assert server.jobs.list_jobs("other") == []

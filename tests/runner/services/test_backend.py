@@ -48,7 +48,7 @@ def test_it_runs_what_any_of_them_has_stored(make_backend: MakeBackend) -> None:
     """A job goes to whoever serves, and everybody sees its result and its count."""
     door, worker = make_backend(), make_backend()
     worker.start()
-    job, is_new = door.jobs.create_job(Submission("sample", {"n": 3}))
+    job, is_new = door.analysis.submit(Submission("sample", {"n": 3}))
     assert is_new
     assert ended(door, job.id) is JobStatus.SUCCESS
     assert door.jobs.job_result(job.id) == {"n": 3}
@@ -71,7 +71,7 @@ def test_counts_and_jobs_are_there_after_a_restart(make_backend: MakeBackend) ->
     """Nothing that was answered or stored is forgotten."""
     first = make_backend()
     first.analysis.analyze("sample", {})
-    job, _ = first.jobs.create_job(Submission("sample", {"n": 1}))
+    job, _ = first.analysis.submit(Submission("sample", {"n": 1}))
     first.close()
     second = make_backend()
     status = second.plugins.get_plugin("sample")
@@ -91,7 +91,7 @@ def test_its_observer_hears_of_jobs_and_calls_alike(
     with Backend(settings, plugin_paths=[str(path)], observer=heard.append) as backend:
         backend.start()
         backend.analysis.analyze("sample", {})
-        job, _ = backend.jobs.create_job(Submission("sample", {}))
+        job, _ = backend.analysis.submit(Submission("sample", {}))
         ended(backend, job.id)
     assert [(one.plugin, one.outcome) for one in heard] == [("sample", "success")] * 2
 

@@ -1,0 +1,123 @@
+"""Edits of what governed execution does; each dies in ``tests/phase_11`` or ``tests/phase_12``."""
+
+from __future__ import annotations
+
+from tests.governance.edits import Case, Edit, innocent, swap
+from tests.governance.violations import (
+    ANALYSIS,
+    CALL,
+    EXECUTE,
+    JOBS,
+    PLUGINS,
+    RECORD,
+    REGISTRY,
+    RUN_JOB,
+    RUNNER,
+)  # fmt: skip
+
+STATE = "runner/registry/plugin_state.py"
+SHARED = "runner/registry/shared_metrics.py"
+VALIDATION = "runner/payloads/validation.py"
+RESULT = "            result = self._result(outcome, plugin, ending)\n"
+STEPS = "            plugin = self._look_up(name)\n"
+BROAD = (
+    "        except Exception as bug:  # noqa: BLE001 - the one place where bugs become envelopes\n"
+)
+FAILED = "        except GovernedError as error:\n            failure = error\n"
+MIME = "    if not isinstance(mime_type, str) or not mime_type.strip():\n"
+
+
+def b(name: str, path: str, old: str, new: str, *more: Edit) -> Case:
+    """Return a case of one place that is written otherwise."""
+    return innocent(name, swap(path, old, new), *more)
+
+
+RUN = (
+    b("result-changed-after-validation", RUNNER, RESULT, RESULT + '            result.setdefault("cached", False)\n'),
+    b("result-unwrapped", RUNNER, RESULT, RESULT + '            result = result.get("result", result)\n'),
+    b("result-without-private-keys", RUNNER, RESULT, RESULT + '            result = {k: v for k, v in result.items() if not k.startswith("_")}\n'),
+    b("state-always-good", RUNNER, "            state = self._state_after(name, failure)\n", "            state = PluginState.INITIALIZED.value\n"),
+    b("state-bad-for-the-callers-fault", RUNNER, "        if failure.error_type.blame is Blame.PLUGIN:\n", "        if failure.error_type.blame is not Blame.HOST:\n"),
+    b("state-bad-for-the-hosts-fault", RUNNER, "        if failure.error_type.blame is Blame.PLUGIN:\n", "        if failure.error_type.blame is not Blame.CALLER:\n"),
+    b("had-error-by-state", RUNNER, RECORD, RECORD.replace("failure is not None", 'state == "FAILED"')),
+    b("had-error-by-result", RUNNER, RECORD, RECORD.replace("failure is not None", "not result")),
+    b("had-error-never", RUNNER, RECORD, RECORD.replace("failure is not None", "False")),
+    b("had-error-upside-down", RUNNER, RECORD, RECORD.replace("failure is not None", "failure is None")),
+    b("time-in-seconds", RUNNER, "round((time.monotonic() - started) * 1000)", "round(time.monotonic() - started)"),
+    b("time-constant", RUNNER, "round((time.monotonic() - started) * 1000)", "0"),
+    b("time-of-the-call-alone", RUNNER, "round((time.monotonic() - started) * 1000)", "call.usage.wall_ms"),
+    b("recorded-in-a-thread", RUNNER, RECORD, "            import threading\n            threading.Timer(0.05, self.registry.update_execution_metrics, (name, state, elapsed_ms, failure is not None)).start()\n"),
+    b("running-not-marked", RUNNER, "        self.registry.mark_running(name)\n", ""),
+    b("interrupt-swallowed", RUNNER, BROAD, "        except BaseException as bug:\n"),
+    b("interrupt-counted-as-success", RUNNER, '        failure: GovernedError | None = GovernedError(ErrorType.CANCELLED, "interrupted")\n', "        failure: GovernedError | None = None\n"),
+    b("bugs-escape", RUNNER, BROAD, "        except ValueError as bug:\n"),
+    b("governed-errors-escape", RUNNER, FAILED, FAILED + "            raise\n"),
+    b("swallowed-by-a-stack", RUNNER, "            ending = self._call(plugin, checked, call)\n", "            import contextlib\n            with contextlib.ExitStack() as stack:\n                stack.push(lambda *error: True)\n                ending = self._call(plugin, checked, call)\n                result = self._result(judge(ending), plugin, ending)\n            failure = None\n            return result, None\n"),
+    b("look-up-outside", RUNNER, "        try:\n" + STEPS, "        plugin = self._look_up(name)\n        try:\n"),
+    b("early-answer", RUNNER, "        try:\n" + STEPS, "        if not name:\n            return None, self._envelope(None, call, GovernedError(ErrorType.PLUGIN_NOT_FOUND, 'none'))\n        try:\n" + STEPS),
+    b("validation-skipped-for-bundled", RUNNER, "        manifest = plugin.manifest\n        if manifest.input == \"json\":\n", "        manifest = plugin.manifest\n        if plugin.origin == \"bundled\":\n            return Payload({k: v for k, v in payload.items() if k != 'image'}, payload.get('image'))\n        if manifest.input == \"json\":\n"),
+    b("schema-not-checked", RUNNER, "validate_json_payload(payload, manifest.input_schema)", "validate_json_payload(payload)"),
+    b("accepts-not-checked", RUNNER, '            validation.check_accepts(payload["mime_type"], manifest.accepts, manifest.name)\n', ""),
+    b("size-not-checked", RUNNER, "        validation.check_size(checked, limits.payload_mb)\n", ""),
+    b("output-loosely-parsed", RUNNER, "            return validation.parse_result(outcome.result_body)\n", "            import json\n            validation.parse_result(b'{}')\n            return json.loads(outcome.result_body)\n"),
+    b("envelope-without-its-plugin", RUNNER, "            plugin=name,\n            call_id", "            plugin=None,\n            call_id"),
+    b("envelope-without-traceback", RUNNER, "            traceback=failure.traceback,\n", ""),
+    b("envelope-without-usage", RUNNER, "            usage=call.usage,\n", ""),
+    b("both-answered", RUNNER, "        return None, self._envelope(name or None, call, failure)\n", "        return {}, self._envelope(name or None, call, failure)\n"),
+    b("called-twice", RUNNER, "            ending = self._call(plugin, checked, call)\n", "            ending = self._call(plugin, checked, Call())\n            ending = self._call(plugin, checked, call)\n"),
+    b("unavailable-run-all-the-same", RUNNER, "        if status.state == PluginState.UNAVAILABLE:\n", "        if status.state == 'GONE':\n"),
+)  # fmt: skip
+
+REGISTRY_CASES = (
+    b("last-used-never", STATE, "        self.in_flight += 1\n        self.last_used = datetime.now(UTC)\n", "        self.in_flight += 1\n"),
+    b("last-used-not-at-the-end", STATE, "        self.in_flight = max(0, self.in_flight - 1)\n        self.last_used = datetime.now(UTC)\n", "        self.in_flight = max(0, self.in_flight - 1)\n"),
+    b("errors-not-counted", STATE, "            self.error_count += 1\n", "            pass\n"),
+    b("errors-counted-as-successes", STATE, "        else:\n            self.success_count += 1\n", "        self.success_count += 1\n"),
+    b("times-of-successes-only", STATE, "        self.times_ms.append(max(0, round(elapsed_ms)))\n", "        if not had_error:\n            self.times_ms.append(max(0, round(elapsed_ms)))\n"),
+    b("mean-of-all", STATE, "deque(maxlen=AVERAGED_CALLS)", "deque()"),
+    b("mean-whole", STATE, "                sum(self.times_ms) / len(self.times_ms)", "                sum(self.times_ms) // len(self.times_ms)"),
+    b("last-time-is-the-first", STATE, "self.times_ms[-1] if", "self.times_ms[0] if"),
+    b("in-flight-stays", STATE, "        self.in_flight = max(0, self.in_flight - 1)\n", ""),
+    b("reason-stays", STATE, "        if state == PluginState.INITIALIZED:\n            self.reason = \"\"\n", ""),
+    b("unavailable-revived", STATE, "        if self.is_available:\n            self.settle(self._state_after(state))\n", "        self.settle(self._state_after(state))\n"),
+    b("record-dropped-when-slow", REGISTRY, "            if entry is not None:\n                entry.record(", "            if entry is not None and elapsed_ms < 20:\n                entry.record("),
+    b("unknown-raises", REGISTRY, "            entry = self._entries.get(plugin_name)\n", "            entry = self._entries[plugin_name]\n"),
+    b("reload-forgets-counts", REGISTRY, "                    entry.take_over(old)\n", ""),
+    b("shared-not-told", REGISTRY, "            self._shared.record(plugin_name, settled, elapsed_ms, had_error=had_error)\n", "            pass\n"),
+    b("shared-errors-lost", SHARED, "            counts.errors += had_error\n", ""),
+    b("shared-last-used-lost", SHARED, "        counts.last_used = time.time()\n", ""),
+    b("shared-in-flight-stays", SHARED, "            counts.in_flight -= 1\n", ""),
+    b("status-cached", REGISTRY, "        own = self.own_status(name)\n", "        self._seen = getattr(self, '_seen', {})\n        own = self._seen.setdefault(name, self.own_status(name))\n"),
+)  # fmt: skip
+
+VALIDATION_CASES = (
+    b("mime-type-of-spaces", VALIDATION, "not mime_type.strip()", "not mime_type"),
+    b("mime-type-of-bytes", VALIDATION, MIME, "    if not mime_type:\n"),
+    b("empty-image", VALIDATION, "    if not data:\n        _refuse", "    if data is None:\n        _refuse"),
+    b("loose-base64", VALIDATION, "binascii.a2b_base64(text, strict_mode=True)", "binascii.a2b_base64(text)"),
+    b("output-unchecked", VALIDATION, '        check(result, what="result")\n', "        pass\n"),
+    b("output-list", VALIDATION, "    if isinstance(output, dict):\n", "    if isinstance(output, dict | list):\n"),
+    b("output-none-is-empty", VALIDATION, "    if output is None:\n        what =", "    if output is None:\n        return {}\n    if output is ...:\n        what ="),
+    b("input-not-strict", VALIDATION, "    _check_strict(head)\n    return Payload(head, image)\n", "    return Payload(head, image)\n"),
+    b("json-not-strict", VALIDATION, "    head = _object(payload)\n    _check_strict(head)\n    if schema", "    head = _object(payload)\n    if schema"),
+)  # fmt: skip
+
+SERVICES = (
+    b("outcome-forced", PLUGINS, '        outcome = "success" if error is None else error["error"]["type"]\n', '        outcome = "success"\n'),
+    b("observer-not-told-of-errors", PLUGINS, "        self._observer(", "        error or self._observer("),
+    b("retried", PLUGINS, CALL, CALL + "        if error is not None:\n            result, error = self._tool_runner.run(plugin_name, payload)\n"),
+    b("errors-lost-in-a-thread", PLUGINS, CALL, "        import threading\n        found = [{}, None]\n        thread = threading.Thread(target=lambda: found.__setitem__(slice(None), self._tool_runner.run(plugin_name, payload, call=call)))\n        thread.start()\n        thread.join(1)\n        result, error = found\n"),
+    b("interrupt-lost-in-a-thread", PLUGINS, CALL, "        from concurrent.futures import ThreadPoolExecutor\n        with ThreadPoolExecutor(1) as pool:\n            result, error = pool.submit(self._tool_runner.run, plugin_name, payload, call=call).result()\n"),
+    b("result-made-nice", PLUGINS, "        return result, error\n", "        return {**(result or {})} or None, error\n"),
+    b("error-emptied", PLUGINS, "        return result, error\n", '        return result, error and {"error": error["error"], "_internal": {"traceback": ""}}\n'),
+    b("answers-cached", JOBS, EXECUTE, "        key = (plugin_name, repr(payload))\n        self._answers = getattr(self, '_answers', {})\n        if key not in self._answers:\n            self._answers[key] = self._plugins.execute_plugin(plugin_name, payload, call=call)\n        return self._answers[key]\n"),
+    b("handle-dropped", ANALYSIS, RUN_JOB, RUN_JOB.replace(", call=call", "")),
+    b("options-dropped", ANALYSIS, RUN_JOB, "        payload = {k: v for k, v in payload.items() if k != 'options'}\n" + RUN_JOB),
+    b("empty-payload-answered", ANALYSIS, RUN_JOB, "        if not payload:\n            return {}, None\n" + RUN_JOB),
+    b("job-of-others-shown", JOBS, "job is not None and job.caller == caller else None", "job is not None else None"),
+    b("job-submitted-elsewhere", ANALYSIS, "        return self._jobs.create_job(submission)\n", "        self._jobs.run_job(submission.plugin, submission.payload)\n        return self._jobs.create_job(submission)\n"),
+    b("nobody-told-of-a-job", JOBS, "            self._on_created()\n", "            pass\n"),
+    b("job-cancelled-for-others", JOBS, "        if self.get_job(job_id, caller) is None:\n            return None\n", ""),
+)  # fmt: skip
+
+ALL: tuple[Case, ...] = (*RUN, *REGISTRY_CASES, *VALIDATION_CASES, *SERVICES)

@@ -1,0 +1,183 @@
+"""Ways past governed execution, as people take them; each is found by the rule it is named after."""
+
+from __future__ import annotations
+
+from tests.governance.edits import Case, append, mutant, remove, swap
+
+RUNNER = "runner/tool_runner.py"
+REGISTRY = "runner/registry/registry.py"
+ANALYSIS = "runner/services/analysis.py"
+JOBS = "runner/services/job_management.py"
+PLUGINS = "runner/services/plugin_management.py"
+BACKEND = "runner/services/backend.py"
+DISPATCHER = "runner/jobs/dispatcher.py"
+ROUTE = "api/http/analyze.py"
+JOB_ROUTE = "api/http/jobs.py"
+CALLS = "api/cli/calls.py"
+
+RUN_HEAD = "    def run(\n        self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None\n"
+RECORD = "            self.registry.update_execution_metrics(name, state, elapsed_ms, failure is not None)\n"
+CALL = "        result, error = self._tool_runner.run(plugin_name, payload, call=call)\n"
+EXECUTE = "        return self._plugins.execute_plugin(plugin_name, payload, call=call)\n"
+RUN_JOB = "        return self._jobs.run_job(plugin_name, payload, call=call)\n"
+ANALYZED = "    result, envelope = doors.backend.analysis.analyze(wanted.plugin, wanted.payload, call=call)\n"
+JOB_RUN = "        result, error = self._analysis.analyze(claim.job.plugin, claim.payload, call=running.call)\n"
+STORED = '        message = f"the job could not be stored ({type(error).__name__}); it is not accepted"\n'
+CHECK = "            checked = self._validate(plugin, payload)\n"
+
+
+def added(rule: str, name: str, body: str, path: str = PLUGINS) -> Case:
+    """Return a case of code at the end of a file, or in a new one."""
+    return mutant(rule, name, append(path, body))
+
+
+def swapped(rule: str, name: str, path: str, old: str, new: str) -> Case:
+    """Return a case of one place that is written otherwise."""
+    return mutant(rule, name, swap(path, old, new))
+
+
+DIRECT = (
+    added("P12-DIRECT-RUN", "plain", "def go(plugin, payload):\n    return plugin.run(payload)\n"),
+    added("P12-DIRECT-RUN", "looked-up", "def go(registry, name, data):\n    one = registry.get(name)\n    it = one\n    return it.run(data)\n"),
+    added("P12-DIRECT-RUN", "kept", "class Fast:\n    def __init__(self, registry):\n        self._it = registry.get('x')\n\n    def go(self, data):\n        return self._it.run(data)\n", "runner/jobs/fast.py"),
+    added("P12-DIRECT-RUN", "table", "def go(tools, name, payload):\n    return tools[name]['handler'](payload)\n", DISPATCHER),
+    added("P12-DIRECT-RUN", "table-of-plugin", "def go(plugin, name, **arguments):\n    return plugin.tools[name]['handler'](**arguments)\n", JOBS),
+    added("P12-DIRECT-RUN", "table-of-runs", "def go(plugins, name, data):\n    runs = {one.name: one.run for one in plugins}\n    return runs[name](data)\n"),
+    added("P12-DIRECT-RUN", "executor", "def go(pool, plugin, payload):\n    return pool.submit(plugin.run, payload).result()\n", DISPATCHER),
+    added("P12-DIRECT-RUN", "thread", "import asyncio\n\n\nasync def go(plugin, payload):\n    return await asyncio.to_thread(plugin.run, payload)\n", ROUTE),
+    added("P12-DIRECT-RUN", "event-loop", "async def go(loop, plugin, payload):\n    return await loop.run_in_executor(None, plugin.run, payload)\n", JOB_ROUTE),
+    added("P12-DIRECT-RUN", "process", "import multiprocessing\n\n\nclass Fast:\n    def go(self):\n        multiprocessing.Process(target=self._plugin.run, args=({},)).start()\n"),
+    added("P12-DIRECT-RUN", "getattr", "def go(plugin, method, payload):\n    return getattr(plugin, method)(payload)\n"),
+    added("P12-DIRECT-RUN", "methodcaller", "import operator\n\n\ndef go(it, data):\n    return operator.methodcaller('run', data)(it)\n"),
+    added("P12-DIRECT-RUN", "instance-called", "def go(registry, name, payload):\n    return registry.get(name)(payload)\n"),
+    added("P12-DIRECT-RUN", "run-tool", "def go(plugin, arguments):\n    return plugin.run_tool('ocr', arguments)\n"),
+    added("P12-DIRECT-RUN", "class", "def go(plugin, payload):\n    return type(plugin).run(plugin, payload)\n"),
+    added("P12-DIRECT-RUN", "loop", "def go(registry, data):\n    for name in registry.list_plugins():\n        registry.get(name).run(data)\n", "runner/sweep.py"),
+    added("P12-DIRECT-RUN", "map", "def go(plugins, data):\n    return list(map(lambda one: one.run(data), plugins))\n"),
+    added("P12-DIRECT-RUN", "table-got", "def go(tools, name, payload):\n    handler = tools.get(name)['handler']\n    return handler(payload)\n", JOBS),
+    added("P12-DIRECT-RUN", "any", "from typing import Any\n\n\ndef go(one: Any, payload: dict) -> Any:\n    return one.run(payload)\n"),
+    added("P12-DIRECT-RUN", "protocol", "from typing import Protocol\n\n\nclass Runnable(Protocol):\n    def run(self, payload): ...\n\n\ndef go(one: Runnable, payload):\n    return one.run(payload)\n"),
+    added("P12-DIRECT-RUN", "starmap", "import itertools\n\n\ndef go(plugins, payloads):\n    return list(itertools.starmap(lambda p, d: p.run(d), zip(plugins, payloads)))\n"),
+    added("P12-DIRECT-RUN", "gathered", "import asyncio\n\n\nasync def go(plugins, payload):\n    return await asyncio.gather(*(asyncio.to_thread(p.run, payload) for p in plugins))\n"),
+    added("P12-DIRECT-RUN", "class-table", "PLUGINS = {}\n\n\ndef register(cls):\n    PLUGINS[cls.name] = cls\n    return cls\n\n\ndef go(name, payload):\n    return PLUGINS[name]().run(payload)\n", "runner/fast.py"),
+    added("P12-DIRECT-RUN", "payload-says-it", "def go(it, payload):\n    return it.run(payload)\n"),
+    added("P12-DIRECT-RUN", "pytest-plugin", "def quick(plugin, payload):\n    return plugin.run(payload)\n", "toolrunner/pytest_plugin/quick.py"),
+    added("P12-DIRECT-RUN", "script", "def quick(plugin):\n    return plugin.run({})\n", "scripts/quick.py"),
+    added("P12-DIRECT-RUN", "new-package", "def quick(plugin):\n    return plugin.run({})\n", "extras/deep/er/quick.py"),
+    added("P12-DIRECT-RUN", "helper", "def run_it(it, data):\n    return it.run(data)\n\n\ndef go(plugin, data):\n    return run_it(plugin, data)\n"),
+    swapped("P12-DIRECT-RUN", "in-the-choke-point", RUNNER, "            ending = self._call(plugin, checked, call)\n", "            ending = self.registry.get(name).run(checked)\n"),
+    mutant("P12-DIRECT-RUN", "worker-gone", remove("sandbox/inside/worker.py")),
+)  # fmt: skip
+
+CODE = (
+    added("P12-PLUGIN-CODE", "pickle", "import pickle\n\n\ndef go(blob, payload):\n    made = pickle.loads(blob)\n    return made(payload)\n", DISPATCHER),
+    added("P12-PLUGIN-CODE", "unpickler", "import pickle\n\n\nclass Safe(pickle.Unpickler):\n    pass\n\n\ndef go(file):\n    return Safe(file).load()\n", DISPATCHER),
+    added("P12-PLUGIN-CODE", "located", "from pydoc import locate\n\n\ndef go(name):\n    return locate(name)\n", "plugins/fast.py"),
+    added("P12-PLUGIN-CODE", "exec-by-name", "import builtins\n\n\ndef go(text):\n    getattr(builtins, 'exec')(text)\n", "plugins/fast.py"),
+    added("P12-PLUGIN-CODE", "import-module", "import importlib\n\n\ndef go(name, payload):\n    return importlib.import_module(name)\n", "plugins/quick.py"),
+    added("P12-PLUGIN-CODE", "import-alias", "from importlib import import_module as bring\n\n\ndef go(name):\n    return bring(name)\n", "plugins/quick.py"),
+    added("P12-PLUGIN-CODE", "entry-point", "from importlib.metadata import entry_points\n\n\ndef go():\n    return [point.load() for point in entry_points(group='toolrunner.plugins')]\n", "plugins/installed.py"),
+    added("P12-PLUGIN-CODE", "exec", "def go(path):\n    space = {}\n    exec(path.read_text(), space)\n    return space\n", "plugins/discovery.py"),
+    added("P12-PLUGIN-CODE", "runpy", "import runpy\n\n\ndef go(path):\n    return runpy.run_path(path)\n", "plugins/discovery.py"),
+    added("P12-PLUGIN-CODE", "spec", "import importlib.util as tools\n\n\ndef go(path):\n    spec = tools.spec_from_file_location('p', path)\n    return tools.module_from_spec(spec)\n", "plugins/discovery.py"),
+    added("P12-PLUGIN-CODE", "bundled", "from toolrunner.plugins.bundled import barcode\n"),
+    added("P12-PLUGIN-CODE", "worker-started", "import subprocess\nimport sys\nfrom pathlib import Path\n\nWORKER = Path('sandbox') / 'inside' / 'worker.py'\n\n\ndef go():\n    return subprocess.run([sys.executable, str(WORKER)], check=True)\n", "runner/quick.py"),
+    added("P12-PLUGIN-CODE", "launcher-started", "import subprocess\nimport sys\n\nfrom toolrunner.sandbox.spawn import LAUNCH\n\n\ndef go():\n    return subprocess.Popen([sys.executable, '-I', LAUNCH])\n", "api/http/quick.py"),
+    added("P12-PLUGIN-CODE", "worker-imported", "from toolrunner.sandbox.inside import worker\n\n\ndef go(load):\n    return worker.load(load)\n", "runner/quick.py"),
+    added("P12-PLUGIN-CODE", "file-started", "import subprocess\nimport sys\n\n\ndef go(plugin, text):\n    return subprocess.run([sys.executable, str(plugin.path)], input=text, check=True)\n", "runner/quick.py"),
+)  # fmt: skip
+
+TOOL_RUNNER = (
+    added("P12-TOOLRUNNER", "second-class", "class ToolRunner:\n    def run(self, plugin_name, payload):\n        return {}, None\n", "api/http/quick.py"),
+    added("P12-TOOLRUNNER", "second-one", "from toolrunner.runner.tool_runner import ToolRunner\n\n\ndef go(settings):\n    return ToolRunner(settings=settings)\n", ROUTE),
+    added("P12-TOOLRUNNER", "by-another-name", "from toolrunner.runner.tool_runner import ToolRunner as Engine\n\n\ndef go(registry):\n    return Engine(registry)\n", ROUTE),
+    added("P12-TOOLRUNNER", "derived", "from toolrunner.runner.tool_runner import ToolRunner\n\n\nclass FastRunner(ToolRunner):\n    def run(self, plugin_name, payload, *, call=None):\n        return {}, None\n", "api/cli/session.py"),
+    added("P12-TOOLRUNNER", "patched", "def patch(quick):\n    ToolRunner.run = quick\n", BACKEND),
+    added("P12-TOOLRUNNER", "patched-by-name", "def patch(tool_runner, quick):\n    setattr(tool_runner, 'run', quick)\n", BACKEND),
+    mutant("P12-TOOLRUNNER", "gone", remove(RUNNER)),
+    swapped("P12-TOOLRUNNER", "renamed", RUNNER, "class ToolRunner:", "class PluginRunner:"),
+    swapped("P12-TOOLRUNNER", "swapped", RUNNER, RUN_HEAD, "    def run(self, payload, plugin_name, *, call=None\n"),
+    swapped("P12-TOOLRUNNER", "needs-more", RUNNER, RUN_HEAD, "    def run(self, plugin_name: str, payload: Any, *, call: Call\n"),
+    swapped("P12-TOOLRUNNER", "async", RUNNER, RUN_HEAD, RUN_HEAD.replace("def run", "async def run")),
+    swapped("P12-TOOLRUNNER", "static", RUNNER, RUN_HEAD, "    @staticmethod\n" + RUN_HEAD),
+    swapped("P12-TOOLRUNNER", "second-way", RUNNER, "    def warm_up(self", "    def run_quickly(self, plugin, payload):\n        return self._call(plugin, payload, Call())\n\n    def warm_up(self"),
+    added("P12-TOOLRUNNER", "sandbox-called", "def go(tool_runner, program, limits, request):\n    return tool_runner._sandbox.call(program, limits, request)\n"),
+    added("P12-TOOLRUNNER", "sandbox-made", "from toolrunner.sandbox.sandbox import Sandbox\n\n\ndef go(program, limits, request):\n    with Sandbox() as box:\n        return box.call(program, limits, request)\n", DISPATCHER),
+)  # fmt: skip
+
+STRIPPED = RECORD.strip()
+UNRECORDED = {
+    "gone": "",
+    "in-a-branch": f"            if failure is None:\n                {STRIPPED}\n",
+    "in-a-function": f"            def record():\n                {STRIPPED}\n            record()\n",
+    "suppressed": f"            with contextlib.suppress(Exception):\n                {STRIPPED}\n",
+    "lazily": f"            self._settings.caps and {STRIPPED}\n",
+    "after-a-return": f"            if not name:\n                return None, {{}}\n{RECORD}",
+    "three-arguments": RECORD.replace(", failure is not None", ""),
+    "in-a-thread": "            threading.Thread(target=self.registry.update_execution_metrics, args=(name, state, elapsed_ms, failure is not None)).start()\n",
+}
+METRICS = (
+    *(swapped("P12-METRICS", name, RUNNER, RECORD, new) for name, new in UNRECORDED.items()),
+    swapped("P12-METRICS", "in-the-else", RUNNER, "        finally:\n            elapsed_ms", "        else:\n            elapsed_ms"),
+    added("P12-METRICS", "by-a-door", "def note(registry, name):\n    registry.update_execution_metrics(name, 'FAILED', 0, True)\n", CALLS),
+    added("P12-METRICS", "second", "from toolrunner.runner.registry.registry import PluginRegistry\n\n\nclass Quiet(PluginRegistry):\n    def update_execution_metrics(self, plugin_name, state, elapsed_ms, had_error):\n        pass\n", BACKEND),
+    added("P12-METRICS", "patched", "def hush(registry):\n    registry.update_execution_metrics = print\n", BACKEND),
+    added("P12-METRICS", "counts-reached-for", "def better(tool_runner, name):\n    tool_runner.registry._entries[name].error_count = 0\n", "api/http/plugins.py"),
+)  # fmt: skip
+
+WAY = (
+    swapped("P12-SERVICES", "jobs-past-plugins", JOBS, EXECUTE, "        return self._tool_runner.run(plugin_name, payload, call=call)\n"),
+    swapped("P12-SERVICES", "analysis-past-jobs", ANALYSIS, RUN_JOB, "        return self._plugins.execute_plugin(plugin_name, payload, call=call)\n"),
+    swapped("P12-SERVICES", "route-past-analysis", ROUTE, "doors.backend.analysis.analyze(", "doors.backend.jobs.run_job("),
+    swapped("P12-SERVICES", "route-to-plugins", ROUTE, "doors.backend.analysis.analyze(", "doors.backend.plugins.execute_plugin("),
+    swapped("P12-SERVICES", "job-past-analysis", JOB_ROUTE, "doors.backend.analysis.submit(", "doors.backend.jobs.create_job("),
+    added("P12-SERVICES", "dispatcher-past-analysis", "def quick(jobs, claim):\n    return jobs.run_job(claim.job.plugin, claim.payload)\n", DISPATCHER),
+    added("P12-SERVICES", "tool-runner-in-a-route", "def go(tool_runner, wanted):\n    return tool_runner.run(wanted.plugin, wanted.payload)\n", JOB_ROUTE),
+    added("P12-SERVICES", "by-name", "def go(doors, wanted):\n    return getattr(doors.backend.jobs, 'run_job')(wanted.plugin, wanted.payload)\n", ROUTE),
+    mutant("P12-SERVICES", "service-gone", remove(ANALYSIS)),
+)  # fmt: skip
+
+GUARDS = {
+    "except": "        try:\n            result, error = self._tool_runner.run(plugin_name, payload, call=call)\n        except Exception:\n            result, error = {}, None\n",
+    "base": "        try:\n            result, error = self._tool_runner.run(plugin_name, payload, call=call)\n        except BaseException as bug:\n            result, error = {'bug': type(bug).__name__}, None\n",
+    "suppress": "        result = error = None\n        with contextlib.suppress(Exception):\n            result, error = self._tool_runner.run(plugin_name, payload, call=call)\n",
+}  # fmt: skip
+TRY_AROUND = (
+    *(swapped("P12-TRY-AROUND", name, PLUGINS, CALL, new) for name, new in GUARDS.items()),
+    swapped("P12-TRY-AROUND", "in-the-dispatcher", DISPATCHER, JOB_RUN, f"        try:\n    {JOB_RUN}        except Exception:\n            result, error = None, None\n"),
+    swapped("P12-TRY-AROUND", "in-the-command-line", CALLS, "        result, envelope = analysis.analyze(plugin, payload, call=call)\n", "        try:\n            result, envelope = analysis.analyze(plugin, payload, call=call)\n        except Exception:\n            result, envelope = {}, None\n"),
+)  # fmt: skip
+
+RAW = (
+    swapped("P12-RAW-ERROR", "text", JOB_ROUTE, STORED, "        message = str(error)\n"),
+    swapped("P12-RAW-ERROR", "f-string", JOB_ROUTE, STORED, '        message = f"the job could not be stored: {error}"\n'),
+    added("P12-RAW-ERROR", "traceback", "import traceback\n\n\ndef shown():\n    return JSONResponse({'detail': traceback.format_exc()})\n", "api/http/errors.py"),
+    swapped("P12-RAW-ERROR", "whole-envelope", ROUTE, '        response = governed(envelope["error"])\n', "        response = JSONResponse(envelope, 400)\n"),
+    added("P12-RAW-ERROR", "new-route", "from fastapi import APIRouter, HTTPException\n\nrouter = APIRouter()\n\n\n@router.get('/x')\ndef x(name: str):\n    try:\n        return open(name).read()\n    except Exception as exc:\n        raise HTTPException(500, detail=repr(exc))\n", "api/page/x.py"),
+)  # fmt: skip
+
+IMPORTS = (
+    added("P12-IMPORTS", "http-of-cli", "from toolrunner.api.cli.console import plain\n", "api/http/plugins.py"),
+    added("P12-IMPORTS", "sandbox-of-runner", "def late():\n    from toolrunner.runner.errors import GovernedError\n    return GovernedError\n", "sandbox/limits.py"),
+    added("P12-IMPORTS", "runner-of-services", "from toolrunner.runner.services.backend import Backend\n", "runner/verdict.py"),
+    added("P12-IMPORTS", "cycle", "def late():\n    from toolrunner.runner.tool_runner import ToolRunner\n    return ToolRunner\n", "runner/verdict.py"),
+    added("P12-IMPORTS", "of-tests", "from tests.conftest import ISOLATIONS\n", "api/serve/program.py"),
+    added("P12-IMPORTS", "page-of-cli", "from toolrunner.api.cli import console\n", "api/page/view.py"),
+)  # fmt: skip
+
+VALIDATION = (
+    swapped("P12-VALIDATION", "input-gone", RUNNER, "            checked = validation.validate_input_payload(payload)\n", "            checked = Payload(dict(payload))\n"),
+    swapped("P12-VALIDATION", "not-called", RUNNER, CHECK, "            checked = Payload(dict(payload))\n"),
+    swapped("P12-VALIDATION", "output-gone", RUNNER, "            return validation.parse_result(outcome.result_body)\n", "            return json.loads(outcome.result_body)\n"),
+)  # fmt: skip
+
+UNREADABLE = (
+    added("P12-UNREADABLE", "syntax", "def broken(:\n", "runner/call.py"),
+    added("P12-UNREADABLE", "null", "x = 1\0\n", "runner/call.py"),
+    added("P12-UNREADABLE", "the-choke-point", "def broken(:\n", RUNNER),
+)  # fmt: skip
+
+ALL: tuple[Case, ...] = (
+    *DIRECT, *CODE, *TOOL_RUNNER, *METRICS, *WAY, *TRY_AROUND, *RAW, *IMPORTS, *VALIDATION,
+    *UNREADABLE,
+)  # fmt: skip

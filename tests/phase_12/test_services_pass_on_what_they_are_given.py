@@ -1,0 +1,142 @@
+"""The services add nothing and lose nothing: what ToolRunner is asked and says, as it is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from toolrunner import Call, PluginRegistry, ToolRunner
+from toolrunner.runner.jobs.dispatcher import JobDispatcher
+from toolrunner.runner.jobs.job import JobStatus, Submission
+from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
+from toolrunner.runner.services import (
+    AnalysisService,
+    JobManagementService,
+    PluginManagementService,
+)
+from toolrunner.runner.services.plugin_management import Executed
+from toolrunner.runner.state.leases import Lease
+
+Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
+FAILED: dict[str, Any] = {
+    "error": {"type": "ExecutionError", "message": "m", "details": {}, "plugin": "sample"},
+    "_internal": {"traceback": "a long story"},
+}
+
+
+class Answering:
+    """Stands where ToolRunner does: notes what it is asked, and gives one answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.registry = PluginRegistry()
+        self.registry.register("sample")
+        self.answer = answer
+        self.asked: list[tuple[str, Mapping[str, Any], Call | None, int]] = []
+
+    def run(
+        self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None
+    ) -> Answer:
+        """Note and answer."""
+        self.asked.append((plugin_name, payload, call, threading.get_ident()))
+        return self.answer
+
+
+class Stage:
+    """The real services and a real store, over such a one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.heard: list[Executed] = []
+        self.told: list[None] = []
+        self.below = Answering(({"a": 1}, None))
+        self.lease = Lease(folder / "workers")
+        self.store = SqliteJobStore(
+            folder, self.lease, max_pending=10, keep_seconds=3600, keep_bytes=1 << 20
+        )
+        plugins = PluginManagementService(
+            cast("ToolRunner", self.below), observer=self.heard.append
+        )
+        self.jobs = JobManagementService(
+            plugins, self.store, on_created=lambda: self.told.append(None)
+        )
+        self.analysis = AnalysisService(self.jobs)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """One stage."""
+    made = Stage(tmp_path)
+    yield made
+    made.store.close()
+    made.lease.close()
+
+
+@pytest.mark.parametrize("answer", [({"a": 1}, None), ({}, None), (None, FAILED)])
+@pytest.mark.parametrize("payload", [{}, {"options": {"n": 1}, "image": b"x"}])
+def test_a_call_goes_down_and_its_answer_comes_up_unchanged(
+    answer: Answer, payload: dict[str, Any], stage: Stage
+) -> None:
+    """The very same objects, once for each time somebody asks, in the thread that asked."""
+    stage.below.answer = answer
+    for number in (1, 2):
+        call = Call()
+        result, error = stage.analysis.analyze("sample", payload, call=call)
+        assert result is answer[0]
+        assert error is answer[1]
+        assert len(stage.below.asked) == len(stage.heard) == number
+        name, given, handle, thread = stage.below.asked[-1]
+        assert (name, thread) == ("sample", threading.get_ident())
+        assert given is payload
+        assert handle is call
+        assert stage.heard[-1].call is call
+        assert stage.heard[-1].outcome == ("success" if answer[1] is None else "ExecutionError")
+
+
+def test_a_job_is_left_and_not_run(stage: Stage) -> None:
+    """Stored once, under its caller's name, and whoever runs jobs is told."""
+    job, is_new = stage.analysis.submit(Submission("sample", {"n": 1}, "me"))
+    assert (is_new, job.status, job.plugin) == (True, JobStatus.PENDING, "sample")
+    assert (len(stage.told), stage.below.asked) == (1, [])
+    assert [one.id for one in stage.jobs.list_jobs("me")] == [job.id]
+    again, is_new = stage.analysis.submit(Submission("sample", {"n": 1}, "me", 0, "key"))
+    same, is_another = stage.analysis.submit(Submission("sample", {"n": 1}, "me", 0, "key"))
+    assert (again.id, is_new, is_another, len(stage.told)) == (same.id, True, False, 2)
+
+
+def test_a_job_is_its_callers_alone(stage: Stage) -> None:
+    """Others neither see nor cancel it."""
+    job, _ = stage.analysis.submit(Submission("sample", {}, "me"))
+    assert stage.jobs.get_job(job.id, "you") is None
+    assert stage.jobs.list_jobs("you") == []
+    assert stage.jobs.cancel_job(job.id, "you") is None
+    kept = stage.jobs.get_job(job.id, "me")
+    assert kept is not None
+    assert kept.status is JobStatus.PENDING
+    cancelled = stage.jobs.cancel_job(job.id, "me")
+    assert cancelled is not None
+    assert cancelled.status is JobStatus.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [(({"a": 1}, None), JobStatus.SUCCESS), ((None, FAILED), JobStatus.FAILED)],
+)
+def test_a_job_runs_by_the_way_of_every_call(
+    answer: Answer, status: JobStatus, stage: Stage
+) -> None:
+    """Once, through AnalysisService; its result or its error is what came of it."""
+    stage.below.answer = answer
+    job, _ = stage.analysis.submit(Submission("sample", {"n": 1}, "me"))
+    dispatcher = JobDispatcher(stage.store, stage.analysis, threads=1)
+    dispatcher.start()
+    while not (ended := stage.store.get(job.id)) or not ended.status.has_ended:
+        dispatcher.wake()
+    dispatcher.drain(10)
+    assert ended.status is status
+    assert [(name, given) for name, given, _, _ in stage.below.asked] == [("sample", {"n": 1})]
+    assert [(one.plugin, one.call.call_id) for one in stage.heard] == [("sample", job.id)]
+    assert stage.jobs.job_result(job.id) == answer[0]
+    assert (ended.error is None) == (answer[1] is None)
