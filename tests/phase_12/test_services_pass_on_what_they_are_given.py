@@ -81,6 +81,7 @@ def test_a_call_goes_down_and_its_answer_comes_up_unchanged(
 ) -> None:
     """The very same objects, once for each time somebody asks, in the thread that asked."""
     stage.below.answer = answer
+    outcome = "ExecutionError" if FAILED in answer else "success"
     for number in (1, 2):
         call = Call()
         result, error = stage.analysis.analyze("sample", payload, call=call)
@@ -92,7 +93,7 @@ def test_a_call_goes_down_and_its_answer_comes_up_unchanged(
         assert given is payload
         assert handle is call
         assert stage.heard[-1].call is call
-        assert stage.heard[-1].outcome == ("success" if answer[1] is None else "ExecutionError")
+        assert stage.heard[-1].outcome == outcome
 
 
 def test_a_job_is_left_and_not_run(stage: Stage) -> None:
