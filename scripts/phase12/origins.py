@@ -10,7 +10,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
-from phase12.source import FUNCTIONS, Module, last_name, words
+from phase12.source import FUNCTIONS, Function, Module, last_name, words
 
 _OBJECT = {"instance", "object", "obj", "impl", "cls", "class", "module", "handler", "function"}
 _PARTS = _OBJECT | {"__class__", "__wrapped__", "__self__"}
@@ -79,9 +79,10 @@ class Origins:
         match node:
             case ast.Name(id=name):
                 is_own = name in self.imported or name in self._functions
-                is_said = is_plugin_name(name) and not is_own
-                said = self._types_of(node)
-                return is_said or is_annotated(said) or any(map(self.is_plugin, self.sources(node)))
+                is_said = (is_plugin_name(name) and not is_own) or is_annotated(
+                    self._types_of(node)
+                )
+                return is_said or any(map(self.is_plugin, self.sources(node)))
             case ast.Attribute(attr=name, value=value):
                 return (
                     is_plugin_name(name)
@@ -93,11 +94,9 @@ class Origins:
                 return self._gives_plugin(node)
             case ast.Subscript(value=value):
                 return self.is_plugin(value) or self._is_table(value)
+        parts = [getattr(node, name) for name in _VALUES & set(node._fields)]
         return isinstance(node, _WHOLES) and any(
-            self.is_plugin(getattr(node, name))
-            if isinstance(getattr(node, name), ast.AST)
-            else any(map(self.is_plugin, getattr(node, name)))
-            for name in _VALUES & set(node._fields)
+            any(map(self.is_plugin, part if isinstance(part, list) else [part])) for part in parts
         )
 
     def _is_table(self, node: ast.expr) -> bool:
@@ -124,9 +123,8 @@ class Origins:
         said = self._types_of(node)
         if any(last_name(one) == name for whole in said for one in ast.walk(whole)):
             return True
-        return any(
-            isinstance(one, ast.Call) and last_name(one.func) == name for one in self.sources(node)
-        )
+        made = [one for one in self.sources(node) if isinstance(one, ast.Call)]
+        return any(last_name(one.func) == name for one in made)
 
     def is_known(self, node: ast.expr) -> bool:
         """Tell whether it is known what an expression is: imported, typed, or made here."""
@@ -218,7 +216,7 @@ class Origins:
                 for one, what in zip(targets, given, strict=False):
                     self._give(one, what)
 
-    def _parameters(self, function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
+    def _parameters(self, function: Function | ast.Lambda) -> None:
         parameters = function.args
         positional = [*parameters.posonlyargs, *parameters.args]
         for one in (*positional, *parameters.kwonlyargs):
@@ -238,14 +236,11 @@ class Origins:
         elif name in self._functions:
             self._pass(self._functions[name], call.args)
         elif name in _MAPPING and len(call.args) > 1:
-            first = call.args[0]
-            function = first if isinstance(first, ast.Lambda) else None
-            if function or last_name(first) in self._functions:
-                self._pass(function or self._functions[last_name(first)], call.args[1:])
+            first = self._functions.get(last_name(call.args[0]), call.args[0])
+            if isinstance(first, FUNCTIONS):
+                self._pass(first, call.args[1:])
 
-    def _pass(
-        self, function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, given: list[ast.expr]
-    ) -> None:
+    def _pass(self, function: Function | ast.Lambda, given: list[ast.expr]) -> None:
         names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
         for name, value in zip([n for n in names if n not in {"self", "cls"}], given, strict=False):
             self._names[function, name].append(value)
@@ -253,6 +248,5 @@ class Origins:
 
 def is_annotated(said: list[ast.expr]) -> bool:
     """Tell whether an annotation names a class of plugins."""
-    return any(
-        words(last_name(one))[-1:] == ["plugin"] for whole in said for one in ast.walk(whole)
-    )
+    names = [last_name(one) for whole in said for one in ast.walk(whole)]
+    return any(words(name)[-1:] == ["plugin"] for name in names)
