@@ -24,7 +24,7 @@ BROAD = (
     "        except Exception as bug:  # noqa: BLE001 - the one place where bugs become envelopes\n"
 )
 FAILED = "        except GovernedError as error:\n            failure = error\n"
-MIME = "    if not isinstance(mime_type, str) or not mime_type.strip():\n"
+MIME = '    check_mime_type(head.get("mime_type"))\n'
 
 
 def b(name: str, path: str, old: str, new: str, *more: Edit) -> Case:
@@ -83,7 +83,7 @@ REGISTRY_CASES = (
     b("record-dropped-when-slow", REGISTRY, "            if entry is not None:\n                entry.record(", "            if entry is not None and elapsed_ms < 20:\n                entry.record("),
     b("unknown-raises", REGISTRY, "            entry = self._entries.get(plugin_name)\n", "            entry = self._entries[plugin_name]\n"),
     b("reload-forgets-counts", REGISTRY, "                    entry.take_over(old)\n", ""),
-    b("shared-not-told", REGISTRY, "            self._shared.record(plugin_name, settled, elapsed_ms, had_error=had_error)\n", "            pass\n"),
+    b("shared-not-told", REGISTRY, "            self._shared.record(\n                plugin_name, settled, elapsed_ms, had_error=had_error, reason=reason\n            )\n", "            pass\n"),
     b("shared-errors-lost", SHARED, "            counts.errors += had_error\n", ""),
     b("shared-last-used-lost", SHARED, "        counts.last_used = time.time()\n", ""),
     b("shared-in-flight-stays", SHARED, "            counts.in_flight -= 1\n", ""),
@@ -92,7 +92,7 @@ REGISTRY_CASES = (
 
 VALIDATION_CASES = (
     b("mime-type-of-spaces", VALIDATION, "not mime_type.strip()", "not mime_type"),
-    b("mime-type-of-bytes", VALIDATION, MIME, "    if not mime_type:\n"),
+    b("mime-type-unchecked", VALIDATION, MIME, ""),
     b("empty-image", VALIDATION, "    if not data:\n        _refuse", "    if data is None:\n        _refuse"),
     b("loose-base64", VALIDATION, "binascii.a2b_base64(text, strict_mode=True)", "binascii.a2b_base64(text)"),
     b("output-unchecked", VALIDATION, '        check(result, what="result")\n', "        pass\n"),
