@@ -1,4 +1,4 @@
-# Sourced by quickstart and test: finds a Python that can do the work. Plain bash.
+# Sourced by quickstart and test: finds a Python that can do the work, and fills environments.
 # shellcheck shell=bash
 
 say() { printf '\n== %s\n' "$*" >&2; }
@@ -14,6 +14,11 @@ as_ordinary_user() {
 
 usable_python() {  # usable_python COMMAND: 3.11 or later, with venv and pip to put in it
   "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+}
+
+show_pip() {  # show_pip PYTHON ARGUMENT...: install for a Python, saying which packages as they come
+  "$1" -m pip install --disable-pip-version-check --progress-bar off "${@:2}" |
+    sed -un 's/ (from .*//; /^ *\(Collecting\|Processing\|Building\|Installing\)/p' >&2
 }
 
 find_python() {  # find_python [everybody]: print the first usable Python; one that all users can run

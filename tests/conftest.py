@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-import resource
 import signal
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import hypothesis
 import pytest
 
 from tests import parallel
@@ -23,19 +21,18 @@ from toolrunner.sandbox.root_host import box_uid, refusal
 from toolrunner.sandbox.sandbox import Sandbox
 from toolrunner.sandbox.spawn import Spawner
 
-# No examples are kept: the checkout may not be this user's to write to.
-hypothesis.settings.register_profile("toolrunner", database=None, deadline=None)
-hypothesis.settings.load_profile("toolrunner")
-
 collect_ignore = ["toolrunner/pytest_projects"]  # those of authors, which tests run pytest on
 ISOLATIONS = ("namespaces", "no-namespaces")
 WritePlugin = Callable[..., Path]
 MakeRunner = Callable[..., ToolRunner]
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the suite's own options."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the suite's own options, and those of plugins that the contract suites do without."""
     parser.addoption("--parallel", metavar="N", type=int, help="run N processes with tests at once")
+    if not pluginmanager.hasplugin("timeout"):
+        for name in ("timeout", "timeout_method"):
+            parser.addini(name, "of pytest-timeout, which is not installed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,16 +42,12 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if config.getoption("--parallel"):
         config.pluginmanager.register(parallel)
+    if config.pluginmanager.hasplugin("hypothesispytest"):
+        import hypothesis
 
-
-def needs_processor_time(seconds: int) -> pytest.MarkDecorator:
-    """Skip a test where the kernel ends a process before it can use ``seconds``."""
-    allowed = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    return pytest.mark.skipif(
-        allowed != resource.RLIM_INFINITY and allowed < seconds,
-        reason=f"needs {seconds} s of processor time in one process, and the kernel ends each "
-        f"process here after {allowed} s (RLIMIT_CPU)",
-    )
+        # No examples are kept: the checkout may not be this user's to write to.
+        hypothesis.settings.register_profile("toolrunner", database=None, deadline=None)
+        hypothesis.settings.load_profile("toolrunner")
 
 
 @functools.cache

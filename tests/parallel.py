@@ -1,8 +1,7 @@
 """Runs the tests in several processes at once: ``pytest --parallel N``.
 
 Each process is forked of the one that has collected the tests, runs a stretch of one file's, and
-ends; what they report is shown in the order of collection. On a host that gives each process little
-processor time (``ulimit -t``), a process leaves the rest of its stretch to the next in good time.
+ends; what they report is shown in the order of collection.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import contextlib
 import gc
 import itertools
 import os
-import resource
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +24,6 @@ from _pytest.runner import pytest_sessionfinish as tear_down
 from _pytest.runner import runtestprotocol
 
 STRETCH = 16  # tests; long enough for what they share, short enough for all processors to be busy
-ALLOWED_SECONDS = resource.getrlimit(resource.RLIMIT_CPU)[1]
 Reports = list[dict[str, Any]]
 
 
@@ -55,7 +52,6 @@ class _Child:
     pid: int
     source: connection.Connection
     places: collections.deque[int]
-    is_fresh: bool = True
 
 
 class _Loop:
@@ -76,9 +72,7 @@ class _Loop:
     def run(self) -> None:
         """Keep as many processes busy as there may be, until every test has been shown."""
         while self._stretches or self._children:
-            # All are awaited when this process's own time is nearly up: then it can be replaced.
-            is_tired = bool(self._children) and _has_used(0.5)
-            if self._stretches and len(self._children) < self._most and not is_tired:
+            if self._stretches and len(self._children) < self._most:
                 self._start(self._stretches.popleft())
                 continue
             ready = connection.wait([child.source for child in self._children])
@@ -101,7 +95,6 @@ class _Loop:
         except EOFError:
             self._ended(child)
             return
-        child.is_fresh = False
         self._take(child.places.popleft(), reports)
 
     def _ended(self, child: _Child) -> None:
@@ -109,7 +102,7 @@ class _Loop:
         self._children.remove(child)
         child.source.close()
         _, status = os.waitpid(child.pid, 0)
-        if status and (child.is_fresh or not _is_out_of_time(status)):
+        if status:
             place = child.places.popleft()
             item = self._items[place]
             words = f"the process of this test ended with {os.waitstatus_to_exitcode(status)}"
@@ -165,7 +158,7 @@ class _Reporter:
 def _run_in_child(
     session: pytest.Session, items: list[pytest.Item], sink: connection.Connection
 ) -> None:
-    """Run the tests, or as many as there is time for, and end this process."""
+    """Run the tests, and end this process."""
     status = 1
     try:
         plugins = session.config.pluginmanager
@@ -174,11 +167,8 @@ def _run_in_child(
         if capture is not None:  # its files are the parent's: other children write to them as well
             capture.stop_global_capturing()
             capture.start_global_capturing()
-        for item, after in itertools.zip_longest(items, items[1:]):
-            next_item = None if _has_used(0.3) else after
+        for item, next_item in itertools.zip_longest(items, items[1:]):
             item.ihook.pytest_runtest_protocol(item=item, nextitem=next_item)
-            if next_item is None:
-                break
         status = 0
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -190,16 +180,3 @@ def _run_in_child(
 def _batched(places: list[int]) -> Iterator[list[int]]:
     for start in range(0, len(places), STRETCH):
         yield places[start : start + STRETCH]
-
-
-def _has_used(share: float) -> bool:
-    """Tell whether this process has used a share of the processor time that it is given."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    is_limited = ALLOWED_SECONDS != resource.RLIM_INFINITY
-    return is_limited and usage.ru_utime + usage.ru_stime > share * ALLOWED_SECONDS
-
-
-def _is_out_of_time(status: int) -> bool:
-    """Tell whether a process was ended by the kernel since it had used its processor time."""
-    is_limited = ALLOWED_SECONDS != resource.RLIM_INFINITY
-    return is_limited and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL

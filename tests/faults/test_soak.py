@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import soak
 
-from tests.conftest import needs_processor_time
 from toolrunner import PluginRegistry, ToolRunner
 from toolrunner.api.attack.surroundings import surroundings
 from toolrunner.sandbox.limits import MIB
@@ -30,7 +29,6 @@ def program(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.timeout(180)
-@needs_processor_time(120)
 def test_a_minute_leaves_nothing_behind() -> None:
     """With the books in balance."""
     done = program("--minutes", "1", "--json")
@@ -153,7 +151,6 @@ def test_every_fault_can_be_drawn() -> None:
     assert registry.list_available() == registry.list_plugins()
 
 
-@needs_processor_time(5)
 def test_an_interrupt_ends_it_with_a_summary() -> None:
     """Ctrl-C, once calls are made."""
     command = [sys.executable, "-P", str(PROGRAM), "--threads", "1", "--json", "--minutes", "5"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import toolrunner.runner.tool_runner
-from tests.conftest import WritePlugin, needs_processor_time
+from tests.conftest import WritePlugin
 from tests.phase_12.recording import RecordingRegistry
 from toolrunner import ToolRunner
 
@@ -29,13 +29,7 @@ def good_payload(name: str) -> dict[str, Any]:
     return {"image": SAMPLE.read_bytes(), "mime_type": "image/jpeg"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=needs_processor_time(20) if name == "ocr" else ())
-        for name in BUNDLED
-    ],
-)
+@pytest.mark.parametrize("name", BUNDLED)
 def test_a_bundled_plugin_is_recorded_exactly_once(name: str) -> None:
     """It works, or says why it cannot here; either way there is one record of the call."""
     registry = RecordingRegistry.discover()

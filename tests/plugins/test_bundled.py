@@ -16,7 +16,6 @@ import pytest
 import zxingcpp
 from PIL import Image, ImageCms, ImageDraw, ImageFont
 
-from tests.conftest import needs_processor_time
 from toolrunner import PluginRegistry, ToolRunner
 
 SAMPLE = Path(__file__).parents[2] / "plugins" / "bundled" / "samples" / "coffee-label.jpg"
@@ -507,7 +506,6 @@ def is_installed(distribution: str) -> bool:
     return True
 
 
-@needs_processor_time(20)
 def test_ocr_reads_print_or_says_how_to_install_it(
     tool_runner: ToolRunner, analyze: Analyze, refuse: Refuse
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import MakeRunner, WritePlugin, needs_processor_time
+from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import Call, ToolRunner
 from toolrunner.plugins.corpus import faults
 from toolrunner.sandbox.layers import Layers
@@ -639,13 +639,7 @@ LATER = {
 }
 
 
-@pytest.mark.parametrize(
-    "what",
-    [
-        pytest.param(what, marks=needs_processor_time(3)) if what == "processor time" else what
-        for what in LATER
-    ],
-)
+@pytest.mark.parametrize("what", LATER)
 def test_an_import_that_goes_on_afterwards_makes_its_plugin_cold(
     what: str, write_plugin: WritePlugin, make_runner: MakeRunner, host_layers: Layers
 ) -> None:
@@ -674,7 +668,6 @@ def open_things(warden: int) -> tuple[int, int, int]:
     return own.num_fds(), psutil.Process(warden).num_fds(), len(own.children(recursive=True))
 
 
-@needs_processor_time(10)
 def test_two_thousand_calls_leave_nothing_behind(
     write_plugin: WritePlugin, make_runner: MakeRunner, host_layers: Layers
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.conftest import Cli
-from tests.conftest import WritePlugin, needs_processor_time
+from tests.conftest import WritePlugin
 
 ECHO = "def run(payload):\n    return {'keys': sorted(payload)}\n"
 
@@ -107,7 +107,6 @@ def test_payload_that_is_not_strict_json_says_where(cli: Cli, payload: str, word
     assert words in ended.error["message"]
 
 
-@needs_processor_time(5)
 def test_payload_of_200_mb_is_refused(cli: Cli, tmp_path: Path) -> None:
     """A payload beyond payload_mb is refused with both figures, and never sent."""
     (tmp_path / "large.json").write_bytes(b'{"text": "%s"}' % (b"a" * 200 * 2**20))

@@ -1,16 +1,24 @@
-"""The app behind a real server on the loopback, with a real backend and real plugins."""
+"""The app behind a real server on the loopback, with a real backend and real plugins.
+
+The contract suite in ``tests/phase_12`` uses it too, where no HTTP client is installed: what it
+needs, ``Site.post`` and ``Site.get``, takes none.
+"""
 
 from __future__ import annotations
 
+import functools
+import http.client
 import json
+import string
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
-import httpx
 import pytest
 import uvicorn
 
@@ -56,28 +64,87 @@ LOOKS = """
         }
 """
 PATIENCE_SECONDS = 30.0
+ASCII = string.punctuation  # may stand in a path as it is, here
+if TYPE_CHECKING:
+    import httpx
+
+
+class AnyResponse(Protocol):
+    """What a response of every client has."""
+
+    @property
+    def status_code(self) -> int:
+        """200, or another."""
+
+    @property
+    def headers(self) -> Any:
+        """By name, in any case."""
+
+    @property
+    def text(self) -> str:
+        """The body."""
+
+    def json(self) -> Any:
+        """Return the document that the body is."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """What came back."""
+
+    status_code: int
+    headers: Message
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """The body."""
+        return self.content.decode()
+
+    def json(self) -> Any:
+        """Return the document that the body is."""
+        return json.loads(self.content)
 
 
 @dataclass
 class Site:
-    """A server that runs, and a client of it."""
+    """A server that runs, and clients of it."""
 
     doors: Doors
     address: tuple[str, int]
-    client: httpx.Client
+    stack: ExitStack
     folder: Path
     executed: list[Executed]
     draining: threading.Event = field(default_factory=threading.Event)
 
-    def post(self, path: str, body: object, **headers: str) -> httpx.Response:
+    @functools.cached_property
+    def client(self) -> httpx.Client:
+        """A client that can do everything, and keeps its connections."""
+        import httpx
+
+        url = f"http://127.0.0.1:{self.address[1]}"
+        return self.stack.enter_context(httpx.Client(base_url=url, timeout=PATIENCE_SECONDS))
+
+    def post(self, path: str, body: object, **headers: str) -> Response:
         """Send JSON; bytes are sent as they are."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        given = {"Content-Type": "application/json", **headers}
-        return self.client.post(path, content=content, headers=given)
+        return self._ask("POST", path, content, {"Content-Type": "application/json", **headers})
 
-    def get(self, path: str, **headers: str) -> httpx.Response:
+    def get(self, path: str, **headers: str) -> Response:
         """Ask for something."""
-        return self.client.get(path, headers=headers)
+        return self._ask("GET", path, None, headers)
+
+    def _ask(
+        self, method: str, path: str, content: bytes | None, headers: dict[str, str]
+    ) -> Response:
+        port = self.address[1]
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+        with closing(connection):
+            connection.request(
+                method, quote(path, safe=ASCII), content, {"Connection": "close", **headers}
+            )
+            response = connection.getresponse()
+            return Response(response.status, response.headers, response.read())
 
     def job(self, job_id: str) -> dict[str, Any]:
         """Return a job as the API shows it."""
@@ -155,10 +222,7 @@ def make_site(tmp_path: Path, write_plugin: WritePlugin) -> Iterator[MakeSite]:
             stack.callback(setattr, server, "should_exit", True)
             spin(lambda: server.started)
             address = server.servers[0].sockets[0].getsockname()
-            client = stack.enter_context(
-                httpx.Client(base_url=f"http://127.0.0.1:{address[1]}", timeout=PATIENCE_SECONDS)
-            )
-            return Site(doors, address, client, folder, executed, draining)
+            return Site(doors, address, stack, folder, executed, draining)
 
         yield make
 
@@ -169,7 +233,7 @@ def site(make_site: MakeSite) -> Site:
     return make_site()
 
 
-def detail_of(response: httpx.Response, status: int, kind: str) -> dict[str, Any]:
+def detail_of(response: AnyResponse, status: int, kind: str) -> dict[str, Any]:
     """Assert that a response is an error of the one shape; return what is in it."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"

@@ -15,7 +15,14 @@ import pytest
 
 import toolrunner.api.http.middleware
 import toolrunner.api.serve.protocol
-from tests.api.http.conftest import PATIENCE_SECONDS, MakeSite, Site, detail_of, spin
+from tests.api.http.conftest import (
+    PATIENCE_SECONDS,
+    AnyResponse,
+    MakeSite,
+    Site,
+    detail_of,
+    spin,
+)
 from toolrunner.api.http.context import REQUEST_ID, ContextFilter
 from toolrunner.api.http.errors import public, without_paths
 from toolrunner.runner.services import PluginManagementService
@@ -25,7 +32,7 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 def test_every_answer_has_an_id_of_its_own_and_the_headers(site: Site) -> None:
     """Whatever it is an answer to."""
-    answers = [
+    answers: list[AnyResponse] = [
         site.get("/healthz"),
         site.get("/nothing"),
         site.client.put("/v1/jobs"),

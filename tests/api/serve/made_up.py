@@ -3,7 +3,7 @@
     python made_up.py ADDRESS EXAMPLES
 
 Schemathesis makes them and checks the answers, with all its checks; what differs from the document
-is printed as JSON. In a process of its own, since it needs a lot of processor time.
+is printed as JSON. In a process of its own: importing it takes long and changes much.
 """
 
 from __future__ import annotations

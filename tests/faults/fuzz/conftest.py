@@ -13,8 +13,7 @@ from tests.faults.fuzz.mutator import Mutator
 SEED_VARIABLE = "TOOLRUNNER_FUZZ_SEED"
 FRAMES_VARIABLE = "TOOLRUNNER_FUZZ_FRAMES"
 FRAMES = 1_000_000
-# So that each takes less than a second of processor time, which some hosts allow a process.
-FRAMES_A_SLICE = 20_000
+FRAMES_A_SLICE = 50_000  # of each test, for the processors to share
 _SEED = pytest.StashKey[str]()
 _FRAMES = pytest.StashKey[int]()
 
