@@ -28,7 +28,7 @@ def program(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_minute_leaves_nothing_behind() -> None:
     """With the books in balance."""
     done = program("--minutes", "1", "--json")

@@ -93,10 +93,10 @@ def test_a_context_tells_of_the_call_and_carries_progress(
                 "id": context.call_id,
                 "scratch": str(context.scratch) == os.getcwd(),
                 "files": os.listdir(context.scratch),
-                "in time": 0 < context.seconds_left() <= 5,
+                "in time": 0 < context.seconds_left() <= 50,
             }
         """,
-        limits="{ wall_seconds = 5 }",
+        limits="{ wall_seconds = 50 }",
     )
     result, error = make_runner(plugin, layers=layers).run("sample", {}, call=call)
     assert error is None

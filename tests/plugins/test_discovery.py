@@ -12,7 +12,7 @@ from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, DiscoveryError, Plugin, discover
 from toolrunner.plugins.manifest import read_inline
 
-BUNDLED = Path(discovery.__file__).with_name("bundled")
+BUNDLED = Path(discovery.__file__).resolve().with_name("bundled")
 
 
 def a_plugin(path: Path, name: str, *, extra: str = "", body: str = "") -> Path:

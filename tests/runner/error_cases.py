@@ -82,14 +82,14 @@ def cancelled_while_running(world: World) -> tuple[ToolRunner, Answer]:
     call = Call(on_progress=lambda _fraction, _message: running.set())
 
     def withdraw() -> None:
-        assert running.wait(30)
+        assert running.wait(120)
         call.cancel()
 
     tool_runner = world.runner(WAITING)
     thread = threading.Thread(target=withdraw)
     thread.start()
     answer = tool_runner.run("sample", {}, call=call)
-    thread.join(30)
+    thread.join(120)
     return tool_runner, answer
 
 
@@ -101,11 +101,11 @@ def without_a_place(world: World) -> tuple[ToolRunner, Answer]:
     thread = threading.Thread(target=tool_runner.run, args=("sample", {}), kwargs={"call": first})
     thread.start()
     try:
-        assert running.wait(30)
+        assert running.wait(120)
         answer = tool_runner.run("sample", {})
     finally:
         first.cancel()
-        thread.join(30)
+        thread.join(120)
     return tool_runner, answer
 
 

@@ -16,7 +16,7 @@ from toolrunner.runner.admission import Admission
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.sandbox.interrupt import Interrupt
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 # So much longer than any test's patience that nobody is woken by it.
 FOR_EVER_SECONDS = 3600.0
 

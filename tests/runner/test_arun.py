@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import Call, ToolRunner
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 ECHO = "def run(payload):\n    return payload\n"
 WAITING = """
 import time

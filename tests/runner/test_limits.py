@@ -34,8 +34,9 @@ def test_what_is_inside_a_limit_passes(
     row: Row, write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
 ) -> None:
     """A limit does not bite before its value."""
+    value = row.room or row.value
     plugin = write_plugin(
-        source(row, beyond=False), limits=f"{{ {row.limit} = {row.value}{row.others} }}"
+        source(row, beyond=False), limits=f"{{ {row.limit} = {value}{row.others} }}"
     )
     _result, envelope = run(make_runner(plugin, layers=layers))
     assert envelope is None
@@ -108,7 +109,7 @@ def test_the_kernel_holds_without_the_watchdog(
     row: Row, write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
 ) -> None:
     """The second line: later and with fewer words, but of the same type."""
-    others = ", load_seconds = 0.5, threads = 4, wall_seconds = 15"
+    others = ", load_seconds = 20, threads = 4, wall_seconds = 60"
     plugin = write_plugin(
         source(row, beyond=True), limits=f"{{ {row.limit} = {row.value}{others} }}"
     )

@@ -20,7 +20,7 @@ def test_pages_that_forks_share_count_once(
         f"{COMMON}\n"
         "def run(payload):\n"
         "    block = touch(60 * MIB)\n"
-        "    wait(children(6, lambda: time.sleep(2 * HOLD)))\n"
+        "    wait(children(6, lambda: time.sleep(8 * HOLD)))\n"
         "    return {}\n",
         limits="{ memory_mb = 128 }",
     )
@@ -73,7 +73,7 @@ def test_the_load_is_on_a_clock_of_its_own(
 ) -> None:
     """Wall and processor time begin with the request."""
     plugin = write_plugin(
-        f"{COMMON}\nspin(0.5); time.sleep(0.5)\ndef run(payload): return {{}}\n",
-        limits="{ wall_seconds = 0.6, cpu_seconds = 0.4 }",
+        f"{COMMON}\nspin(1); time.sleep(2)\ndef run(payload): return {{}}\n",
+        limits="{ wall_seconds = 2.5, cpu_seconds = 0.9 }",
     )
     assert run(make_runner(plugin, layers=layers))[1] is None

@@ -45,7 +45,7 @@ def start(tool_runner: ToolRunner) -> tuple[threading.Thread, Call, list[Answer]
         target=lambda: answers.append(tool_runner.run("sample", {}, call=call))
     )
     thread.start()
-    assert running.wait(30)
+    assert running.wait(120)
     return thread, call, answers
 
 
@@ -111,7 +111,7 @@ def test_calls_take_turns(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(50)
+        thread.join(120)
     assert answers == {n: ({"own": n}, None) for n in range(8)}
 
 
@@ -125,7 +125,7 @@ def test_a_call_does_not_wait_for_ever(write_plugin: WritePlugin, make_runner: M
         assert error_type(tool_runner.run("sample", {})) == "Overloaded"
     finally:
         first.cancel()
-        thread.join(30)
+        thread.join(120)
 
 
 def test_a_waiting_call_can_be_withdrawn(
@@ -141,7 +141,7 @@ def test_a_waiting_call_can_be_withdrawn(
         assert answers == []
     finally:
         first.cancel()
-        thread.join(30)
+        thread.join(120)
     assert [error_type(answer) for answer in answers] == ["Cancelled"]
 
 
@@ -167,7 +167,7 @@ def test_a_plugin_shows_as_running_while_it_runs(
     thread, call, _answers = start(tool_runner)
     status = tool_runner.registry.get_status("sample")
     call.cancel()
-    thread.join(30)
+    thread.join(120)
     assert status is not None
     assert (status.state, status.in_flight) == ("RUNNING", 1)
     assert tool_runner.registry.get_state("sample") == "LOADED"

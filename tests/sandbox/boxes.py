@@ -11,7 +11,7 @@ import psutil
 from toolrunner import Call, ToolRunner
 from toolrunner.sandbox.watchdog import children_of
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 
 
 def value(answer: tuple[Any, Any]) -> Any:

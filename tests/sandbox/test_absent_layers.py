@@ -48,7 +48,7 @@ def report(feature: str, plugin: Path, *words: str) -> dict[str, Any]:
     command += [sys.executable, "-P", str(HERE / "report_host.py"), str(plugin), *words]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent.parent)}
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=50
+        command, env=environment, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)

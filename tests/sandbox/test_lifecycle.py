@@ -74,7 +74,7 @@ def start_waiting(tool_runner: ToolRunner) -> tuple[threading.Thread, Call, list
         target=lambda: answers.append(tool_runner.run("sample", {}, call=call))
     )
     thread.start()
-    assert heard.wait(30)
+    assert heard.wait(120)
     return thread, call, answers
 
 
@@ -115,7 +115,7 @@ def test_cancelling_kills_the_whole_tree(
     thread, call, answers = start_waiting(tool_runner)
     box = below()
     call.cancel()
-    thread.join(30)
+    thread.join(120)
     ((result, error),) = answers
     assert result is None
     assert error is not None
@@ -135,7 +135,7 @@ def test_a_killed_warden_takes_its_box_along(
     assert len(wardens) == 1
     box = below()
     wardens[0].kill()
-    thread.join(30)
+    thread.join(120)
     ((result, error),) = answers
     assert result is None
     assert error is not None
@@ -181,8 +181,8 @@ def test_the_runners_death_ends_its_boxes(
         box = psutil.Process(process.pid).children(recursive=True)
         assert len(box) >= 3
         process.send_signal(number)
-        process.wait(30)
-    psutil.wait_procs(box, timeout=30)
+        process.wait(120)
+    psutil.wait_procs(box, timeout=120)
     assert list(own_temporary.iterdir()) == []
     assert alive(box) == []
 
@@ -222,7 +222,7 @@ def test_calls_from_many_threads_do_not_mix(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(50)
+        thread.join(120)
     assert answers == {n: ({"own": n, "calls": 1}, None) for n in range(12)}
     status = tool_runner.registry.get_status("sample")
     assert status is not None

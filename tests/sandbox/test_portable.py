@@ -52,20 +52,25 @@ def test_a_call_works_and_is_never_root(
 
 
 @pytest.mark.parametrize(
-    ("body", "error_type"),
+    ("body", "error_type", "limits"),
     [
-        ("while True: pass", "CpuLimitExceeded"),
-        ("time.sleep(1000)", "TimeLimitExceeded"),
-        ("x = bytearray(1 << 30)", "MemoryLimitExceeded"),
-        ("os._exit(3)", "PluginCrashed"),
-        ("os.abort()", "PluginCrashed"),
-        ("raise ValueError('no')", "ExecutionError"),
-        ("os.fork() or time.sleep(1000); time.sleep(1000)", "TimeLimitExceeded"),
+        ("while True: pass", "CpuLimitExceeded", "cpu_seconds = 1"),
+        ("time.sleep(1000)", "TimeLimitExceeded", "wall_seconds = 2"),
+        ("x = bytearray(1 << 30)", "MemoryLimitExceeded", "memory_mb = 128"),
+        ("os._exit(3)", "PluginCrashed", ""),
+        ("os.abort()", "PluginCrashed", ""),
+        ("raise ValueError('no')", "ExecutionError", ""),
+        (
+            "os.fork() or time.sleep(1000); time.sleep(1000)",
+            "TimeLimitExceeded",
+            "wall_seconds = 2",
+        ),
     ],
 )
 def test_limits_and_crashes_are_what_they_are_elsewhere(
     body: str,
     error_type: str,
+    limits: str,
     write_plugin: WritePlugin,
     make_runner: MakeRunner,
     portable: Layers,
@@ -73,7 +78,7 @@ def test_limits_and_crashes_are_what_they_are_elsewhere(
     """The envelope says the same, and that there is hardly a layer."""
     plugin = write_plugin(
         f"import os, time\ndef run(payload):\n    {body}\n",
-        limits="{ wall_seconds = 2, cpu_seconds = 1, memory_mb = 128 }",
+        limits=f"{{ {limits} }}",
     )
     tool_runner = make_runner(plugin, layers=portable, degraded=True)
     result, error = tool_runner.run("sample", {})

@@ -66,8 +66,11 @@ def test_an_import_that_goes_on_afterwards_makes_its_plugin_cold(
     source = (
         "import os, signal, time\nkept = []\nowner = os.getpid()\n"
         f"def later(*_):\n    if os.getpid() != owner:\n        return\n{body}"
+        "def begin():\n    if os.getpid() == owner:\n"
+        "        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.01)\n"
         "signal.signal(signal.SIGALRM, later)\n"
-        "signal.setitimer(signal.ITIMER_REAL, 0.05, 0.01)\n"
+        # By the first fork the import is over and has been looked at.
+        "os.register_at_fork(after_in_parent=begin)\n"
         "def run(payload):\n    return {}\n"
     )
     tool_runner = make_runner(write_plugin(source, limits="{ memory_mb = 64 }"), layers=host_layers)

@@ -42,9 +42,10 @@ def test_a_failed_load_ends_the_call_that_asked_for_it_and_those_that_wait(
 ) -> None:
     """Each caller hears the plugin's own fault; nothing is left of the box."""
     body, error_type = LOAD_FAILURES[how]
+    seconds = 0.5 if how == "hangs" else 60
     path = write_plugin(
         f"{body}\ndef run(payload):\n    return {{}}\n",
-        limits="{ load_seconds = 0.5, memory_mb = 128 }",
+        limits=f"{{ load_seconds = {seconds}, memory_mb = 128 }}",
     )
     tool_runner = make_runner(path, layers=layers)
     answers: list[Any] = []

@@ -63,7 +63,7 @@ LOOKS = """
             "options": payload.get("options"),
         }
 """
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 ASCII = string.punctuation  # may stand in a path as it is, here
 if TYPE_CHECKING:
     import httpx

@@ -18,7 +18,7 @@ import pytest
 
 from tests.api.conftest import Start
 
-SECONDS = 40.0
+SECONDS = 120.0
 
 
 class Server:

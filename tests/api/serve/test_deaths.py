@@ -101,7 +101,7 @@ def test_the_end_waits_for_a_running_call(serve: Serve, write_plugin: WritePlugi
     server = serve("--workers", "1", "--plugins", write_plugin(SLOW))
     address = server.ready()
     with ThreadPoolExecutor(1) as threads:
-        answer = threads.submit(httpx.post, f"{address}/v1/analyze", json=CALL, timeout=30)
+        answer = threads.submit(httpx.post, f"{address}/v1/analyze", json=CALL, timeout=120)
         server.wait_for("begun")
         server.family()
         assert server.end() == 0
@@ -116,7 +116,7 @@ def test_a_second_interrupt_waits_for_nothing(serve: Serve, write_plugin: WriteP
     )
     address = server.ready()
     with ThreadPoolExecutor(1) as threads:
-        answer = threads.submit(httpx.post, f"{address}/v1/analyze", json=CALL, timeout=30)
+        answer = threads.submit(httpx.post, f"{address}/v1/analyze", json=CALL, timeout=120)
         server.wait_for("begun")
         server.family()
         server.process.send_signal(signal.SIGINT)

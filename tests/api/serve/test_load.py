@@ -50,7 +50,7 @@ def body_of(number: int) -> tuple[dict[str, Any], str]:
 
 def answers(address: str, numbers: range) -> Counter[str]:
     """Send requests over one connection, and count the outcomes; each has to be the right one."""
-    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=120)
     outcomes: Counter[str] = Counter()
     for number in numbers:
         body, expected = body_of(number)
@@ -95,7 +95,7 @@ def resident(server: Server) -> dict[int, int]:
     return {pid: psutil.Process(pid).memory_info().rss for pid in server.workers()}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_every_request_is_answered_and_counted(serve: Serve, write_plugin: WritePlugin) -> None:
     """Once, in the figures and in the registry; and no worker grows."""
     server = serve("--workers", str(WORKERS), "--plugins", write_plugin(WORK))
@@ -124,8 +124,8 @@ def asked(address: str, method: str, path: str, body: object = None, **headers: 
     content = None if body is None else json.dumps(body)
     given = {"Content-Type": "application/json", **headers}
     never = threading.Event()
-    for _ in range(600):
-        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+    for _ in range(3000):
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=120)
         try:
             connection.request(method, path, content, given)
             response = connection.getresponse()
@@ -152,7 +152,7 @@ def leave(address: str, numbers: range) -> None:
 def wait_for_ended(address: str, number: int) -> list[dict[str, Any]]:
     """Return all jobs, once so many have ended."""
     never = threading.Event()
-    for _ in range(600):
+    for _ in range(3000):
         jobs: list[dict[str, Any]] = asked(address, "GET", "/v1/jobs?limit=1000")
         if sum(job["ended_at"] is not None for job in jobs) >= number:
             return jobs
@@ -160,7 +160,7 @@ def wait_for_ended(address: str, number: int) -> list[dict[str, Any]]:
     pytest.fail("they do not end")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_no_job_is_lost_whoever_dies(serve: Serve, write_plugin: WritePlugin) -> None:
     """A worker and the supervisor are killed while 200 jobs wait and run."""
     plugin = write_plugin(WORK)

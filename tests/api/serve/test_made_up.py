@@ -17,7 +17,7 @@ EXAMPLES = 40
 PROGRAM = Path(__file__).parent / "made_up.py"
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_every_answer_is_as_documented(serve: Serve) -> None:
     """To valid and invalid requests: status, headers, type and shape."""
     server = serve("--workers", str(2 * WORKERS))

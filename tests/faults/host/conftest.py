@@ -105,7 +105,7 @@ def keep_books(
         assert books.call("good") == ({"fine": True}, None)
         books.balance()
         books.tool_runner.close()
-    _gone, alive = psutil.wait_procs(below(), timeout=30)
+    _gone, alive = psutil.wait_procs(below(), timeout=120)
     assert alive == []
     now = open_descriptors()
     assert len(now) <= len(descriptors), f"new: {sorted(now.items() - descriptors.items())}"

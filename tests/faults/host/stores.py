@@ -34,7 +34,7 @@ from toolrunner.runner.services.backend import Backend
 from toolrunner.runner.services.plugin_management import Executed
 from toolrunner.runner.settings.settings import Settings
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 MOST_LABELS = 60  # more than a page of figures
 
 

@@ -17,7 +17,7 @@ from tests.faults.host.conftest import Answer, Books, below
 from toolrunner import Call
 from toolrunner.sandbox.watchdog import children_of
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 SLOW_IMPORT = """
     import logging, os, time
 

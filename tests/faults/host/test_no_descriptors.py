@@ -19,7 +19,7 @@ from toolrunner import Call
 from toolrunner.sandbox.box import Box
 from toolrunner.sandbox.scratch import remove_tree
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 120.0
 LEAST = 8
 GOOD = ({"fine": True}, None)
 REPORTS = """

@@ -57,7 +57,7 @@ def test_each_call_has_one_version(
         assert path.read_text().endswith(f"B = {number}\n")
     over.set()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     books.calls += len(answers)
     for result, error in answers:
         assert error is None, error

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import WritePlugin
 from tests.faults.host.test_scarce import ROOT
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 PLUGIN = """
     import logging
     import time

@@ -28,7 +28,7 @@ from toolrunner.runner.services import (
 from toolrunner.runner.tool_runner import ToolRunner
 
 FORK = multiprocessing.get_context("fork")
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 OBEDIENT = """
     import time
 

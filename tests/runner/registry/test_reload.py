@@ -110,7 +110,7 @@ def test_a_call_in_flight_ends_as_it_began(
         target=lambda: answers.append(tool_runner.run("sample", {}, call=call))
     )
     thread.start()
-    assert running.wait(30)
+    assert running.wait(120)
     write_plugin("def run(payload): return {'version': 2}")
     tool_runner.reload()
     status = tool_runner.registry.get_status("sample")

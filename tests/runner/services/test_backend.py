@@ -35,7 +35,7 @@ def make_backend(tmp_path: Path, write_plugin: WritePlugin) -> Iterator[MakeBack
 def ended(backend: Backend, job_id: str) -> JobStatus:
     """Return how a job has ended."""
     never = threading.Event()
-    for _ in range(3000):
+    for _ in range(12_000):
         job = backend.jobs.get_job(job_id)
         assert job is not None
         if job.status.has_ended:

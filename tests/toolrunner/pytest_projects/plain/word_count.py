@@ -6,9 +6,11 @@
 # version = "1.0.0"
 # description = "Counts words, and says so when it had no time for all of them"
 # input = "json"
-# limits = { wall_seconds = 10 }
+# limits = { wall_seconds = 30 }
 # ///
 """Counts words, and says so when it had no time for all of them."""
+
+import time
 
 
 def run(payload, context):
@@ -17,6 +19,7 @@ def run(payload, context):
         if context.seconds_left() < payload.get("spare_seconds", 0):
             return {"words": words, "complete": False, "memory": len(work)}
         words += bool(word)
-        for _ in range(payload.get("effort", 0)):
-            hash(word)
+        end = time.process_time() + payload.get("effort", 0)
+        while time.process_time() < end:
+            pass
     return {"words": words, "complete": True, "memory": len(work)}
