@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ import pytest
 from PIL import Image
 
 import toolrunner
+from tests.api.forking import Server
 
 COMMAND = (sys.executable, "-P", "-m", "toolrunner")
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -47,20 +51,41 @@ class Finished:
 Cli = Callable[..., Finished]
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """An environment in which no setting of this machine's counts."""
+def common_environment() -> dict[str, str]:
+    """Return an environment in which no setting of this machine's counts."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("TOOLRUNNER_", "XDG_")) and name not in {"COLUMNS", "FORCE_COLOR"}
     }
+    return {**kept, "PYTHONPATH": str(Path(toolrunner.__file__).parents[1]), "TERM": "xterm"}
+
+
+@functools.cache
+def command_server() -> Server:
+    """Return what runs commands for this process and for those that are forked of it."""
+    return Server(common_environment())
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start what runs commands, before the processes are forked that share it."""
+    if any("cli" in getattr(item, "fixturenames", ()) for item in session.items):
+        command_server()
+
+
+def pytest_unconfigure() -> None:
+    """End what runs commands."""
+    if command_server.cache_info().currsize:
+        command_server().close()
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """An environment in which no setting of this machine's counts, with folders of its own."""
     return {
-        **kept,
-        "PYTHONPATH": str(Path(toolrunner.__file__).parents[1]),
+        **common_environment(),
         "XDG_CONFIG_HOME": str(tmp_path / "config"),
         "XDG_STATE_HOME": str(tmp_path / "state"),
-        "TERM": "xterm",
     }
 
 
@@ -68,19 +93,32 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def cli(tmp_path: Path, environment: dict[str, str]) -> Cli:
     """Return a function that runs the command in ``tmp_path`` and checks that no traceback shows.
 
-    ``cli("run", "text-stats", stdin=b"", **environment_variables)``.
+    ``cli("run", "text-stats", stdin=b"", **environment_variables)``. An interpreter is started for
+    it only where it has to read variables of its own.
     """
 
     def run(*arguments: str | Path, stdin: bytes = b"", **variables: str) -> Finished:
-        ended = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
-            env={**environment, **variables},
-            cwd=tmp_path,
-            check=False,
-        )
-        finished = Finished(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+        words, given = [*map(str, arguments)], {**environment, **variables}
+        with ExitStack() as stack:
+            source, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+            source.write(stdin)
+            source.seek(0)
+            if any(name.startswith("PYTHON") for name in variables):
+                status = subprocess.run(
+                    [*COMMAND, *words],
+                    stdin=source,
+                    stdout=out,
+                    stderr=err,
+                    env=given,
+                    cwd=tmp_path,
+                    check=False,
+                ).returncode
+            else:
+                streams = (source.fileno(), out.fileno(), err.fileno())
+                status = command_server().run(words, given, tmp_path, streams)
+            out.seek(0)
+            err.seek(0)
+            finished = Finished(status, out.read().decode(), err.read().decode())
         if "--debug" not in arguments:
             assert "Traceback" not in finished.out + finished.err
         return finished

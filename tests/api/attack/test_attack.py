@@ -36,6 +36,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings.load(state=tmp_path / "state", isolation="degraded")
 
 
+@pytest.mark.timeout(900)
 def test_attacks_are_contained_here(cli: Cli) -> None:
     """As JSON: each case with its outcome, the layer that stopped it and how."""
     chosen = ["escape/", "tree/daemon", "resources/sleep", "channel/foreign_frame", "python/abort"]
