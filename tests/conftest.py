@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import parallel
+from tests import parallel, spent
 from toolrunner import PluginRegistry, ToolRunner
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
@@ -30,6 +30,9 @@ MakeRunner = Callable[..., ToolRunner]
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the suite's own options, and those of plugins that the contract suites do without."""
     parser.addoption("--parallel", metavar="N", type=int, help="run N processes with tests at once")
+    parser.addoption(
+        "--spent", action="store_true", help="say where the time goes, with --parallel"
+    )
     if not pluginmanager.hasplugin("timeout"):
         for name in ("timeout", "timeout_method"):
             parser.addini(name, "of pytest-timeout, which is not installed")
@@ -42,6 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if config.getoption("--parallel"):
         config.pluginmanager.register(parallel)
+        if config.getoption("--spent"):
+            config.pluginmanager.register(spent)
     if config.pluginmanager.hasplugin("hypothesispytest"):
         import hypothesis
 

@@ -23,6 +23,8 @@ import pytest
 from _pytest.runner import pytest_sessionfinish as tear_down
 from _pytest.runner import runtestprotocol
 
+from tests import spent
+
 STRETCH = 16  # tests; long enough for what they share, short enough for all processors to be busy
 Reports = list[dict[str, Any]]
 
@@ -149,7 +151,9 @@ class _Reporter:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
         """Run one test, with its fixtures."""
+        before = spent.worked_seconds()
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        reports[-1].user_properties.append((spent.WORKED, spent.worked_seconds() - before))
         to_data = item.ihook.pytest_report_to_serializable
         self._sink.send([to_data(config=item.config, report=report) for report in reports])
         return True
