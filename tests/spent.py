@@ -1,8 +1,8 @@
 """Says where the time of a run goes, folder by folder: ``pytest --parallel N --spent``.
 
 Seconds of waiting and of working tell apart what the next test may share and what may be left out.
-What a test's processes have worked counts once the test has waited for them: not what commands do in
-the forks of ``tests/api/forking.py``.
+What a test's processes have worked counts once the test has waited for them: not what commands do
+in the forks of ``tests/api/forking.py``.
 """
 
 from __future__ import annotations
