@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from toolrunner.sandbox.quiet_environment import ENVIRONMENT, QUIET
 
 ROOT = Path(__file__).parent.parent
@@ -30,24 +32,75 @@ def test_every_module_says_what_it_is() -> None:
     for package in ("toolrunner", *PACKAGES, "scripts", "tests"):
         for path, tree in modules(package):
             if tree.body:
-                assert ast.get_docstring(tree), path
+                assert ast.get_docstring(tree) or "samples" in path.parts, path
+
+
+def imported(path: Path) -> set[str]:
+    """Return the names of the modules that a file of ours imports, late imports included."""
+    tree = ast.parse(path.read_text("utf-8"))
+    names = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    return names | {
+        node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+    }
+
+
+@pytest.mark.parametrize(
+    ("library", "place"),
+    [
+        ("ctypes", "sandbox/inside/syscalls.py"),
+        ("fastapi", "api/http/"),
+        ("starlette", "api/"),
+        ("uvicorn", "api/serve/"),
+        ("typer", "api/cli/"),
+        ("rich", "api/cli/"),
+    ],
+)
+def test_some_libraries_have_one_place(library: str, place: str) -> None:
+    """Who reads that place has seen all of it. Shipped plugins are not ours to read."""
+    users = [
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if path.relative_to(ROOT).parts[:2] not in (("plugins", "bundled"), ("plugins", "faults"))
+        and any(name.split(".")[0] == library for name in imported(path))
+    ]
+    assert users
+    assert [user for user in users if not user.startswith(place)] == []
+
+
+def test_a_box_needs_nothing_but_the_standard_library() -> None:
+    """What runs inside one imports neither libraries nor the rest of this project."""
+    for path in (ROOT / "sandbox/inside").glob("*.py"):
+        tops = {name.split(".")[0] for name in imported(path)}
+        assert tops <= sys.stdlib_module_names | {"toolrunner_inside"}, path
+
+
+def test_the_sandbox_stands_alone() -> None:
+    """It knows psutil and itself; of what is inside, the words of the protocol alone."""
+    for path in (ROOT / "sandbox").rglob("*.py"):
+        for name in imported(path):
+            top = name.split(".")[0]
+            assert top in sys.stdlib_module_names | {"psutil", "toolrunner_inside", "toolrunner"}, (
+                path
+            )
+            assert top != "toolrunner" or name.startswith("toolrunner.sandbox"), path
+            assert not name.startswith("toolrunner.sandbox.inside.") or name.endswith(
+                ".protocol"
+            ), path
 
 
 def test_the_pytest_plugin_stands_alone() -> None:
     """An author's tests do not wait for what they do not use."""
-    names = {
-        name
-        for path in (ROOT / "toolrunner/pytest_plugin").glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-        )
-    }
-    others = {name for name in names if not name.startswith("toolrunner.pytest_plugin")}
-    assert {name.partition(".")[0] for name in others} - {"pytest"} <= sys.stdlib_module_names
+    for path in (ROOT / "toolrunner/pytest_plugin").glob("*.py"):
+        others = {n for n in imported(path) if not n.startswith("toolrunner.pytest_plugin")}
+        assert {name.split(".")[0] for name in others} <= sys.stdlib_module_names | {"pytest"}, path
 
 
 def test_the_documents_name_files_that_are_there() -> None:

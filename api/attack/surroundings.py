@@ -25,7 +25,7 @@ from toolrunner.sandbox.spawn import LAUNCH
 _BASE = "/var/tmp"  # noqa: S108 - a folder of its own is made in it, by a name nobody can foresee
 _TEXT = "theirs"
 _VARIABLE = "SECRET_OF_THE_HOST"
-_GONE_SECONDS = 60
+_GONE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
