@@ -24,7 +24,7 @@ KNOWN = {
     "tests/faults/conftest.py",
     "tests/faults/test_corpus.py",
     "tests/faults/test_documents.py",
-    "tests/sandbox/test_warm.py",
+    "tests/sandbox/test_warm_imports.py",
 }
 
 
