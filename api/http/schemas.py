@@ -37,7 +37,12 @@ def _object(properties: dict[str, Schema], *, required: list[str] | None = None)
 
 _PLUGIN_NAME: Schema = {"$ref": "#/components/schemas/PluginName"}
 _OPTIONS: Schema = {"type": "object", "description": "Passed to the plugin as they are."}
-_MIME_TYPE: Schema = {"type": "string", "minLength": 1, "examples": ["image/png"]}
+_MIME_PART = "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,63}"
+_MIME_TYPE: Schema = {
+    "type": "string",
+    "pattern": rf"^ *{_MIME_PART}/{_MIME_PART} *(;.*)?$",
+    "examples": ["image/png"],
+}
 _RETRIES: Schema = {
     "type": "integer",
     "minimum": 0,

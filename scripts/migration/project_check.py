@@ -26,9 +26,9 @@ METRICS = (
 RECORDED = ("plugin_name", "state", "elapsed_ms", "had_error")
 # Each service, and the class below it that it has to be given and has to call.
 CHAIN = (
-    ("AnalysisService", "JobManagementService"),
-    ("JobManagementService", "PluginManagementService"),
-    ("PluginManagementService", "ToolRunner"),
+    ("AnalysisService", "analyze", "JobManagementService"),
+    ("JobManagementService", "run_job", "PluginManagementService"),
+    ("PluginManagementService", "execute_plugin", "ToolRunner"),
 )
 
 
@@ -90,11 +90,11 @@ def _tool_runner(classes: dict[str, ast.ClassDef]) -> Iterator[str]:
 
 
 def _wiring(classes: dict[str, ast.ClassDef], sources: list[Source], root: Path) -> Iterator[str]:
-    for upper, lower in CHAIN:
+    for upper, method, lower in CHAIN:
         service = classes.get(upper)
         if service is None:
             yield f"there is no class {upper}"
-        elif not _delegates(service, lower):
+        elif not _delegates(service, method, lower):
             yield f"{upper} must be given a {lower} and call it"
     doors = [source for source in sources if source.path.is_relative_to(root / "api")]
     used = {name_of(node) for source in doors for node in ast.walk(source.tree)}
@@ -102,8 +102,8 @@ def _wiring(classes: dict[str, ast.ClassDef], sources: list[Source], root: Path)
         yield "no door in api/ uses AnalysisService"
 
 
-def _delegates(service: ast.ClassDef, lower: str) -> bool:
-    """Tell whether a class keeps what it is given of class ``lower``, and calls a method of it."""
+def _delegates(service: ast.ClassDef, method: str, lower: str) -> bool:
+    """Tell whether a class keeps what it is given of class ``lower``, and ``method`` calls it."""
     constructor = _method(service, "__init__")
     arguments = constructor.args.args if constructor else []
     given = {one.arg for one in arguments if name_of(one.annotation) == lower}
@@ -117,7 +117,7 @@ def _delegates(service: ast.ClassDef, lower: str) -> bool:
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and name_of(node.func.value) in kept
-        for node in ast.walk(service)
+        for node in ast.walk(_method(service, method) or ast.Pass())
     )
 
 

@@ -42,7 +42,7 @@ def test_crash(governed):
 
 def test_slow(governed):
     """What it does in time without hurry, it gives up in time when the host is slow."""
-    payload = {"text": "word " * 100, "effort": 0.01, "spare_seconds": 22}
+    payload = {"text": "word " * 100, "effort": 0.01, "spare_seconds": 25.5}
     assert governed("word_count.py", payload).unwrap()["complete"]
     assert not governed("word_count.py", payload, inject="slow").unwrap()["complete"]
 
