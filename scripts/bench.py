@@ -284,6 +284,8 @@ def main() -> None:
         parser.error(f"no section {', '.join(sorted(unknown))}; there are: {', '.join(SECTIONS)}")
     if arguments.rounds < 1 or arguments.calls < 10:
         parser.error("--rounds must be 1 or more, --calls 10 or more")
+    if importlib.util.find_spec("toolrunner") is None or importlib.util.find_spec("numpy") is None:
+        parser.error("this Python does not have the project: install it (scripts/quickstart does)")
     tell = Progress()
     tables: dict[str, list[Row]] = {}
     for section in arguments.sections or default:

@@ -110,11 +110,12 @@ def test_readmes_python_runs_as_written(clone: Path) -> None:
     assert done.stdout.splitlines()[0] == "ValidationError"
 
 
-def test_the_plugin_of_the_authors_guide_works(clone: Path) -> None:
-    """It passes the check that the guide recommends."""
-    (source,) = blocks(PLUGINS, "python")
-    (clone / "brightness.py").write_text(source)
-    command = [str(Path(sys.executable).parent / "toolrunner"), "plugins", "check", "brightness.py"]
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_every_plugin_of_the_documents_works(clone: Path, number: int) -> None:
+    """Those of the authors' guide and README's pass the check that the guide recommends."""
+    source = [*blocks(PLUGINS, "python"), blocks(README, "python")[0]][number]
+    (clone / "plugin.py").write_text(source)
+    command = [str(Path(sys.executable).parent / "toolrunner"), "plugins", "check", "plugin.py"]
     done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -174,6 +174,8 @@ def _judge(done: Done, about: str) -> tuple[Exit, list[Step], list[str]]:
         return Exit.PLUGIN, [refused], []
     failed = _failing_step(error_type, error["message"])
     advice = _WHAT_TO_DO.get(error_type, "")
+    if error_type is ErrorType.EXECUTION_ERROR and about.startswith("an empty object"):
+        advice = "if it needs more than {}, give input_schema an example: examples = [{ ... }]"
     step = Step(failed, False, f"{error_type}: {error['message']}", advice)
     before: dict[str, list[Step]] = {"sandbox": [], "loads": [confined]}
     ran = Step("runs", True, f"on {about}")

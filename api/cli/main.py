@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 
+HOST_FAULT = 3
 INTERRUPTED = 130
 READER_LEFT = 141  # 128 + SIGPIPE, as programs end that do not handle it
 
@@ -66,6 +67,13 @@ def _reader_left() -> int:
 
 
 def _failed(error: Exception) -> int:
+    if isinstance(error, ModuleNotFoundError):
+        # A checkout whose requirements are not there: nothing of ours can be asked for words.
+        _say(
+            f"toolrunner: Python has no module {error.name!r} here: install toolrunner-sandbox, or "
+            "run scripts/quickstart in a clone and use .venv/bin/toolrunner"
+        )
+        return HOST_FAULT
     from toolrunner.api.cli.exits import judged  # noqa: PLC0415 - as in _run
     from toolrunner.runner.errors import harmless  # noqa: PLC0415 - as in _run
 

@@ -6,6 +6,7 @@ Called by the command; makes nothing that a fork must not copy.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
 import shutil
@@ -28,6 +29,11 @@ from toolrunner.runner.state.leases import Lease
 _LOG = logging.getLogger("toolrunner.serve")
 _STDERR = 2
 _BACKLOG = 2048
+_WHAT_TO_DO = {
+    errno.EADDRINUSE: "; choose another port with --port, or any that is free with --port 0",
+    errno.EACCES: "; ports below 1024 are for root: choose another one with --port",
+    errno.EADDRNOTAVAIL: "; give an address of this host with --host",
+}
 
 
 class RefusedError(Exception):
@@ -134,6 +140,7 @@ def _listening(family: socket.AddressFamily, address: str, port: int) -> socket.
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        message = f"cannot listen on {address}, port {port}: {error.strerror}"
+        words = _WHAT_TO_DO.get(error.errno or 0, "")
+        message = f"cannot listen on {address}, port {port}: {error.strerror}{words}"
         raise OSError(error.errno, message) from None
     return listener

@@ -49,7 +49,8 @@ def call(plugin: PluginCopy, payload: bytes, caps: Mapping[str, float], folder: 
     if error and (done.returncode == _HOST_FAULT or error["type"] in _NOTHING_TO_TEST):
         pytest.fail(f"{plugin.name}: {error['type']}: {error['message']}", pytrace=False)
     details = answer if error is None else error["details"]
-    log = "\n".join(filter(None, (details.get("log_tail", ""), words))).strip()
+    trace = answer.get("_internal", {}).get("traceback", "")
+    log = "\n".join(filter(None, (details.get("log_tail", ""), words, trace))).strip()
     return Outcome(
         plugin.name, answer.get("result"), error, details["usage"], details["isolation"], log
     )
@@ -72,6 +73,10 @@ def _environment(plugin: PluginCopy, caps: Mapping[str, float]) -> dict[str, str
 
 def payload_json(payload: Mapping[str, Any], root: Path) -> bytes:
     """Return a payload as JSON text; an image of bytes or in a file becomes base64."""
+    if not isinstance(payload, Mapping):
+        raise TypeError(
+            f"a payload is a dict, as a JSON object; this is a {type(payload).__name__}"
+        )
     sent = dict(payload)
     image = sent.get("image")
     if isinstance(image, Path):
