@@ -281,20 +281,25 @@ class Box:
                 self._reap_warden()
 
     def _reap_warden(self) -> None:
-        try:
-            descriptor = os.pidfd_open(self.warden)
-        except ProcessLookupError:
-            return  # reaped by somebody else: the runner's process may ignore SIGCHLD
-        except OSError:
-            self._reap_warden_by_asking()  # no descriptor is left to wait with
-            return
-        try:
+        with contextlib.ExitStack() as last:
+            last.callback(self._bury)
+            try:
+                descriptor = os.pidfd_open(self.warden)
+            except ProcessLookupError:
+                return  # reaped by somebody else: the runner's process may ignore SIGCHLD
+            except OSError:
+                self._reap_warden_by_asking()  # no descriptor is left to wait with
+                return
+            last.callback(os.close, descriptor)
             if not _readable(descriptor, CLOSE_SECONDS):
                 self.destroy()
-            with contextlib.suppress(ChildProcessError):
+
+    def _bury(self) -> None:
+        """Reap the warden; one that still runs, since a Ctrl-C came in between, is killed first."""
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(self.warden, os.WNOHANG)[0] == 0:
+                self.destroy()
                 os.waitpid(self.warden, 0)
-        finally:
-            os.close(descriptor)
 
     def _reap_warden_by_asking(self) -> None:
         deadline = time.monotonic() + CLOSE_SECONDS

@@ -94,7 +94,7 @@ class Spawner:
 
     def run_probe(self, uid: str) -> subprocess.Popen[bytes]:
         """Start the trials of all layers; output and errors come on pipes."""
-        return self._executor().submit(self._start, ("probe", uid), ()).result()
+        return self._executor().submit(self._probe, uid).result()
 
     def _launch(self) -> Launcher:
         with forks.held_off():
@@ -127,8 +127,23 @@ class Spawner:
             self._spare = launcher
             return True
 
+    def _probe(self, uid: str) -> subprocess.Popen[bytes]:
+        with forks.held_off():
+            # A pipe of ours: Popen leaves its first one open when there is no room for a second.
+            read, write = os.pipe()
+            source = open(read, "rb", buffering=0)  # noqa: SIM115 - the process's from here on
+            try:
+                process = self._start(("probe", uid), (), stdout=write)
+            except BaseException:
+                source.close()
+                raise
+            finally:
+                os.close(write)
+            process.stdout = source
+            return process
+
     def _start(
-        self, arguments: tuple[str, ...], pass_fds: tuple[int, ...]
+        self, arguments: tuple[str, ...], pass_fds: tuple[int, ...], stdout: int | None = None
     ) -> subprocess.Popen[bytes]:
         command = [self._python, "-I", "-S", "-X", "utf8", LAUNCH, *arguments]
         # Not subprocess.DEVNULL, which stays open when there are no descriptors left for a pipe.
@@ -136,7 +151,7 @@ class Spawner:
             return subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
                 command,
                 stdin=null,
-                stdout=subprocess.PIPE if arguments[0] == "probe" else null,
+                stdout=null if stdout is None else stdout,
                 stderr=subprocess.PIPE,
                 bufsize=0,  # a buffer has a lock, which a fork would copy
                 env=ENVIRONMENT,

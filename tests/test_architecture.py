@@ -14,6 +14,7 @@ from toolrunner.sandbox.quiet_environment import ENVIRONMENT, QUIET
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("api", "runner", "plugins", "sandbox")
+OTHERS = (("plugins", "bundled"), ("plugins", "faults"))  # shipped plugins, as others write them
 
 
 def modules(package: str) -> Iterator[tuple[Path, ast.Module]]:
@@ -51,6 +52,12 @@ def imported(path: Path) -> set[str]:
     }
 
 
+def imported_names(path: Path) -> set[str]:
+    """Return the names that a file takes from modules."""
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    return {a.name for node in nodes if isinstance(node, ast.ImportFrom) for a in node.names}
+
+
 @pytest.mark.parametrize(
     ("library", "place"),
     [
@@ -68,7 +75,7 @@ def test_some_libraries_have_one_place(library: str, place: str) -> None:
         str(path.relative_to(ROOT))
         for package in PACKAGES
         for path in sorted((ROOT / package).rglob("*.py"))
-        if path.relative_to(ROOT).parts[:2] not in (("plugins", "bundled"), ("plugins", "faults"))
+        if path.relative_to(ROOT).parts[:2] not in OTHERS
         and any(name.split(".")[0] == library for name in imported(path))
     ]
     assert users
@@ -121,3 +128,11 @@ def test_each_variable_of_a_box_has_its_reason() -> None:
     for name, (value, reason) in QUIET.items():
         assert ENVIRONMENT[name] == value
         assert len(reason.split()) > 2
+
+
+def test_no_lock_hides_where_a_fork_would_copy_it() -> None:
+    """``functools.cached_property`` has one for all objects of a class, up to Python 3.11."""
+    for package in ("runner", "sandbox", "plugins"):
+        for path in (ROOT / package).rglob("*.py"):
+            is_ours = path.relative_to(ROOT).parts[:2] not in OTHERS
+            assert not is_ours or "cached_property" not in imported_names(path), path

@@ -8,8 +8,7 @@ import base64
 import binascii
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from toolrunner.plugins.fields import is_mime_type
@@ -27,11 +26,16 @@ class Payload:
     head: dict[str, Any]
     image: bytes | None = None
 
-    @cached_property
+    # Not functools.cached_property: its lock, up to Python 3.11, is one that a fork would copy.
+    _written: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
     def head_json(self) -> bytes:
         """The head as UTF-8 JSON text, written once."""
-        text = json.dumps(self.head, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text.encode()
+        if not self._written:
+            text = json.dumps(self.head, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            self._written.append(text.encode())
+        return self._written[0]
 
     @property
     def size_bytes(self) -> int:

@@ -113,9 +113,9 @@ def refused(found: dict[str, Any]) -> dict[str, Any]:
     return details
 
 
-def alone(*feature: str) -> tuple[str, ...]:
+def alone(*feature: str, called: str = "--map-root-user") -> tuple[str, ...]:
     """Return what starts a program as a root that has no other user, without a layer."""
-    prefix = ("unshare", "--user", "--map-root-user")
+    prefix = ("unshare", "--user", called)
     if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("this kernel gives this user no user namespaces (CLONE_NEWUSER is refused)")
     without = (sys.executable, "-P", str(HERE / "refusing.py"), *feature)
@@ -127,6 +127,17 @@ def alone(*feature: str) -> tuple[str, ...]:
 def test_a_root_that_has_no_other_user_is_refused(feature: str, write_plugin: WritePlugin) -> None:
     """Where a layer is missing, the plugin would be the runner's own user, and root by name."""
     details = refused(report(write_plugin(WHO_AM_I), *alone(feature)))
+    assert "61184 to 65279" in details["remedy"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="about the host's root")
+@pytest.mark.parametrize("called", ["--map-user=1000", "--setgroups=deny"])
+@pytest.mark.parametrize("feature", [(), ("namespaces",)])
+def test_the_hosts_root_under_another_number_is_refused(
+    called: str, feature: tuple[str, ...], write_plugin: WritePlugin
+) -> None:
+    """A number that a namespace gives it, or the one of those that have none, hides nothing."""
+    details = refused(report(write_plugin(WHO_AM_I), *alone(*feature, called=called)))
     assert "61184 to 65279" in details["remedy"]
 
 

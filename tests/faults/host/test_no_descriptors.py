@@ -13,11 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.faults.host.conftest import Books, error_of
+from tests.faults.host.conftest import Books, error_of, open_descriptors
 from tests.faults.host.test_scarce import few_descriptors
 from toolrunner import Call
-from toolrunner.sandbox.box import Box
+from toolrunner.sandbox.box import Box, SetupError
+from toolrunner.sandbox.probe import probe
 from toolrunner.sandbox.scratch import remove_tree
+from toolrunner.sandbox.spawn import Spawner
 
 PATIENCE_SECONDS = 120.0
 LEAST = 8
@@ -106,20 +108,42 @@ def test_when_a_box_has_just_been_loaded(
     assert books.call() == GOOD
 
 
-def test_an_interrupt_while_a_box_ends_leaves_none_open(
-    keep_books: Callable[..., Books], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("where", ["os.pidfd_open", "toolrunner.sandbox.box._readable"])
+def test_an_interrupt_while_a_box_ends_leaves_nothing(
+    where: str, keep_books: Callable[..., Books], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Ctrl-C can come while the runner waits for the end of a box."""
+    """A Ctrl-C can come while the runner waits for the end of a box: no descriptor, no zombie."""
     books = keep_books(REPORTS, start='"cold"')
     assert books.call() == GOOD
+    wardens: list[int] = []
+    real = Box._end
 
-    def interrupted(_pid: int) -> int:
-        raise KeyboardInterrupt
+    def end(box: Box) -> None:
+        def interrupted(*_arguments: object) -> int:
+            raise KeyboardInterrupt
+
+        wardens.append(box.warden)
+        with monkeypatch.context() as patched:
+            patched.setattr(where, interrupted)
+            real(box)
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "pidfd_open", interrupted)
+        patched.setattr(Box, "_end", end)
         with pytest.raises(KeyboardInterrupt):
             books.call()
+    assert wardens
+    assert [pid for pid in wardens if psutil.pid_exists(pid)] == []
+
+
+def test_finding_out_what_the_host_isolates_leaves_none_open() -> None:
+    """However few there are for it; the probe's process has two pipes."""
+    before = open_descriptors()
+    for free in range(8):
+        spawner = Spawner()
+        with few_descriptors(free), contextlib.suppress(SetupError, OSError):
+            probe(spawner)
+        spawner.close()
+    assert open_descriptors() == before
 
 
 def test_an_empty_scratch_is_removed_without_any(tmp_path: Path) -> None:
