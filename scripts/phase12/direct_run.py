@@ -17,6 +17,7 @@ _METHODS = {"run", "run_tool", "analyze", "execute", "__call__"}
 _KEYS = {"run", "run_tool", "handler"}
 _STARTING = {"submit", "to_thread", "run_in_executor", "run_in_threadpool", "apply_async", "apply",
              "Thread", "Process", "Timer", "start_new_thread", "run_sync"}  # fmt: skip
+_VAGUE = {"it", "one", "that", "this", "thing", "obj", "object", "item", "entry", "target", "tool"}
 _CALLED = "a plugin is run past ToolRunner.run"
 _TAKEN = "a plugin's run is taken hold of past ToolRunner.run"
 
@@ -27,8 +28,14 @@ def check(module: Module, origins: Origins, home: str) -> Iterator[Finding]:
         return
     for attribute in module.nodes(ast.Attribute):
         is_taken = attribute.attr in _METHODS and isinstance(attribute.ctx, ast.Load)
+        if attribute.attr == "execute" and words(last_name(attribute.value))[-1:] == ["plugins"]:
+            continue  # a table of a database
         if is_taken and origins.is_plugin(attribute.value):
             yield module.finding(attribute, RULE, _TAKEN)
+    for match in module.nodes(ast.Match):
+        for pattern in [one for one in ast.walk(match) if isinstance(one, ast.MatchClass)]:
+            if _METHODS & {*pattern.kwd_attrs} and origins.is_plugin(match.subject):
+                yield module.finding(pattern, RULE, _TAKEN)
     for call in module.nodes(ast.Call):
         if sentence := _sentence(module, origins, call):
             yield module.finding(call, RULE, sentence)
@@ -40,36 +47,36 @@ def _sentence(module: Module, origins: Origins, call: ast.Call) -> str:
     if name in {"methodcaller", "attrgetter"}:
         texts = {one.value for one in call.args if isinstance(one, ast.Constant)}
         return _TAKEN if texts & {"run", "run_tool"} else ""
-    if name in {"getattr", "__getattribute__"}:
+    if name in {"getattr", "getattr_static", "__getattribute__"}:
         return _TAKEN if _gets_run(module, origins, call) else ""
     if name in _STARTING:
         given = [*call.args[:2], *(one.value for one in call.keywords if one.arg == "target")]
         first = next((one for one in given if not _is_nothing(one)), None)
         return _TAKEN if isinstance(first, ast.Name) and _is_one_plugin(origins, first) else ""
     if isinstance(call.func, ast.Subscript | ast.Call) and (
-        origins.is_plugin(call.func) or _is_of_table(call)
+        origins.is_plugin(call.func) or _is_of_table(origins, call)
     ):
         return _CALLED
     if isinstance(call.func, ast.Name) and _is_one_plugin(origins, call.func):
         return _CALLED
     is_run = isinstance(call.func, ast.Attribute) and name in {"run", "run_tool"}
     if is_run and isinstance(call.func, ast.Attribute) and _carries_payload(call):
-        return "" if origins.is_known(call.func.value) else _CALLED
+        return "" if _is_other(origins, call.func.value) else _CALLED
     return ""
 
 
 def _gets_run(module: Module, origins: Origins, call: ast.Call) -> bool:
-    objects = [*call.args[:1]]
-    if isinstance(call.func, ast.Attribute):
-        objects = [call.func.value]
-    texts = call.args[-1:] if isinstance(call.func, ast.Attribute) else call.args[1:2]
+    objects, texts = call.args[:1], call.args[1:2]
+    if isinstance(call.func, ast.Attribute) and last_name(call.func) == "__getattribute__":
+        objects, texts = [call.func.value, *call.args[:-1]], call.args[-1:]
     if not any(map(origins.is_plugin, objects)) or not texts:
         return False
     parent = module.parents.get(call)
     if isinstance(parent, ast.Call) and last_name(parent.func) in {"callable", "isinstance"}:
         return False
-    if isinstance(texts[0], ast.Constant):
-        return texts[0].value in _METHODS
+    said = [one for one in (texts[0], *origins.sources(texts[0])) if isinstance(one, ast.Constant)]
+    if said:
+        return any(one.value in _METHODS for one in said)
     return isinstance(parent, ast.Call) and parent.func is call
 
 
@@ -80,7 +87,13 @@ def _is_one_plugin(origins: Origins, name: ast.Name) -> bool:
     return words(name.id) == ["plugin"] or any(map(origins.is_plugin, origins.sources(name)))
 
 
-def _is_of_table(call: ast.Call) -> bool:
+def _is_other(origins: Origins, node: ast.expr) -> bool:
+    """Tell whether what runs a payload is known, or a parameter whose name says what it is."""
+    is_said = isinstance(node, ast.Name) and len(node.id) > 1 and node.id not in _VAGUE
+    return origins.is_known(node) or (is_said and not origins.is_bound(node))
+
+
+def _is_of_table(origins: Origins, call: ast.Call) -> bool:
     """Tell whether what is called stands in a table as a plugin's handler."""
     function = call.func
     if isinstance(function, ast.Subscript):
@@ -89,7 +102,12 @@ def _is_of_table(call: ast.Call) -> bool:
         key = function.args[0]
     else:
         return False
-    return isinstance(key, ast.Constant) and key.value in _KEYS
+    root: ast.AST = function
+    while isinstance(root, ast.Subscript | ast.Call | ast.Attribute):
+        root = root.func if isinstance(root, ast.Call) else root.value
+    tables = origins.sources(root)
+    is_ours = bool(tables) and all(isinstance(one, ast.Dict) and one.keys for one in tables)
+    return isinstance(key, ast.Constant) and key.value in _KEYS and not is_ours
 
 
 def _carries_payload(call: ast.Call) -> bool:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 
 from phase12.imports import imported
-from phase12.source import Finding, Module, last_name, words
+from phase12.source import FUNCTIONS, Finding, Module, last_name, words
 
 RULE = "P12-RAW-ERROR"
 _TRACEBACK = {
@@ -30,6 +30,11 @@ _TEXT = {
     "JSONResponse",
     "PlainTextResponse",
 }
+_SAYING = {
+    "args", "__traceback__", "strerror", "message", "detail", "__str__", "__repr__", "__format__",
+    "__notes__", "__dict__", "__reduce__",
+}  # fmt: skip
+_CAUGHT = {"exc_info", "last_exc", "last_value"}
 _LOGS = (["log"], ["logger"], ["logging"])
 
 
@@ -43,6 +48,9 @@ def check(module: Module) -> Iterator[Finding]:
     for node in (*module.nodes(ast.Attribute), *module.nodes(ast.Name)):
         if last_name(node) in _TRACEBACK and not _is_logged(module, node):
             yield module.finding(node, RULE, "a traceback is for the log alone")
+        is_caught = last_name(node) in _CAUGHT or ast.unparse(node) == "sys.exception"
+        if is_caught and not _is_logged(module, node):
+            yield module.finding(node, RULE, "an exception is taken from where Python keeps it")
     for constant in module.nodes(ast.Constant):
         if constant.value == "_internal" and not isinstance(module.parents[constant], ast.Compare):
             yield module.finding(constant, RULE, "_internal is for the log and the local caller")
@@ -66,10 +74,18 @@ def _texts(module: Module) -> Iterator[Finding]:
     sentence = "an exception's text goes into an answer; name its class only"
     for handler in module.nodes(ast.ExceptHandler):
         if handler.name and _is_foreign(handler.type):
-            for node in ast.walk(handler):
-                is_it = isinstance(node, ast.Name) and node.id == handler.name
-                if is_it and _is_said(module, node):
-                    yield module.finding(node, RULE, sentence)
+            said = {handler.name: ast.walk(handler)}
+            whole = next(
+                (one for one in module.above(handler) if isinstance(one, FUNCTIONS)), handler
+            )
+            for kept in [one for one in ast.walk(handler) if isinstance(one, ast.Assign)]:
+                if isinstance(kept.value, ast.Name) and kept.value.id == handler.name:
+                    said |= {last_name(one): ast.walk(whole) for one in kept.targets}
+            for name, nodes in said.items():
+                for node in nodes:
+                    is_it = isinstance(node, ast.Name) and node.id == name
+                    if is_it and _is_said(module, node):
+                        yield module.finding(node, RULE, sentence)
 
 
 def _is_foreign(caught: ast.expr | None) -> bool:
@@ -89,7 +105,7 @@ def _is_said(module: Module, node: ast.AST) -> bool:
     if isinstance(parent, ast.FormattedValue | ast.BinOp | ast.Return | ast.Dict):
         return True
     if isinstance(parent, ast.Attribute):
-        return parent.attr in {"args", "__traceback__", "strerror", "message", "detail"}
+        return parent.attr in _SAYING
     outer = next((one for one in module.above(node) if isinstance(one, ast.Call)), None)
     return outer is not None and last_name(outer.func) in _TEXT
 

@@ -24,10 +24,22 @@ _LAYERS = {
     "sandbox/": 0,
 }
 _BESIDE = ("tests", "scripts")
+# What of the sandbox is for all; the rest, which starts and fills boxes, is for those named.
+_OPEN = {"ending", "forks", "interrupt", "layers", "limits", "profile"}
+_OPENERS = (
+    "sandbox/",
+    "runner/tool_runner.py",
+    "api/attack/",
+    "api/cli/doctor.py",
+    "api/cli/exits.py",
+)
 
 
 def imported(module: Module) -> Iterator[tuple[ast.AST, str]]:
-    """Yield everything that is imported, by its full name; relative ones are made absolute."""
+    """Yield everything that is imported, by its full name; relative ones are made absolute.
+
+    What is imported by a text counts like any other.
+    """
     package = module.path.rpartition("/")[0].split("/")
     for plain in module.nodes(ast.Import):
         yield from ((plain, alias.name) for alias in plain.names)
@@ -35,6 +47,12 @@ def imported(module: Module) -> Iterator[tuple[ast.AST, str]]:
         base = package[: len(package) - node.level + 1] if node.level else []
         start = ".".join([*base, *([node.module] if node.module else [])])
         yield from ((node, f"{start}.{alias.name}") for alias in node.names)
+    for call in module.calls("import_module", "__import__"):
+        texts = [one.value if isinstance(one, ast.Constant) else "" for one in call.args[:2]]
+        texts += [one.value.value for one in call.keywords if isinstance(one.value, ast.Constant)]
+        if texts and isinstance(texts[0], str) and texts[0]:
+            base = str(texts[1]) if len(texts) > 1 and texts[0].startswith(".") else ""
+            yield call, base + texts[0]
 
 
 def check(modules: Mapping[str, Module]) -> Iterator[Finding]:
@@ -66,10 +84,14 @@ def _direction(path: str, name: str, target: str) -> str:
     own = _layer(path)
     if own is None:
         return ""  # a program beside the product, or another project
-    if name.partition(".")[0] in _BESIDE:
+    if name.partition(".")[0] in _BESIDE or "tests" in name.split("."):
         return f"what is installed imports {name}, which is not"
     if not target:
         return ""
+    part = target.split("/")
+    if part[0] == "sandbox" and not path.startswith((*_OPENERS, *SHIPPED)):
+        if part[1].removesuffix(".py") not in {*_OPEN, "__init__"}:
+            return f"{path} imports {name}, a part of the sandbox that ToolRunner alone works with"
     if path.startswith(SHIPPED):
         return f"a shipped plugin imports {name}, which is ours"
     rank = _layer(target)
@@ -84,13 +106,12 @@ def _path_of(name: str, importer: str, modules: Mapping[str, Module]) -> str:
     bases = [name, name.removeprefix(PACKAGE)]
     if importer.startswith("scripts/"):
         bases.append(f"scripts.{name}")
-    for base in bases:
-        parts = base.split(".")
-        for end in (parts, parts[:-1]):
-            whole = "/".join(end)
-            for path in (f"{whole}.py", f"{whole}/__init__.py"):
-                if path in modules:
-                    return path
+    parts = [base.split(".") for base in bases]
+    for end in (*parts, *(one[:-1] for one in parts)):
+        whole = "/".join(end)
+        for path in (f"{whole}.py", f"{whole}/__init__.py"):
+            if path in modules:
+                return path
     return ""
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from phase12.naming import OBJECT, is_annotated, is_plugin_name
 from phase12.source import FUNCTIONS, Function, Module, last_name, words
 
-_OBJECT = {"instance", "object", "obj", "impl", "cls", "class", "module", "handler", "function"}
-_PARTS = _OBJECT | {"__class__", "__wrapped__", "__self__"}
+_PARTS = OBJECT | {"__class__", "__wrapped__", "__self__"}
 _SAME = {"cast", "copy", "deepcopy", "type", "vars", "iter", "next", "list", "tuple", "set", "dict",
          "sorted", "reversed", "filter", "chain", "enumerate", "zip", "ref", "proxy"}  # fmt: skip
 _TAKING = {"get", "plugin", "get_plugin", "instance", "lookup", "find", "resolve", "pop",
@@ -28,17 +28,6 @@ _KEEPING = {"append", "add", "insert", "appendleft", "setdefault", "put"}
 _MAPPING = {"map", "starmap", "filter", "sorted", "min", "max"}
 
 
-def is_plugin_name(identifier: str) -> bool:
-    """Tell whether a name alone says that it is a plugin, plugins, or their registry."""
-    parts = words(identifier)
-    last = parts[-1] if parts else ""
-    return (
-        last in {"plugin", "plugins", "registry"}
-        or parts == ["instance"]
-        or ("plugin" in parts and last in _OBJECT)
-    )
-
-
 class Origins:
     """The bindings of one module."""
 
@@ -49,6 +38,7 @@ class Origins:
         self._types: dict[tuple[ast.AST | None, str], list[ast.expr]] = defaultdict(list)
         self._known: dict[ast.AST, bool] = {}
         self._functions = {one.name: one for one in module.functions()}
+        self._classes = {one.name: one for one in module.nodes(ast.ClassDef)}
         self.imported = {
             (alias.asname or alias.name).partition(".")[0] for alias in module.nodes(ast.alias)
         }
@@ -111,8 +101,15 @@ class Origins:
             return any(map(self.is_plugin, call.args))
         function = self._functions.get(name)
         if function is None:
-            return isinstance(call.func, ast.Name) and words(name)[-1:] == ["plugin"]
-        returned = [one for one in ast.walk(function) if isinstance(one, ast.Return)]
+            is_looked_up = (
+                name in self.imported
+                and name.islower()
+                and any(words(last_name(one))[-1:] == ["registry"] for one in call.args)
+            )
+            is_said = isinstance(call.func, ast.Name) and words(name)[-1:] == ["plugin"]
+            return is_said or is_looked_up
+        leaving = ast.Return | ast.Yield | ast.YieldFrom
+        returned = [one for one in ast.walk(function) if isinstance(one, leaving)]
         said = [function.returns] if function.returns else []
         return is_annotated(said) or any(self.is_plugin(one.value) for one in returned)
 
@@ -134,6 +131,10 @@ class Origins:
             return last_name(node.func)[:1].isupper() or last_name(node.func) == "super"
         said = {last_name(one) for one in self._types_of(node)} - {"Any", "object", *self._vague}
         return bool(said) or any(map(self.is_known, self.sources(node)))
+
+    def is_bound(self, node: ast.Name) -> bool:
+        """Tell whether something is known of a name: a type, or what it is given."""
+        return bool(self._types_of(node) or self.sources(node))
 
     def within(self, node: ast.AST, depth: int = 4) -> Iterator[ast.AST]:
         """Yield everything that an expression is made of, through the names in it."""
@@ -209,12 +210,20 @@ class Origins:
                 self._names[scope, name].append(value)
             case ast.Attribute(attr=name):
                 self._attributes[name].append(value)
+            case ast.Subscript(value=ast.Name() as whole):
+                self._fill(whole, value)
             case ast.Subscript(value=whole) | ast.Starred(value=whole):
                 self._give(whole, value)
             case ast.Tuple(elts=targets) | ast.List(elts=targets):
                 given = value.elts if isinstance(value, ast.Tuple) else [value] * len(targets)
                 for one, what in zip(targets, given, strict=False):
                     self._give(one, what)
+
+    def _fill(self, whole: ast.Name, value: ast.expr) -> None:
+        """Note what is put into something, where that is bound; by now all plain names are."""
+        inner = next(self._scopes(whole))
+        bound = (one for one in self._scopes(whole) if (one, whole.id) in self._names)
+        self._names[next(bound, inner), whole.id].append(value)
 
     def _parameters(self, function: Function | ast.Lambda) -> None:
         parameters = function.args
@@ -230,23 +239,38 @@ class Origins:
         if name == "setattr" and len(call.args) == 3 and isinstance(call.args[1], ast.Constant):
             self._attributes[str(call.args[1].value)].append(call.args[2])
         if isinstance(call.func, ast.Attribute) and name in _KEEPING and call.args:
-            self._give(call.func.value, call.args[-1])
+            whole = call.func.value
+            (self._fill if isinstance(whole, ast.Name) else self._give)(whole, call.args[-1])  # type: ignore[operator]
         if isinstance(call.func, ast.Lambda):
             self._pass(call.func, call.args)
         elif name in self._functions:
-            self._pass(self._functions[name], call.args)
+            self._pass(self._functions[name], call.args, call.keywords)
+        elif name in self._classes:
+            self._make(self._classes[name], call)
         elif name in _MAPPING and len(call.args) > 1:
             first = self._functions.get(last_name(call.args[0]), call.args[0])
             if isinstance(first, FUNCTIONS):
                 self._pass(first, call.args[1:])
 
-    def _pass(self, function: Function | ast.Lambda, given: list[ast.expr]) -> None:
+    def _make(self, owner: ast.ClassDef, call: ast.Call) -> None:
+        """Note what an object of a class of the module is made with: its fields, its parameters."""
+        fields = [one.target for one in owner.body if isinstance(one, ast.AnnAssign)]
+        for field, value in zip(map(last_name, fields), call.args, strict=False):
+            self._attributes[field].append(value)
+        for one in call.keywords:
+            self._attributes[one.arg or ""].append(one.value)
+        for function in [one for one in owner.body if isinstance(one, ast.FunctionDef)]:
+            if function.name == "__init__":
+                self._pass(function, call.args, call.keywords)
+
+    def _pass(
+        self,
+        function: Function | ast.Lambda,
+        given: list[ast.expr],
+        named: Sequence[ast.keyword] = (),
+    ) -> None:
+        for one in named:
+            self._names[function, one.arg or ""].append(one.value)
         names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
         for name, value in zip([n for n in names if n not in {"self", "cls"}], given, strict=False):
             self._names[function, name].append(value)
-
-
-def is_annotated(said: list[ast.expr]) -> bool:
-    """Tell whether an annotation names a class of plugins."""
-    names = [last_name(one) for whole in said for one in ast.walk(whole)]
-    return any(words(name)[-1:] == ["plugin"] for name in names)

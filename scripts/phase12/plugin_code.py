@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from phase12.imports import imported
 from phase12.origins import Origins
-from phase12.source import INSIDE, SHIPPED, Finding, Module, last_name
+from phase12.source import INSIDE, SHIPPED, Finding, Module, last_name, words
 
 RULE = "P12-PLUGIN-CODE"
 _LOADING = {
@@ -23,7 +23,9 @@ _STARTS = {"run", "Popen", "call", "check_call", "check_output", "getoutput", "s
            "execl", "spawnv", "spawnl", "posix_spawn", "posix_spawnp"}  # fmt: skip
 _STARTERS = {"subprocess", "sp", "asyncio", "os"}
 _FILES = {"path", "file", "folder"}
-_IN_THE_BOX = re.compile(r"(^|/)(worker|launch|launcher|zygote|cell|warden)(\.py)?$|inside[./]\w+")
+_IN_THE_BOX = re.compile(
+    r"(^|/)(worker|launch|launcher|zygote|cell|warden)(\.py)?$|(^|[./])inside([./]\w+|$)"
+)
 _PYTHON = re.compile(r"(^|/)python[\d.]*$")
 
 
@@ -64,6 +66,12 @@ def _what(module: Module, origins: Origins, call: ast.Call) -> str:
     """Return what a call can load code with; "" if it cannot."""
     function = call.func
     name = origins.called(function) if isinstance(function, ast.Name | ast.Attribute) else ""
+    if any(one.arg == "allow_pickle" and not _is_off(one.value) for one in call.keywords):
+        return f"{name} of pickled objects"
+    if name in {"FunctionType", "CodeType"}:
+        return name
+    if name == "recv" and not call.args and _is_of_objects(module):
+        return "recv of objects"
     if name == "getattr" and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
         name = str(call.args[1].value)
         return name if name in _LOADING | {"exec", "eval"} else ""
@@ -84,6 +92,14 @@ def _what(module: Module, origins: Origins, call: ast.Call) -> str:
     return "load of an entry point" if is_bare and _is_entry_point(origins, function.value) else ""
 
 
+def _is_off(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is False
+
+
+def _is_of_objects(module: Module) -> bool:
+    return any(name.partition(".")[0] == "multiprocessing" for _, name in imported(module))
+
+
 def _aliases(module: Module) -> set[str]:
     imports = module.nodes(ast.Import)
     return {
@@ -96,6 +112,8 @@ def _is_own(origins: Origins, call: ast.Call) -> bool:
     if last_name(call.func) not in {"import_module", "__import__", "resolve_name"} or not call.args:
         return False
     wanted = call.args[0]
+    if len(call.args) > 1 and not isinstance(call.args[1], ast.Constant):
+        return False  # relative to what is known at run time alone
     if isinstance(wanted, ast.Subscript):  # of a table of names
         tables = origins.sources(wanted.value)
         values = [one for table in tables if isinstance(table, ast.Dict) for one in table.values]
@@ -129,8 +147,10 @@ def _starts(origins: Origins, call: ast.Call) -> bool:
             if _IN_THE_BOX.search(text):
                 return True
             has_python |= bool(_PYTHON.search(text))
-        elif isinstance(one, ast.Name) and one.id == "LAUNCH":
-            return True
+        elif isinstance(one, ast.Name):
+            if one.id == "LAUNCH":
+                return True
+            has_plugin |= words(one.id)[:1] == ["plugin"] and words(one.id)[-1] in _FILES
         elif isinstance(one, ast.Attribute):
             has_python |= one.attr == "executable"
             has_plugin |= one.attr in _FILES and origins.is_plugin(one.value)

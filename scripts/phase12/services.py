@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from phase12.imports import imported
 from phase12.origins import Origins
-from phase12.source import FUNCTIONS, Finding, Module, Sources, last_name, words
+from phase12.source import FUNCTIONS, Finding, Function, Module, Sources, last_name, words
 
 SERVICES = "P12-SERVICES"
 TRY_AROUND = "P12-TRY-AROUND"
@@ -78,6 +78,10 @@ def _service(module: Module, owner: ast.ClassDef) -> Iterator[Finding]:
     wanted, below = CHAIN[owner.name]
     if not wanted & {last_name(one.func) for one in ast.walk(owner) if isinstance(one, ast.Call)}:
         yield module.finding(owner, SERVICES, f"{owner.name} has to call {min(wanted)}")
+    for call in [one for one in ast.walk(owner) if isinstance(one, ast.Call) and below]:
+        if last_name(call.func) in {"run", "arun"} and call.args:
+            sentence = f"{owner.name} runs something itself"
+            yield module.finding(call, SERVICES, sentence)
     for node, name in imported(module):
         if name.rpartition(".")[2] in below:
             sentence = f"{owner.name} works with the one below it alone, not with {name}"
@@ -109,10 +113,24 @@ def _is_guarded(module: Module, node: ast.AST) -> bool:
             contexts = [one.context_expr for one in outer.items]
             calls = [one for one in contexts if isinstance(one, ast.Call)]
             caught = [a for one in calls if last_name(one.func) == "suppress" for a in one.args]
+            caught += [None for one in calls if _may_swallow(module, last_name(one.func))]
         if any(last_name(one) not in _ENDS for whole in caught for one in _parts(whole)):
             return True
         inner = outer
     return False
+
+
+def _may_swallow(module: Module, name: str) -> bool:
+    """Tell whether a context manager may keep exceptions to itself: a stack, or one made here."""
+    ends = [
+        one
+        for owner in module.nodes(ast.ClassDef)
+        for one in owner.body
+        if owner.name == name and isinstance(one, Function) and one.name.endswith("exit__")
+    ]
+    returned = [r for one in ends for r in ast.walk(one) if isinstance(r, ast.Return) and r.value]
+    is_quiet = any(ast.unparse(one.value) not in {"None", "False"} for one in returned if one.value)
+    return is_quiet or name in {"ExitStack", "AsyncExitStack"}
 
 
 def _parts(caught: ast.expr | None) -> list[ast.expr | None]:

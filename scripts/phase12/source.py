@@ -29,7 +29,8 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 # Neither the product nor of it: what others wrote, what was built, and tests, which break rules
 # on purpose and which nothing of the product may import.
-_NOT_READ = {"__pycache__", "build", "dist", "node_modules", "site-packages", "tests", "venv"}
+_TESTS = "tests"
+_NOT_READ = {"__pycache__", "build", "dist", "node_modules", "site-packages", "venv"}
 _LINK = "it is a link; what is imported has to lie in the project"
 # PEP 263: such a comment in the first two lines says how the bytes are to be read.
 _ENCODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
@@ -209,5 +210,7 @@ def _files(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _is_read(name: str, parent: Path) -> bool:
+    if name == _TESTS or os.path.exists(parent / "__init__.py"):  # noqa: PTH110 - raises nothing
+        return name != _TESTS  # within a package everything can be imported, by whatever name
     is_others = name.startswith(".") or name in _NOT_READ
-    return not is_others and not os.path.exists(parent / name / "pyvenv.cfg")  # noqa: PTH110 - raises nothing
+    return not is_others and not os.path.exists(parent / name / "pyvenv.cfg")  # noqa: PTH110 - same

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from phase12.imports import imported
 from phase12.origins import Origins
+from phase12.services import CHAIN
 from phase12.source import Finding, Function, Module, last_name, words
 
 EXISTS = "P12-TOOLRUNNER"
@@ -17,8 +18,10 @@ _FOUR = ("plugin_name", "state", "elapsed_ms", "had_error")
 _OURS = ("api/", "runner/", "plugins/", "sandbox/")
 # Who makes the ToolRunner of a process: a server's backend, a command, a trial of the sandbox.
 _MAKERS = ("runner/services/backend.py", "api/cli/", "api/attack/")
+# What a process has one of, and no request makes.
+_ONCE = {"ToolRunner", "Backend", "PluginRegistry", *CHAIN}
 _PLAIN = {"staticmethod", "classmethod", "property", "cached_property"}
-_LEAVING = ast.Return | ast.Raise | ast.Break | ast.Continue
+_LEAVING = ast.Return | ast.Raise | ast.Break | ast.Continue | ast.Assert
 
 
 def check_home(module: Module) -> Iterator[Finding]:
@@ -36,6 +39,9 @@ def check_home(module: Module) -> Iterator[Finding]:
         yield module.finding(run, METRICS, "ToolRunner.run() must contain a finally block")
         return
     yield from _record(module, governed)
+    records = [one for one in module.nodes(ast.Attribute) if one.attr == UPDATE]
+    for again in sorted(records, key=lambda one: one.lineno)[1:]:
+        yield module.finding(again, METRICS, "a call is recorded once, in the finally of run")
     called = set().union(*(_reached(functions, statement) for statement in governed[0].body))
     for what, found in {
         "input": any(name.startswith("validate_input") for name in called),
@@ -134,17 +140,43 @@ def check_others(module: Module, origins: Origins) -> Iterator[Finding]:
     is_route = any(name.endswith(".APIRouter") for _, name in imported(module))
     for call in module.nodes(ast.Call):
         name = origins.called(call.func)
+        if _makes(origins, call):
+            name = "ToolRunner"
+        if name == "type" and len(call.args) > 1 and _names_it(origins, call.args[1]):
+            yield module.finding(call, EXISTS, "a class is derived from ToolRunner")
+        if is_route and name in _ONCE:
+            yield module.finding(call, EXISTS, f"a route makes a {name} of its own")
         if name == "ToolRunner" and (is_ours or is_route) and not module.path.startswith(_MAKERS):
             yield module.finding(call, EXISTS, "a second ToolRunner; the backend makes the one")
         is_its = bool(call.args) and _is_runner(call.args[0])
-        if is_its and name in {"setattr", "delattr", "object"} and len(call.args) > 1:
+        if is_its and (
+            name == "vars" or (name in {"setattr", "delattr", "object"} and len(call.args) > 1)
+        ):
             yield module.finding(call, EXISTS, "ToolRunner is patched")
     for attribute in module.nodes(ast.Attribute):
         is_its = _is_runner(attribute.value)
         if is_its and attribute.attr == "run" and not isinstance(attribute.ctx, ast.Load):
             yield module.finding(attribute, EXISTS, "ToolRunner.run is replaced")
+        if is_its and attribute.attr == "__dict__":
+            yield module.finding(attribute, EXISTS, "ToolRunner is patched")
     yield from _sandbox(module, origins)
     yield from _bypasses(module, origins)
+
+
+def _makes(origins: Origins, call: ast.Call) -> bool:
+    """Tell whether a call makes a ToolRunner by another name, or by the class of one."""
+    function = call.func
+    if isinstance(function, ast.Call):
+        given = function.args[:1]
+        return last_name(function) == "type" and len(function.args) == 1 and _is_runner(given[0])
+    if isinstance(function, ast.Attribute) and function.attr in {"__class__", "__new__"}:
+        return _is_runner(function.value)
+    named = [one for one in origins.sources(function) if isinstance(one, ast.Name | ast.Attribute)]
+    return any(origins.called(one) == "ToolRunner" for one in named)
+
+
+def _names_it(origins: Origins, bases: ast.expr) -> bool:
+    return any(origins.called(one) == "ToolRunner" for one in ast.walk(bases))
 
 
 def _is_runner(node: ast.expr) -> bool:
