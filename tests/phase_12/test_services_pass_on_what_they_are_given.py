@@ -48,10 +48,10 @@ class Answering:
 class Stage:
     """The real services and a real store, over such a one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, below: Answering | None = None) -> None:
         self.heard: list[Executed] = []
         self.told: list[None] = []
-        self.below = Answering(({"a": 1}, None))
+        self.below = below or Answering(({"a": 1}, None))
         self.lease = Lease(folder / "workers")
         self.store = SqliteJobStore(
             folder, self.lease, max_pending=10, keep_seconds=3600, keep_bytes=1 << 20
@@ -64,14 +64,18 @@ class Stage:
         )
         self.analysis = AnalysisService(self.jobs)
 
+    def close(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+        self.lease.close()
+
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     """One stage."""
     made = Stage(tmp_path)
     yield made
-    made.store.close()
-    made.lease.close()
+    made.close()
 
 
 @pytest.mark.parametrize("answer", [({"a": 1}, None), ({}, None), (None, FAILED)])
