@@ -48,11 +48,11 @@ def imported(module: Module) -> Iterator[tuple[ast.AST, str]]:
         start = ".".join([*base, *([node.module] if node.module else [])])
         yield from ((node, f"{start}.{alias.name}") for alias in node.names)
     for call in module.calls("import_module", "__import__"):
-        texts = [one.value if isinstance(one, ast.Constant) else "" for one in call.args[:2]]
-        texts += [one.value.value for one in call.keywords if isinstance(one.value, ast.Constant)]
-        if texts and isinstance(texts[0], str) and texts[0]:
-            base = str(texts[1]) if len(texts) > 1 and texts[0].startswith(".") else ""
-            yield call, base + texts[0]
+        given = [*call.args, *(one.value for one in call.keywords)]
+        texts = [str(one.value) for one in given if isinstance(one, ast.Constant)]
+        if texts and texts[0].startswith("."):
+            texts = [text + texts[0] for text in texts[1:]]
+        yield from ((call, text) for text in texts[:1])
 
 
 def check(modules: Mapping[str, Module]) -> Iterator[Finding]:
@@ -88,12 +88,12 @@ def _direction(path: str, name: str, target: str) -> str:
         return f"what is installed imports {name}, which is not"
     if not target:
         return ""
-    part = target.split("/")
-    if part[0] == "sandbox" and not path.startswith((*_OPENERS, *SHIPPED)):
-        if part[1].removesuffix(".py") not in {*_OPEN, "__init__"}:
-            return f"{path} imports {name}, a part of the sandbox that ToolRunner alone works with"
     if path.startswith(SHIPPED):
         return f"a shipped plugin imports {name}, which is ours"
+    start, _, part = target.partition("/")
+    is_closed = start == "sandbox" and part.removesuffix(".py") not in {*_OPEN, "__init__"}
+    if is_closed and not path.startswith(_OPENERS):
+        return f"{name} is a part of the sandbox that ToolRunner alone works with"
     rank = _layer(target)
     if rank is None or rank > own:
         return f"{path} imports {name}, which is above it"

@@ -136,13 +136,26 @@ def check_others(module: Module, origins: Origins) -> Iterator[Finding]:
             yield module.finding(owner, EXISTS, "a second class ToolRunner")
         elif "ToolRunner" in {origins.called(base) for base in owner.bases}:
             yield module.finding(owner, EXISTS, f"{owner.name} derives from ToolRunner")
+    yield from _made(module, origins)
+    for attribute in module.nodes(ast.Attribute):
+        is_its = _is_runner(attribute.value)
+        if is_its and attribute.attr == "run" and not isinstance(attribute.ctx, ast.Load):
+            yield module.finding(attribute, EXISTS, "ToolRunner.run is replaced")
+        if is_its and attribute.attr == "__dict__":
+            yield module.finding(attribute, EXISTS, "ToolRunner is patched")
+    yield from _sandbox(module, origins)
+    yield from _bypasses(module, origins)
+
+
+def _made(module: Module, origins: Origins) -> Iterator[Finding]:
+    """Yield calls that make, derive or patch one."""
     is_ours = module.path.startswith(_OURS)
     is_route = any(name.endswith(".APIRouter") for _, name in imported(module))
     for call in module.nodes(ast.Call):
         name = origins.called(call.func)
-        if _makes(origins, call):
-            name = "ToolRunner"
-        if name == "type" and len(call.args) > 1 and _names_it(origins, call.args[1]):
+        name = "ToolRunner" if _makes(origins, call) else name
+        bases = call.args[1:2] if name in {"type", "new_class"} else []
+        if any(origins.called(one) == "ToolRunner" for base in bases for one in ast.walk(base)):
             yield module.finding(call, EXISTS, "a class is derived from ToolRunner")
         if is_route and name in _ONCE:
             yield module.finding(call, EXISTS, f"a route makes a {name} of its own")
@@ -153,14 +166,6 @@ def check_others(module: Module, origins: Origins) -> Iterator[Finding]:
             name == "vars" or (name in {"setattr", "delattr", "object"} and len(call.args) > 1)
         ):
             yield module.finding(call, EXISTS, "ToolRunner is patched")
-    for attribute in module.nodes(ast.Attribute):
-        is_its = _is_runner(attribute.value)
-        if is_its and attribute.attr == "run" and not isinstance(attribute.ctx, ast.Load):
-            yield module.finding(attribute, EXISTS, "ToolRunner.run is replaced")
-        if is_its and attribute.attr == "__dict__":
-            yield module.finding(attribute, EXISTS, "ToolRunner is patched")
-    yield from _sandbox(module, origins)
-    yield from _bypasses(module, origins)
 
 
 def _makes(origins: Origins, call: ast.Call) -> bool:
@@ -173,10 +178,6 @@ def _makes(origins: Origins, call: ast.Call) -> bool:
         return _is_runner(function.value)
     named = [one for one in origins.sources(function) if isinstance(one, ast.Name | ast.Attribute)]
     return any(origins.called(one) == "ToolRunner" for one in named)
-
-
-def _names_it(origins: Origins, bases: ast.expr) -> bool:
-    return any(origins.called(one) == "ToolRunner" for one in ast.walk(bases))
 
 
 def _is_runner(node: ast.expr) -> bool:

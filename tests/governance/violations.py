@@ -66,6 +66,15 @@ DIRECT = (
     added("P12-DIRECT-RUN", "new-package", "def quick(plugin):\n    return plugin.run({})\n", "extras/deep/er/quick.py"),
     added("P12-DIRECT-RUN", "helper", "def run_it(it, data):\n    return it.run(data)\n\n\ndef go(plugin, data):\n    return run_it(plugin, data)\n"),
     swapped("P12-DIRECT-RUN", "in-the-choke-point", RUNNER, "            ending = self._call(plugin, checked, call)\n", "            ending = self.registry.get(name).run(checked)\n"),
+    added("P12-DIRECT-RUN", "static-attribute", "import inspect\n\n\ndef go(registry, name, data):\n    it = registry.get(name)\n    return inspect.getattr_static(it, 'run')(it, data)\n"),
+    added("P12-DIRECT-RUN", "name-in-a-constant", "METHOD = 'run'\n\n\ndef go(registry, name, data):\n    act = getattr(registry.get(name), METHOD)\n    return act(data)\n"),
+    added("P12-DIRECT-RUN", "matched", "def go(registry, name, data):\n    match registry.get(name):\n        case object(run=entry):\n            return entry(data)\n"),
+    added("P12-DIRECT-RUN", "table-filled", "KEPT = {}\n\n\ndef learn(registry):\n    for name in registry.list_plugins():\n        KEPT[name] = registry.get(name)\n\n\ndef go(name, data):\n    return KEPT[name].run(data)\n"),
+    added("P12-DIRECT-RUN", "list-filled", "KEPT = []\n\n\ndef learn(registry, name):\n    KEPT.append(registry.get(name))\n\n\ndef go(data):\n    return KEPT[0].run(data)\n"),
+    added("P12-DIRECT-RUN", "field-given", "from dataclasses import dataclass\n\n\n@dataclass\nclass Task:\n    target: object\n    data: dict\n\n    def go(self):\n        return self.target.run(self.data)\n\n\ndef go(registry, name, data):\n    return Task(registry.get(name), data=data).go()\n", "runner/fast.py"),
+    added("P12-DIRECT-RUN", "parameter-given", "class Task:\n    def __init__(self, *, target):\n        self.held = target\n\n    def go(self, data):\n        return self.held.run(data)\n\n\ndef go(registry, name, data):\n    return Task(target=registry.get(name)).go(data)\n", "runner/fast.py"),
+    added("P12-DIRECT-RUN", "yielded", "def all_of(registry):\n    for name in registry.list_plugins():\n        yield registry.get(name)\n\n\ndef go(registry, data):\n    return [it.run(data) for it in all_of(registry)]\n"),
+    mutant("P12-DIRECT-RUN", "looked-up-elsewhere", append("runner/held.py", "def current(registry, name):\n    return registry.get(name)\n"), append("runner/fast.py", "from toolrunner.runner.held import current\n\n\ndef go(registry, name, data):\n    return current(registry, name).run(data)\n")),
     mutant("P12-DIRECT-RUN", "worker-gone", remove("sandbox/inside/worker.py")),
 )  # fmt: skip
 
@@ -84,6 +93,12 @@ CODE = (
     added("P12-PLUGIN-CODE", "worker-started", "import subprocess\nimport sys\nfrom pathlib import Path\n\nWORKER = Path('sandbox') / 'inside' / 'worker.py'\n\n\ndef go():\n    return subprocess.run([sys.executable, str(WORKER)], check=True)\n", "runner/quick.py"),
     added("P12-PLUGIN-CODE", "launcher-started", "import subprocess\nimport sys\n\nfrom toolrunner.sandbox.spawn import LAUNCH\n\n\ndef go():\n    return subprocess.Popen([sys.executable, '-I', LAUNCH])\n", "api/http/quick.py"),
     added("P12-PLUGIN-CODE", "worker-imported", "from toolrunner.sandbox.inside import worker\n\n\ndef go(load):\n    return worker.load(load)\n", "runner/quick.py"),
+    added("P12-PLUGIN-CODE", "import-relative", "from importlib import import_module\n\n\ndef go():\n    return import_module('.barcode', 'toolrunner.plugins.bundled').MANIFEST\n", "runner/quick.py"),
+    added("P12-PLUGIN-CODE", "received", "from multiprocessing import Pipe\n\n\ndef go(data):\n    ours, theirs = Pipe()\n    return ours.recv()(data)\n", DISPATCHER),
+    added("P12-PLUGIN-CODE", "array", "import numpy as np\n\n\ndef go(path):\n    return np.load(path, allow_pickle=True).item()\n", "runner/quick.py"),
+    added("P12-PLUGIN-CODE", "function-made", "import types\n\n\ndef go(path):\n    types.FunctionType(compile(path.read_text(), '', 'exec'), {})()\n", "plugins/discovery.py"),
+    added("P12-PLUGIN-CODE", "folder-started", "import subprocess\nimport sys\nfrom pathlib import Path\n\n\ndef go(root, part):\n    folder = Path(root) / 'inside'\n    return subprocess.run([sys.executable, str(folder / part)], check=True)\n", "runner/quick.py"),
+    added("P12-PLUGIN-CODE", "path-started", "import subprocess\nimport sys\n\n\ndef go(plugin_path, text):\n    return subprocess.run([sys.executable, plugin_path], input=text, check=True)\n", "runner/quick.py"),
     added("P12-PLUGIN-CODE", "file-started", "import subprocess\nimport sys\n\n\ndef go(plugin, text):\n    return subprocess.run([sys.executable, str(plugin.path)], input=text, check=True)\n", "runner/quick.py"),
 )  # fmt: skip
 
@@ -101,6 +116,13 @@ TOOL_RUNNER = (
     swapped("P12-TOOLRUNNER", "async", RUNNER, RUN_HEAD, RUN_HEAD.replace("def run", "async def run")),
     swapped("P12-TOOLRUNNER", "static", RUNNER, RUN_HEAD, "    @staticmethod\n" + RUN_HEAD),
     swapped("P12-TOOLRUNNER", "second-way", RUNNER, "    def warm_up(self", "    def run_quickly(self, plugin, payload):\n        return self._call(plugin, payload, Call())\n\n    def warm_up(self"),
+    added("P12-TOOLRUNNER", "by-a-variable", "from toolrunner.runner.tool_runner import ToolRunner\n\n\ndef go(registry):\n    made = ToolRunner\n    return made(registry)\n", DISPATCHER),
+    added("P12-TOOLRUNNER", "by-its-type", "def go(tool_runner):\n    return type(tool_runner)(tool_runner.registry)\n", "runner/verdict.py"),
+    added("P12-TOOLRUNNER", "by-its-class", "def go(tool_runner):\n    return tool_runner.__class__(tool_runner.registry)\n", "runner/verdict.py"),
+    added("P12-TOOLRUNNER", "derived-by-type", "from toolrunner.runner.tool_runner import ToolRunner\n\nQuick = type('Quick', (ToolRunner,), {'run': lambda self, plugin_name, payload: ({}, None)})\n", "api/cli/session.py"),
+    added("P12-TOOLRUNNER", "patched-in-its-dict", "def go(tool_runner, quick):\n    tool_runner.__dict__['run'] = quick\n", BACKEND),
+    added("P12-TOOLRUNNER", "patched-in-its-vars", "def go(tool_runner, quick):\n    vars(tool_runner)['run'] = quick\n", BACKEND),
+    added("P12-TOOLRUNNER", "backend-of-a-route", "from toolrunner.runner.services.backend import Backend\n\n\ndef go(doors, wanted):\n    with Backend(doors.backend.settings) as own:\n        return own.analysis.analyze(wanted.plugin, wanted.payload)\n", ROUTE),
     added("P12-TOOLRUNNER", "sandbox-called", "def go(tool_runner, program, limits, request):\n    return tool_runner._sandbox.call(program, limits, request)\n"),
     added("P12-TOOLRUNNER", "sandbox-made", "from toolrunner.sandbox.sandbox import Sandbox\n\n\ndef go(program, limits, request):\n    with Sandbox() as box:\n        return box.call(program, limits, request)\n", DISPATCHER),
 )  # fmt: skip
@@ -114,6 +136,8 @@ UNRECORDED = {
     "lazily": f"            self._settings.caps and {STRIPPED}\n",
     "after-a-return": f"            if not name:\n                return None, {{}}\n{RECORD}",
     "three-arguments": RECORD.replace(", failure is not None", ""),
+    "after-an-assertion": f"            assert name\n{RECORD}",
+    "twice": RECORD + "            self.registry.update_execution_metrics(name, state, 0, True)\n",
     "in-a-thread": "            threading.Thread(target=self.registry.update_execution_metrics, args=(name, state, elapsed_ms, failure is not None)).start()\n",
 }
 METRICS = (
@@ -134,16 +158,26 @@ WAY = (
     added("P12-SERVICES", "dispatcher-past-analysis", "def quick(jobs, claim):\n    return jobs.run_job(claim.job.plugin, claim.payload)\n", DISPATCHER),
     added("P12-SERVICES", "tool-runner-in-a-route", "def go(tool_runner, wanted):\n    return tool_runner.run(wanted.plugin, wanted.payload)\n", JOB_ROUTE),
     added("P12-SERVICES", "by-name", "def go(doors, wanted):\n    return getattr(doors.backend.jobs, 'run_job')(wanted.plugin, wanted.payload)\n", ROUTE),
+    swapped("P12-SERVICES", "jobs-run-it", JOBS, EXECUTE, "        return self._engine.run(plugin_name, dict(payload))\n" + EXECUTE),
     mutant("P12-SERVICES", "service-gone", remove(ANALYSIS)),
 )  # fmt: skip
 
+QUIET = """class _Quiet:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *found):
+        return True
+"""
 GUARDS = {
+    "stack": "        result = error = None\n        with contextlib.ExitStack() as stack:\n            stack.push(lambda *found: True)\n            result, error = self._tool_runner.run(plugin_name, payload, call=call)\n",
     "except": "        try:\n            result, error = self._tool_runner.run(plugin_name, payload, call=call)\n        except Exception:\n            result, error = {}, None\n",
     "base": "        try:\n            result, error = self._tool_runner.run(plugin_name, payload, call=call)\n        except BaseException as bug:\n            result, error = {'bug': type(bug).__name__}, None\n",
     "suppress": "        result = error = None\n        with contextlib.suppress(Exception):\n            result, error = self._tool_runner.run(plugin_name, payload, call=call)\n",
 }  # fmt: skip
 TRY_AROUND = (
     *(swapped("P12-TRY-AROUND", name, PLUGINS, CALL, new) for name, new in GUARDS.items()),
+    mutant("P12-TRY-AROUND", "context-of-its-own", swap(DISPATCHER, JOB_RUN, f"        with _Quiet():\n    {JOB_RUN}"), append(DISPATCHER, QUIET)),
     swapped("P12-TRY-AROUND", "in-the-dispatcher", DISPATCHER, JOB_RUN, f"        try:\n    {JOB_RUN}        except Exception:\n            result, error = None, None\n"),
     swapped("P12-TRY-AROUND", "in-the-command-line", CALLS, "        result, envelope = analysis.analyze(plugin, payload, call=call)\n", "        try:\n            result, envelope = analysis.analyze(plugin, payload, call=call)\n        except Exception:\n            result, envelope = {}, None\n"),
 )  # fmt: skip
@@ -152,6 +186,15 @@ RAW = (
     swapped("P12-RAW-ERROR", "text", JOB_ROUTE, STORED, "        message = str(error)\n"),
     swapped("P12-RAW-ERROR", "f-string", JOB_ROUTE, STORED, '        message = f"the job could not be stored: {error}"\n'),
     added("P12-RAW-ERROR", "traceback", "import traceback\n\n\ndef shown():\n    return JSONResponse({'detail': traceback.format_exc()})\n", "api/http/errors.py"),
+    *(
+        added("P12-RAW-ERROR", name, f"import sys\n\n\ndef told(path):\n    try:\n        return JSONResponse(path.read_text())\n    except OSError as error:\n        {body}\n", "api/http/errors.py")
+        for name, body in {
+            "method": "message = error.__str__()\n        return JSONResponse({'detail': message}, 500)",
+            "from-sys": "return JSONResponse({'detail': str(sys.exc_info()[1])}, 500)",
+            "exception-from-sys": "return JSONResponse({'detail': str(sys.exception())}, 500)",
+            "another-name": "found = error\n    return JSONResponse({'detail': str(found)}, 500)",
+        }.items()
+    ),
     swapped("P12-RAW-ERROR", "whole-envelope", ROUTE, '        response = governed(envelope["error"])\n', "        response = JSONResponse(envelope, 400)\n"),
     added("P12-RAW-ERROR", "new-route", "from fastapi import APIRouter, HTTPException\n\nrouter = APIRouter()\n\n\n@router.get('/x')\ndef x(name: str):\n    try:\n        return open(name).read()\n    except Exception as exc:\n        raise HTTPException(500, detail=repr(exc))\n", "api/page/x.py"),
 )  # fmt: skip
@@ -162,6 +205,11 @@ IMPORTS = (
     added("P12-IMPORTS", "runner-of-services", "from toolrunner.runner.services.backend import Backend\n", "runner/verdict.py"),
     added("P12-IMPORTS", "cycle", "def late():\n    from toolrunner.runner.tool_runner import ToolRunner\n    return ToolRunner\n", "runner/verdict.py"),
     added("P12-IMPORTS", "of-tests", "from tests.conftest import ISOLATIONS\n", "api/serve/program.py"),
+    added("P12-IMPORTS", "by-text", "def late():\n    from importlib import import_module\n    return import_module('toolrunner.runner.errors').GovernedError\n", "sandbox/limits.py"),
+    added("P12-IMPORTS", "mode", "from toolrunner.sandbox.modes.cold import Cold\n\n\ndef go(boxes, caller, request):\n    return Cold(boxes).call(caller, request)\n", "runner/quick.py"),
+    added("P12-IMPORTS", "exchange", "from toolrunner.sandbox.exchange import messages\n", "api/http/quick.py"),
+    added("P12-IMPORTS", "spawner", "from toolrunner.sandbox import spawn\n", "runner/jobs/quick.py"),
+    added("P12-IMPORTS", "tests-within", "from toolrunner.runner.tests.quick import go\n", "runner/jobs/quick.py"),
     added("P12-IMPORTS", "page-of-cli", "from toolrunner.api.cli import console\n", "api/page/view.py"),
 )  # fmt: skip
 
