@@ -38,7 +38,7 @@ def b(name: str, path: str, old: str, new: str, *more: Edit) -> Case:
 RUN = (
     b("memory-error-is-success", RUNNER, BROAD, "        except MemoryError:\n            result, failure = {}, None\n" + BROAD),
     b("validated-for-strangers-only", RUNNER, CHECK, '            checked = Payload(dict(payload)) if call.caller and plugin.manifest.input == "json" else self._validate(plugin, payload)\n'),
-    b("time-of-the-call-alone", RUNNER, CHECK, CHECK + "            started = time.monotonic()\n"),
+    b("time-without-validation", RUNNER, CHECK, CHECK + "            started = time.monotonic()\n"),
     b("bug-around-a-job-lost", DISPATCHER, JOB_RUN, f"        import contextlib\n        result = error = None\n        with contextlib.suppress(Exception):\n    {JOB_RUN}"),
     b("result-changed-after-validation", RUNNER, RESULT, RESULT + '            result.setdefault("cached", False)\n'),
     b("result-unwrapped", RUNNER, RESULT, RESULT + '            result = result.get("result", result)\n'),

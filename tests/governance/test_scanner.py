@@ -278,6 +278,18 @@ def test_all_python_of_the_project_is_read_once() -> None:
     assert {path for path in committed if not path.startswith("tests/")} <= read | {""}
 
 
+@pytest.mark.parametrize("name", ["build", "dist", "venv", "site-packages", ".hidden"])
+def test_a_folder_within_a_package_is_read(copy: Path, name: str) -> None:
+    """Whatever it is called; at the root what was built, and other people's, is not."""
+    for parent in (copy / "runner", copy):
+        (parent / name).mkdir()
+        (parent / name / "pyvenv.cfg").touch()
+        (parent / name / "fast.py").write_text(BROKEN_RULE.lstrip() + "\n")
+    status, printed, _ = scan("--root", copy)
+    assert (status, printed.count("P12-")) == (1, 1)
+    assert f"\nrunner/{name}/fast.py:2: P12-DIRECT-RUN: " in printed
+
+
 SERVER = {
     "server/app/plugins/runtime/tool_runner.py": """
         class ToolRunner:
