@@ -130,7 +130,8 @@ def _may_swallow(module: Module, name: str) -> bool:
     ]
     returned = [r for one in ends for r in ast.walk(one) if isinstance(r, ast.Return) and r.value]
     is_quiet = any(ast.unparse(one.value) not in {"None", "False"} for one in returned if one.value)
-    return is_quiet or name in {"ExitStack", "AsyncExitStack"}
+    is_stack = name in {"ExitStack", "AsyncExitStack"}
+    return is_quiet or (is_stack and bool(module.calls("push", "push_async_exit", "suppress")))
 
 
 def _parts(caught: ast.expr | None) -> list[ast.expr | None]:

@@ -48,6 +48,7 @@ ALL: tuple[Case, ...] = (
     added("socket", "def go(connection):\n    return connection.recv(4096)\n"),
     added("array-of-numbers", "import numpy as np\n\n\ndef go(path):\n    return np.load(path, allow_pickle=False)\n", "runner/quick.py"),
     added("own-context", "class Timed:\n    def __enter__(self):\n        return self\n\n    def __exit__(self, *found):\n        return None\n\n\ndef go(analysis):\n    with Timed():\n        return analysis.analyze('x', {})\n"),
+    added("stack-of-resources", "import contextlib\n\n\ndef go(analysis, path):\n    with contextlib.ExitStack() as stack:\n        file = stack.enter_context(path.open('rb'))\n        return analysis.analyze('x', {'image': file.read()})\n"),
     added("type-asked", "def go(tool_runner):\n    return type(tool_runner).__name__\n"),
     added("handlers-of-signals", "def go(handlers, number, frame):\n    return handlers[number](number, frame)\n", "api/serve/quick.py"),
     added("jobs-in-a-pool", "def go(pool, check, plugins):\n    return [pool.submit(check, plugin) for plugin in plugins]\n"),
