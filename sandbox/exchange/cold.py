@@ -1,4 +1,4 @@
-"""A call in a cell that loads the plugin for it alone.
+"""A call in a cell that loads the plugin for it alone: a load, and then the call.
 
 order the cell -> "placed" -> LOAD -> CONFINED -> LOADED -> REQUEST -> reply -> "exit"
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.ending import Isolation
-from toolrunner.sandbox.exchange.exchange import Exchange
-from toolrunner.sandbox.exchange.messages import Listener, Request, load_frame
+from toolrunner.sandbox.exchange.load import LoadExchange
+from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.profile import Program
 
 
-class ColdExchange(Exchange):
+class ColdExchange(LoadExchange):
     """One cold call."""
 
     def __init__(
@@ -26,18 +26,10 @@ class ColdExchange(Exchange):
         program: Program,
         request: Request,
     ) -> None:
-        super().__init__(cell, interrupt, listener, isolation)
-        self._program = program
+        super().__init__(cell, interrupt, listener, isolation, program)
         self._request = request
-
-    def on_placed(self) -> None:
-        """Say what to load."""
-        self.send(load_frame(self._program))
-
-    def on_confined(self) -> None:
-        """The import begins."""
-        self.begin_load()
 
     def on_loaded(self) -> None:
         """The call begins."""
+        self.loaded = True
         self.send_request(self._request, fresh=False)
