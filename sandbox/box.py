@@ -25,17 +25,17 @@ from toolrunner.sandbox.ending import SetupFailure
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB, Limits
-from toolrunner.sandbox.profile import Program, box_profile
-from toolrunner.sandbox.root_host import NOT_ALLOWED, box_uid, refusal, unreachable_by
-from toolrunner.sandbox.scratch import HostScratch, remove_tree, tmpfs_bytes
-from toolrunner.sandbox.spawn import Launcher, Spawner
-from toolrunner.sandbox.watchdog import (
+from toolrunner.sandbox.processes import (
     children_of,
     group_of,
     inner_number,
     proportional_bytes,
     tree_below,
 )
+from toolrunner.sandbox.profile import Program, box_profile
+from toolrunner.sandbox.root_host import NOT_ALLOWED, box_uid, refusal, unreachable_by
+from toolrunner.sandbox.scratch import HostScratch, remove_tree, tmpfs_bytes
+from toolrunner.sandbox.spawn import Launcher, Spawner
 
 SETUP_SECONDS = 15.0
 CLOSE_SECONDS = 2.0

@@ -18,9 +18,9 @@ import psutil
 from toolrunner.sandbox.box import SetupError
 from toolrunner.sandbox.ending import SetupFailure
 from toolrunner.sandbox.layers import NAMESPACES, Layers
+from toolrunner.sandbox.processes import children_of, proportional_bytes
 from toolrunner.sandbox.root_host import NOT_ALLOWED, box_uid, refusal
 from toolrunner.sandbox.spawn import Spawner
-from toolrunner.sandbox.watchdog import children_of, proportional_bytes
 
 PROBE_SECONDS = 30.0
 

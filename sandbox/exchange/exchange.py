@@ -36,7 +36,7 @@ from toolrunner.sandbox.frames import FrameError, ReplyTooLargeError
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.limits import MIB
-from toolrunner.sandbox.watchdog import Watch
+from toolrunner.sandbox.watch import Watch
 
 SETUP_SECONDS = 15.0
 GRACE_SECONDS = 0.1

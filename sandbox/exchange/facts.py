@@ -21,7 +21,7 @@ from toolrunner.sandbox.ending import (
     Usage,
 )
 from toolrunner.sandbox.limits import Limits
-from toolrunner.sandbox.watchdog import Watch
+from toolrunner.sandbox.watch import Watch
 
 
 @dataclass(slots=True)

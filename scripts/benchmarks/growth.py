@@ -23,7 +23,7 @@ import psutil
 from benchmarks import work
 from toolrunner import PluginRegistry, ToolRunner
 from toolrunner.runner.settings.settings import Settings
-from toolrunner.sandbox.watchdog import children_of, proportional_bytes
+from toolrunner.sandbox.processes import children_of, proportional_bytes
 
 MIB = 1 << 20
 Figures = dict[str, Any]

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
-from toolrunner.sandbox.watchdog import children_of
+from toolrunner.sandbox.processes import children_of
 
 PATIENCE_SECONDS = 40.0
 

@@ -12,7 +12,7 @@ from tests.conftest import MakeRunner, WritePlugin
 from tests.runner.error_cases import WAITING
 from toolrunner import Call
 from toolrunner.sandbox.layers import Layers
-from toolrunner.sandbox.watchdog import tree_below
+from toolrunner.sandbox.processes import tree_below
 
 
 @pytest.mark.parametrize("way", ["in the listener", "while it waits"])

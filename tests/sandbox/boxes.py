@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 
 from toolrunner import Call, ToolRunner
-from toolrunner.sandbox.watchdog import children_of
+from toolrunner.sandbox.processes import children_of
 
 PATIENCE_SECONDS = 120.0
 

@@ -21,9 +21,9 @@ from toolrunner.runner.tool_runner import MaybeResult
 from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import Limits
+from toolrunner.sandbox.processes import tree_below
 from toolrunner.sandbox.profile import Program
 from toolrunner.sandbox.sandbox import Sandbox
-from toolrunner.sandbox.watchdog import tree_below
 
 Answer = tuple[MaybeResult, Envelope | None]
 ROOT = str(Path(__file__).parent.parent.parent)

@@ -23,7 +23,7 @@ from tests.sandbox.boxes import (
 from toolrunner import Call
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.modes.warm_box import PoolLimits
-from toolrunner.sandbox.watchdog import children_of
+from toolrunner.sandbox.processes import children_of
 
 
 def test_a_box_serves_many_calls_and_is_replaced_after_so_many(

@@ -9,7 +9,7 @@ import psutil
 from tests.conftest import MakeRunner, WritePlugin
 from tests.sandbox.boxes import WHERE, box_of, value, wait_until
 from toolrunner.sandbox.layers import Layers
-from toolrunner.sandbox.watchdog import children_of
+from toolrunner.sandbox.processes import children_of
 
 
 def open_things(warden: int) -> tuple[int, int, int]:

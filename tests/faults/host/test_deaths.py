@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.host.conftest import Answer, Books, below
 from toolrunner import Call
-from toolrunner.sandbox.watchdog import children_of
+from toolrunner.sandbox.processes import children_of
 
 PATIENCE_SECONDS = 120
 SLOW_IMPORT = """
