@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from toolrunner.runner.errors import ErrorType
-from toolrunner.sandbox.ending import Ending, LimitHit, Raised, Returned, Stage, Unserializable
+from toolrunner.sandbox.ending import (
+    HOST_MEMORY,
+    Ending,
+    LimitHit,
+    Raised,
+    Returned,
+    Stage,
+    Unserializable,
+)
 
 _DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORK_ERRORS = frozenset({"BlockingIOError", "OSError"})
@@ -106,10 +114,20 @@ _LIMITS: Mapping[str, _LimitWords] = MappingProxyType(
 )
 
 
+def _host_memory(ending: Ending, hit: LimitHit) -> Outcome:
+    """Return the outcome of a call that has passed no limit: the host was about to fail."""
+    message = (
+        f"the host has only {hit.observed:.0f} MiB of memory left, so its largest call was ended"
+    )
+    return _error(ending, ErrorType.OVERLOADED, message, {"retry_after_seconds": 1})
+
+
 def _limit_enforced(ending: Ending) -> Outcome | None:
     hit = ending.limit
     if hit is None:
         return None
+    if hit.name == HOST_MEMORY:
+        return _host_memory(ending, hit)
     limit = {"name": hit.name, "configured": hit.configured, "observed": hit.observed}
     words = _LIMITS.get(hit.name)
     if words is None:

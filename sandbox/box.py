@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import select
 import signal
@@ -21,6 +22,8 @@ from types import TracebackType
 import psutil
 
 from toolrunner.sandbox import forks
+from toolrunner.sandbox.cgroups.group import Group
+from toolrunner.sandbox.cgroups.groups import BoxGroups, Cgroups
 from toolrunner.sandbox.ending import SetupFailure
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.layers import Layers
@@ -36,6 +39,8 @@ from toolrunner.sandbox.profile import Program, box_profile
 from toolrunner.sandbox.root_host import NOT_ALLOWED, box_uid, refusal, unreachable_by
 from toolrunner.sandbox.scratch import HostScratch, remove_tree, tmpfs_bytes
 from toolrunner.sandbox.spawn import Launcher, Spawner
+
+_LOG = logging.getLogger("toolrunner.sandbox")
 
 SETUP_SECONDS = 15.0
 CLOSE_SECONDS = 2.0
@@ -62,13 +67,17 @@ class Box:
         number: int,
         *,
         slots: int = 1,
+        cgroups: Cgroups | None = None,
     ) -> None:
         """``limits`` are those of each cell; ``slots``: the most cells that it has at once."""
         self._spawner = spawner
         self._program = program
         self.limits = limits
         self._layers = layers
+        self._number = number
         self._uid = box_uid(number)
+        self._cgroups = cgroups
+        self._groups: BoxGroups | None = None
         self._slots = slots
         self._own_root = "mount" in layers.namespaces
         self._stack = contextlib.ExitStack()
@@ -116,6 +125,12 @@ class Box:
             scratch=self._scratch,
             slots=self._slots,
         )
+        if self._cgroups is not None:
+            try:
+                self._groups = self._cgroups.box(self._number, self.limits)
+            except OSError as error:
+                raise cgroup_failure(error) from error
+            stack.callback(self._remove_groups)
         stack.callback(self._end)
         try:
             self._launcher = launcher = self._spawner.take()
@@ -131,6 +146,34 @@ class Box:
         if not self._layers.portable:
             # No cell has been ordered yet, so its only child is the zygote.
             self.zygote = next(iter(children_of(self.warden)), 0)
+        if self._groups is not None:
+            try:
+                self._groups.imported.join(self.zygote)
+            except OSError as error:
+                raise cgroup_failure(error) from error
+
+    def _remove_groups(self) -> None:
+        if self._groups is not None:
+            try:
+                self._groups.remove()
+            except OSError as error:
+                _LOG.warning("a box's cgroups stay until this runner ends: %s", error)
+
+    def group(self, number: int, slot: int) -> Group | None:
+        """Return the cgroup of a cell that is about to be ordered; ``OSError`` if there is none.
+
+        ``None`` where there are no cgroups.
+        """
+        if self._groups is None:
+            return None
+        return self._groups.imported if number == protocol.THE_ZYGOTE else self._groups.slot(slot)
+
+    def imported_bytes(self) -> int:
+        """Return the memory of the zygote and of what its import has left."""
+        if self._groups is not None:
+            with contextlib.suppress(OSError):
+                return self._groups.imported.figures().memory_bytes
+        return memory_of(self.zygote_group())
 
     def _make_host_scratch(self, stack: contextlib.ExitStack) -> str:
         """Make a folder of the box's user outside of any box, and see to its removal."""
@@ -316,6 +359,12 @@ def _reap_launcher(launcher: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         launcher.kill()
         launcher.wait()
+
+
+def cgroup_failure(error: OSError) -> SetupError:
+    """Return what to raise when a cgroup that the probe found possible cannot be made."""
+    remedy = "run `toolrunner doctor`; the runner's own cgroup may have been removed or filled up"
+    return SetupError(SetupFailure("make a cgroup", str(error), error.errno, remedy))
 
 
 def memory_of(pids: Iterable[int]) -> int:

@@ -29,11 +29,14 @@ class SetupFailure:
     remedy: str = ""
 
 
+HOST_MEMORY = "host_memory_mb"
+
+
 @dataclass(frozen=True, slots=True)
 class LimitHit:
     """A limit that we enforced by killing the call, in the limit's own unit.
 
-    ``name`` is a field of ``Limits``.
+    ``name`` is a field of ``Limits``, or ``HOST_MEMORY``: what the host has left for all.
     """
 
     name: str

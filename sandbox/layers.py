@@ -24,8 +24,9 @@ SCOPED_SIGNALS_ABI = 6
 class Layers:
     """What confines a call on this host.
 
-    ``landlock`` is its ABI, 0 for none. ``proc``: a process file system of the box's own can be
-    mounted. ``portable``: not Linux as we know it, so the box is a plain process group.
+    ``landlock`` is its ABI, ``cgroup`` its version; 0 for none. ``proc``: a process file system of
+    the box's own can be mounted. ``portable``: not Linux as we know it, so the box is a plain
+    process group.
     """
 
     namespaces: frozenset[str] = frozenset()
@@ -33,6 +34,7 @@ class Layers:
     seccomp: bool = False
     rlimits: bool = False
     watchdog: bool = False
+    cgroup: int = 0
     proc: bool = False
     portable: bool = False
 
@@ -42,6 +44,8 @@ class Layers:
         if self.landlock:
             on.append(f"landlock:{self.landlock}")
         on += [name for name in ("seccomp", "rlimits", "watchdog") if getattr(self, name)]
+        if self.cgroup:
+            on.append(f"cgroup:{self.cgroup}")
         return (*on, "call_isolation") if self._isolates_calls() else tuple(on)
 
     def _isolates_calls(self) -> bool:
@@ -65,7 +69,7 @@ class Layers:
                 assert isinstance(left, frozenset)
                 changes["namespaces"] = left - gone
             else:
-                changes[name] = 0 if name == "landlock" else False
+                changes[name] = 0 if name in {"landlock", "cgroup"} else False
         return replace(self, **changes)  # type: ignore[arg-type]  # names of own fields, checked by replace
 
     def lacks(self, required: tuple[str, ...]) -> tuple[str, ...]:
@@ -74,7 +78,8 @@ class Layers:
         lacking = []
         for name in required:
             base, _, version = name.partition(":")
-            if base not in on or (version and self.landlock < int(version)):
+            found = self.cgroup if base == "cgroup" else self.landlock
+            if base not in on or (version and found < int(version)):
                 lacking.append(name)
         return tuple(lacking)
 

@@ -6,6 +6,7 @@ are then built with, all of it or not at all.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -16,8 +17,11 @@ from typing import Any
 import psutil
 
 from toolrunner.sandbox.box import SetupError
+from toolrunner.sandbox.cgroups.groups import Cgroups
+from toolrunner.sandbox.cgroups.place import find
 from toolrunner.sandbox.ending import SetupFailure
 from toolrunner.sandbox.layers import NAMESPACES, Layers
+from toolrunner.sandbox.limits import Limits
 from toolrunner.sandbox.processes import children_of, proportional_bytes
 from toolrunner.sandbox.root_host import NOT_ALLOWED, box_uid, refusal
 from toolrunner.sandbox.spawn import Spawner
@@ -44,7 +48,9 @@ REMEDIES = {
     "rlimits": "let the service's own limits permit RLIMIT_DATA",
     "unprivileged_user": NOT_ALLOWED,
     "watchdog": "mount /proc, and let this user see its own processes in it",
-    "cgroup": "nothing to do: this version bounds memory by the watchdog and rlimits alone",
+    "cgroup": "without it the watchdog bounds memory, and what it cannot count is denied; "
+    "systemd: Delegate=memory pids with DelegateSubgroup=; without systemd: run as root, or "
+    "own the folder of the service's cgroup in /sys/fs/cgroup; in a container: mount it writable",
 }
 
 
@@ -80,12 +86,9 @@ class Host:
 
 def probe(spawner: Spawner) -> Host:
     """Try every layer; raise ``SetupError`` when not even trying is possible."""
-    found = _inside(spawner)
+    found, cgroup = _inside(spawner)
     trials = [_trial(raw) for raw in found["trials"]]
-    trials.append(_try_watchdog())
-    trials.append(
-        Trial("cgroup", ok=False, operation="none", detail="not used", remedy=REMEDIES["cgroup"])
-    )
+    trials += [_try_watchdog(), cgroup]
     passed = {trial.layer for trial in trials if trial.ok}
     abi = next(
         (raw["detail"] for raw in found["trials"] if raw["layer"] == "landlock" and raw["ok"]), 0
@@ -97,14 +100,15 @@ def probe(spawner: Spawner) -> Host:
         seccomp="seccomp" in passed,
         rlimits="rlimits" in passed,
         watchdog="watchdog" in passed,
+        cgroup=_cgroup_version(cgroup),
         proc="proc" in passed,
         portable=not found["machine"],
     )
     return Host(layers, tuple(trials))
 
 
-def _inside(spawner: Spawner) -> dict[str, Any]:
-    """Run the trials in a fresh interpreter and return what it printed."""
+def _inside(spawner: Spawner) -> tuple[dict[str, Any], Trial]:
+    """Run the trials in a fresh interpreter; return what it printed, and the trial of cgroups."""
     try:
         process = spawner.run_probe(str(box_uid(0) or ""))
     except OSError as error:
@@ -113,7 +117,8 @@ def _inside(spawner: Spawner) -> dict[str, Any]:
                 "start the probe", str(error), error.errno, "check that Python can be started"
             )
         ) from error
-    with process:
+    with process, contextlib.ExitStack() as after:
+        cgroup = _try_cgroup(process.pid, after)
         try:
             output, errors = process.communicate(timeout=PROBE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -124,7 +129,29 @@ def _inside(spawner: Spawner) -> dict[str, Any]:
     except ValueError:
         last = errors.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise SetupError(SetupFailure("probe the host", last[0])) from None
-    return found
+    return found, cgroup
+
+
+def _try_cgroup(pid: int, after: contextlib.ExitStack) -> Trial:
+    """Make what a box has of cgroups, and put a process of ours in it; ``after`` removes it."""
+    operation = "mkdir in the own cgroup; limits; cgroup.procs; the figures"
+    if sys.platform != "linux":
+        return Trial("cgroup", ok=False, operation=operation, remedy=REMEDIES["cgroup"])
+    try:
+        place = find()
+        cgroups = Cgroups(place)
+        after.callback(cgroups.close)
+        groups = cgroups.box(0, Limits())
+        groups.imported.join(pid)
+        groups.slot(0).figures()
+    except (OSError, KeyError, ValueError) as error:
+        number = getattr(error, "errno", None)
+        return Trial("cgroup", False, operation, str(error), number, REMEDIES["cgroup"])
+    return Trial("cgroup", ok=True, operation=operation, detail=f"version {place.version}")
+
+
+def _cgroup_version(trial: Trial) -> int:
+    return int(trial.detail.removeprefix("version ")) if trial.ok else 0
 
 
 def _trial(raw: dict[str, Any]) -> Trial:

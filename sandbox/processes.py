@@ -5,13 +5,58 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a process holds beside its files: bytes, and how many threads it has."""
+
+    resident: int
+    page_tables: int
+    threads: int
+
+
+def held(pid: int) -> Held:
+    """Return what a process holds (proc_pid_status(5)); ``OSError`` if it has ended."""
+    fields = _status(f"/proc/{pid}/status")
+    threads = int(fields.get(b"Threads", b"1").split()[0])
+    if b"VmRSS" not in fields and threads > 1:
+        fields = _status(f"{living_thread(pid)}/status")
+    resident, tables = (_kib(fields, name) for name in (b"VmRSS", b"VmPTE"))
+    return Held(resident * 1024, tables * 1024, threads)
+
+
+def _status(path: str) -> dict[bytes, bytes]:
+    with open(path, "rb", buffering=0) as file:
+        lines = file.read().splitlines()
+    return {name: value for name, _, value in (line.partition(b":") for line in lines)}
+
+
+def _kib(fields: dict[bytes, bytes], name: bytes) -> int:
+    return int(fields[name].split()[0]) if name in fields else 0
+
+
+def living_thread(pid: int) -> str:
+    """Return the folder in /proc of a thread that shows its process's memory.
+
+    A first thread that has ended, while others go on, shows none.
+    """
+    folder = f"/proc/{pid}/task"
+    for thread in os.listdir(folder):
+        with contextlib.suppress(OSError):
+            if b"VmRSS" in _status(f"{folder}/{thread}/status"):
+                return f"{folder}/{thread}"
+    return f"/proc/{pid}"
+
 
 def proportional_bytes(pid: int) -> int:
-    """Return Pss + SwapPss of a process, in bytes (proc_pid_smaps(5)).
+    """Return Pss + SwapPss of a process and its page tables, in bytes (proc_pid_smaps(5)).
 
     psutil's own figure leaves out swap shares; elsewhere than Linux it is all there is.
     """
@@ -21,11 +66,62 @@ def proportional_bytes(pid: int) -> int:
         if Path("/proc/self/smaps_rollup").exists():
             raise
         return int(psutil.Process(pid).memory_info().rss)
+    if not text:
+        # /proc/<thread> is there for every thread, though no listing shows it.
+        text = Path(f"/proc/{os.path.basename(living_thread(pid))}/smaps_rollup").read_bytes()
     total = 0
     for line in text.splitlines():
         if line.startswith((b"Pss:", b"SwapPss:")):
             total += int(line.split()[1]) * 1024
-    return total
+    return total + held(pid).page_tables
+
+
+def mappings(pid: int, enough: int) -> int:
+    """Count a process's mappings, up to ``enough``: the kernel keeps a record of each."""
+    count = 0
+    with open(f"/proc/{pid}/maps", "rb", buffering=0) as maps:
+        while count < enough and (piece := maps.read(_CHUNK)):
+            count += piece.count(b"\n")
+    return count
+
+
+def descriptors(pid: int) -> int:
+    """Return how many descriptors a process has open; 0 if the kernel does not say (below 6.2)."""
+    return os.stat(f"/proc/{pid}/fd").st_size
+
+
+def channels(pid: int) -> tuple[set[str], set[str]]:
+    """Return the sockets and the pipes that a process has open, by their names."""
+    folder = f"/proc/{pid}/fd"
+    targets = set()
+    for name in os.listdir(folder):
+        with contextlib.suppress(OSError):
+            targets.add(os.readlink(f"{folder}/{name}"))
+    return (
+        {target for target in targets if target.startswith("socket:")},
+        {target for target in targets if target.startswith("pipe:")},
+    )
+
+
+def running_seconds(pid: int) -> float:
+    """Return the processor time of a process's first thread, finer than psutil's ticks.
+
+    0 where the kernel does not say (CONFIG_SCHED_INFO).
+    """
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb", buffering=0) as file:
+            return int(file.read().split()[0]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def available_bytes() -> int | None:
+    """Return what the host can still give of memory (proc_meminfo(5)); ``None`` if untold."""
+    with contextlib.suppress(OSError):
+        fields = _status("/proc/meminfo")
+        if b"MemAvailable" in fields:
+            return _kib(fields, b"MemAvailable") * 1024
+    return None
 
 
 @functools.cache

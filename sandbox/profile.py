@@ -141,6 +141,7 @@ def box_profile(
         "landlock": layers.landlock,
         "seccomp": layers.seccomp,
         "rlimits": layers.rlimits,
+        "cgroup": layers.cgroup,
         "proc": layers.proc,
         "network": program.network,
         "uid": uid,

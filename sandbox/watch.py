@@ -1,16 +1,33 @@
-"""One call under watch: what its tree of processes uses, and which limit it passes first."""
+"""One call under watch: what its tree of processes uses, and which limit it passes first.
+
+Where the call has a cgroup, the kernel's own account has all that the call has taken. Where it has
+none, /proc shows what is mapped, and what no figure of it shows is added at its most.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
 
 import psutil
 
-from toolrunner.sandbox.ending import LimitHit
+from toolrunner.sandbox.cgroups.group import Figures, Group
+from toolrunner.sandbox.ending import HOST_MEMORY, LimitHit
 from toolrunner.sandbox.limits import MIB, Limits
-from toolrunner.sandbox.processes import proportional_bytes
+from toolrunner.sandbox.processes import held, proportional_bytes, running_seconds
+from toolrunner.sandbox.unseen import FREE_BYTES, unseen_bytes
+
+# What a slow measure may cost in processor time: twice what honest trees were seen to.
+_SLOW_SECONDS, _SLOW_SECONDS_PER_GIB = 0.1, 0.03
+_SLOW_WALL_SECONDS = 1.0
+_SLOW_DUTY = 5  # it goes on at most a fifth of the time
+_SLOW_INTERVAL_SECONDS = 0.05
+_TICKS_SECONDS = 0.02  # psutil counts hundredths of a second, for each process
+# A call's end may take this much after its reply, which is not held against it.
+_AFTER_REPLY_SECONDS, _PROCESSORS = 0.1, os.cpu_count() or 1
 
 
 class Watch:
@@ -24,6 +41,7 @@ class Watch:
         scratch_bytes: Callable[[], int],
         *,
         scratch_is_memory: bool,
+        group: Group | None = None,
     ) -> None:
         """``members`` returns the tree's process ids, ``scratch_bytes`` what its files take.
 
@@ -34,12 +52,19 @@ class Watch:
         self._on_limit = on_limit
         self._scratch_bytes = scratch_bytes
         self._scratch_is_memory = scratch_is_memory
+        self._group = group
         self._lock = threading.Lock()
-        self._known: dict[int, psutil.Process] = {}
-        self._cpu_of: dict[int, float] = {}
-        self._reaped_cpu = 0.0
+        self._cpu = _ProcessorTime()
         self._cpu_base: float | None = None
         self.since = time.monotonic()
+        self.due = self.since  # when the watchdog looks at it next
+        self._cheap = self._hidden = self._unseen_bytes = 0
+        self._exact: int | None = None
+        self._slow_due = self.since + _SLOW_INTERVAL_SECONDS
+        self._slow_ordered = False
+        self._slow_begun = 0.0  # of one that goes on; 0 for none
+        self.is_sampled = False
+        self.memory_bytes = 0
         self.peak_memory_bytes = 0
         self.peak_processes = 0
         self.cpu_seconds = 0.0
@@ -49,48 +74,52 @@ class Watch:
         with self._lock:
             if not fresh:
                 self._measure(self._members())
+                self._count_cpu(self._figures())
             self._cpu_base = self.cpu_seconds
             self.since = time.monotonic()
+
+    def reaped(self, cpu_seconds: float) -> None:
+        """Take in the warden's word of what the call's ended processes have used, all in all."""
+        self._cpu.reaped = max(self._cpu.reaped, cpu_seconds)
 
     def sample(self) -> None:
         """Measure the tree once; report the first limit that it has passed."""
         with self._lock:
             members = self._members()
             # Counting is cheap and measuring is not: a fork bomb is to be met while it is small.
-            hit = self._judge_count(members) or self._judge_use(*self._measure(members))
+            hit = self._judge_count(members) or self._judge_use(members)
         if hit is not None:
             self._on_limit(hit)
 
-    def _measure(self, members: list[int]) -> tuple[int, int]:
-        """Read every process of the tree; return threads and the sum of resident bytes."""
-        threads = resident = 0
-        live_own = live_with_children = 0.0
+    def _measure(self, members: list[int]) -> tuple[int, int, int]:
+        """Read every process of the tree; return threads, resident bytes and page tables."""
+        threads = resident = tables = 0
+        self._cpu.begin()
         for pid in members:
             try:
-                process = self._known.get(pid)
-                if process is None:
-                    process = self._known[pid] = psutil.Process(pid)
-                with process.oneshot():
-                    times = process.cpu_times()
-                    threads += process.num_threads()
-                resident += process.memory_info().rss
-            except (psutil.Error, ProcessLookupError):
+                self._cpu.read(pid)
+                figures = held(pid)
+            except (psutil.Error, OSError):
                 continue
-            own = times.user + times.system
-            self._cpu_of[pid] = own
-            live_own += own
-            live_with_children += own + times.children_user + times.children_system
-        self._forget(set(members))
-        # A tree that ignores SIGCHLD hides its dead children's time from their parents' sums;
-        # what was seen of them before is then all there is.
-        self.cpu_seconds = max(self.cpu_seconds, live_own + self._reaped_cpu, live_with_children)
-        return threads, resident
+            threads += figures.threads
+            resident += figures.resident
+            tables += figures.page_tables
+        self._cpu.forget(set(members))
+        return threads, resident, tables
 
-    def _forget(self, alive: set[int]) -> None:
-        """Keep of the processes that have ended only the time they used."""
-        for pid in [p for p in self._known if p not in alive]:
-            del self._known[pid]
-            self._reaped_cpu += self._cpu_of.pop(pid, 0.0)
+    def _figures(self) -> Figures | None:
+        """Return the kernel's account; none of a box that is gone."""
+        if self._group is not None:
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                return self._group.figures()
+        return None
+
+    def _count_cpu(self, figures: Figures | None) -> float:
+        """Return the processor time since the request."""
+        known = None if figures is None else figures.cpu_seconds
+        used = self._cpu.seconds() if known is None else max(known, self._cpu.reaped)
+        self.cpu_seconds = max(self.cpu_seconds, used)
+        return 0.0 if self._cpu_base is None else self.cpu_seconds - self._cpu_base
 
     def _judge_count(self, members: list[int]) -> LimitHit | None:
         self.peak_processes = max(self.peak_processes, len(members))
@@ -98,15 +127,20 @@ class Watch:
             return LimitHit("processes", self._limits.processes, len(members))
         return None
 
-    def _judge_use(self, threads: int, resident: int) -> LimitHit | None:
+    def _judge_use(self, members: list[int]) -> LimitHit | None:
         limits = self._limits
+        figures = self._figures()
+        threads, resident, tables = self._measure(members)
         scratch = self._scratch_bytes()
-        memory = resident + (scratch if self._scratch_is_memory else 0)
-        if memory > limits.memory_mb * MIB:
-            # The cheap figure counts a page once for each process that maps it.
-            memory -= resident - self._exact_bytes()
+        hidden = tables + (scratch if self._scratch_is_memory else 0)
+        memory = self._judged_memory(resident, hidden, figures)
+        self.memory_bytes = memory
+        self.is_sampled = True
         self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
-        used_cpu = 0.0 if self._cpu_base is None else self.cpu_seconds - self._cpu_base
+        if figures is not None and figures.kills:
+            # At the kernel's ceiling, which is above the limit.
+            return self._memory_hit(max(memory, self._limits.memory_mb * MIB + 1))
+        used_cpu = self._count_cpu(figures)
         for name, configured, observed in (
             ("threads", limits.threads, threads),
             ("memory_mb", limits.memory_mb, memory / MIB),
@@ -117,15 +151,160 @@ class Watch:
                 return LimitHit(name, configured, observed)
         return None
 
-    def _exact_bytes(self) -> int:
+    def _memory_hit(self, observed_bytes: int) -> LimitHit:
+        self.peak_memory_bytes = max(self.peak_memory_bytes, observed_bytes)
+        return LimitHit("memory_mb", self._limits.memory_mb, observed_bytes / MIB)
+
+    def end_for_host(self, reserve_bytes: int, available_bytes: int) -> None:
+        """End the call although it has passed no limit: the host has too little memory left."""
+        hit = LimitHit(HOST_MEMORY, reserve_bytes / MIB, available_bytes / MIB)
+        self._on_limit(hit)
+
+    # --- memory that is slow to measure ----------------------------------------------------
+
+    def _judged_memory(self, resident: int, hidden: int, figures: Figures | None) -> int:
+        """Return what to hold against the limit, in bytes.
+
+        The cheap figure counts a page once for each process that maps it. Once it is past the
+        limit the kernel's account decides, or the exact figure of the slow measure.
+        """
+        limit = self._limits.memory_mb * MIB
+        if figures is not None:
+            cheap = resident + hidden
+            return figures.memory_bytes if cheap > limit else max(cheap, figures.memory_bytes)
+        hidden += self._unseen_bytes
+        self._cheap, self._hidden = resident + hidden, hidden
+        if self._cheap <= limit or hidden > limit:
+            self._exact = None
+            return self._cheap
+        if self._slow_begun and time.monotonic() - self._slow_begun > _SLOW_WALL_SECONDS:
+            return self._cheap  # it cannot be measured, which is its own fault
+        return min(limit, self.memory_bytes) if self._exact is None else self._exact + hidden
+
+    def wants_slow_measure(self) -> bool:
+        """Tell whether ``measure_slowly`` is to be called, which then is under way."""
+        if self._group is not None or self._slow_ordered or time.monotonic() < self._slow_due:
+            return False
+        self._slow_ordered = True
+        return True
+
+    def measure_slowly(self) -> None:
+        """Read what takes long, in a thread of its own; report the limit if it has been passed.
+
+        What the kernel holds unseen is looked at now and then, proportional memory only when the
+        cheap figure is past the limit. A tree that takes more processor time to measure than an
+        honest one of its size is taken at its most.
+        """
+        limit = self._limits.memory_mb * MIB
+        self._slow_begun = began = time.monotonic()
+        most = _SLOW_SECONDS + _SLOW_SECONDS_PER_GIB * self._cheap / (1 << 30)
+        end = time.thread_time() + most
+
+        def left() -> float:
+            return end - time.thread_time()
+
+        members = self._members()
+        unseen = unseen_bytes(members, left)
+        exact = self._exact_bytes(members, left) if self._cheap > limit else None
+        with self._lock:
+            self._unseen_bytes = max(0, unseen - FREE_BYTES)
+            self._exact = exact
+            now = time.monotonic()
+            pause = 0.0 if exact is not None else _SLOW_INTERVAL_SECONDS
+            self._slow_due = now + max(pause, (now - began) * _SLOW_DUTY)
+            self._slow_begun, self._slow_ordered = 0.0, False
+            memory = self._unseen_bytes + (self._cheap - self._hidden if exact is None else exact)
+            if left() < 0:
+                memory = max(memory, self._cheap, limit + 1)
+            if exact is not None or left() < 0:
+                self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
+        if memory > limit and (exact is not None or left() < 0):
+            self._on_limit(self._memory_hit(memory))
+
+    def _exact_bytes(self, members: list[int], left: Callable[[], float]) -> int:
         """Return the tree's proportional memory, with what of it is swapped out."""
         total = 0
-        for process in self._known.values():
+        for pid in members:
             try:
-                total += proportional_bytes(process.pid)
+                total += proportional_bytes(pid)
             except PermissionError:
                 # Measuring more than there is kills too early; less would never kill.
-                total += process.memory_info().rss
+                with contextlib.suppress(OSError):
+                    total += held(pid).resident
             except (psutil.Error, OSError):
                 continue
+            if left() < 0:
+                break
         return total
+
+    # --- at the end ------------------------------------------------------------------------
+
+    def ended(self, cpu_seconds: float, *, unexplained: bool) -> LimitHit | None:
+        """Take in the warden's last word; return the limit that was passed between two samples.
+
+        ``unexplained``: its first process got a SIGKILL that was not ours.
+        """
+        limits = self._limits
+        self.reaped(cpu_seconds)
+        figures = self._figures()
+        if self._group is not None and figures is not None:
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                self.peak_memory_bytes = max(self.peak_memory_bytes, self._group.peak_bytes())
+        used = self._count_cpu(figures)
+        if unexplained and figures is not None and figures.kills:
+            return self._memory_hit(max(self.peak_memory_bytes, limits.memory_mb * MIB + 1))
+        if used > limits.cpu_seconds + (0 if unexplained else _AFTER_REPLY_SECONDS * _PROCESSORS):
+            return LimitHit("cpu_seconds", limits.cpu_seconds, used)
+        return None
+
+
+class _ProcessorTime:
+    """The processor time of a tree of which some processes live too short to be seen.
+
+    What ends is counted by who waits for it: a process of the tree, or the warden. A tree that
+    ignores SIGCHLD leaves no such count. It is found out by that: more time was seen of processes
+    that are gone than anybody has counted. From then on each of them counts for all of the time
+    between the two samples that it ended in.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, psutil.Process] = {}
+        self._own: dict[int, float] = {}  # of those alive
+        self._gone = 0.0  # seen of those that are gone
+        self._gone_at_most = 0.0
+        self._children = 0.0  # counted by the living
+        self._sampled = time.monotonic()
+        self._interval = 0.0
+        self._most = 0.0
+        self.reaped = 0.0  # counted by the warden
+
+    def begin(self) -> None:
+        """Begin a sample."""
+        now = time.monotonic()
+        self._sampled, self._interval = now, now - self._sampled
+        self._children = 0.0
+
+    def read(self, pid: int) -> None:
+        """Read one process; ``psutil.Error`` if it has ended."""
+        process = self._known.get(pid)
+        if process is None:
+            process = self._known[pid] = psutil.Process(pid)
+        times = process.cpu_times()
+        self._own[pid] = max(times.user + times.system, running_seconds(pid))
+        self._children += times.children_user + times.children_system
+
+    def forget(self, alive: set[int]) -> None:
+        """Keep of the processes that have ended only the time they used."""
+        for pid in [p for p in self._known if p not in alive]:
+            del self._known[pid]
+            seen = self._own.pop(pid, 0.0)
+            self._gone += seen
+            self._gone_at_most += max(seen, self._interval) if seen else 0.0
+
+    def seconds(self) -> float:
+        """Return the tree's processor time, at its most where some of it was hidden."""
+        living, counted = sum(self._own.values()), self._children + self.reaped
+        slack = _TICKS_SECONDS + _TICKS_SECONDS / 2 * len(self._own)
+        hidden = self._gone_at_most if self._gone - counted > slack else 0.0
+        self._most = max(self._most, living + counted + hidden, living + self._gone)
+        return self._most

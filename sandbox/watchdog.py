@@ -9,8 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from toolrunner.sandbox import forks
+from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.processes import available_bytes
 from toolrunner.sandbox.watch import Watch
 
 _LOG = logging.getLogger("toolrunner.sandbox")
@@ -19,6 +22,11 @@ INTERVAL_SECONDS = 0.005
 _FIRST_SECONDS = 0.003  # a call that is over sooner is not worth a look; the kernel limits it too
 _LINGER_TICKS = 20  # without a call, before it sleeps: waking it for each call costs the call
 _DUTY = 5  # sampling takes at most a fifth of one core
+_MOST_PAUSE_SECONDS = 0.05  # however long one round has taken
+_LONG_SECONDS = 0.002
+_MEASURERS = 8  # threads for what takes long
+_HOST_SECONDS = 0.05
+HOST_RESERVE_BYTES = 64 * MIB  # of memory that the host can still give
 
 
 class Watchdog:
@@ -34,6 +42,7 @@ class Watchdog:
         self._watches: set[Watch] = set()
         self._thread: threading.Thread | None = None
         self._asleep = False
+        self._measurers: ThreadPoolExecutor | None = None
 
     def add(self, watch: Watch) -> None:
         """Begin to watch a call."""
@@ -57,13 +66,15 @@ class Watchdog:
         with self._condition:
             self._closed = True
             self._condition.notify()
-            thread = self._thread
+            thread, measurers = self._thread, self._measurers
         if thread is not None:
             thread.join()
+        if measurers is not None:
+            measurers.shutdown()
 
     def _run(self) -> None:
-        pause = INTERVAL_SECONDS
         idle_ticks = 0
+        looked_at_host = 0.0
         while True:
             with self._condition:
                 idle_ticks = 0 if self._watches else idle_ticks + 1
@@ -76,14 +87,57 @@ class Watchdog:
                 watches = list(self._watches)
             started = time.monotonic()
             for watch in watches:
-                if started - watch.since < _FIRST_SECONDS:
-                    continue
-                try:
-                    watch.sample()
-                except Exception:  # noqa: BLE001 - logged with its traceback
-                    # One call that cannot be measured must not leave all others unwatched.
-                    _LOG.exception("a call could not be measured; the kernel's limits remain")
-            pause = max(INTERVAL_SECONDS, (time.monotonic() - started) * _DUTY)
+                if started >= watch.due and started - watch.since >= _FIRST_SECONDS:
+                    self._look(watch)
+            if started - looked_at_host > _HOST_SECONDS:
+                looked_at_host = started
+                _relieve_host(watches)
+            took = time.monotonic() - started
+            pause = min(_MOST_PAUSE_SECONDS, max(INTERVAL_SECONDS, took * _DUTY))
             with self._condition:
                 if not self._closed:
                     self._condition.wait(pause)
+
+    def _look(self, watch: Watch) -> None:
+        """Look at one call. One that takes long is looked at less often, and holds up no other."""
+        started = time.monotonic()
+        try:
+            watch.sample()
+            if watch.wants_slow_measure():
+                self._slowly(watch)
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            # One call that cannot be measured must not leave all others unwatched.
+            _LOG.exception("a call could not be measured; the kernel's limits remain")
+        took = time.monotonic() - started
+        watch.due = started if took < _LONG_SECONDS else time.monotonic() + took * _DUTY
+
+    def _slowly(self, watch: Watch) -> None:
+        with self._condition:
+            if self._closed:
+                return
+            if self._measurers is None:
+                self._measurers = ThreadPoolExecutor(_MEASURERS, "toolrunner-measurer")
+            self._measurers.submit(_measure_slowly, watch)
+
+
+def _measure_slowly(watch: Watch) -> None:
+    try:
+        watch.measure_slowly()
+    except Exception:  # noqa: BLE001 - logged with its traceback
+        _LOG.exception("a call's memory could not be measured exactly; the kernel's limits remain")
+
+
+def _relieve_host(watches: list[Watch]) -> None:
+    """End the largest call before the kernel ends something else, when the host has no memory.
+
+    The last line: no limit has been passed, but nobody can go on.
+    """
+    available = available_bytes()
+    if watches and available is not None and available < HOST_RESERVE_BYTES:
+        largest = max(watches, key=lambda watch: watch.memory_bytes)
+        _LOG.warning(
+            "the host has %d MiB of memory left: the largest call, of %d MiB, is ended",
+            available // MIB,
+            largest.memory_bytes // MIB,
+        )
+        largest.end_for_host(HOST_RESERVE_BYTES, available)

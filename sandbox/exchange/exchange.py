@@ -13,6 +13,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import select
+import signal
 import time
 from collections.abc import Mapping
 from enum import IntEnum
@@ -76,6 +77,7 @@ class Exchange(abc.ABC):
             interrupt.hit,
             cell.scratch_bytes,
             scratch_is_memory=cell.box.scratch_is_memory,
+            group=cell.group,
         )
 
     def run(self) -> Ending:
@@ -151,9 +153,7 @@ class Exchange(abc.ABC):
 
     def _ending(self) -> Ending:
         dropped = self._tail.dropped + self._log.dropped
-        return self._facts.ending(
-            self._limits, self.watch, self._isolation, self._tail.text(), dropped
-        )
+        return self._facts.ending(self.watch, self._isolation, self._tail.text(), dropped)
 
     # --- what a kind of call decides -------------------------------------------------------
 
@@ -274,13 +274,24 @@ class Exchange(abc.ABC):
     def _heard(self, event: Mapping[str, object]) -> None:
         if event["event"] == "placed":
             self._placed(event["pid"])
+        elif event["event"] == "used":
+            self.watch.reaped(_seconds(event))
         elif event["event"] == "exit":
             self._facts.report = event
             self.receive()
+            self._judge_end(event)
             self._step = Step.OVER
         elif event["event"] == "failed" and self._facts.stage is Stage.SETUP:
             self._facts.setup = setup_failure(event)
             self._step = Step.OVER
+
+    def _judge_end(self, report: Mapping[str, object]) -> None:
+        """See to limits that were passed between two samples, now that all has been counted."""
+        facts = self._facts
+        unexplained = report["status"] == signal.SIGKILL and not facts.killed
+        hit = self.watch.ended(_seconds(report), unexplained=unexplained)
+        if hit is not None and not facts.cancelled and facts.limit is None:
+            facts.limit = hit
 
     def _placed(self, pid: object) -> None:
         assert isinstance(pid, int)
@@ -362,3 +373,9 @@ class Exchange(abc.ABC):
         self._ignore(self._cell.output)
         self._ignore(self._cell.log)
         self.on_replied()
+
+
+def _seconds(event: Mapping[str, object]) -> float:
+    milliseconds = event["cpu_ms"]
+    assert isinstance(milliseconds, int)
+    return milliseconds / 1000

@@ -20,7 +20,6 @@ from toolrunner.sandbox.ending import (
     Stage,
     Usage,
 )
-from toolrunner.sandbox.limits import Limits
 from toolrunner.sandbox.watch import Watch
 
 
@@ -48,9 +47,7 @@ class Facts:
         """Whether the call channel has decided the call, by a reply or by what is none."""
         return self.reply is not None or self.protocol_error is not None
 
-    def ending(
-        self, limits: Limits, watch: Watch, isolation: Isolation, log_tail: str, dropped: int
-    ) -> Ending:
+    def ending(self, watch: Watch, isolation: Isolation, log_tail: str, dropped: int) -> Ending:
         """Return how the call ended. ``dropped``: bytes of its log that were not kept."""
         usage = self._usage(watch, dropped)
         status = self.report["status"] if self.report is not None else None
@@ -61,8 +58,6 @@ class Facts:
                 # Only an import can have brought it there, so it comes before any reply.
                 killed = True
                 protocol_error = f"the process that loads the plugin was killed: {by_warden}"
-            else:
-                limit = _limit_of_the_kernel(usage, limits)
         return Ending(
             stage=self.stage,
             usage=usage,
@@ -91,17 +86,13 @@ class Facts:
             wall_ms=round((ended - self.started) * 1000) if self.started else 0,
             cpu_ms=max(cpu_ms, round(watch.cpu_seconds * 1000)),
             # The kernel's own high-water mark also sees a call that ends between two samples.
-            peak_memory_bytes=watch.peak_memory_bytes or maxrss_kib * 1024,
+            peak_memory_bytes=max(
+                watch.peak_memory_bytes, 0 if watch.is_sampled else maxrss_kib * 1024
+            ),
             processes=max(1, watch.peak_processes),
             output_bytes=self.output_bytes,
             log_bytes_dropped=dropped,
         )
-
-
-def _limit_of_the_kernel(usage: Usage, limits: Limits) -> LimitHit | None:
-    """Return the limit that RLIMIT_CPU enforced on a process that would not hear SIGXCPU."""
-    seconds, most = usage.cpu_ms / 1000, limits.cpu_seconds
-    return LimitHit("cpu_seconds", most, seconds) if seconds > most else None
 
 
 def signal_name(status: int) -> str | None:

@@ -6,16 +6,21 @@ import contextlib
 import json
 import os
 import resource
+import socket
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     from typing import Any
 
 
+_TELL_SECONDS = 0.01  # of processor time, of processes that have ended
+
+
 class KnownCell:
     """What the warden knows of one cell, from its order to its group's end."""
 
-    def __init__(self, order: dict[str, Any], status_channel: int) -> None:
+    def __init__(self, order: dict[str, Any], status_channel: int, doors: list[int]) -> None:
+        """``doors``: descriptors that put a process in the cell's cgroups."""
         self.number: int = order["cell"]
         self.slot: int | None = order["slot"]
         self.pid = 0
@@ -24,6 +29,22 @@ class KnownCell:
         self._channel = status_channel
         self.cpu_seconds = 0.0
         self.maxrss_kib = 0
+        self._told_seconds = 0.0
+        self._doors = doors
+
+    def enter_cgroups(self, pid: int) -> None:
+        """Put the cell's process in its cgroups; ``OSError`` if that is refused."""
+        try:
+            for door in self._doors:
+                with contextlib.suppress(ProcessLookupError):  # it has ended by now
+                    os.write(door, str(pid).encode())
+        finally:
+            self._close_doors()
+
+    def _close_doors(self) -> None:
+        for door in self._doors:
+            os.close(door)
+        self._doors = []
 
     def ended(self, pid: int, status: int, usage: resource.struct_rusage) -> None:
         """Take in the end of a process of this cell's group."""
@@ -31,6 +52,21 @@ class KnownCell:
         self.maxrss_kib = max(self.maxrss_kib, usage.ru_maxrss)
         if pid == self.pid:
             self.status = status
+        elif self.cpu_seconds - self._told_seconds > _TELL_SECONDS:
+            self._told_seconds = self.cpu_seconds
+            self._tell_what_was_used()
+
+    def _tell_what_was_used(self) -> None:
+        """Tell the parent at once what has ended: what lives too short is in no sample.
+
+        It must not wait for a parent that does not listen; the next word says it as well.
+        """
+        event = {"event": "used", "cpu_ms": round(self.cpu_seconds * 1000)}
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(fileno=os.dup(self._channel)) as channel,
+        ):
+            channel.send(json.dumps(event).encode() + b"\n", socket.MSG_DONTWAIT)
 
     def tell(self, event: dict[str, Any]) -> None:
         """Tell the parent; one that does not listen any more is noticed by the loop."""
@@ -40,4 +76,5 @@ class KnownCell:
     def over(self, event: dict[str, Any]) -> None:
         """Tell the last there is to tell."""
         self.tell(event)
+        self._close_doors()
         os.close(self._channel)

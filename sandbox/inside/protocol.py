@@ -8,7 +8,7 @@ stream where there is no such thing):
     warden -> parent     {"event": "ready"} | {"event": "failed", operation, errno, message}
     parent -> warden     {"op": "load", "cell": 0, "slot": 0} + 4 descriptors: to the zygote
     parent -> warden     {"op": "inspect"}, answered by {"event": "inspected", "reasons": [...]}
-    parent -> warden     {"op": "cell", "cell": n, "slot": s} + 4 descriptors
+    parent -> warden     {"op": "cell", "cell": n, "slot": s} + 4 descriptors, + those of cgroups
     parent -> warden     {"op": "kill", "cell": n}
 
 The four descriptors are a cell's channel, output and log, and its status: a SEQPACKET (or stream)
@@ -16,6 +16,7 @@ of its own, which only the warden gets, so that calls need not share a reader. W
 trusted, and its end means that the box is gone:
 
     warden -> parent     {"event": "placed", "pid": the cell's number inside the box}
+    warden -> parent     {"event": "used", "cpu_ms": c}    what has ended of it so far
     warden -> parent     {"event": "exit", "status": s, "cpu_ms": c, "maxrss_kib": m}
     warden -> parent     {"event": "failed", operation, errno, message}: there will be no cell
 
@@ -65,7 +66,7 @@ TRACEBACK_CAP = 64 * 1024
 LOG_LINE_CAP = 4096  # PIPE_BUF: a longer line could mix with another
 
 CONTROL_MESSAGE_CAP = 128 * 1024
-ORDER_DESCRIPTORS = 4
+ORDER_DESCRIPTORS = 4 + 3  # a cell's own, and the doors of its cgroups
 THE_ZYGOTE = 0  # the number by which the zygote is ordered to load, and killed
 LOADING_SLOT = 0
 MAX_DEPTH = 100

@@ -142,9 +142,9 @@ class Warden:
             elif order["op"] == "inspect":
                 self._inspect(cells)
             else:
-                *own, status = descriptors
+                own, status, doors = descriptors[:3], descriptors[3], descriptors[4:]
                 descriptors = own
-                self._make(cells, KnownCell(order, status), order, own)
+                self._make(cells, KnownCell(order, status, doors), order, own)
         for descriptor in descriptors:
             os.close(descriptor)
         return bool(data)
@@ -169,7 +169,7 @@ class Warden:
         if pid is None:
             self._ordered[known.number] = known
         else:
-            self._place(known, pid)
+            self._place(cells, known, pid)
 
     def _hear_zygote(self, cells: Cells) -> bool:
         """Act on one report of the zygote; return false when it is gone, or not believed."""
@@ -186,7 +186,7 @@ class Warden:
             self._zygote_failed(cells, "it ended" if not report else "it sent what is no report")
             return False
         if words[0] == protocol.FORKED and cells.is_new_cell(numbers[1]):
-            self._place(known, numbers[1])
+            self._place(cells, known, numbers[1])
         else:
             # A new cell that has ended, or one that it could not make.
             known.over(zygote_failure(f"it made no cell: {' '.join(words)}"))
@@ -205,8 +205,16 @@ class Warden:
             known.over(zygote_failure(why))
         self._ordered.clear()
 
-    def _place(self, known: KnownCell, pid: int) -> None:
-        """Give a cell a process group of its own; its call may begin."""
+    def _place(self, cells: Cells, known: KnownCell, pid: int) -> None:
+        """Give a cell a process group and cgroups of its own; its call may begin."""
+        try:
+            known.enter_cgroups(pid)
+        except OSError as error:
+            os.kill(pid, signal.SIGKILL)  # ours, and not reaped yet
+            failed = {"operation": "enter the cgroup", "errno": error.errno, "message": str(error)}
+            known.over({"event": "failed", **failed})
+            self._release(cells, known)
+            return
         with contextlib.suppress(OSError):  # the zygote itself, which leads a group already
             os.setpgid(pid, pid)
         known.pid = pid

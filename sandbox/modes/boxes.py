@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 
 from toolrunner.sandbox import forks
-from toolrunner.sandbox.box import Box
+from toolrunner.sandbox.box import Box, cgroup_failure
+from toolrunner.sandbox.cgroups.groups import Cgroups
+from toolrunner.sandbox.cgroups.place import find
 from toolrunner.sandbox.ending import Ending
 from toolrunner.sandbox.exchange.exchange import Exchange
 from toolrunner.sandbox.modes.mode import Caller
@@ -26,11 +29,33 @@ class Boxes:
     def _begin(self) -> None:
         # A start of its own for each process, so that two runners do not share box users.
         self._numbers = itertools.count(os.getpid())
+        self._lock = threading.Lock()
+        self._cgroups: Cgroups | None = None
 
     def box(self, caller: Caller, *, slots: int = 1, serves_many: bool = False) -> Box:
-        """Return a box that is not started yet; its user is not one of the other kind's."""
+        """Return a box that is not started yet; its user is not one of the other kind's.
+
+        Raises ``SetupError`` where the cgroups that were there at first can be made no more.
+        """
         number = 2 * next(self._numbers) + serves_many
-        return Box(self._spawner, caller.program, caller.limits, caller.layers, number, slots=slots)
+        return Box(
+            self._spawner,
+            caller.program,
+            caller.limits,
+            caller.layers,
+            number,
+            slots=slots,
+            cgroups=self._own_cgroups() if caller.layers.cgroup else None,
+        )
+
+    def _own_cgroups(self) -> Cgroups:
+        with self._lock:
+            if self._cgroups is None:
+                try:
+                    self._cgroups = Cgroups(find())
+                except OSError as error:
+                    raise cgroup_failure(error) from error
+            return self._cgroups
 
     def watched(self, caller: Caller, exchange: Exchange) -> Ending:
         """Run an exchange to its end, under the watchdog."""
@@ -44,3 +69,6 @@ class Boxes:
     def close(self) -> None:
         """End the threads. Boxes are ended by those who made them, before this."""
         self._watchdog.close()
+        with self._lock:
+            if self._cgroups is not None:
+                self._cgroups.close()

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 
 from toolrunner.sandbox import forks
-from toolrunner.sandbox.box import Box, memory_of
+from toolrunner.sandbox.box import Box
 from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.limits import MIB
@@ -201,7 +201,7 @@ class WarmBox:
         group = self._box.zygote_group()
         if len(group) > self._sizes.slots:
             return "its import starts processes later on"
-        if memory_of(group) > self._box.limits.memory_mb * MIB:
+        if self._box.imported_bytes() > self._box.limits.memory_mb * MIB:
             return "its import goes on to take memory"
         used = self._box.zygote_cpu_seconds() - self._cpu_seconds
         if used > _CPU_SECONDS + _CPU_SECONDS_PER_CALL * self._calls:

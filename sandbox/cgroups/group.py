@@ -1,0 +1,155 @@
+"""One cgroup: what it uses, and its ceilings."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from dataclasses import dataclass
+
+from toolrunner.sandbox.cgroups.files import read, remove_tree, write
+from toolrunner.sandbox.cgroups.place import Place, hand_down
+from toolrunner.sandbox.limits import MIB
+
+_RESIDUE_BYTES = 2 * MIB  # what may stay charged to a slot after its cell, as inodes do
+_REMOVAL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a group uses: bytes without the page cache, seconds of processor time if known.
+
+    ``kills``: how many of its processes the kernel has ended at the ceiling.
+    """
+
+    memory_bytes: int
+    cpu_seconds: float | None
+    kills: int
+
+
+class Group:
+    """One cgroup, in as many hierarchies as its version has."""
+
+    def __init__(self, place: Place, path: str) -> None:
+        """Make it; ``path`` is relative to the place."""
+        self._version = place.version
+        self._folders = {name: f"{folder}/{path}" for name, folder in place.folders.items()}
+        self._base = Figures(0, 0.0, 0)
+        for folder in self._distinct():
+            os.mkdir(folder)
+
+    def _distinct(self) -> list[str]:
+        return list(dict.fromkeys(self._folders.values()))
+
+    def hand_down(self) -> None:
+        """Let it have cgroups in it, and no process."""
+        if self._version == 2:  # noqa: PLR2004 - a version of the kernel's interface
+            hand_down(self._folders["memory"])
+
+    def limit(self, memory_bytes: int, tasks: int) -> None:
+        """Set the kernel's ceilings."""
+        memory = self._folders["memory"]
+        if self._version == 1:
+            write(f"{memory}/memory.limit_in_bytes", str(memory_bytes))
+            with contextlib.suppress(FileNotFoundError):  # a kernel that does not count swap
+                write(f"{memory}/memory.memsw.limit_in_bytes", str(memory_bytes))
+        else:
+            write(f"{memory}/memory.max", str(memory_bytes))
+            with contextlib.suppress(FileNotFoundError):
+                write(f"{memory}/memory.swap.max", "0")
+        write(f"{self._folders['pids']}/pids.max", str(tasks))
+
+    def join(self, pid: int) -> None:
+        """Put a process in it."""
+        for folder in self._distinct():
+            write(f"{folder}/cgroup.procs", str(pid))
+
+    def doors(self) -> list[int]:
+        """Return descriptors through which the warden puts a process in it; close them after use.
+
+        The right to do that is of him who opened them.
+        """
+        doors: list[int] = []
+        try:
+            for folder in self._distinct():
+                doors.append(os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))  # noqa: PERF401 - those opened before one fails are closed
+        except OSError:
+            for door in doors:
+                os.close(door)
+            raise
+        return doors
+
+    def begin(self) -> bool:
+        """Count from here on; false when too much of those before is charged to it still."""
+        self._base = Figures(0, 0.0, 0)
+        if self._version == 1:
+            write(f"{self._folders['memory']}/memory.max_usage_in_bytes", "0")
+        self._base = self.figures()
+        return self._base.memory_bytes < _RESIDUE_BYTES
+
+    def figures(self) -> Figures:
+        """Return what has been used since ``begin``."""
+        used, kills, base = self._memory(), self._kills(), self._base
+        seconds = self._cpu_seconds()
+        return Figures(
+            max(0, used - base.memory_bytes),
+            None if seconds is None else seconds - (base.cpu_seconds or 0.0),
+            kills - base.kills,
+        )
+
+    def peak_bytes(self) -> int:
+        """Return the most it has held since ``begin``, 0 where the kernel does not tell.
+
+        The page cache of the end is taken off, as if it had been there then.
+        """
+        if self._version != 1:
+            return 0
+        memory = self._folders["memory"]
+        most = int(read(f"{memory}/memory.max_usage_in_bytes"))
+        return max(0, most - self._page_cache()[0] - self._base.memory_bytes)
+
+    def _page_cache(self) -> tuple[int, int]:
+        """Return bytes of files that the kernel can drop, and bytes that are swapped out."""
+        numbers = _numbers(read(f"{self._folders['memory']}/memory.stat"))
+        if self._version == 1:
+            return numbers["cache"] - numbers.get("shmem", 0), numbers.get("swap", 0)
+        return numbers["file"] - numbers["shmem"] + numbers.get("slab_reclaimable", 0), 0
+
+    def _memory(self) -> int:
+        memory = self._folders["memory"]
+        name = "memory.usage_in_bytes" if self._version == 1 else "memory.current"
+        held = int(read(f"{memory}/{name}"))
+        cache, swapped = self._page_cache()
+        return max(0, held - cache + swapped)
+
+    def _kills(self) -> int:
+        name = "memory.oom_control" if self._version == 1 else "memory.events"
+        return _numbers(read(f"{self._folders['memory']}/{name}")).get("oom_kill", 0)
+
+    def _cpu_seconds(self) -> float | None:
+        folder = self._folders.get("cpu")
+        if folder is None:
+            return None
+        if self._version == 1:
+            return int(read(f"{folder}/cpuacct.usage")) / 1e9
+        return _numbers(read(f"{folder}/cpu.stat"))["usage_usec"] / 1e6
+
+    def remove(self) -> None:
+        """Remove it, with what is in it; a process that is about to end holds that up a little."""
+        deadline = time.monotonic() + _REMOVAL_SECONDS
+        for folder in reversed(self._distinct()):
+            while True:
+                try:
+                    remove_tree(folder)
+                except OSError as error:
+                    if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.001)
+                else:
+                    break
+
+
+def _numbers(text: str) -> dict[str, int]:
+    pairs = (line.split() for line in text.splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs}

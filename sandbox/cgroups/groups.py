@@ -1,0 +1,145 @@
+"""The cgroups of a runner and of its boxes: made, used again, removed, swept."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+
+from toolrunner.sandbox import forks
+from toolrunner.sandbox.cgroups.files import remove_tree
+from toolrunner.sandbox.cgroups.group import Group
+from toolrunner.sandbox.cgroups.place import Place, hand_down
+from toolrunner.sandbox.limits import MIB, Limits
+
+PREFIX = "toolrunner-"
+# Above the limit, which the watchdog enforces and names: in its interval a process takes this much.
+CEILING_FACTOR, CEILING_SLACK = 1.1, 8 * MIB
+
+
+class BoxGroups:
+    """The cgroups of one box: of its import, and of each slot once a cell is ordered for it."""
+
+    def __init__(self, place: Place, path: str, limits: Limits) -> None:
+        self._place = place
+        self._path = path
+        self._limits = limits
+        self._group = Group(place, path)
+        self._group.hand_down()
+        self._slots: dict[int, Group] = {}
+        self._spent = 0
+        self.imported = self._make("import")
+
+    def _make(self, name: str) -> Group:
+        limits = self._limits
+        group = Group(self._place, f"{self._path}/{name}")
+        ceiling = int(limits.memory_mb * MIB * CEILING_FACTOR) + CEILING_SLACK
+        group.limit(ceiling, limits.processes + limits.threads)
+        group.begin()
+        return group
+
+    def slot(self, slot: int) -> Group:
+        """Return a slot's cgroup, for the cell that is about to be ordered."""
+        group = self._slots.get(slot)
+        if group is not None:
+            if group.begin():
+                return group
+            self._spent += 1
+            group.remove()
+        name = f"{slot}.{self._spent}" if self._spent else str(slot)
+        group = self._slots[slot] = self._make(name)
+        return group
+
+    def remove(self) -> None:
+        """Remove all of them, after the box's last process."""
+        self._group.remove()
+
+
+class Cgroups:
+    """A runner's cgroups. Thread-safe after its making; begins anew in a fork."""
+
+    def __init__(self, place: Place) -> None:
+        """Make the runner's own, and remove what runners that have died left behind."""
+        self._place = place
+        sweep(place)
+        self._name, self._lock = _make_locked(place)
+        try:
+            if place.version == 2:  # noqa: PLR2004 - a version of the kernel's interface
+                hand_down(f"{place.folders['memory']}/{self._name}")
+        except OSError:
+            self.close()
+            raise
+        forks.in_each_child(self, Cgroups._let_go)
+
+    def _let_go(self) -> None:
+        """Leave the parent's cgroups to it; the lock is the parent's alone."""
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1
+
+    def box(self, number: int, limits: Limits) -> BoxGroups:
+        """Make the cgroups of a box; ``OSError`` if the kernel refuses."""
+        if self._lock < 0:
+            raise OSError(errno.ESHUTDOWN, "these cgroups have been removed, or are a parent's")
+        return BoxGroups(self._place, f"{self._name}/{number}", limits)
+
+    def close(self) -> None:
+        """Remove them all, after the last box."""
+        if self._lock < 0:
+            return
+        with contextlib.suppress(OSError):  # what is busy still is swept by the next runner
+            for folder in reversed(dict.fromkeys(self._place.folders.values())):
+                remove_tree(f"{folder}/{self._name}")
+        os.close(self._lock)
+        self._lock = -1
+
+
+def _make_locked(place: Place) -> tuple[str, int]:
+    """Make a runner's cgroup in every hierarchy; return its name and a descriptor that locks it."""
+    memory, *others = dict.fromkeys(place.folders.values())
+    while True:
+        name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+        os.mkdir(f"{memory}/{name}")
+        with contextlib.suppress(FileNotFoundError):
+            lock = os.open(f"{memory}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # A sweep may have taken it for a dead runner's in between.
+                os.stat(f"{memory}/{name}")
+                for folder in others:
+                    os.mkdir(f"{folder}/{name}")
+            except (FileNotFoundError, BlockingIOError):
+                os.close(lock)
+            except OSError:
+                os.close(lock)
+                raise
+            else:
+                return name, lock
+
+
+def sweep(place: Place) -> None:
+    """Remove the cgroups of runners that have died: those that nobody holds locked."""
+    memory, *others = dict.fromkeys(place.folders.values())
+    for name in _named(memory):
+        with contextlib.suppress(OSError):
+            lock = os.open(f"{memory}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for folder in (*others, memory):
+                    remove_tree(f"{folder}/{name}")
+            finally:
+                os.close(lock)
+    for folder in others:
+        for name in _named(folder):
+            if not os.path.exists(f"{memory}/{name}"):
+                with contextlib.suppress(OSError):
+                    remove_tree(f"{folder}/{name}")
+
+
+def _named(folder: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(folder) if name.startswith(PREFIX)]
+    except OSError:
+        return []
