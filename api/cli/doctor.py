@@ -23,7 +23,6 @@ from toolrunner.sandbox.layers import floor_gaps, warm_gaps
 from toolrunner.sandbox.probe import Host, Trial, probe
 from toolrunner.sandbox.spawn import Spawner
 
-_NOT_USED = frozenset({"cgroup"})
 _MEANING = {
     "namespaces.user": "a user of its own, with no rights here",
     "namespaces.mount": "its own view of files",
@@ -37,7 +36,7 @@ _MEANING = {
     "rlimits": "the kernel's own limits",
     "unprivileged_user": "plugins are never root",
     "watchdog": "memory, time and processes measured",
-    "cgroup": "the kernel's accounts of groups",
+    "cgroup": "memory that no figure of /proc shows",
     "call_isolation": "calls cannot see or signal each other",
 }
 
@@ -96,11 +95,9 @@ def _start(found: Examination) -> Start:
 
 
 def _layer(trial: Trial) -> dict[str, Any]:
-    is_used = trial.layer not in _NOT_USED
     return {
         "layer": trial.layer,
         "on": trial.ok,
-        "used": is_used,
         "operation": trial.operation,
         "detail": trial.detail,
         "errno": trial.errno,
@@ -138,7 +135,7 @@ def view(found: Examination) -> RenderableType:
         state, words = _state(layer)
         meaning = _MEANING.get(layer["layer"], "")
         table.add_row(layer["layer"], state, meaning, plain(layer["operation"]), plain(words))
-        if layer["used"] and not layer["on"]:
+        if not layer["on"]:
             remedies.append(plain(f"{layer['layer']}: {layer['remedy']}"))
     parts: list[RenderableType] = [about, table]
     if remedies:
@@ -147,8 +144,6 @@ def view(found: Examination) -> RenderableType:
 
 
 def _state(layer: Mapping[str, Any]) -> tuple[Text, str]:
-    if not layer["used"]:
-        return Text("not used", style="dim"), str(layer["remedy"])
     if layer["on"]:
         return Text("on", style="green"), str(layer["detail"])
     number = layer["errno"]

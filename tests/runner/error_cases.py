@@ -179,8 +179,8 @@ CASES = (
     Case(
         "a missing layer",
         E.SANDBOX_ERROR,
-        plugin(GOOD, require='["cgroup"]'),
-        "requires cgroup",
+        plugin(GOOD, require='["landlock:99"]'),
+        "requires landlock:99",
         {"operation": None, "errno": None, "remedy": None},
         ran=False,
     ),

@@ -20,7 +20,7 @@ def test_doctor_reports_every_layer(cli: Cli, host_layers: Layers) -> None:
     assert set(LAYER_NAMES) <= set(layers)
     assert all(layer["operation"] for layer in layers.values())
     assert layers["seccomp"]["on"] == host_layers.seccomp
-    assert layers["cgroup"]["used"] is False
+    assert layers["cgroup"]["on"] == (host_layers.cgroup > 0)
     assert found["floor"]["gaps"] == list(floor_gaps(host_layers))
     assert ended.status == (0 if found["floor"]["met"] else 3)
 
@@ -28,7 +28,7 @@ def test_doctor_reports_every_layer(cli: Cli, host_layers: Layers) -> None:
 def test_doctor_speaks_plainly(cli: Cli) -> None:
     """The view for people has the host, the layers and a verdict."""
     ended = cli("doctor")
-    for words in ("python", "kernel", "user", "seccomp", "not used", "This host"):
+    for words in ("python", "kernel", "user", "seccomp", "cgroup", "This host"):
         assert words in ended.out
 
 
