@@ -1,0 +1,221 @@
+"""The cgroups of boxes: what they count, what they stop, and that none of them is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeRunner, WritePlugin
+from tests.sandbox.boxes import value
+from toolrunner import Call
+from toolrunner.sandbox.cgroups.files import remove_tree
+from toolrunner.sandbox.cgroups.groups import PREFIX, Cgroups, sweep
+from toolrunner.sandbox.cgroups.place import Place, find
+from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.limits import MIB, Limits
+
+HOLDER = """
+import sys
+from toolrunner.sandbox.cgroups.groups import Cgroups
+from toolrunner.sandbox.cgroups.place import find
+from toolrunner.sandbox.limits import Limits
+Cgroups(find()).box(0, Limits()).slot(0)
+print("made", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def place(host_layers: Layers) -> Place:
+    """Where cgroups can be made."""
+    if not host_layers.cgroup:
+        pytest.skip("this user may make no cgroup with the controllers memory and pids")
+    return find()
+
+
+def folders_of(place: Place, pid: int) -> list[str]:
+    """Return the cgroups that a runner's process has made, in every hierarchy."""
+    return [
+        f"{folder}/{name}"
+        for folder in dict.fromkeys(place.folders.values())
+        for name in os.listdir(folder)
+        if name.startswith(f"{PREFIX}{pid}-")
+    ]
+
+
+def hold_some() -> subprocess.Popen[str]:
+    """Start a process that has made cgroups."""
+    holder = subprocess.Popen(
+        [sys.executable, "-P", "-c", HOLDER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "made\n"
+    return holder
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_nothing_is_left_of_a_closed_runner(
+    warm: bool, place: Place, write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """Neither of a box nor of the runner."""
+    before = folders_of(place, os.getpid())
+    source = "def run(payload):\n    return {}\n"
+    tool_runner = make_runner(write_plugin(source, start='"auto"' if warm else '"cold"'))
+    value(tool_runner.run("sample", {}))
+    assert folders_of(place, os.getpid()) > before
+    tool_runner.close()
+    assert folders_of(place, os.getpid()) == before
+
+
+def test_what_a_killed_runner_left_is_swept_and_nothing_else(place: Place) -> None:
+    """The next one to start removes it, in every hierarchy; a living one's stay."""
+    killed, living = hold_some(), hold_some()
+    with killed, living:
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        assert folders_of(place, killed.pid)
+        sweep(place)
+        assert folders_of(place, killed.pid) == []
+        assert len(folders_of(place, living.pid)) == len(set(place.folders.values()))
+        living.kill()
+        living.wait()
+    sweep(place)
+    assert folders_of(place, living.pid) == []
+
+
+def test_a_fork_leaves_those_of_its_parent(place: Place) -> None:
+    """It can neither make boxes in them nor remove them."""
+    cgroups = Cgroups(place)
+    child = os.fork()
+    if child == 0:
+        refused = 1
+        try:
+            cgroups.box(0, Limits())
+        except OSError:
+            refused = 0
+        cgroups.close()
+        os._exit(refused)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    mine = folders_of(place, os.getpid())
+    sweep(place)
+    assert folders_of(place, os.getpid()) == mine
+    cgroups.box(0, Limits()).remove()
+    cgroups.close()
+
+
+def test_a_call_without_its_cgroup_is_refused(
+    place: Place, write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """Nothing runs uncounted when the runner's own cgroup has been removed by somebody."""
+    tool_runner = make_runner(write_plugin("def run(payload):\n    return {}\n", start='"cold"'))
+    value(tool_runner.run("sample", {}))
+    for folder in folders_of(place, os.getpid()):
+        remove_tree(folder)
+    result, error = tool_runner.run("sample", {})
+    assert result is None
+    assert error is not None
+    assert error["error"]["type"] == "SandboxError"
+    assert error["error"]["details"]["operation"] == "make a cgroup"
+
+
+@pytest.mark.usefixtures("place")
+def test_files_that_are_read_are_held_against_nobody(
+    write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """The kernel charges its page cache to who reads, and drops it when it is needed."""
+    source = (
+        "import os\n"
+        "def run(payload):\n"
+        "    read = 0\n"
+        "    for folder, _, names in os.walk('/usr'):\n"
+        "        for name in names:\n"
+        "            try:\n"
+        "                with open(f'{folder}/{name}', 'rb', buffering=0) as file:\n"
+        "                    while piece := file.read(1 << 20):\n"
+        "                        read += len(piece)\n"
+        "            except OSError:\n"
+        "                continue\n"
+        "            if read > 200 << 20:\n"
+        "                return {'read': read}\n"
+        "    return {'read': read}\n"
+    )
+    tool_runner = make_runner(write_plugin(source, limits="{ memory_mb = 64 }"))
+    call = Call()
+    assert value(tool_runner.run("sample", {}, call=call))["read"] > 64 * MIB
+    assert call.usage.peak_memory_bytes < 64 * MIB
+
+
+@pytest.mark.usefixtures("place")
+def test_the_next_call_pays_for_none_before_it(
+    write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """A cgroup is used by one cell after the other, and counts for each from nothing."""
+    source = (
+        "def run(payload):\n"
+        "    held = b'x' * (40 << 20)\n"
+        "    with open('file', 'wb') as file:\n"
+        "        file.write(held[: 8 << 20])\n"
+        "    return {}\n"
+    )
+    tool_runner = make_runner(write_plugin(source, limits="{ memory_mb = 80 }"))
+    for _ in range(12):
+        call = Call()
+        value(tool_runner.run("sample", {}, call=call))
+        assert 48 * MIB <= call.usage.peak_memory_bytes < 80 * MIB
+
+
+@pytest.mark.usefixtures("place")
+def test_a_child_that_the_kernel_ends_at_the_ceiling_ends_the_call(
+    write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """What is taken faster than anybody measures, by a process that nobody waits for."""
+    source = (
+        "import mmap, os, signal\n"
+        "def run(payload):\n"
+        "    for _ in range(4):\n"
+        "        if os.fork() == 0:\n"
+        "            kept = mmap.mmap(-1, 60 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
+        "            for at in range(0, 60 << 20, 4096):\n"
+        "                kept[at] = 1\n"
+        "            signal.pause()\n"
+        "    signal.pause()\n"
+    )
+    tool_runner = make_runner(write_plugin(source, limits="{ memory_mb = 64 }"))
+    call = Call()
+    result, error = tool_runner.run("sample", {}, call=call)
+    assert result is None
+    assert error is not None
+    assert error["error"]["type"] == "MemoryLimitExceeded"
+    assert error["error"]["details"]["limit"]["name"] == "memory_mb"
+    assert 64 * MIB < call.usage.peak_memory_bytes < (64 * 1.25 + 64) * MIB
+
+
+def test_a_plugin_cannot_reach_its_cgroup(
+    place: Place, write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+) -> None:
+    """Neither by its path nor by a descriptor that it was left."""
+    source = (
+        "import os\n"
+        "def run(payload):\n"
+        "    reached = [path for path in payload['paths'] if os.path.exists(path)]\n"
+        "    for number in range(3, 256):\n"
+        "        try:\n"
+        "            if os.fstat(number).st_dev == payload['device']:\n"
+        "                reached.append(number)\n"
+        "        except OSError:\n"
+        "            pass\n"
+        "    return {'reached': reached}\n"
+    )
+    tool_runner = make_runner(write_plugin(source), layers=layers)
+    folder = place.folders["memory"]
+    paths = [f"{folder}/cgroup.procs"] if "mount" in layers.namespaces else []
+    payload = {"paths": paths, "device": Path(folder).stat().st_dev}
+    assert value(tool_runner.run("sample", payload)) == {"reached": []}
