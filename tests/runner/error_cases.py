@@ -261,7 +261,7 @@ CASES = (
         "spins",
         E.CPU_LIMIT_EXCEEDED,
         plugin("def run(p):\n    while True: pass", limits="{ cpu_seconds = 0.3 }"),
-        "of 0.3 s of processor time",
+        "0.3 s of processor time",
         {"limit": {"name": "cpu_seconds", "configured": 0.3, "observed": None}},
     ),
     Case(

@@ -85,7 +85,7 @@ def test_a_wrong_choice_is_refused(cli: Cli, arguments: tuple[str, ...], words: 
         ("escape/kernel_surface", ("seccomp",), "personality"),
         ("escape/files", ("namespaces", "landlock"), "it took away what others need"),
         ("escape/network", ("namespaces", "seccomp", "landlock"), "it reached a AF_UNIX SOCK"),
-        ("resources/heap", ("watchdog", "rlimits"), "240 MiB of heap"),
+        ("resources/heap", ("watchdog", "rlimits", "cgroup"), "240 MiB of heap"),
     ],
 )
 def test_what_escapes_is_said_to_escape(
