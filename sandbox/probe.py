@@ -142,6 +142,7 @@ def _try_cgroup(pid: int, after: contextlib.ExitStack) -> Trial:
         cgroups = Cgroups(place)
         after.callback(cgroups.close)
         groups = cgroups.box(0, Limits())
+        after.callback(groups.close)
         groups.imported.join(pid)
         groups.slot(0).figures()
     except (OSError, KeyError, ValueError) as error:

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 
 from toolrunner.sandbox.cgroups.files import read, remove_tree, write
+from toolrunner.sandbox.cgroups.peak import Peak
 from toolrunner.sandbox.cgroups.place import Place, hand_down
 from toolrunner.sandbox.limits import MIB
 
@@ -38,6 +39,7 @@ class Group:
         self._base = Figures(0, 0.0, 0)
         for folder in self._distinct():
             os.mkdir(folder)
+        self._peak = Peak(self._folders["memory"]) if place.version > 1 else None
 
     def _distinct(self) -> list[str]:
         return list(dict.fromkeys(self._folders.values()))
@@ -83,8 +85,10 @@ class Group:
     def begin(self) -> bool:
         """Count from here on; false when too much of those before is charged to it still."""
         self._base = Figures(0, 0.0, 0)
-        if self._version == 1:
+        if self._peak is None:
             write(f"{self._folders['memory']}/memory.max_usage_in_bytes", "0")
+        else:
+            self._peak.begin()
         self._base = self.figures()
         return self._base.memory_bytes < _RESIDUE_BYTES
 
@@ -103,10 +107,10 @@ class Group:
 
         The page cache of the end is taken off, as if it had been there then.
         """
-        if self._version != 1:
-            return 0
-        memory = self._folders["memory"]
-        most = int(read(f"{memory}/memory.max_usage_in_bytes"))
+        if self._peak is None:
+            most = int(read(f"{self._folders['memory']}/memory.max_usage_in_bytes"))
+        else:
+            most = self._peak.most_bytes()
         return max(0, most - self._page_cache()[0] - self._base.memory_bytes)
 
     def _page_cache(self) -> tuple[int, int]:
@@ -135,8 +139,14 @@ class Group:
             return int(read(f"{folder}/cpuacct.usage")) / 1e9
         return _numbers(read(f"{folder}/cpu.stat"))["usage_usec"] / 1e6
 
+    def close(self) -> None:
+        """Let go of descriptors; it has no peak any more."""
+        if self._peak is not None:
+            self._peak.close()
+
     def remove(self) -> None:
         """Remove it, with what is in it; a process that is about to end holds that up a little."""
+        self.close()
         deadline = time.monotonic() + _REMOVAL_SECONDS
         for folder in reversed(self._distinct()):
             while True:

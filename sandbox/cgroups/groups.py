@@ -36,8 +36,12 @@ class BoxGroups:
         limits = self._limits
         group = Group(self._place, f"{self._path}/{name}")
         ceiling = int(limits.memory_mb * MIB * CEILING_FACTOR) + CEILING_SLACK
-        group.limit(ceiling, limits.processes + limits.threads)
-        group.begin()
+        try:
+            group.limit(ceiling, limits.processes + limits.threads)
+            group.begin()
+        except OSError:
+            group.close()
+            raise
         return group
 
     def slot(self, slot: int) -> Group:
@@ -54,7 +58,13 @@ class BoxGroups:
 
     def remove(self) -> None:
         """Remove all of them, after the box's last process."""
+        self.close()
         self._group.remove()
+
+    def close(self) -> None:
+        """Let go of descriptors; what is left is removed with the runner's."""
+        for group in (self.imported, *self._slots.values()):
+            group.close()
 
 
 class Cgroups:
@@ -64,7 +74,7 @@ class Cgroups:
         """Make the runner's own, and remove what runners that have died left behind."""
         self._place = place
         sweep(place)
-        self._name, self._lock = _make_locked(place)
+        self._name, self._locks = _make_locked(place)
         try:
             if place.version == 2:  # noqa: PLR2004 - a version of the kernel's interface
                 hand_down(f"{place.folders['memory']}/{self._name}")
@@ -74,68 +84,77 @@ class Cgroups:
         forks.in_each_child(self, Cgroups._let_go)
 
     def _let_go(self) -> None:
-        """Leave the parent's cgroups to it; the lock is the parent's alone."""
-        if self._lock >= 0:
-            os.close(self._lock)
-        self._lock = -1
+        """Leave the parent's cgroups to it; the locks are the parent's alone."""
+        _unlock(self._locks)
 
     def box(self, number: int, limits: Limits) -> BoxGroups:
         """Make the cgroups of a box; ``OSError`` if the kernel refuses."""
-        if self._lock < 0:
+        if not self._locks:
             raise OSError(errno.ESHUTDOWN, "these cgroups have been removed, or are a parent's")
         return BoxGroups(self._place, f"{self._name}/{number}", limits)
 
     def close(self) -> None:
         """Remove them all, after the last box."""
-        if self._lock < 0:
+        if not self._locks:
             return
         with contextlib.suppress(OSError):  # what is busy still is swept by the next runner
             for folder in reversed(dict.fromkeys(self._place.folders.values())):
                 remove_tree(f"{folder}/{self._name}")
-        os.close(self._lock)
-        self._lock = -1
+        _unlock(self._locks)
 
 
-def _make_locked(place: Place) -> tuple[str, int]:
-    """Make a runner's cgroup in every hierarchy; return its name and a descriptor that locks it."""
-    memory, *others = dict.fromkeys(place.folders.values())
+def _make_locked(place: Place) -> tuple[str, list[int]]:
+    """Make a runner's cgroup in every hierarchy; return its name and descriptors that lock it.
+
+    In each, since runners of different cgroups in one hierarchy may have one in another together.
+    """
     while True:
         name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
-        os.mkdir(f"{memory}/{name}")
-        with contextlib.suppress(FileNotFoundError):
-            lock = os.open(f"{memory}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # A sweep may have taken it for a dead runner's in between.
-                os.stat(f"{memory}/{name}")
-                for folder in others:
-                    os.mkdir(f"{folder}/{name}")
-            except (FileNotFoundError, BlockingIOError):
-                os.close(lock)
-            except OSError:
-                os.close(lock)
-                raise
+        locks: list[int] = []
+        try:
+            for folder in dict.fromkeys(place.folders.values()):
+                os.mkdir(f"{folder}/{name}")
+                # A sweep may take it for a dead runner's before it is locked.
+                with contextlib.suppress(FileNotFoundError, BlockingIOError):
+                    locks.append(_lock(f"{folder}/{name}"))
+                    os.stat(f"{folder}/{name}")
+                    continue
+                break
             else:
-                return name, lock
+                return name, locks
+        except OSError:
+            _unlock(locks)
+            raise
+        _unlock(locks)
+
+
+def _lock(folder: str) -> int:
+    """Lock a cgroup; return the descriptor that holds the lock."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _unlock(locks: list[int]) -> None:
+    for lock in locks:
+        os.close(lock)
+    locks.clear()
 
 
 def sweep(place: Place) -> None:
     """Remove the cgroups of runners that have died: those that nobody holds locked."""
-    memory, *others = dict.fromkeys(place.folders.values())
-    for name in _named(memory):
-        with contextlib.suppress(OSError):
-            lock = os.open(f"{memory}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                for folder in (*others, memory):
-                    remove_tree(f"{folder}/{name}")
-            finally:
-                os.close(lock)
-    for folder in others:
+    for folder in dict.fromkeys(place.folders.values()):
         for name in _named(folder):
-            if not os.path.exists(f"{memory}/{name}"):
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                lock = _lock(f"{folder}/{name}")
+                try:
                     remove_tree(f"{folder}/{name}")
+                finally:
+                    os.close(lock)
 
 
 def _named(folder: str) -> list[str]:

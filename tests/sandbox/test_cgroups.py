@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,25 @@ Cgroups(find()).box(0, Limits()).slot(0)
 print("made", flush=True)
 sys.stdin.read()
 """
+
+# Ways to take memory that the figures of a process in /proc show little or nothing of.
+HIDDEN = {
+    "dropped from a shared mapping": (
+        "area = mmap.mmap(-1, SIZE)\n"
+        "for at in range(0, SIZE, 1 << 20):\n"
+        "    area[at : at + (1 << 20)] = b'x' * (1 << 20)\n"
+        "    area.madvise(mmap.MADV_DONTNEED, at, 1 << 20)\n"
+    ),
+    "page tables": (
+        "flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS\n"
+        "areas = []\n"
+        "for _ in range(SIZE // 4096 // 512 + 1):\n"
+        "    areas.append(mmap.mmap(-1, 1 << 30, flags=flags, prot=mmap.PROT_READ))\n"
+        "    for at in range(0, 1 << 30, 2 << 20):\n"
+        "        areas[-1][at]\n"
+    ),
+    "heap": "kept = [b'x' * (1 << 20) for _ in range(SIZE >> 20)]\n",
+}
 
 
 @pytest.fixture
@@ -89,6 +109,20 @@ def test_what_a_killed_runner_left_is_swept_and_nothing_else(place: Place) -> No
         living.wait()
     sweep(place)
     assert folders_of(place, living.pid) == []
+
+
+def test_a_runner_elsewhere_leaves_those_of_the_living(place: Place) -> None:
+    """One whose own cgroup is another in one hierarchy, and the same in the others."""
+    cgroups = Cgroups(place)
+    elsewhere = f"{place.folders['memory']}/elsewhere-{os.getpid()}"
+    Path(elsewhere).mkdir()
+    try:
+        mine = folders_of(place, os.getpid())
+        sweep(Place(place.version, {**place.folders, "memory": elsewhere}))
+        assert folders_of(place, os.getpid()) == mine
+    finally:
+        remove_tree(elsewhere)
+        cgroups.close()
 
 
 def test_a_fork_leaves_those_of_its_parent(place: Place) -> None:
@@ -219,3 +253,25 @@ def test_a_plugin_cannot_reach_its_cgroup(
     paths = [f"{folder}/cgroup.procs"] if "mount" in layers.namespaces else []
     payload = {"paths": paths, "device": Path(folder).stat().st_dev}
     assert value(tool_runner.run("sample", payload)) == {"reached": []}
+
+
+@pytest.mark.parametrize("way", HIDDEN)
+@pytest.mark.usefixtures("place")
+def test_what_proc_does_not_show_is_counted(
+    way: str, write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """However a call takes its memory, it is told how much that was, and stopped at its limit."""
+    taking = textwrap.indent(HIDDEN[way], "    ")
+    source = (
+        f"import mmap\ndef run(payload):\n    SIZE = payload['bytes']\n{taking}    return {{}}\n"
+    )
+    tool_runner = make_runner(write_plugin(source, limits="{ memory_mb = 64 }"))
+    call = Call()
+    value(tool_runner.run("sample", {"bytes": 32 * MIB}, call=call))
+    assert 32 * MIB <= call.usage.peak_memory_bytes < 64 * MIB
+    call = Call()
+    _, error = tool_runner.run("sample", {"bytes": 512 * MIB}, call=call)
+    assert error is not None
+    assert error["error"]["type"] == "MemoryLimitExceeded"
+    assert error["error"]["details"]["limit"]["name"] == "memory_mb"
+    assert 64 * MIB < call.usage.peak_memory_bytes < (64 * 1.25 + 64) * MIB
