@@ -3,11 +3,17 @@
 import ctypes
 import errno
 import os
+import json
 import struct
 import time
 
 LONG = 20  # seconds: beyond every limit here, and an end all the same where nobody ends it
 MIB = 1 << 20
+PAGE = 4096
+# What a fault takes at most that nobody stops, and what one may have: 1.25 times 64 MiB, and 64.
+CEILING = 384 * MIB
+ALLOWED = 144 * MIB
+HOLD = 0.4  # seconds: long enough for whoever looks every few milliseconds
 X86 = os.uname().machine == "x86_64"
 CHANNEL, LOG = 3, 4
 _SHOWN = 80
@@ -61,6 +67,85 @@ def found(things):
     if not things:
         raise LookupError("nothing found")
     return things
+
+
+def bounded(taken, reason):
+    """Return what a fault answers that got no more than its limit allows."""
+    return {"attempts": {"limit": ["denied", f"{reason} at {taken // MIB} MiB"]}}
+
+
+def hold(steps, ceiling=CEILING):
+    """Take memory in steps, each yielding its bytes, until denied or at the ceiling; hold it.
+
+    ``steps`` is called with a list to keep things in. Returns the answer of a plugin.
+    """
+    kept, taken, reason = [], 0, "ended"
+    try:
+        for more in steps(kept):
+            taken += more
+            if taken >= ceiling:
+                break
+    except (OSError, MemoryError, ValueError, RuntimeError) as error:
+        number = getattr(error, "errno", None)
+        reason = errno.errorcode.get(number, type(error).__name__)
+    if taken:
+        time.sleep(HOLD)
+    return obtained(f"{taken // MIB} MiB") if taken > ALLOWED else bounded(taken, reason)
+
+
+def split(steps, children=8):
+    """Return steps that are taken by children at once, each to its part of the ceiling."""
+
+    def in_children(kept):
+        pipes = []
+        for _ in range(children):
+            reader, writer = os.pipe()
+            kept.append(child(lambda to=writer: _report(steps, CEILING // children, to)))
+            os.close(writer)
+            pipes.append(reader)
+        for reader in pipes:
+            with os.fdopen(reader, "rb") as pipe:
+                yield int(pipe.readline() or b"0")
+
+    return in_children
+
+
+def _report(steps, ceiling, to):
+    kept, taken = [], 0
+    try:
+        for more in steps(kept):
+            taken += more
+            if taken >= ceiling:
+                break
+    finally:
+        os.write(to, b"%d\n" % taken)
+        time.sleep(LONG)
+
+
+def address(area):
+    """Return where a writable block of memory lies."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(area))
+
+
+def called(function, *arguments):
+    """Call a function of libc's with words as arguments; raise ``OSError`` as Python does."""
+    ctypes.set_errno(0)
+    function.restype = ctypes.c_long
+    answer = function(*[ctypes.c_long(a) for a in arguments])
+    if answer == -1:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return answer
+
+
+def mapped(size, protection, flags, descriptor=-1):
+    """Map memory that Python does not know of; return its address."""
+    return called(libc.mmap, 0, size, protection, flags, descriptor, 0)
+
+
+def reply(result):
+    """Answer for the worker, from whatever thread, and end."""
+    send(frame(b"R", json.dumps(result).encode()))
+    os._exit(0)
 
 
 def spin(seconds):
