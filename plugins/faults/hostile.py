@@ -2,8 +2,8 @@
 
 import ctypes
 import errno
-import os
 import json
+import os
 import struct
 import time
 
@@ -13,6 +13,7 @@ PAGE = 4096
 # What a fault takes at most that nobody stops, and what one may have: 1.25 times 64 MiB, and 64.
 CEILING = 384 * MIB
 ALLOWED = 144 * MIB
+LESS = 160 * MIB  # a ceiling for what takes long to take
 HOLD = 0.4  # seconds: long enough for whoever looks every few milliseconds
 X86 = os.uname().machine == "x86_64"
 CHANNEL, LOG = 3, 4
@@ -93,14 +94,14 @@ def hold(steps, ceiling=CEILING):
     return obtained(f"{taken // MIB} MiB") if taken > ALLOWED else bounded(taken, reason)
 
 
-def split(steps, children=8):
+def split(steps, children=8, ceiling=CEILING):
     """Return steps that are taken by children at once, each to its part of the ceiling."""
 
     def in_children(kept):
         pipes = []
         for _ in range(children):
             reader, writer = os.pipe()
-            kept.append(child(lambda to=writer: _report(steps, CEILING // children, to)))
+            kept.append(child(lambda to=writer: _report(steps, ceiling // children, to)))
             os.close(writer)
             pipes.append(reader)
         for reader in pipes:
@@ -132,7 +133,7 @@ def called(function, *arguments):
     ctypes.set_errno(0)
     function.restype = ctypes.c_long
     answer = function(*[ctypes.c_long(a) for a in arguments])
-    if answer == -1:
+    if answer & 0xFFFFFFFF == 0xFFFFFFFF:  # -1, as an int or as a long
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return answer
 

@@ -129,11 +129,31 @@ TREE = (
 MEMORY = {"details": limit("memory_mb")}
 DISK = {"details": limit("scratch_mb")}
 CPU = {"details": limit("cpu_seconds")}
+# Memory that is denied, and then the call succeeds, or counted; both are right.
+UNSEEN = (
+    "shared_memory_let_go", "zero_device_mapped", "page_tables", "pinned_pages", "socket_buffers",
+    "file_locks", "landlock_rules", "seccomp_filters", "mappings", "epoll_items", "file_attributes",
+    "futex_hash", "timers_and_signals", "names_of_files",
+)  # fmt: skip
 RESOURCES = (
     run("resources/heap", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
     run("resources/shared_mapping", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
     run("resources/memory_of_children", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
     run("resources/memory_hidden_from_proc", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
+    *(run(f"resources/{name}", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY) for name in UNSEEN),
+    run(
+        "resources/first_thread_ended",
+        E.MEMORY_LIMIT_EXCEEDED,
+        variants={"its own": (E.MEMORY_LIMIT_EXCEEDED, None)},
+        **MEMORY,
+    ),
+    run(
+        "resources/slow_to_measure",
+        None,
+        E.MEMORY_LIMIT_EXCEEDED,
+        variants={"mappings": (E.MEMORY_LIMIT_EXCEEDED,)},
+        **MEMORY,
+    ),
     run("resources/memory_error", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
     run("resources/memory_backed_files"),
     run("resources/device_shm", None, E.DISK_LIMIT_EXCEEDED, **DISK),
@@ -145,6 +165,10 @@ RESOURCES = (
     run("resources/spin_in_threads", E.CPU_LIMIT_EXCEEDED, **CPU),
     run("resources/spin_in_children", E.CPU_LIMIT_EXCEEDED, **CPU),
     run("resources/spin_in_uncounted_children", E.CPU_LIMIT_EXCEEDED, **CPU),
+    run("resources/spin_in_orphans", E.CPU_LIMIT_EXCEEDED, **CPU),
+    run("resources/spin_in_short_threads", E.CPU_LIMIT_EXCEEDED, **CPU),
+    run("resources/spin_and_stop", E.CPU_LIMIT_EXCEEDED, **CPU),
+    run("resources/spin_in_the_kernel", E.CPU_LIMIT_EXCEEDED, **CPU),
     run("resources/sleep", E.TIME_LIMIT_EXCEEDED, details=limit("wall_seconds")),
     run("resources/signal_storm"),
     run("resources/output_flood"),
@@ -206,6 +230,10 @@ IMPORTS = (
     load("imports/threads", **RAN),
     load("imports/half_the_limit", **RAN),
     load("imports/memory", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
+    load("imports/page_tables", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
+    load("imports/shared_memory_let_go", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY),
+    load("imports/mappings", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
+    load("imports/first_thread_ended", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
     load("imports/processes", E.PROCESS_LIMIT_EXCEEDED, details=limit("processes")),
     load("imports/spin", L, E.CPU_LIMIT_EXCEEDED),
     load("imports/closes_the_channel", E.PROTOCOL_ERROR, E.PLUGIN_CRASHED, L),

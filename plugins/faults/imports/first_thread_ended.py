@@ -1,4 +1,4 @@
-"""Leaves a child behind whose first thread has ended, and whose other one holds memory."""
+"""Leaves children behind whose first threads have ended, and whose others hold memory."""
 
 import threading
 import time
@@ -6,12 +6,12 @@ import time
 from hostile import LONG, MIB, child, obtained, syscall, touched
 
 LIMITS = {"wall_seconds": 4, "memory_mb": 64}
-SIZE = 300
+EACH, CHILDREN = 60, 6
 
 
 def take():
     time.sleep(0.02)
-    block = touched(bytearray(SIZE * MIB))
+    block = touched(bytearray(EACH * MIB))
     time.sleep(LONG)
     return block
 
@@ -21,10 +21,11 @@ def lose_the_first():
     syscall(60, 93, 0)
 
 
-child(lose_the_first)
-time.sleep(0.8)
+for _ in range(CHILDREN):
+    child(lose_the_first)
+time.sleep(1)
 
 
 def run(payload):
     time.sleep(0.5)
-    return obtained(f"{SIZE} MiB in a child of the import")
+    return obtained(f"{EACH * CHILDREN} MiB in children of the import")

@@ -1,13 +1,14 @@
 """Ends the first thread of a process that holds memory, which /proc then shows as a zombie."""
 
-import os
+import mmap
 import threading
 import time
 
-from hostile import HOLD, LONG, MIB, child, obtained, reply, syscall, touched
+from hostile import HOLD, LONG, MIB, bounded, child, obtained, reply, syscall, touched
 
 LIMITS = {"wall_seconds": 4, "memory_mb": 64}
-SIZE = 300
+EACH = 60  # MiB: what the kernel's own limit lets a process have
+CHILDREN = 6
 
 
 def alone(work):
@@ -21,30 +22,35 @@ def alone(work):
     syscall(60, 93, 0)
 
 
-def take(size):
-    block = touched(bytearray(size * MIB))
+def take():
+    block = touched(bytearray(EACH * MIB))
     time.sleep(LONG)
     return block
 
 
 def itself():
     def work():
-        block = touched(bytearray(SIZE * MIB))
+        try:
+            block = touched(mmap.mmap(-1, 5 * EACH * MIB))
+        except OSError:
+            reply(bounded(0, "EPERM"))
         time.sleep(HOLD)
         reply(obtained(f"{len(block) // MIB} MiB"))
 
     alone(work)
 
 
-def in_child():
-    child(lambda: alone(lambda: take(SIZE)))
+def in_children():
+    for _ in range(CHILDREN):
+        child(lambda: alone(take))
     return wait_and_tell()
 
 
 def in_tree():
     def branch():
-        child(lambda: alone(lambda: take(SIZE // 4)))
-        alone(lambda: take(SIZE // 4))
+        for _ in range(CHILDREN // 2 - 1):
+            child(lambda: alone(take))
+        alone(take)
 
     child(branch)
     child(branch)
@@ -52,11 +58,11 @@ def in_tree():
 
 
 def wait_and_tell():
-    time.sleep(HOLD + 0.6)
-    return obtained(f"{SIZE} MiB in children")
+    time.sleep(HOLD + 0.8)
+    return obtained(f"{EACH * CHILDREN} MiB in children")
 
 
-VARIANTS = {"its own": itself, "a child's": in_child, "of a tree": in_tree}
+VARIANTS = {"its own": itself, "of children": in_children, "of a tree": in_tree}
 
 
 def run(payload):

@@ -1,11 +1,15 @@
 """Takes the kernel's memory as Landlock rulesets that it never uses."""
 
+import itertools
 import os
+import queue
 import struct
+import threading
+import time
 
-from hostile import address, hold, split, syscall
+from hostile import LESS, LONG, address, hold, split, syscall
 
-LIMITS = {"wall_seconds": 5, "cpu_seconds": 5, "memory_mb": 64}
+LIMITS = {"wall_seconds": 12, "cpu_seconds": 12, "memory_mb": 64}
 RULE = 64  # bytes, at least
 BATCH = 1024
 
@@ -28,20 +32,48 @@ def ports(kept):
 
 
 def folders(kept):
-    for number in range(200):
+    for number in range(2000):
         os.mkdir(str(number))
-        kept.append(os.open(str(number), os.O_PATH))
-    names = list(kept)
     while True:
         rules = ruleset(kept, 4, 0)
-        for name in names:
-            rule = bytearray(struct.pack("=Qi", 4, name))
+        for number in range(2000):
+            folder = os.open(str(number), os.O_PATH)
+            rule = bytearray(struct.pack("=Qi", 4, folder))
             syscall(445, 445, rules, 1, address(rule), 0)
-        yield RULE * len(names)
+            os.close(folder)
+        yield RULE * 2000
 
 
-VARIANTS = {"for ports": ports, "for folders": folders, "of children": split(ports)}
+def copies(kept):
+    """Each thread that confines itself by the same rules has a copy of them."""
+    for _ in itertools.islice(ports(kept), (1 << 16) // BATCH):
+        pass
+    rules = kept[0]
+    done = queue.SimpleQueue()
+
+    def work():
+        try:
+            syscall(446, 446, rules, 0)
+            done.put(RULE << 16)
+            time.sleep(LONG)
+        except OSError as error:
+            done.put(error)
+
+    for _ in range(50):
+        threading.Thread(target=work, daemon=True).start()
+        more = done.get()
+        if isinstance(more, OSError):
+            raise more
+        yield more
+
+
+VARIANTS = {
+    "for ports": ports,
+    "for folders": folders,
+    "of threads": copies,
+    "of children": split(ports, 4, LESS),
+}
 
 
 def run(payload):
-    return hold(VARIANTS[payload["variant"]], 200 << 20)
+    return hold(VARIANTS[payload["variant"]], LESS)

@@ -9,7 +9,7 @@ from hostile import MIB, PAGE, called, child, libc, mapped, obtained
 LIMITS = {"wall_seconds": 6, "cpu_seconds": 6, "memory_mb": 128, "threads": 64}
 CHILDREN = 30
 FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
-SECONDS = 3
+SECONDS = 2
 
 
 def cut_up(pieces):
@@ -49,4 +49,8 @@ VARIANTS = {"mappings": mappings, "threads": threads, "shared pages": shared_pag
 
 def run(payload):
     VARIANTS[payload["variant"]]()
-    return obtained("three seconds beside nobody") if payload["variant"] == "mappings" else {}
+    return (
+        obtained("two seconds with a hundred thousands of mappings")
+        if payload["variant"] == "mappings"
+        else {}
+    )

@@ -1,0 +1,136 @@
+"""How much of the host's memory a fault takes, by the host's own figures and none of the runner's.
+
+Where this process may have a memory cgroup of its own (version 1, so root), that counts what it and
+its boxes take, and nobody else. Elsewhere it is what becomes of MemAvailable, which others change as
+well: then only what several tries agree on means anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from toolrunner.sandbox.limits import MIB, Limits
+
+_EVERY_SECONDS = 0.005
+_V1 = Path("/sys/fs/cgroup/memory")
+_KIB = 1024
+
+
+def allowed_bytes(limits: Limits) -> int:
+    """Return what the host may lose by one call: a quarter over its limit, and 64 MiB."""
+    return int(limits.memory_mb * 1.25 + 64) * MIB
+
+
+class Loss:
+    """``most`` is what the host had lost at the worst moment, in bytes, once that is known."""
+
+    most = 0
+
+
+Measure = Callable[[], contextlib.AbstractContextManager[Loss]]
+
+
+@contextlib.contextmanager
+def measuring() -> Iterator[Measure]:
+    """Give what measures one stretch of time: ``with measure() as loss``."""
+    with _own_cgroup() as own:
+        if own is None:
+            yield _by_available_memory
+        else:
+            yield lambda: _by_cgroup(own)
+
+
+@contextlib.contextmanager
+def _by_cgroup(own: Path) -> Iterator[Loss]:
+    loss = Loss()
+    before = _usage(own)
+    with _extreme(lambda: _usage(own), max) as most:
+        yield loss
+    loss.most = max(0, most() - before)
+
+
+@contextlib.contextmanager
+def _by_available_memory() -> Iterator[Loss]:
+    loss = Loss()
+    before = _available()
+    with _extreme(_available, min) as least:
+        yield loss
+    # What is still gone afterwards, somebody else has taken.
+    loss.most = max(0, min(before, _available()) - least())
+
+
+def _usage(own: Path) -> int:
+    """Return what a cgroup holds, without pages of files, which the kernel gives back when asked."""
+    usage = int((own / "memory.usage_in_bytes").read_bytes())
+    for line in (own / "memory.stat").read_text("ascii").splitlines():
+        name, _, value = line.partition(" ")
+        if name in {"total_inactive_file", "total_active_file"}:
+            usage -= int(value)
+    return usage
+
+
+def _available() -> int:
+    for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * _KIB
+    return 0
+
+
+@contextlib.contextmanager
+def _extreme(
+    read: Callable[[], int], choose: Callable[[int, int], int]
+) -> Iterator[Callable[[], int]]:
+    """Read a figure again and again; give what returns the extreme one, once this is over."""
+    found = read()
+    over = threading.Event()
+
+    def watch() -> None:
+        nonlocal found
+        while not over.wait(_EVERY_SECONDS):
+            found = choose(found, read())
+
+    thread = threading.Thread(target=watch, name="toolrunner-attack-memory", daemon=True)
+    thread.start()
+    try:
+        yield lambda: found
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def _own_cgroup() -> Iterator[Path | None]:
+    """Put this process into a memory cgroup of its own below the one it is in; None if it may not."""
+    outer = _current()
+    made = None if outer is None else outer / f"toolrunner-attack-{os.getpid()}"
+    if outer is None or made is None or not _enter(made):
+        yield None
+        return
+    try:
+        yield made
+    finally:
+        _enter(outer)
+        with contextlib.suppress(OSError):
+            made.rmdir()
+
+
+def _current() -> Path | None:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text("utf-8").splitlines():
+            _number, controllers, path = line.split(":", 2)
+            if "memory" in controllers.split(","):
+                return _V1 / path.lstrip("/")
+    return None
+
+
+def _enter(cgroup: Path) -> bool:
+    try:
+        cgroup.mkdir(exist_ok=True)
+        (cgroup / "cgroup.procs").write_text("0", "ascii")
+    except OSError:
+        return False
+    return True
