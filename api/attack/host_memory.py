@@ -1,8 +1,8 @@
 """How much of the host's memory a fault takes, by the host's own figures and none of the runner's.
 
-Where this process may have a memory cgroup of its own (version 1, so root), that counts what it and
-its boxes take, and nobody else. Elsewhere it is what becomes of MemAvailable, which others change as
-well: then only what several tries agree on means anything.
+Where this process may have a memory cgroup of its own (version 1, so root), that counts what it
+and its boxes take, and nobody else. Elsewhere it is what becomes of MemAvailable, which others
+change as well: then only what several tries agree on means anything.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _by_available_memory() -> Iterator[Loss]:
 
 
 def _usage(own: Path) -> int:
-    """Return what a cgroup holds, without pages of files, which the kernel gives back when asked."""
+    """Return what a cgroup holds, but for pages of files, which the kernel takes back by itself."""
     usage = int((own / "memory.usage_in_bytes").read_bytes())
     for line in (own / "memory.stat").read_text("ascii").splitlines():
         name, _, value = line.partition(" ")
@@ -104,7 +104,7 @@ def _extreme(
 
 @contextlib.contextmanager
 def _own_cgroup() -> Iterator[Path | None]:
-    """Put this process into a memory cgroup of its own below the one it is in; None if it may not."""
+    """Put this process into a memory cgroup below its own; give None where it may not."""
     outer = _current()
     made = None if outer is None else outer / f"toolrunner-attack-{os.getpid()}"
     if outer is None or made is None or not _enter(made):

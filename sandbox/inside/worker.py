@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 
-from . import jsonable, logs, protocol
+from . import children, jsonable, logs, protocol
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def load(
     """Load the plugin and return it; if it cannot be loaded, say so and end."""
     own_pid = os.getpid()
     logs.install(log_descriptor, order["log_level"])
+    children.show_as_an_ordinary_interpreter()
     try:
         run = load_plugin(order, source)
     except BaseException as error:
@@ -253,7 +254,9 @@ def load_file(path: str, source: bytes, name: str) -> types.ModuleType:
     module.__file__ = path
     module.__loader__ = Source(source)  # type: ignore[assignment]  # all that tracebacks ask for
     sys.modules[module.__name__] = module
+    children.be_main(module, source)
     exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
+    children.know_by_main(module)
     return module
 
 
@@ -329,10 +332,11 @@ def describe(error: BaseException) -> dict[str, object]:
     """Return what the parent shows of an exception, whatever its own methods do."""
     kind = type(error)  # not isinstance, which asks the object itself
     message = attempt(lambda: str(error), "<no text: __str__ of the exception failed>")
+    frames = BaseException.__dict__["__traceback__"].__get__(error)
     number = attempt(lambda: getattr(error, "errno", None), None)
     return {
         "exception": cut(class_name(error), 200),
-        "message": cut(message, protocol.MESSAGE_CAP),
+        "message": cut(message + attempt(lambda: children.hint(frames), ""), protocol.MESSAGE_CAP),
         "traceback": tail(traceback_of(error), protocol.TRACEBACK_CAP),
         "errno": number if issubclass(kind, OSError) and type(number) is int else None,
         "is_memory_error": issubclass(kind, MemoryError),
