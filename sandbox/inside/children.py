@@ -43,7 +43,7 @@ def show_as_an_ordinary_interpreter() -> None:
     changed = {"isolated": 0, "no_site": 0, "ignore_environment": 0, "no_user_site": 1}
     for name, value in {**changed, "safe_path": True}.items():
         setattr(flags, name, value)
-    sys.flags = flags  # type: ignore[misc, assignment]  # has all of their names
+    sys.flags = flags  # type: ignore[assignment]  # has all of their names
     # Without a file and a spec, nothing is run again. What runs here lives on in its frames.
     sys.modules[MAIN] = type(sys)(MAIN)
 
@@ -54,7 +54,7 @@ def be_main(module: types.ModuleType, source: bytes) -> None:
         with open(str(module.__file__), "rb"):
             pass
     except OSError:
-        module.__source__ = source
+        module.__dict__["__source__"] = source
         module.__class__ = Copied
     sys.modules[MAIN] = module
 
