@@ -10,7 +10,13 @@ import resource
 import signal
 
 from . import cell, namespaces, privileges
-from .syscalls import CAP_SYS_ADMIN, PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, Kernel
+from .syscalls import (
+    CAP_SYS_ADMIN,
+    MS_RDONLY,
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_DUMPABLE,
+    Kernel,
+)
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -46,8 +52,11 @@ def become_box_user(kernel: Kernel, profile: dict[str, Any]) -> None:
     in_user_namespace = "user" in profile["namespaces"]
     if not in_user_namespace and profile["uid"] is None:
         return  # an ordinary user without namespaces: there is nothing to give up
-    if in_user_namespace and profile["proc"] and "mount" in profile["namespaces"]:
-        namespaces.forbid_more_namespaces()
+    if profile["proc"] and "mount" in profile["namespaces"]:
+        if in_user_namespace:
+            namespaces.forbid_more_namespaces()
+        # From here on nobody in the box writes to another process by it, Landlock or not.
+        kernel.restrict_mount("/proc", MS_RDONLY, recursive=False)
     if profile["uid"] is None:
         kernel.lock_privileges()
     else:

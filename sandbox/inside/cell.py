@@ -12,9 +12,10 @@ import os
 import resource
 import signal
 import socket
+import sys
 
 from . import landlock, privileges, protocol, seccomp, worker
-from .syscalls import Kernel, machine
+from .syscalls import PR_SET_DUMPABLE, Kernel, machine
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 INPUT, OUTPUT, ERRORS, CHANNEL, LOG, RULESET = range(6)
+LANDLOCK_WITH_SCOPES = 6  # the ABI that keeps signals inside of a domain
+_ADDRESS_SPACE = 64 << 30  # more than libraries reserve; its page tables are 128 MiB a process
+_MOST_SIGNALS = 1024  # queued signals and timers of a box's user: about half a megabyte
 _GRACE_SECONDS = 1  # the kernel's clock is the second line: it starts after the watchdog's
 
 
@@ -31,12 +35,18 @@ class Plan:
     def __init__(self, kernel: Kernel | None, profile: dict[str, Any]) -> None:
         self.kernel = kernel
         self.profile = profile
-        self._scoped_signals = "pid" in profile["namespaces"] or profile["landlock"] >= 6
+        self._is_hidden = kernel is not None and hides_zygote(profile)
         self.descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self.has_ruleset = kernel is not None and profile["landlock"] > 0
         self._filter = b""
-        if self._filtered() and self._scoped_signals:
-            self._filter = seccomp.cell_filter(machine(), own_pid=0, scoped_signals=True)
+        if not self._filtered():
+            return
+        if profile["landlock"] >= LANDLOCK_WITH_SCOPES:
+            self._filter = seccomp.cell_filter(machine())
+        elif "pid" in profile["namespaces"]:
+            # Nobody but these two shares it: below this ABI each call has a box of its own.
+            supervisors = (1, os.getpid())
+            self._filter = seccomp.cell_filter(machine(), spared=supervisors)
 
     def _filtered(self) -> bool:
         return self.kernel is not None and bool(self.profile["seccomp"])
@@ -46,9 +56,23 @@ class Plan:
         if self.kernel is None or not self._filtered():
             return
         self.kernel.seccomp_filter(
-            self._filter
-            or seccomp.cell_filter(machine(), own_pid=os.getpid(), scoped_signals=False)
+            self._filter or seccomp.cell_filter(machine(), only=(os.getpid(), 0))
         )
+
+    def show(self) -> None:
+        """Let the calling cell be measured, where what it was forked from hides itself."""
+        if self.kernel is not None and self._is_hidden:
+            self.kernel.prctl(PR_SET_DUMPABLE, 1)
+
+
+def hides_zygote(profile: dict[str, Any]) -> bool:
+    """Tell whether the zygote has to be out of its cell's sight by being undumpable.
+
+    Landlock keeps a cell from the zygote's memory, environment and descriptors; without it that is
+    a process of the same user with no more rights. (The warden is safe: it has a capability.)
+    Nobody has to measure it then: every call has a box of its own, and it never runs a plugin.
+    """
+    return not profile["landlock"]
 
 
 def prepare(scratch: str, descriptors: list[int]) -> None:
@@ -112,11 +136,15 @@ def failure(error: OSError) -> dict[str, Any]:
 
 
 def place_descriptors(descriptors: list[int]) -> None:
-    """Put channel, output, log and, if there is one, the Landlock ruleset in their places."""
+    """Put all of a cell's descriptors in their places, with a Landlock ruleset if there is one."""
     if min(descriptors) <= RULESET:
         # Copies above all places, so that no dup2 overwrites what a later one needs.
         descriptors = [fcntl.fcntl(d, fcntl.F_DUPFD_CLOEXEC, RULESET + 1) for d in descriptors]
     channel, output, log, *ruleset = descriptors
+    # Opened anew: flags and owner of an open file are common to all who have inherited it.
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, INPUT)
+    os.close(null)
     os.dup2(output, OUTPUT)
     os.dup2(output, ERRORS)
     os.dup2(channel, CHANNEL, inheritable=False)
@@ -151,6 +179,7 @@ def confine(plan: Plan, limits: dict[int, tuple[int, int]]) -> None:
     """Take the cell's last rights away: rlimits, Landlock, seccomp."""
     kernel, profile = plan.kernel, plan.profile
     privileges.refuse_root()
+    plan.show()
     if kernel is not None and "pid" not in profile["namespaces"]:
         kernel.die_with_parent()
     for number, (soft, hard) in limits.items():
@@ -170,9 +199,9 @@ def readable_rules(profile: dict[str, Any]) -> list[tuple[str, int]]:
     """Return the Landlock rules for what every process of a box may read."""
     rules = [(path, landlock.READ_ONLY) for path in profile["read"]]
     rules += [(f"/{name}", landlock.READ_ONLY) for name in ("bin", "sbin", "lib", "lib32", "lib64")]
-    rules += [
-        (f"/dev/{name}", landlock.DEVICE) for name in ("null", "zero", "full", "random", "urandom")
-    ]
+    rules += [(f"/dev/{name}", landlock.DEVICE) for name in ("null", "full")]
+    # A shared map of /dev/zero that can be written to is memory that no figure shows.
+    rules += [(f"/dev/{name}", landlock.READ_FILE) for name in ("zero", "random", "urandom")]
     if "mount" in profile["namespaces"]:
         # The root is the box's own: all that stands in it was put there for the plugin.
         rules += [("/etc", landlock.READ_ONLY), ("/proc", landlock.READ_ONLY)]
@@ -218,9 +247,13 @@ def shared_limits(profile: dict[str, Any]) -> dict[int, int]:
         ("RLIMIT_MSGQUEUE", 0),
         ("RLIMIT_RTPRIO", 0),
         ("RLIMIT_MEMLOCK", 64 * 1024),
+        ("RLIMIT_SIGPENDING", _MOST_SIGNALS),
     ):
         if hasattr(resource, name):
             wanted[getattr(resource, name)] = value
+    if sys.platform == "linux":
+        # Page tables take a 512th part of what is mapped, even where only zeros were read.
+        wanted[resource.RLIMIT_AS] = max(_ADDRESS_SPACE, 4 * limits["memory_mb"] * MIB)
     if profile["nproc_base"] is not None and hasattr(resource, "RLIMIT_NPROC"):
         # The kernel counts all that this user has in the box, and so for all of its cells.
         tasks = (limits["processes"] + limits["threads"]) * profile["slots"]

@@ -93,8 +93,9 @@ def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
         os.makedirs(stage + folder, exist_ok=True)
     # Each cell's own scratch, which is its working directory: cells share no memory.
     os.symlink("/proc/self/cwd", f"{stage}/dev/shm")
-    for name in DEVICES:
-        _bind(kernel, f"/dev/{name}", f"{stage}/dev/{name}", MS_NOSUID | MS_NOEXEC)
+    for name in devices(profile):
+        # Read-only: their times are the host's. That keeps nobody from writing to the device.
+        _bind(kernel, f"/dev/{name}", f"{stage}/dev/{name}", MS_RDONLY | MS_NOSUID | MS_NOEXEC)
     for link, target in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(f"/proc/self/{target}", f"{stage}/dev/{link}")
     if profile["proc"]:
@@ -109,6 +110,15 @@ def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
     kernel.pivot_root_here()
     os.chdir("/")
     kernel.restrict_mount("/", MS_RDONLY, recursive=False)
+
+
+def devices(profile: dict[str, Any]) -> tuple[str, ...]:
+    """Return the devices of the box.
+
+    ``zero``, mapped shared and writable, is memory that no figure shows: it is there only where
+    Landlock keeps it from being opened for writing.
+    """
+    return DEVICES if profile["landlock"] else tuple(name for name in DEVICES if name != "zero")
 
 
 def _make_slots(kernel: Kernel, stage: str, slots: int, owner: int) -> None:

@@ -2,20 +2,55 @@
 
 A list of denials, not of permissions: numeric libraries use calls that nobody lists, and an
 allow-list breaks with their next release. What is denied fails with EPERM; what is newer than
-this table, and ``clone3``, fail with ENOSYS, so that libraries fall back. The kernel caches
-calls that are allowed whatever their arguments, so length costs little. Numbers: Linux's
-unistd_64.h (x86-64) and asm-generic/unistd.h (aarch64).
+the table fails with ENOSYS, so that libraries fall back. Of the calls that are dozens of calls each
+(fcntl, ioctl, prctl), what may be asked for is listed.
+
+The kernel caches which calls are allowed whatever their arguments, so length costs those little.
+Others go through all of a filter's instructions before their own, so these stand first.
 """
 
 import errno
 import struct
 
+from .seccomp_table import (
+    ABSENT,
+    ALWAYS_DENIED,
+    ATTRIBUTES,
+    BY_ARGUMENT,
+    FCNTL,
+    FCNTL_LOCKS,
+    GAP,
+    IOCTL,
+    IOCTL_NETWORK,
+    MADVISE_DENIED,
+    MADVISE_WITHOUT_EFFECT,
+    NETWORK,
+    NEWEST,
+    OTHER_SIGNALS,
+    PR_SET_DUMPABLE,
+    PRCTL,
+    PRCTL_OF_SETUP,
+    RESTRICT,
+    SIGNALS_BY_NUMBER,
+    SOCKET_BUFFERS,
+    SOCKET_PROGRAMS,
+    SOL_SOCKET,
+    TRUNCATE,
+    UNHOOKED_FILES,
+    UNKNOWN,
+    WITHOUT_EFFECT,
+)
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    Instruction = tuple[int, int, int, int]
+
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32_BIT = 0x40000000
-_NEWEST = 462  # mseal; the table was checked against Linux 6.18
-_GAP = {"x86_64": (335, 423), "aarch64": (295, 423)}  # numbers that no call had when checked
 
-_LOAD, _JEQ, _JGE, _JGT, _JSET, _RET = 0x20, 0x15, 0x35, 0x25, 0x45, 0x06
+_LOAD, _AND, _JEQ, _JGE, _JGT, _JSET, _RET = 0x20, 0x54, 0x15, 0x35, 0x25, 0x45, 0x06
 _ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
 _NUMBER, _ARCH = 0, 4
@@ -25,82 +60,33 @@ _CLONE_PARENT = 0x8000
 _AF_UNIX = 1
 _SOCK_STREAM = 1
 _SOCK_TYPE_MASK = 0xF
-_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
-_PR_SET_PDEATHSIG = 1
-_F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
-_FIOSETOWN, _SIOCSPGRP = 0x8901, 0x8902
+# Of MAP_SHARED (1) and MAP_SHARED_VALIDATE (3) the lowest bit; MAP_PRIVATE and others lack it.
+_SHARED_AND_ANONYMOUS = 0x01 | 0x20
 
-_ABSENT = -1
 
-# name: (x86-64, aarch64); grouped by what each group would give to a plugin
-_PRIVILEGED = {
-    "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39),
-    "pivot_root": (155, 41), "chroot": (161, 51), "open_tree": (428, 428),
-    "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431),
-    "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442),
-    "statmount": (457, 457), "listmount": (458, 458), "swapon": (167, 224),
-    "swapoff": (168, 225), "reboot": (169, 142), "sethostname": (170, 161),
-    "setdomainname": (171, 162), "init_module": (175, 105), "finit_module": (313, 273),
-    "delete_module": (176, 106), "kexec_load": (246, 104), "kexec_file_load": (320, 294),
-    "bpf": (321, 280), "perf_event_open": (298, 241), "quotactl": (179, 60),
-    "quotactl_fd": (443, 443), "acct": (163, 89), "syslog": (103, 116),
-    "clock_settime": (227, 112), "settimeofday": (164, 170), "adjtimex": (159, 171),
-    "clock_adjtime": (305, 266), "vhangup": (153, 58), "iopl": (172, _ABSENT),
-    "ioperm": (173, _ABSENT), "modify_ldt": (154, _ABSENT), "personality": (135, 92),
-    "uselib": (134, _ABSENT), "sysfs": (139, _ABSENT), "lookup_dcookie": (212, 18),
-    "nfsservctl": (180, 42), "fanotify_init": (300, 262), "fanotify_mark": (301, 263),
-    "open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264),
-}  # fmt: skip
-_OTHER_PROCESSES = {
-    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
-    "pidfd_getfd": (438, 438), "kcmp": (312, 272), "process_madvise": (440, 440),
-    "process_mrelease": (448, 448), "migrate_pages": (256, 238), "move_pages": (279, 239),
-    "setpriority": (141, 140), "sched_setscheduler": (144, 119), "sched_setparam": (142, 118),
-    "sched_setattr": (314, 274), "sched_setaffinity": (203, 122), "ioprio_set": (251, 30),
-    "setsid": (112, 157), "setpgid": (109, 154),
-}  # fmt: skip
-_KERNEL_SURFACE = {
-    "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218),
-    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
-    "userfaultfd": (323, 282),
-}  # fmt: skip
-_UNMEASURED_MEMORY = {
-    "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194),
-    "shmat": (30, 196), "shmctl": (31, 195), "shmdt": (67, 197), "semget": (64, 190),
-    "semop": (65, 193), "semctl": (66, 191), "semtimedop": (220, 192), "msgget": (68, 186),
-    "msgsnd": (69, 189), "msgrcv": (70, 188), "msgctl": (71, 187), "mq_open": (240, 180),
-    "mq_unlink": (241, 181), "mq_timedsend": (242, 182), "mq_timedreceive": (243, 183),
-    "mq_notify": (244, 184), "mq_getsetattr": (245, 185),
-}  # fmt: skip
-# Files that everybody may read tell who reads them, and when.
-_WATCHING = {
-    "inotify_init": (253, _ABSENT), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27),
-}  # fmt: skip
-_NETWORK = {
-    "socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201),
-    "accept": (43, 202), "accept4": (288, 242),
-}  # fmt: skip
-# Landlock has no hook for these, and without a mount namespace nothing is mounted read-only.
-_UNHOOKED_FILES = {
-    "chmod": (90, _ABSENT), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
-    "chown": (92, _ABSENT), "lchown": (94, _ABSENT), "fchown": (93, 55), "fchownat": (260, 54),
-    "utime": (132, _ABSENT), "utimes": (235, _ABSENT), "futimesat": (261, _ABSENT),
-    "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
-    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
-}  # fmt: skip
-_TRUNCATE = {"truncate": (76, 45)}
-_SIGNALS_BY_NUMBER = {"kill": (62, 129), "tgkill": (234, 131)}
-_OTHER_SIGNALS = {
-    "tkill": (200, 130), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
-    "pidfd_send_signal": (424, 424),
-}  # fmt: skip
-_ALWAYS_DENIED = (
-    _PRIVILEGED, _OTHER_PROCESSES, _KERNEL_SURFACE, _UNMEASURED_MEMORY, _WATCHING,
-)  # fmt: skip
-_BY_ARGUMENT = {
-    "clone": (56, 220), "clone3": (435, 435), "fcntl": (72, 25), "ioctl": (16, 29),
-    "prctl": (157, 167), "prlimit64": (302, 261), "socketpair": (53, 199),
-}  # fmt: skip
+def _answer(number: int) -> "Instruction":
+    """Answer with an errno; 0 is a success without the call."""
+    return (_RET, _ERRNO | number, 0, 0)
+
+
+_DENY = _answer(errno.EPERM)
+_DONE = _answer(0)
+_PASS = (_RET, _ALLOW, 0, 0)
+
+
+def _low(argument: int) -> "Instruction":
+    """Load the low half of an argument: the kernel takes these arguments as 32 bits.
+
+    What it then sees is what it will act on, whatever stands in the high half.
+    """
+    return (_LOAD, 16 + 8 * argument, 0, 0)
+
+
+def _one_of(values: "Sequence[int]", answer: "Instruction") -> "list[Instruction]":
+    """Give ``answer`` if what was loaded is one of ``values``, or go on behind it."""
+    last = len(values) - 1
+    code = [(_JEQ, v & 0xFFFFFFFF, last - i, int(i == last)) for i, v in enumerate(values)]
+    return [*code, answer]
 
 
 class _Program:
@@ -115,105 +101,144 @@ class _Program:
 
     def deny(self, calls: dict[str, tuple[int, int]], number: int = errno.EPERM) -> None:
         for numbers in calls.values():
-            if numbers[self._column] != _ABSENT:
+            if numbers[self._column] != ABSENT:
                 self.emit(_JEQ, numbers[self._column], 0, 1)
-                self.emit(_RET, _ERRNO | number)
+                self.emit(*_answer(number))
 
-    def when(self, name: str, *body: tuple[int, int, int, int]) -> None:
-        """Run ``body`` for the call ``name``; a body ends in a return on every path."""
-        table = _BY_ARGUMENT if name in _BY_ARGUMENT else _SIGNALS_BY_NUMBER
-        self.emit(_JEQ, table[name][self._column], 0, len(body))
-        for code, value, if_true, if_false in body:
-            self.emit(code, value, if_true, if_false)
+    def when(self, numbers: tuple[int, int], *body: "Instruction | Iterable[Instruction]") -> None:
+        """Run ``body`` for the call of these numbers; a body ends in a return on every path."""
+        code: list[Instruction] = []
+        for part in body:
+            if isinstance(part, tuple):
+                code.append(part)
+            else:
+                code += part
+        self.emit(_JEQ, numbers[self._column], 0, len(code))
+        for instruction in code:
+            self.emit(*instruction)
 
     def bytes(self) -> bytes:
         return bytes(self._code)
 
 
-def _low(argument: int) -> tuple[int, int, int, int]:
-    """Load the low half of an argument: the kernel takes these arguments as 32 bits.
-
-    What it then sees is what it will act on, whatever stands in the high half.
-    """
-    return (_LOAD, 16 + 8 * argument, 0, 0)
-
-
-_DENY = (_RET, _ERRNO | errno.EPERM, 0, 0)
-_PASS = (_RET, _ALLOW, 0, 0)
-
-
 def _prologue(program: _Program, arch: str) -> None:
     program.emit(_LOAD, _ARCH)
     program.emit(_JEQ, _AUDIT_ARCH[arch], 1, 0)
-    program.emit(_RET, _ERRNO | errno.EPERM)
+    program.emit(*_DENY)
     program.emit(_LOAD, _NUMBER)
     if arch == "x86_64":
         program.emit(_JGE, _X32_BIT, 0, 1)
-        program.emit(_RET, _ERRNO | errno.EPERM)
-    program.emit(_JGT, _NEWEST, 0, 1)
-    program.emit(_RET, _ERRNO | errno.ENOSYS)
-    first, last = _GAP[arch]
+        program.emit(*_DENY)
+
+
+def _refuse_unknown(program: _Program, arch: str) -> None:
+    program.emit(_JGT, NEWEST, 0, 1)
+    program.emit(*_answer(errno.ENOSYS))
+    first, last = GAP[arch]
     program.emit(_JGE, first, 0, 2)
     program.emit(_JGT, last, 1, 0)
-    program.emit(_RET, _ERRNO | errno.ENOSYS)
+    program.emit(*_answer(errno.ENOSYS))
 
 
-def zygote_filter(arch: str, *, network: bool, mount_namespace: bool, landlock_abi: int) -> bytes:
+def zygote_filter(
+    arch: str,
+    *,
+    network: bool,
+    mount_namespace: bool,
+    landlock_abi: int,
+    counted_memory: bool = False,
+) -> bytes:
     """Return the filter that the zygote installs before the first line of plugin code.
 
     ``mount_namespace`` and ``landlock_abi`` (0: none) say which other layers there are: what
-    they would not stop is denied here.
+    they would not stop is denied here. ``counted_memory``: the kernel itself counts the memory of
+    the box, and so what no figure of a process shows.
     """
     program = _Program(arch)
     _prologue(program, arch)
-    for group in _ALWAYS_DENIED:
+    _by_request(program, network=network, landlock_abi=landlock_abi, counted_memory=counted_memory)
+    _refuse_unknown(program, arch)
+    for group in ALWAYS_DENIED:
         program.deny(group)
+    program.deny(UNKNOWN, errno.ENOSYS)
+    program.deny(ATTRIBUTES, errno.ENOTSUP)
+    program.deny(WITHOUT_EFFECT, 0)
     if not network:
-        program.deny(_NETWORK)
-        # A datagram socketpair can send to a path; a stream pair only to its other end.
-        program.when(
-            "socketpair",
-            _low(0), (_JEQ, _AF_UNIX, 0, 4),
-            _low(1), (0x54, _SOCK_TYPE_MASK, 0, 0), (_JEQ, _SOCK_STREAM, 0, 1),
-            _PASS, _DENY,
-        )  # fmt: skip
+        program.deny(NETWORK)
     if not mount_namespace:
-        program.deny(_UNHOOKED_FILES)
+        program.deny(UNHOOKED_FILES)
         if landlock_abi < 3:
-            program.deny(_TRUNCATE)
-    program.deny({"clone3": _BY_ARGUMENT["clone3"]}, errno.ENOSYS)
-    program.when("clone", _low(0), (_JSET, _CLONE_NEW, 0, 1), _DENY, _PASS)
-    program.when("ioctl", _low(1), (_JEQ, _TIOCSTI, 1, 0), (_JEQ, _TIOCLINUX, 0, 1), _DENY, _PASS)
-    program.when("prlimit64", _low(0), (_JEQ, 0, 1, 0), _DENY, _PASS)
-    program.emit(_RET, _ALLOW)
+            program.deny(TRUNCATE)
+    program.emit(*_PASS)
     return program.bytes()
 
 
-def cell_filter(arch: str, *, own_pid: int, scoped_signals: bool) -> bytes:
-    """Return what a cell installs on top, once it is in its place.
-
-    Without ``scoped_signals`` (a pid namespace or Landlock's scope) it may signal only itself
-    and its group, by number.
-    """
-    program = _Program(arch)
-    _prologue(program, arch)
-    program.when("clone", _low(0), (_JSET, _CLONE_PARENT, 0, 1), _DENY, _PASS)
-    # It dies with its warden, and may not ask for anything else.
-    program.when("prctl", _low(0), (_JEQ, _PR_SET_PDEATHSIG, 0, 1), _DENY, _PASS)
-    if not scoped_signals:
-        program.deny(_OTHER_SIGNALS)
-        # A descriptor can be made to send SIGIO, or any other signal, to its owner.
+def _by_request(
+    program: _Program, *, network: bool, landlock_abi: int, counted_memory: bool
+) -> None:
+    """Emit the calls that are looked at by argument, those made most often first."""
+    call = BY_ARGUMENT
+    if not counted_memory:
         program.when(
-            "fcntl",
-            _low(1), (_JEQ, _F_SETOWN, 2, 0), (_JEQ, _F_SETSIG, 1, 0), (_JEQ, _F_SETOWN_EX, 0, 1),
+            call["mmap"],
+            _low(3), (_AND, _SHARED_AND_ANONYMOUS, 0, 0), (_JEQ, _SHARED_AND_ANONYMOUS, 0, 1),
             _DENY, _PASS,
         )  # fmt: skip
+    program.when(
+        call["madvise"],
+        _low(2), _one_of(MADVISE_WITHOUT_EFFECT, _DONE),
+        _one_of(MADVISE_DENIED, _answer(errno.EINVAL)), _PASS,
+    )  # fmt: skip
+    program.when(call["fcntl"], _low(1), _one_of(FCNTL, _PASS), _one_of(FCNTL_LOCKS, _DONE), _DENY)
+    ioctl = IOCTL + (IOCTL_NETWORK if network else ())
+    program.when(call["ioctl"], _low(1), _one_of(ioctl, _PASS), _answer(errno.ENOTTY))
+    prctl = PRCTL_OF_SETUP + (() if landlock_abi else (PR_SET_DUMPABLE,)) + PRCTL
+    program.when(call["prctl"], _low(0), _one_of(prctl, _PASS), _answer(errno.EINVAL))
+    program.when(call["clone"], _low(0), (_JSET, _CLONE_NEW, 0, 1), _DENY, _PASS)
+    program.when(call["prlimit64"], _low(0), (_JEQ, 0, 1, 0), _DENY, _PASS)
+    program.when(
+        call["setsockopt"],
+        _low(1), (_JEQ, SOL_SOCKET, 1, 0), _PASS,
+        _low(2), _one_of(SOCKET_BUFFERS, _DONE), _one_of(SOCKET_PROGRAMS, _DENY), _PASS,
+    )  # fmt: skip
+    if not network:
+        # A datagram socketpair can send to a path; a stream pair only to its other end.
         program.when(
-            "ioctl", _low(1), (_JEQ, _FIOSETOWN, 1, 0), (_JEQ, _SIOCSPGRP, 0, 1), _DENY, _PASS
-        )
-        for name in _SIGNALS_BY_NUMBER:
-            program.when(name, _low(0), (_JEQ, own_pid, 2, 0), (_JEQ, 0, 1, 0), _DENY, _PASS)
-    program.emit(_RET, _ALLOW)
+            call["socketpair"],
+            _low(0), (_JEQ, _AF_UNIX, 0, 4),
+            _low(1), (_AND, _SOCK_TYPE_MASK, 0, 0), (_JEQ, _SOCK_STREAM, 0, 1),
+            _PASS, _DENY,
+        )  # fmt: skip
+
+
+def cell_filter(
+    arch: str, *, spared: "Sequence[int]" = (), only: "Sequence[int] | None" = None
+) -> bytes:
+    """Return what a cell installs on top of its zygote's, once it is in its place.
+
+    Whom it may signal, where Landlock has no scope for that: nobody but ``only`` (0: its group),
+    or everybody but ``spared``, numbers of the supervisors that share a pid namespace with it.
+    It is short, since every call installs it: what the zygote's denies is denied by that.
+    """
+    program = _Program(arch)
+    program.emit(_LOAD, _NUMBER)
+    program.when(BY_ARGUMENT["clone"], _low(0), (_JSET, _CLONE_PARENT, 0, 1), _DENY, _PASS)
+    # It dies with its warden, stays readable to who measures it, and adds no filter to its own.
+    denied = (*PRCTL_OF_SETUP, PR_SET_DUMPABLE)
+    program.when(BY_ARGUMENT["prctl"], _low(0), _one_of(denied, _DENY), _PASS)
+    program.deny(RESTRICT)
+    if only is not None:
+        program.deny(OTHER_SIGNALS)
+        for numbers in SIGNALS_BY_NUMBER.values():
+            program.when(numbers, _low(0), _one_of(only, _PASS), _DENY)
+    elif spared:
+        program.deny({"pidfd_send_signal": OTHER_SIGNALS["pidfd_send_signal"]})
+        # Their groups too. That of process 1 is -1, which to kill(2) is everybody.
+        targets = [*spared, *(-number for number in spared)]
+        for name, numbers in (SIGNALS_BY_NUMBER | OTHER_SIGNALS).items():
+            if name != "pidfd_send_signal":
+                program.when(numbers, _low(0), _one_of(targets, _DENY), _PASS)
+    program.emit(*_PASS)
     return program.bytes()
 
 
@@ -222,7 +247,7 @@ def denied_calls(arch: str) -> dict[str, int]:
     column = list(_AUDIT_ARCH).index(arch)
     return {
         name: numbers[column]
-        for group in _ALWAYS_DENIED
+        for group in ALWAYS_DENIED
         for name, numbers in group.items()
-        if numbers[column] != _ABSENT
+        if numbers[column] != ABSENT
     }

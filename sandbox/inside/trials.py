@@ -156,7 +156,14 @@ def try_root(kernel: Kernel | None) -> None:
 
 def trial_profile(*, proc: bool) -> dict[str, Any]:
     """Return the least that a root can be built from; the trial stays the user it is."""
-    return {"namespaces": [], "uid": None, "read": ["/usr"], "proc": proc, "slots": 1}
+    return {
+        "namespaces": [],
+        "uid": None,
+        "landlock": 0,
+        "read": ["/usr"],
+        "proc": proc,
+        "slots": 1,
+    }
 
 
 def try_pid() -> None:
@@ -196,7 +203,7 @@ def try_seccomp(kernel: Kernel | None) -> None:
     kernel.seccomp_filter(
         seccomp.zygote_filter(machine(), network=False, mount_namespace=False, landlock_abi=0)
     )
-    kernel.seccomp_filter(seccomp.cell_filter(machine(), own_pid=os.getpid(), scoped_signals=False))
+    kernel.seccomp_filter(seccomp.cell_filter(machine(), only=(os.getpid(), 0)))
     for end in socket.socketpair():
         end.close()
     try:

@@ -138,7 +138,7 @@ def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
     privileges.give_up(kernel)
     privileges.check(kernel, profile)
     # A change of capabilities may clear it; the parent measures memory through /proc.
-    kernel.prctl(PR_SET_DUMPABLE, 1)
+    kernel.prctl(PR_SET_DUMPABLE, int(not cell.hides_zygote(profile)))
     cell.lower_rlimit(resource.RLIMIT_CORE, 1, 1)
     # Many busy processes must not keep the watchdog, or the service, from running.
     os.nice(_NICENESS)
@@ -152,6 +152,7 @@ def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
             network=profile["network"],
             mount_namespace="mount" in profile["namespaces"],
             landlock_abi=profile["landlock"],
+            counted_memory=bool(profile.get("cgroup")),
         )
         kernel.seccomp_filter(program)
 
