@@ -237,10 +237,26 @@ def _raised(ending: Ending) -> Outcome | None:
     message = f"{raised.exception}: {raised.message}" if raised.message else raised.exception
     if error_type is ErrorType.VALIDATION_ERROR:
         message = raised.message or "the plugin says that the input is invalid"
+    message += _hint(raised)
     details: dict[str, object] = {"exception": raised.exception}
     if raised.errno is not None:
         details["errno"] = raised.errno
     return _error(ending, error_type, message + _while_loading(ending), details, raised.traceback)
+
+
+def _hint(raised: Raised) -> str:
+    """Return what to write instead, where the sandbox denies what a library does by default.
+
+    From the last line of code that is shown. It is the plugin's word, and only advice.
+    """
+    last_line = raised.traceback.rstrip().splitlines()[-3:]
+    if raised.errno == errno.EPERM and any("mmap" in line for line in last_line):
+        return (
+            "; memory that is shared and anonymous is denied on this host, which could not count "
+            "it: use mmap.mmap(-1, n, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), or map a file "
+            "in the scratch"
+        )
+    return ""
 
 
 def _type_of(raised: Raised, stage: Stage) -> ErrorType:

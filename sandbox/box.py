@@ -21,7 +21,8 @@ from types import TracebackType
 
 import psutil
 
-from toolrunner.sandbox import forks
+from toolrunner.sandbox import box_users, forks
+from toolrunner.sandbox.box_users import BoxUsers
 from toolrunner.sandbox.cgroups.group import Group
 from toolrunner.sandbox.cgroups.groups import BoxGroups, Cgroups
 from toolrunner.sandbox.ending import SetupFailure
@@ -36,7 +37,7 @@ from toolrunner.sandbox.processes import (
     tree_below,
 )
 from toolrunner.sandbox.profile import Program, box_profile
-from toolrunner.sandbox.root_host import NOT_ALLOWED, box_uid, refusal, unreachable_by
+from toolrunner.sandbox.root_host import NOT_ALLOWED, refusal, unreachable_by
 from toolrunner.sandbox.scratch import HostScratch, remove_tree, tmpfs_bytes
 from toolrunner.sandbox.spawn import Launcher, Spawner
 
@@ -65,6 +66,7 @@ class Box:
         limits: Limits,
         layers: Layers,
         number: int,
+        users: BoxUsers,
         *,
         slots: int = 1,
         cgroups: Cgroups | None = None,
@@ -75,7 +77,8 @@ class Box:
         self.limits = limits
         self._layers = layers
         self._number = number
-        self._uid = box_uid(number)
+        self._users = users
+        self._uid: int | None = None
         self._cgroups = cgroups
         self._groups: BoxGroups | None = None
         self._slots = slots
@@ -112,6 +115,12 @@ class Box:
         self._stack.close()
 
     def _start(self, stack: contextlib.ExitStack) -> None:
+        try:
+            self._uid = self._users.take(stack)
+        except OSError as error:
+            raise SetupError(
+                SetupFailure("take a user for the box", str(error), error.errno, box_users.REMEDY)
+            ) from error
         refused = refusal(self._layers, self._uid)
         if refused is not None:
             raise SetupError(refused)

@@ -8,6 +8,7 @@ import threading
 
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import Box, cgroup_failure
+from toolrunner.sandbox.box_users import BoxUsers
 from toolrunner.sandbox.cgroups.groups import Cgroups
 from toolrunner.sandbox.cgroups.place import find
 from toolrunner.sandbox.ending import Ending
@@ -23,27 +24,27 @@ class Boxes:
     def __init__(self, spawner: Spawner) -> None:
         self._spawner = spawner
         self._watchdog = Watchdog()
+        self._users = BoxUsers()
         self._begin()
         forks.in_each_child(self, Boxes._begin)
 
     def _begin(self) -> None:
-        # A start of its own for each process, so that two runners do not share box users.
         self._numbers = itertools.count(os.getpid())
         self._lock = threading.Lock()
         self._cgroups: Cgroups | None = None
 
-    def box(self, caller: Caller, *, slots: int = 1, serves_many: bool = False) -> Box:
-        """Return a box that is not started yet; its user is not one of the other kind's.
+    def box(self, caller: Caller, *, slots: int = 1) -> Box:
+        """Return a box that is not started yet.
 
         Raises ``SetupError`` where the cgroups that were there at first can be made no more.
         """
-        number = 2 * next(self._numbers) + serves_many
         return Box(
             self._spawner,
             caller.program,
             caller.limits,
             caller.layers,
-            number,
+            next(self._numbers),
+            self._users,
             slots=slots,
             cgroups=self._own_cgroups() if caller.layers.cgroup else None,
         )

@@ -40,9 +40,7 @@ class Warm:
         isolation = isolation_of(caller.layers, "warm")
         try:
             with contextlib.ExitStack() as stack:
-                box = stack.enter_context(
-                    self._boxes.box(caller, slots=sizes.slots, serves_many=True)
-                )
+                box = stack.enter_context(self._boxes.box(caller, slots=sizes.slots))
                 with Cell(box, protocol.THE_ZYGOTE, protocol.LOADING_SLOT) as cell:
                     exchange = LoadExchange(
                         cell, caller.interrupt, caller.listener, isolation, caller.program

@@ -137,9 +137,10 @@ UNSEEN = (
 )  # fmt: skip
 RESOURCES = (
     run("resources/heap", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
-    run("resources/shared_mapping", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
+    # Denied where no cgroup would count it.
+    run("resources/shared_mapping", E.MEMORY_LIMIT_EXCEEDED, E.EXECUTION_ERROR),
     run("resources/memory_of_children", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
-    run("resources/memory_hidden_from_proc", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
+    run("resources/memory_hidden_from_proc", E.MEMORY_LIMIT_EXCEEDED, E.EXECUTION_ERROR),
     *(run(f"resources/{name}", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY) for name in UNSEEN),
     run(
         "resources/first_thread_ended",
@@ -250,7 +251,7 @@ IMPORTS = (
     load("imports/replaces_streams_and_modules", None, L),
     load("imports/attacks_its_own_file"),
     load("imports/keeps_a_descriptor"),
-    load("imports/keeps_shared_memory"),
+    load("imports/keeps_shared_memory", None, E.PLUGIN_LOAD_ERROR),
     load("imports/keeps_a_pipe"),
     load("imports/watches_its_calls", **RAN),
     load("imports/talks_to_the_warden", E.PROTOCOL_ERROR, None),
@@ -263,6 +264,14 @@ ESCAPE = (
     run("escape/files"),
     run("escape/file_attributes"),
     run("escape/watching_files"),
+    run("escape/watching_folders"),
+    run("escape/locks"),
+    run("escape/leases"),
+    run("escape/file_flags"),
+    run("escape/shared_quotas"),
+    run("escape/kernel_objects"),
+    run("escape/mailboxes"),
+    run("escape/supervisors"),
     run("escape/secrets"),
     run("escape/network"),
     run("escape/socket_pairs"),

@@ -275,11 +275,7 @@ CASES = (
         "hoards",
         E.MEMORY_LIMIT_EXCEEDED,
         plugin(
-            "import mmap, time\n"
-            "def run(p):\n"
-            "    m = mmap.mmap(-1, 200 << 20)\n"
-            "    for _ in range(200): m.write(bytes(1 << 20))\n"
-            "    time.sleep(60)\n",
+            "import time\ndef run(p):\n    m = bytearray(b'x') * (100 << 20)\n    time.sleep(60)\n",
             limits="{ memory_mb = 96 }",
         ),
         "MiB of 96 MiB",

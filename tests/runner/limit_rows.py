@@ -44,7 +44,10 @@ def touch(size):
     return block
 
 def shared(size):
-    area = mmap.mmap(-1, size)
+    try:
+        area = mmap.mmap(-1, size)
+    except PermissionError:
+        return touch(size)  # denied where no cgroup counts it
     for at in range(0, size, 4096):
         area[at] = 1
     return area

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
+import itertools
 import multiprocessing
+import os
 import threading
 
 import pytest
@@ -187,6 +190,18 @@ def test_a_child_finds_out_anew_what_confines_its_calls(make_runner: MakeRunner)
 
 
 def test_the_boxes_of_two_children_do_not_share_a_user(make_runner: MakeRunner) -> None:
-    """Each counts on from a number of its own."""
-    shared = make_runner()._sandbox._boxes
-    assert in_fork(lambda: next(shared._numbers)) != in_fork(lambda: next(shared._numbers))
+    """Nor with their parent, whatever it holds: an ordinary user has but one, itself."""
+    users = make_runner()._sandbox._boxes._users
+
+    def ask_for_the_same(stack: contextlib.ExitStack) -> list[int | None]:
+        users._numbers = itertools.count()
+        return [users.take(stack) for _ in range(3)]
+
+    with contextlib.ExitStack() as stack:
+        held = ask_for_the_same(stack)
+        childs = in_fork(lambda: ask_for_the_same(contextlib.ExitStack()))
+        still_held = ask_for_the_same(stack)
+    if os.geteuid() == 0:
+        assert not set(held) & {*childs, *still_held}
+    else:
+        assert held == childs == still_held == [None] * 3

@@ -285,3 +285,14 @@ def test_every_ending_has_exactly_one_outcome(any_ending: Ending) -> None:
     assert judge(any_ending) == outcome or any_ending.limit is not None  # NaN is not itself
     if outcome.error_type is not None and any_ending.log_tail:
         assert outcome.details["log_tail"] == any_ending.log_tail
+
+
+def test_who_maps_shared_memory_is_told_what_to_write_instead() -> None:
+    """Python's default is denied where no cgroup counts it; other denials get no such advice."""
+    line = '  File "p.py", line 3, in run\n    area = mmap.mmap(-1, n)\nPermissionError: x\n'
+    denied = raised("PermissionError", errno=errno.EPERM, traceback="Traceback …\n" + line)
+    told = judge(ending(reply=denied))
+    assert "mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS" in told.message
+    assert told.error_type is E.EXECUTION_ERROR
+    for other in (replace(denied, errno=errno.ENOMEM), replace(denied, traceback="  os.chmod(p)")):
+        assert "MAP_PRIVATE" not in judge(ending(reply=other)).message

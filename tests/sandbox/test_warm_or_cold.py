@@ -18,7 +18,8 @@ REASONS = {
         "starts processes (1)",
     ),
     "shared memory": (
-        "import mmap\nshared = mmap.mmap(-1, 4096)",
+        "import mmap\nwith open('s', 'wb+') as file:\n    file.truncate(4096)\n    "
+        + "shared = mmap.mmap(file.fileno(), 4096)",
         "maps writable shared memory (1)",
     ),
     "an open file": ("opened = open('/usr/bin/env', 'rb')", "leaves files or sockets open (1)"),

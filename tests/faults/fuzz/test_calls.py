@@ -26,6 +26,7 @@ from toolrunner.runner.payloads.strict_json import loads
 from toolrunner.runner.payloads.validation import parse_result
 from toolrunner.runner.verdict import judge
 from toolrunner.sandbox.box import Box
+from toolrunner.sandbox.box_users import BoxUsers
 from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.channel import parse_progress
 from toolrunner.sandbox.ending import (
@@ -73,7 +74,7 @@ def ended_call(data: bytes, *, is_warm: bool) -> Ending:
         ours, warden = socket.socketpair(socket.AF_UNIX, MESSAGE_SOCKET)
         stack.enter_context(ours)
         stack.enter_context(warden)
-        box = Box(Spawner(), Program("sample", "/sample.py"), LIMITS, Layers(), 0)
+        box = Box(Spawner(), Program("sample", "/sample.py"), LIMITS, Layers(), 0, BoxUsers())
         box._control = ours
         cell = stack.enter_context(Cell(box, 1, 1))
         _, ancillary, _, _ = warden.recvmsg(4096, socket.CMSG_SPACE(4 * 4))
