@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from toolrunner.plugins import fields
 from toolrunner.plugins.errors import ManifestError, shown
 from toolrunner.plugins.manifest import FOLDER_MANIFEST, Manifest, read_inline, read_toml
 from toolrunner.plugins.plugin import Plugin
+from toolrunner.sandbox.paths import ForeignLinkError, find
 
 _ACCEPTED = (
     "give the path of a plugin file or folder, a Manifest that was read from a file, a Plugin, or "
@@ -27,11 +29,11 @@ _ACCEPTED = (
 
 def plugin_at(path: Path, origin: str) -> Plugin:
     """Read the plugin in a file, or in a folder that holds toolrunner.toml."""
-    real = _real(path)
+    real, named = _real(path), os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118 - .. stays
     if os.path.isdir(real):  # noqa: PTH112 - Path.is_dir raises where a folder cannot be entered
         manifest = read_toml(real / FOLDER_MANIFEST)
-        return Plugin(manifest, real, manifest.entry, "folder", origin)
-    return Plugin(read_inline(real), real, "", "file", origin)
+        return Plugin(manifest, real, manifest.entry, "folder", origin, named)
+    return Plugin(read_inline(real), real, "", "file", origin, named)
 
 
 def resolve_instance(name: str, instance: object) -> Plugin:
@@ -86,7 +88,7 @@ def _of_manifest(name: str, manifest: Manifest) -> Plugin:
 
 def _named(name: str, plugin: Plugin) -> Plugin:
     manifest = plugin.manifest.model_copy(update={"name": name})
-    return Plugin(manifest, plugin.path, plugin.entry, plugin.kind, plugin.origin)
+    return replace(plugin, manifest=manifest)
 
 
 def _of_class(name: str, cls: type) -> Plugin:
@@ -137,7 +139,12 @@ def _refused(name: str, text: str) -> ManifestError:
 
 def _real(path: Path) -> Path:
     try:
-        return path.resolve()
+        return Path(find(str(path)).path)
+    except ForeignLinkError as error:
+        message = f"{shown(path)}: {error.strerror}"
+        raise ManifestError(message) from None
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return path.absolute()  # whoever reads it says so
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
         message = f"{shown(path)}: not a usable path: {error}; name a plugin file or folder"
         raise ManifestError(message) from None

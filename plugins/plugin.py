@@ -5,7 +5,7 @@ Made by ``discovery``, ``installed`` and ``instance``; read by the registry. Pla
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ class Plugin:
     "module:object" for a folder (the module lies in it) and for an installed one (the module's
     full name); for a file it is the name of an object in it, or empty, which means its ``run`` or
     its class ``Plugin``. ``origin`` is for people: "bundled", "installed: dist 1.2", or the path
-    that was given.
+    that was given. ``named`` is an absolute path to the same, with its links: where a deployment
+    swaps them, it leads to the new files.
     """
 
     manifest: Manifest
@@ -32,6 +33,12 @@ class Plugin:
     entry: str
     kind: Kind
     origin: str
+    named: str = field(default="", compare=False)
+
+    @property
+    def found_at(self) -> str:
+        """The path by which to look for it anew."""
+        return self.named or str(self.path)
 
     @property
     def name(self) -> str:

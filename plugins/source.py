@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from toolrunner.plugins.errors import KeyPath, ManifestError, NoManifest, dotted, shown
 from toolrunner.plugins.toml_lines import key_lines
+from toolrunner.sandbox.paths import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -219,24 +219,10 @@ def _unusable(path: Path, data: bytes, text: str, line: int = 1) -> ManifestErro
 def _read(path: Path) -> bytes:
     """Read a regular file, one byte past the cap at most."""
     try:
-        # Opening a pipe would wait for its writer without O_NONBLOCK.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            return _read_regular(descriptor)
-        finally:
-            os.close(descriptor)
+        with os.fdopen(open_file(str(path)), "rb") as file:
+            return file.read(FILE_CAP + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise _unreadable(path, error) from None
-
-
-def _read_regular(descriptor: int) -> bytes:
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "not a regular file")
-    with os.fdopen(descriptor, "rb", closefd=False) as file:
-        return file.read(FILE_CAP + 1)
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> ManifestError:

@@ -26,7 +26,7 @@ CUT_MARK = "… [cut]"
 # Terminals and log readers act on these: C0 (but tab and newline), DEL, C1, line separators,
 # and the marks that reorder text or hide in it.
 _HARMFUL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
 
@@ -149,6 +149,11 @@ def cut_start(text: str, max_bytes: int) -> str:
 def harmless(text: str) -> str:
     r"""Return ``text`` with lone surrogates and control characters spelled out as ``\x1b``."""
     return _HARMFUL.sub(_spell, text)
+
+
+def one_line(text: str) -> str:
+    r"""Return harmless ``text`` in which line breaks and tabs are spelled out too, as ``\n``."""
+    return harmless(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _spell(match: re.Match[str]) -> str:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import threading
 import time
 from pathlib import Path
-from typing import BinaryIO
 
 from toolrunner.runner.errors import ErrorType, GovernedError
-from toolrunner.sandbox import forks
+from toolrunner.sandbox import forks, paths
 from toolrunner.sandbox.limits import MIB
 
 CHECK_SECONDS = 1.0
@@ -27,7 +25,7 @@ _SETTLED_NS = 100_000_000  # two writes may bear one time, if they are closer th
 # What a host runs out of, whatever file is asked for.
 _SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
-_State = tuple[int, int, int, int]
+_State = tuple[int, int, int, int, int]
 
 
 class PluginFiles:
@@ -53,7 +51,9 @@ class PluginFiles:
                 known = self._sources.get(path)
             if known is not None and known[0] == state:
                 return known[1]
-            with _opened(path) as file:
+            with os.fdopen(paths.open_file(str(path)), "rb") as file:
+                # The state of what is read, whatever has taken its place since.
+                state = _state_of(os.fstat(file.fileno()))
                 source = file.read(MAX_SOURCE_BYTES + 1)
         except OSError as error:
             raise _unreadable(path, error) from error
@@ -89,23 +89,13 @@ def _unreadable(path: Path, error: OSError) -> GovernedError:
     return GovernedError(ErrorType.SANDBOX_ERROR, message, details)
 
 
-def _opened(path: Path) -> BinaryIO:
-    """Open a regular file; what else has taken its place could keep its reader waiting for ever."""
-    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - it is the caller's to close
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, "it is no regular file")
-    return file
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
 def _state(path: Path) -> _State:
     """Return what is another one after each write: the change time cannot be set."""
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return _state_of(path.stat())
+
+
+def _state_of(found: os.stat_result) -> _State:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def stamp_of(path: Path) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from toolrunner.plugins.discovery import Plugin
+from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.plugin_files import PluginFiles
-from toolrunner.runner.settings.settings import Settings
+from toolrunner.runner.settings.settings import PluginSettings, Settings
+from toolrunner.sandbox.paths import ForeignLinkError, Found, find
 from toolrunner.sandbox.profile import Program
 
 LOGGER_PREFIX = "toolrunner.plugin"
@@ -17,7 +20,6 @@ LOGGER_PREFIX = "toolrunner.plugin"
 # secrets in them, or other processes. The operator's own settings may still name them.
 _NEVER = (
     "/etc",
-    "/root",
     "/proc",
     "/sys",
     "/dev",
@@ -27,6 +29,10 @@ _NEVER = (
     "/var/lib",
     "/var/log",
 )
+
+
+# Below these are the homes of people; nothing in one is a plugin's for the asking.
+_HOMES = ("/home", "/root", "/Users")
 
 
 def build_program(plugin: Plugin, settings: Settings, files: PluginFiles) -> Program:
@@ -39,16 +45,23 @@ def build_program(plugin: Plugin, settings: Settings, files: PluginFiles) -> Pro
             f'"{manifest.name}" to allow_network in the settings, or set network = false'
         )
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
-    read = [_checked(path, manifest.name, settings) for path in manifest.read]
-    read += [str(path) for path in own.read] if own else []
+    is_file = plugin.kind == "file"
+    named = plugin.found_at
+    code = _found(named)
+    if code is None:
+        message = f"OSError: {named} cannot be read: it is not there, or not for this user"
+        raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
+    readable = _readable(manifest, own, settings)
     return Program(
         name=manifest.name,
-        path=str(plugin.path),
-        entry=plugin.entry if plugin.kind != "file" else _file_entry(plugin.entry),
-        source=files.source(plugin.path) if plugin.kind == "file" else b"",
-        folder=str(plugin.path) if plugin.kind == "folder" else "",
-        stamp=0 if plugin.kind == "file" else files.stamp(plugin.path),
-        read=tuple(read),
+        path=code.path,
+        entry=_file_entry(plugin.entry) if is_file else plugin.entry,
+        source=files.source(Path(named)) if is_file else b"",
+        folder=code.path if plugin.kind == "folder" else "",
+        stamp=0 if is_file else files.stamp(Path(code.path)),
+        read=tuple(readable),
+        found={path: (what.device, what.inode) for path, what in readable.items()}
+        | {code.path: (code.device, code.inode)},
         network=manifest.network,
         config=dict(own.config) if own else {},
         log_level=logging.getLogger(f"{LOGGER_PREFIX}.{manifest.name}").getEffectiveLevel(),
@@ -59,17 +72,51 @@ def _file_entry(entry: str) -> str:
     return f":{entry}" if entry else ""
 
 
-def _checked(path: str, name: str, settings: Settings) -> str:
-    """Return a folder that a manifest asks to read, unless it holds what no plugin may see."""
-    real = Path(path).resolve()
-    never = [Path(p) for p in _NEVER] + [Path.home(), Path(settings.state)]
-    for secret in (p.resolve() for p in never):
-        holds = secret.is_relative_to(real)
-        inside = real.is_relative_to(secret) and secret != Path.home().resolve()
-        if holds or inside:
+def _found(path: str) -> Found | None:
+    """Return what a path leads to, ``None`` for nothing; refuse a way that others could change."""
+    try:
+        return find(path)
+    except ForeignLinkError as error:
+        message = f"PermissionError: {path}: {error.strerror}"
+        raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from None
+    except OSError:
+        return None
+
+
+def _readable(
+    manifest: Manifest, own: PluginSettings | None, settings: Settings
+) -> dict[str, Found]:
+    """Return the paths beside its own that a plugin may read, and what each leads to."""
+    granted = {str(path): _found(str(path)) for path in (own.read if own else ())}
+    readable: dict[str, Found] = {}
+    for path in manifest.read:
+        found = _found(path)
+        if found is None:
+            continue
+        if not any(given and _lies_in(found.path, given.path) for given in granted.values()):
+            _check(path, found, manifest.name, settings)
+        readable[found.path] = found
+    for path, given in granted.items():
+        if given is not None:
+            # By the name that the operator gave, and by the one that Landlock sees.
+            readable |= {path: given, given.path: given}
+    return readable
+
+
+def _check(path: str, found: Found, name: str, settings: Settings) -> None:
+    """Refuse a folder that a manifest asks to read, if it holds what no plugin may see."""
+    never = {os.path.realpath(secret) for secret in (*_NEVER, *_HOMES, settings.state)}
+    home = os.path.realpath(Path.home())
+    if home != "/":  # the "home" of a service that has none
+        never.add(home)
+    for secret in sorted(never):
+        if _lies_in(found.path, secret) or _lies_in(secret, found.path):
             message = (
                 f"{name} asks to read {path}, which plugins may not see for the sake of {secret}; "
                 f'move the data, or allow it in the settings: [plugin.{name}] read = ["{path}"]'
             )
             raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
-    return str(real)
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return Path(path).is_relative_to(folder)

@@ -29,6 +29,7 @@ from toolrunner.runner.errors import (
     build_error_envelope,
     cut_end,
     harmless,
+    one_line,
 )
 from toolrunner.runner.payloads import validation
 from toolrunner.runner.payloads.validation import Payload
@@ -403,14 +404,15 @@ def _listener(name: str, call: Call) -> Listener:
     logger = logging.getLogger(f"{LOGGER_PREFIX}.{name}")
 
     def on_log(level: int, source: str, message: str) -> None:
-        extra = {"call_id": call.call_id, "plugin": name, "plugin_logger": source}
-        logger.log(level, "%s: %s", call.call_id, message, extra=extra)
+        # A line break in it would begin a record of its own, in a log that is read by lines.
+        extra = {"call_id": call.call_id, "plugin": name, "plugin_logger": one_line(source)}
+        logger.log(level, "%s: %s", call.call_id, one_line(message), extra=extra)
 
     def on_progress(fraction: float, message: str) -> None:
         if call.on_progress is None:
             return
         try:
-            call.on_progress(fraction, message)
+            call.on_progress(fraction, one_line(message))
         except Exception:  # noqa: BLE001 - logged with its traceback
             # The caller's own code, in the middle of the call: its mistake is not the plugin's.
             _LOG.exception("on_progress of call %s raised; the call goes on", call.call_id)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 
 from toolrunner.sandbox.inside import protocol
+from toolrunner.sandbox.json_values import MOST_VALUES, count_values
 
 _CHUNK = 1 << 16
 _TURNS = 8
@@ -82,7 +83,7 @@ class LogLines:
 
 def parse_line(line: bytes) -> tuple[int, str, str] | None:
     """Return level, logger and message of a line, or ``None`` if it is not one of ours."""
-    if len(line) > protocol.LOG_LINE_CAP:
+    if len(line) > protocol.LOG_LINE_CAP or count_values(line) > MOST_VALUES:
         return None
     try:
         record = json.loads(line)

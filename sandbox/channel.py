@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from toolrunner.sandbox.ending import Raised
 from toolrunner.sandbox.frames import FrameError, FrameReader
+from toolrunner.sandbox.json_values import MOST_VALUES, count_values
 
 _CHUNK = 1 << 18
 _CHUNKS_A_TURN = 16
@@ -105,6 +106,9 @@ def parse_progress(body: bytes) -> tuple[float, str]:
 
 def parse_object(body: bytes) -> dict[str, object]:
     """Return the JSON object that a frame holds; ``FrameError`` if it holds none."""
+    if count_values(body) > MOST_VALUES:
+        message = f"a frame with more than {MOST_VALUES} JSON values"
+        raise FrameError(message)
     try:
         report = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -51,7 +51,8 @@ class Program:
     own ``run`` or ``Plugin``. ``source``: a single file's bytes, so that the box need not be
     able to open it. ``folder``: what to put on the module path, or "". ``read``: more folders
     it may read. ``log_level``: which ``logging`` records it sends. ``stamp``: another number when
-    its files have changed.
+    its files have changed. ``found``: device and inode of what ``path`` and ``read``
+    led to when they were checked; the box refuses anything else in their place.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Program:
     config: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     log_level: int = 20
     stamp: int = 0
+    found: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def interpreter_paths() -> tuple[str, ...]:
@@ -94,7 +96,8 @@ def readable_paths(program: Program, layers: Layers) -> list[str]:
         wanted += _WITHOUT_PROC
     existing = {path for path in wanted if os.path.lexists(path)}
     # A symbolic link is shown by its own name and, for what Landlock sees, by its target's.
-    existing |= {os.path.realpath(path) for path in existing}
+    # Of what was looked at before, both names are known; what they lead to now does not count.
+    existing |= {os.path.realpath(path) for path in existing if path not in program.found}
     kept: list[str] = []
     for path in sorted(existing):
         if not any(path == other or path.startswith(f"{other}/") for other in kept):
@@ -147,6 +150,7 @@ def box_profile(
         "uid": uid,
         "nproc_base": nproc_base(layers, uid),
         "read": readable_paths(program, layers),
+        "found": {path: list(known) for path, known in program.found.items()},
         "scratch": scratch,
         "slots": slots,
         "limits": asdict(limits),

@@ -7,9 +7,10 @@ import contextvars
 from functools import partial
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 
 from toolrunner.api.http import schemas
+from toolrunner.api.http.answers import answer
 from toolrunner.api.http.audit import outcome, record
 from toolrunner.api.http.bodies import Wanted, read_wanted
 from toolrunner.api.http.callers import FromCaller
@@ -37,7 +38,7 @@ router = APIRouter(prefix="/v1", tags=["analyze"], route_class=GovernedRoute)
     },
     openapi_extra={"requestBody": schemas.body()},
 )
-async def analyze(request: Request, doors: FromDoors, caller: FromCaller) -> JSONResponse:
+async def analyze(request: Request, doors: FromDoors, caller: FromCaller) -> Response:
     """Run a plugin on an image or a payload, and wait for its result.
 
     A client that goes away ends its call.
@@ -50,7 +51,7 @@ async def analyze(request: Request, doors: FromDoors, caller: FromCaller) -> JSO
     return await _answer(request, doors, wanted, call)
 
 
-async def _answer(request: Request, doors: Doors, wanted: Wanted, call: Call) -> JSONResponse:
+async def _answer(request: Request, doors: Doors, wanted: Wanted, call: Call) -> Response:
     """Answer in a thread of its own; watch meanwhile whether the client is still there."""
     context = contextvars.copy_context()
     work = partial(context.run, _analyzed, request, doors, wanted, call)
@@ -62,11 +63,11 @@ async def _answer(request: Request, doors: Doors, wanted: Wanted, call: Call) ->
         watch.cancel()
 
 
-def _analyzed(request: Request, doors: Doors, wanted: Wanted, call: Call) -> JSONResponse:
+def _analyzed(request: Request, doors: Doors, wanted: Wanted, call: Call) -> Response:
     """Run the call; write down and record its answer here, where that holds up nobody."""
     result, envelope = doors.backend.analysis.analyze(wanted.plugin, wanted.payload, call=call)
     if envelope is None:
-        response = JSONResponse({"result": result, "plugin": wanted.plugin})
+        response = answer({"result": result, "plugin": wanted.plugin})
     else:
         outcome(request, envelope["error"]["type"])
         response = governed(envelope["error"])

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from toolrunner.api.http import schemas
+from toolrunner.api.http.answers import answer
 from toolrunner.api.http.audit import outcome
 from toolrunner.api.http.bodies import Wanted, read_wanted
 from toolrunner.api.http.callers import Caller, FromCaller
@@ -220,7 +221,7 @@ def _result(doors: Doors, job: Job) -> Response:
     if result is None:
         message = "the result is kept no longer (keep_hours, keep_mb); run the job again"
         raise RequestError(HttpError.NOT_FOUND, message, plugin=job.plugin)
-    return JSONResponse({"result": result, "plugin": job.plugin})
+    return answer({"result": result, "plugin": job.plugin})
 
 
 async def _found(job_id: str, doors: Doors, caller: Caller) -> Job:

@@ -9,11 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from toolrunner.runner.payloads.json_writing import dumps
+from toolrunner.runner.payloads.strict_json import JsonError, loads
 
 _UNNAMED = ".part"
 _STRAY_SECONDS = 3600.0
@@ -39,15 +43,14 @@ class JobFiles:
 
     def write_result(self, job_id: str, attempt: int, result: dict[str, Any]) -> int:
         """Keep what an attempt has brought; return its size in bytes."""
-        data = json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
+        data = dumps(result)
         _write(self._result(job_id, attempt), data)
         return len(data)
 
     def read_result(self, job_id: str, attempt: int) -> dict[str, Any] | None:
         """Return what an attempt has brought, ``None`` when it is kept no longer."""
         with suppress(FileNotFoundError):
-            result: dict[str, Any] = json.loads(self._result(job_id, attempt).read_bytes())
-            return result
+            return _parsed(self._result(job_id, attempt).read_bytes())
         return None
 
     def drop_payload(self, job_id: str) -> None:
@@ -82,7 +85,7 @@ def encode_payload(payload: Mapping[str, Any]) -> bytes:
     if isinstance(image, bytes | bytearray | memoryview):
         del head["image"]
         tail = bytes(image)
-    text = json.dumps(head, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    text = dumps(head)
     # The first bit says whether there is an image, which may be empty.
     marked = len(text) << 1 | ("image" not in head and "image" in payload)
     return marked.to_bytes(8, "big") + text + tail
@@ -92,10 +95,20 @@ def decode_payload(data: bytes) -> dict[str, Any]:
     """Return the payload that ``encode_payload`` has written."""
     marked = int.from_bytes(data[:8], "big")
     end = 8 + (marked >> 1)
-    payload: dict[str, Any] = json.loads(data[8:end])
+    payload = _parsed(data[8:end])
     if marked & 1:
         payload["image"] = data[end:]
     return payload
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    """Return the object in a text of ours, read without stopping others where it is large."""
+    value: Any
+    try:
+        value = loads(data, max_values=sys.maxsize)
+    except JsonError:  # a payload that nobody has validated yet: its call will say what is wrong
+        value = json.loads(data)
+    return cast("dict[str, Any]", value)
 
 
 def fingerprint(plugin: str, retries: int, payload: bytes) -> str:

@@ -18,6 +18,8 @@ _Container: TypeAlias = dict[Any, Any] | list[Any] | tuple[Any, ...]
 _CONTAINERS = (dict, list, tuple)
 _KINDS = frozenset({dict, list, tuple, str, int, float, bool, type(None)})
 _INT_BOUND = 10**MAX_INT_DIGITS
+_BATCH = 50_000  # values that are looked at by one call of C code, which nothing interrupts
+_ENCODED_AT_ONCE = 1 << 20  # characters
 _SHOWN = 60  # characters of a key in a message
 
 
@@ -69,23 +71,49 @@ def _is_plain(root: object, max_depth: int, max_bytes: int) -> bool:
     values: list[Any] = [root]
     least_bytes = 0
     for depth in range(max_depth + 1):
-        by_kind = _by_kind(values)
-        dicts = by_kind.get(dict, [])
-        containers = by_kind.get(list, []) + by_kind.get(tuple, []) + dicts
-        strings = list(chain(by_kind.get(str, []), chain.from_iterable(dicts)))
-        if not by_kind.keys() <= _KINDS or not set(map(type, strings)) <= {str}:
-            return False
-        least_bytes += len(values) + sum(map(len, strings))
-        if least_bytes > max_bytes or not (_are_numbers(by_kind) and _are_strings(strings)):
-            return False
-        if not containers:
+        inner: list[Any] = []
+        containers: set[int] = set()
+        seen = 0
+        for start in range(0, len(values), _BATCH):
+            level = _Level(values[start : start + _BATCH])
+            least_bytes += level.least_bytes
+            if least_bytes > max_bytes or not level.is_plain():
+                return False
+            containers.update(map(id, level.containers))
+            seen += len(level.containers)
+            if len(containers) < seen:
+                return False  # one occurs twice: then levels could grow without end
+            for container in level.containers:
+                inner += container.values() if isinstance(container, dict) else container
+        if not seen:
             return True
-        if depth == max_depth or _has_twins(containers):
+        if depth == max_depth:
             return False
-        inside_dicts = chain.from_iterable(map(dict.values, dicts))
-        lists = containers[: len(containers) - len(dicts)]
-        values = list(chain(chain.from_iterable(lists), inside_dicts))
+        values = inner
     return False
+
+
+class _Level:
+    """Some of the values of one level, by their kinds."""
+
+    def __init__(self, values: list[Any]) -> None:
+        self._by_kind = by_kind = _by_kind(values)
+        dicts = by_kind.get(dict, [])
+        self.containers = by_kind.get(list, []) + by_kind.get(tuple, []) + dicts
+        self._strings = list(chain(by_kind.get(str, []), chain.from_iterable(dicts)))
+        self._are_text = set(map(type, self._strings)) <= {str}
+        self.least_bytes = len(values)
+        if self._are_text:
+            self.least_bytes += sum(map(len, self._strings))
+
+    def is_plain(self) -> bool:
+        """Tell whether nothing is wrong with these, but for what the containers hold."""
+        return (
+            self._by_kind.keys() <= _KINDS
+            and self._are_text
+            and _are_numbers(self._by_kind)
+            and _are_strings(self._strings)
+        )
 
 
 def _by_kind(values: list[Any]) -> dict[type, list[Any]]:
@@ -104,11 +132,6 @@ def _are_numbers(by_kind: dict[type, list[Any]]) -> bool:
 
 def _are_strings(strings: list[Any]) -> bool:
     return all(map(str.isascii, strings)) or all(map(_encodes, strings))
-
-
-def _has_twins(containers: list[Any]) -> bool:
-    """Tell whether one container occurs twice: then levels could grow without end."""
-    return len(set(map(id, containers))) < len(containers)
 
 
 # The slow look, which finds and names the fault
@@ -217,7 +240,8 @@ def _least_of_leaf(value: object) -> int:
 
 def _encodes(text: str) -> bool:
     try:
-        text.encode()
+        for start in range(0, len(text), _ENCODED_AT_ONCE):
+            text[start : start + _ENCODED_AT_ONCE].encode()
     except UnicodeEncodeError:
         return False
     return True

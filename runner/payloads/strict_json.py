@@ -11,6 +11,12 @@ from array import array
 from itertools import accumulate
 from typing import NoReturn
 
+from toolrunner.runner.payloads import json_pieces
+from toolrunner.runner.payloads.json_pieces import (
+    PIECE_BYTES,
+    TooManyValuesError,
+    has_surrogate_escape,
+)
 from toolrunner.runner.payloads.json_values import (
     MAX_DEPTH,
     MAX_INT_DIGITS,
@@ -21,7 +27,10 @@ from toolrunner.runner.payloads.json_values import (
     too_deep,
 )
 
-__all__ = ["MAX_DEPTH", "JsonError", "NotJsonError", "check", "loads"]
+__all__ = ["MAX_DEPTH", "MAX_VALUES", "JsonError", "NotJsonError", "TooManyValuesError", "check"]
+__all__ += ["loads"]
+
+MAX_VALUES = 1_000_000  # a value takes about 100 bytes once it is read, and two in a text
 
 _BRACKETS_AND_QUOTES = b'[]{}"'
 _ALL_OTHERS = bytes(set(range(256)) - set(_BRACKETS_AND_QUOTES))
@@ -29,17 +38,30 @@ _STRING = re.compile(rb'"[^"]*"')
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _STEPS = bytes.maketrans(b"[]", b"\x01\xff")  # as signed bytes: +1 and -1
 _SHRINKING_PASSES = 4
-_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> object:
-    """Parse strict JSON; raises ``JsonError`` and nothing else."""
+def loads(data: bytes, *, max_depth: int = MAX_DEPTH, max_values: int = MAX_VALUES) -> object:
+    """Parse strict JSON; raises ``JsonError`` and nothing else.
+
+    Never keeps other threads waiting for long: what is large is read in pieces.
+    ``TooManyValuesError`` for a text with more than ``max_values``.
+    """
+    if len(data) > min(PIECE_BYTES, max_values):
+        return json_pieces.read(data, parse_text, max_depth=max_depth, max_values=max_values)
     _check_depth(data, max_depth)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         message = f"not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}"
         raise NotJsonError(message) from None
+    value = parse_text(text)
+    if has_surrogate_escape(data):
+        check(value, max_depth=max_depth, what="the text")
+    return value
+
+
+def parse_text(text: str) -> object:
+    """Parse a text whose depth and size are known to do no harm; raises ``JsonError``."""
     try:
         value: object = json.loads(
             text,
@@ -55,8 +77,6 @@ def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> object:
     except ValueError:
         message = f"a number has too many digits; at most {MAX_INT_DIGITS} are taken"
         raise JsonError(message) from None
-    if b"\\u" in data and _SURROGATE_ESCAPE.search(data):
-        check(value, max_depth=max_depth, what="the text")
     return value
 
 

@@ -6,17 +6,26 @@ and parsed replies, never plugin code, and raise nothing but ``GovernedError``.
 
 import base64
 import binascii
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from toolrunner.plugins.fields import is_mime_type
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.payloads.json_values import quote
+from toolrunner.runner.payloads.json_writing import dumps
 from toolrunner.runner.payloads.schema import check_schema
-from toolrunner.runner.payloads.strict_json import JsonError, NotJsonError, check, loads
+from toolrunner.runner.payloads.strict_json import (
+    JsonError,
+    NotJsonError,
+    TooManyValuesError,
+    check,
+    loads,
+)
 from toolrunner.sandbox.limits import MIB
+
+VALUES_LIMIT = "output_values"  # not the manifest's to set: it is the reader's own protection
+_BASE64_SLICE = 1 << 18  # characters; a multiple of four
 
 
 @dataclass(frozen=True)
@@ -33,8 +42,7 @@ class Payload:
     def head_json(self) -> bytes:
         """The head as UTF-8 JSON text, written once."""
         if not self._written:
-            text = json.dumps(self.head, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            self._written.append(text.encode())
+            self._written.append(dumps(self.head))
         return self._written[0]
 
     @property
@@ -124,6 +132,16 @@ def parse_result(body: bytes) -> dict[str, Any]:
     """Return the result in a reply's JSON text; the text may be anything at all."""
     try:
         output = loads(body)
+    except TooManyValuesError as error:
+        details = {
+            "limit": {
+                "name": VALUES_LIMIT,
+                "configured": error.most,
+                "observed": error.observed,
+            }
+        }
+        message = f"the reply holds {error}; return large tables as text"
+        raise GovernedError(ErrorType.OUTPUT_LIMIT_EXCEEDED, message, details) from None
     except NotJsonError as error:
         message = f"the reply is malformed: {error}"
         raise GovernedError(ErrorType.PROTOCOL_ERROR, message) from None
@@ -185,7 +203,7 @@ def _from_base64(text: str) -> bytes:
     if text.startswith("data:"):
         _refuse('"image" is a data: URL; give only what stands after its comma')
     try:
-        data = binascii.a2b_base64(text, strict_mode=True)
+        data = b"".join(_decoded(text))
         tail = text[-4:]
         is_canonical = len(text) % 4 == 0 and _again(tail) == tail
     except (binascii.Error, ValueError):
@@ -196,6 +214,16 @@ def _from_base64(text: str) -> bytes:
             "and without line breaks"
         )
     return data
+
+
+def _decoded(text: str) -> Iterator[bytes]:
+    """Yield the bytes of base64 text slice by slice: the decoder lets no other thread run."""
+    for start in range(0, len(text), _BASE64_SLICE):
+        part = text[start : start + _BASE64_SLICE]
+        if "=" in part and start + _BASE64_SLICE < len(text):
+            message = "padding before the end"
+            raise ValueError(message)
+        yield binascii.a2b_base64(part, strict_mode=True)
 
 
 def _again(tail: str) -> str:

@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from toolrunner.plugins.errors import suggestion
 from toolrunner.plugins.fields import LIMIT_CEILING, is_name
 from toolrunner.runner.payloads.strict_json import JsonError, check
+from toolrunner.runner.settings.caps import default_caps
 from toolrunner.runner.settings.sources import (
     KeyPath,
     Layer,
@@ -81,7 +82,10 @@ def _plugin_name(name: str) -> str:
 
 
 def _whole_where_whole(caps: dict[str, float]) -> dict[str, float]:
-    """Return the caps with the type that each limit has: a cap of 1.5 processes is a mistake."""
+    """Return the caps with the type that each limit has, and the default ones of all others.
+
+    A cap of 1.5 processes is a mistake.
+    """
     exact: dict[str, float] = {}
     for name, cap in caps.items():
         if isinstance(getattr(Limits(), name), float):
@@ -91,7 +95,7 @@ def _whole_where_whole(caps: dict[str, float]) -> dict[str, float]:
         else:
             message = f"{name} must be a whole number, not {cap:g}"
             raise ValueError(message)
-    return exact
+    return {**default_caps(), **exact}
 
 
 def _strict_json(config: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +151,7 @@ class Settings(BaseSettings):
         default="full", description='"degraded" runs plugins even below the floor of isolation'
     )
     caps: _Caps = Field(
-        default_factory=dict, description="the most that a manifest may ask of each limit"
+        default_factory=default_caps, description="the most that a manifest may ask of each limit"
     )
     allow_installed: tuple[str, ...] = Field(
         default=(), description="distributions whose plugins are used"

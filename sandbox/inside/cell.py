@@ -192,7 +192,8 @@ def confine(plan: Plan, limits: dict[int, tuple[int, int]]) -> None:
 def own_ruleset(kernel: Kernel, profile: dict[str, Any], writable: list[str]) -> int:
     """Return a ruleset with what every process of the box may read, and folders to write to."""
     rules = readable_rules(profile) + [(folder, landlock.EVERYTHING) for folder in writable]
-    return landlock.build(kernel, profile["landlock"], rules, network=profile["network"])
+    network, found = profile["network"], profile["found"]
+    return landlock.build(kernel, profile["landlock"], rules, network=network, found=found)
 
 
 def readable_rules(profile: dict[str, Any]) -> list[tuple[str, int]]:

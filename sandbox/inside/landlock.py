@@ -6,6 +6,7 @@ Rights are those of linux/landlock.h; a kernel with an older ABI knows only the 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
@@ -14,7 +15,7 @@ from .syscalls import Kernel
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
@@ -48,17 +49,40 @@ def attributes(abi: int, *, network: bool) -> bytes:
     return struct.pack("=QQQ", handled_rights(abi), net, _SCOPES)
 
 
+def open_known(path: str, known: list[int] | None) -> int:
+    """Open a path without any right to it; ``known``: the device and inode that it has to be."""
+    opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    found = os.fstat(opened)
+    if known is not None and [found.st_dev, found.st_ino] != known:
+        os.close(opened)
+        raise ReplacedError(errno.ESTALE, f"{path} is another file than the one that was checked")
+    return opened
+
+
+class ReplacedError(OSError):
+    """Something has taken the place of a file that was checked."""
+
+
 def build(
-    kernel: Kernel, abi: int, rules: Iterable[tuple[str, int]], *, network: bool = False
+    kernel: Kernel,
+    abi: int,
+    rules: Iterable[tuple[str, int]],
+    *,
+    network: bool = False,
+    found: Mapping[str, list[int]] = {},
 ) -> int:
     """Return the descriptor of a ruleset that allows ``rules``: pairs of a path and its rights.
 
-    A path that does not exist grants nothing and is passed over.
+    A path that does not exist grants nothing and is passed over. ``found``: the device and inode
+    that a path has to be, or it is an error.
     """
     ruleset = kernel.landlock_ruleset(attributes(abi, network=network))
     for path, wanted in rules:
         try:
-            target = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            target = open_known(path, found.get(path))
+        except ReplacedError:
+            os.close(ruleset)
+            raise
         except OSError:
             continue
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from . import landlock
 from .syscalls import (
     MS_BIND,
     MS_NODEV,
@@ -87,7 +88,8 @@ def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
     kernel.mount("", "/", "", MS_REC | MS_PRIVATE)
     kernel.mount("tmpfs", stage, "tmpfs", MS_NOSUID | MS_NODEV, "size=4m,mode=755")
     for source in sources:
-        _bind(kernel, source, stage + source, MS_RDONLY | MS_NOSUID | MS_NODEV)
+        flags = MS_RDONLY | MS_NOSUID | MS_NODEV
+        _bind(kernel, source, stage + source, flags, profile["found"].get(source))
     _link_top_folders(kernel, stage)
     for folder in ("/proc", "/dev", "/etc", "/tmp", SCRATCH_ROOT):
         os.makedirs(stage + folder, exist_ok=True)
@@ -142,7 +144,17 @@ def _stage(sources: list[str]) -> str:
     raise OSError(message)
 
 
-def _bind(kernel: Kernel, source: str, target: str, flags: int) -> None:
+def _bind(
+    kernel: Kernel, source: str, target: str, flags: int, known: list[int] | None = None
+) -> None:
+    """Show ``source`` as ``target``; ``known``: the device and inode that it has to be."""
+    if known is not None:
+        opened = landlock.open_known(source, known)
+        try:
+            _bind(kernel, f"/proc/self/fd/{opened}", target, flags)
+        finally:
+            os.close(opened)
+        return
     if os.path.lexists(target) and not os.path.ismount(target) and os.path.isfile(target):
         return  # visible already: an earlier bind holds it
     if os.path.isdir(source):

@@ -161,6 +161,7 @@ def trial_profile(*, proc: bool) -> dict[str, Any]:
         "uid": None,
         "landlock": 0,
         "read": ["/usr"],
+        "found": {},
         "proc": proc,
         "slots": 1,
     }

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from toolrunner.runner.settings.caps import default_caps
 from toolrunner.runner.settings.settings import PluginSettings, Settings, SettingsError
+from toolrunner.sandbox.limits import LIMIT_NAMES
 
 
 @pytest.fixture(autouse=True)
@@ -35,17 +37,18 @@ def complaint() -> str:
 
 
 def test_defaults_hold_without_any_configuration(tmp_path: Path) -> None:
-    """Nothing allowed, nothing capped, room for 64 to wait; and every source says so."""
+    """Nothing allowed, every limit capped, room for 64 to wait; and every source says so."""
     settings = Settings.load()
     assert [settings.plugins, settings.allow_installed, settings.allow_network] == [()] * 3
-    assert (settings.isolation, settings.caps, settings.plugin) == ("full", {}, {})
+    assert (settings.isolation, settings.caps, settings.plugin) == ("full", default_caps(), {})
     assert settings.state == tmp_path / "state" / "toolrunner"
     assert settings.max_concurrent == 4 * (os.cpu_count() or 1)
     assert settings.max_parallel == 2 * (os.cpu_count() or 1)
     assert (settings.max_waiting, settings.queue_seconds) == (64, 30.0)
     assert (settings.standby, settings.max_boxes, settings.boxes_memory_mb) == (2, 32, 2048)
     assert (settings.idle_seconds, settings.calls_per_box) == (300.0, 10_000)
-    assert settings.sources() == dict.fromkeys(Settings.model_fields, "default")
+    names = {*Settings.model_fields, *(f"caps.{name}" for name in LIMIT_NAMES)} - {"caps"}
+    assert settings.sources() == dict.fromkeys(names, "default")
 
 
 def test_constructed_directly_it_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +89,8 @@ def test_caps_of_all_sources_are_joined(config: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("TOOLRUNNER_CAPS", '{"memory_mb": 300, "wall_seconds": 3}')
     monkeypatch.setenv("TOOLRUNNER_CAPS__MEMORY_MB", "256")
     settings = Settings.load(caps={"threads": 8})
-    assert settings.caps == {"cpu_seconds": 4, "memory_mb": 256, "wall_seconds": 3, "threads": 8}
+    given = {"cpu_seconds": 4, "memory_mb": 256, "wall_seconds": 3, "threads": 8}
+    assert settings.caps == default_caps() | given
     assert isinstance(settings.caps["memory_mb"], int)
     assert isinstance(settings.caps["cpu_seconds"], float)
     sources = settings.sources()
