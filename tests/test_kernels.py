@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from guests.image import cpio, locked
-from guests.rows import COLUMNS, ROWS, line, table
+from guests.rows import COLUMNS, ROWS, line
 
 ROOT = Path(__file__).parent.parent
 KERNELS = [sys.executable, str(ROOT / "scripts/kernels")]
