@@ -40,6 +40,8 @@ def tree_bytes(folder: str, enough: int) -> int:
                     total += max(4096, entry.stat(follow_symlinks=False).st_blocks * 512)
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
+                if total > enough:
+                    break
     return total
 
 

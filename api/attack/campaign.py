@@ -22,6 +22,19 @@ Outcome = Literal["contained", "degraded", "escaped"]
 _DEADLINE, _PROTOCOL, _PROCESS = "deadline", "protocol", "process"
 _CLOCKS = frozenset({"wall_seconds", "load_seconds"})
 _OF_THE_SCRATCH = frozenset({errno.ENOSPC, errno.EDQUOT})  # a file system with a size of its own
+_BY_ERROR = {
+    "EPERM": "seccomp",
+    "EINVAL": "seccomp",
+    "ENOSYS": "seccomp",
+    "EOPNOTSUPP": "seccomp",
+    "PermissionError": "seccomp",
+    "ENOSPC": "namespaces",
+    "EAGAIN": "rlimits",
+    "EMFILE": "rlimits",
+    "ENOMEM": "rlimits",
+    "ETOOMANYREFS": "rlimits",
+    "RuntimeError": "rlimits",
+}
 _BY_TYPE = {
     "ProtocolError": _PROTOCOL,
     "OutputLimitExceeded": _PROTOCOL,
@@ -58,7 +71,9 @@ def _case(fault: Fault, answer: Answer, settings: Settings, layers: Layers) -> C
     if answer.done or answer.harm:
         obtained = [f"{name}: {answer.attempts[name][1]}" for name in answer.done]
         return Case(name, "escaped", "none", "; ".join([*obtained, *answer.harm]))
-    if answer.attempts:
+    if len(fault.payloads) > 1 and answer.attempts:
+        layer, detail = _of_bound(answer)
+    elif answer.attempts:
         layer, detail = _of_attempts(fault, answer, settings, layers)
     else:
         layer, detail = _of_end(answer.error)
@@ -77,6 +92,15 @@ def _of_attempts(
         return "+".join(layers.names()), f"{denied}; as root here, no layer was left out to compare"
     guards = guards_of(fault, answer.attempts, settings, layers)
     return guards.first, f"{denied}: {guards.words()}"
+
+
+def _of_bound(answer: Answer) -> tuple[str, str]:
+    """Return what denied one of several ways to take too much, by the error that it met.
+
+    Without any layer each of them would take what it can: that is not tried.
+    """
+    _outcome, detail = next(iter(answer.attempts.values()))
+    return _BY_ERROR.get(detail.partition(" ")[0], _PROCESS), f"it got no further: {detail}"
 
 
 def _of_end(error: GovernedErrorBody | None) -> tuple[str, str]:

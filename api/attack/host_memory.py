@@ -1,8 +1,8 @@
 """How much of the host's memory a fault takes, by the host's own figures and none of the runner's.
 
-Where this process may have a memory cgroup of its own (version 1, so root), that counts what it
-and its boxes take, and nobody else. Elsewhere it is what becomes of MemAvailable, which others
-change as well: then only what several tries agree on means anything.
+That is what becomes of MemAvailable. Others change it as well, so only what several tries agree on
+means anything. Where this process may have a memory cgroup of its own (version 1, so root), that
+counts what it and its boxes take and nobody else, but not all of the kernel's own memory.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
+
 from toolrunner.sandbox.limits import MIB, Limits
 
 _EVERY_SECONDS = 0.005
 _V1 = Path("/sys/fs/cgroup/memory")
 _KIB = 1024
+_PREFIX = "attack-"
 
 
 def allowed_bytes(limits: Limits) -> int:
@@ -38,33 +41,24 @@ Measure = Callable[[], contextlib.AbstractContextManager[Loss]]
 def measuring() -> Iterator[Measure]:
     """Give what measures one stretch of time: ``with measure() as loss``."""
     with _own_cgroup() as own:
-        if own is None:
-            yield _by_available_memory
-        else:
-            yield lambda: _by_cgroup(own)
+        yield lambda: _measure(own)
 
 
 @contextlib.contextmanager
-def _by_cgroup(own: Path) -> Iterator[Loss]:
+def _measure(own: Path | None) -> Iterator[Loss]:
     loss = Loss()
-    before = _usage(own)
-    with _extreme(lambda: _usage(own), max) as most:
-        yield loss
-    loss.most = max(0, most() - before)
-
-
-@contextlib.contextmanager
-def _by_available_memory() -> Iterator[Loss]:
-    loss = Loss()
-    before = _available()
-    with _extreme(_available, min) as least:
+    available, used = _available(), _usage(own)
+    with _extreme(_available, min) as least, _extreme(lambda: _usage(own), max) as most:
         yield loss
     # What is still gone afterwards, somebody else has taken.
-    loss.most = max(0, min(before, _available()) - least())
+    lost = min(available, _available()) - least()
+    loss.most = max(0, lost, most() - used)
 
 
-def _usage(own: Path) -> int:
+def _usage(own: Path | None) -> int:
     """Return what a cgroup holds, but for pages of files, which the kernel takes back by itself."""
+    if own is None:
+        return 0
     usage = int((own / "memory.usage_in_bytes").read_bytes())
     for line in (own / "memory.stat").read_text("ascii").splitlines():
         name, _, value = line.partition(" ")
@@ -106,16 +100,34 @@ def _extreme(
 def _own_cgroup() -> Iterator[Path | None]:
     """Put this process into a memory cgroup below its own; give None where it may not."""
     outer = _current()
-    made = None if outer is None else outer / f"toolrunner-attack-{os.getpid()}"
-    if outer is None or made is None or not _enter(made):
+    if outer is None:
+        yield None
+        return
+    _sweep(outer)
+    made = outer / f"{_PREFIX}{os.getpid()}"
+    if not _enter(made):
         yield None
         return
     try:
         yield made
     finally:
         _enter(outer)
+        _remove(made)
+
+
+def _sweep(outer: Path) -> None:
+    """Remove what processes have left that were killed meanwhile."""
+    for left in outer.glob(f"{_PREFIX}*"):
+        number = left.name.removeprefix(_PREFIX)
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            _remove(left)
+
+
+def _remove(cgroup: Path) -> None:
+    """Remove a cgroup and those below; one that still holds a process stays."""
+    for folder, _, _ in os.walk(cgroup, topdown=False):
         with contextlib.suppress(OSError):
-            made.rmdir()
+            Path(folder).rmdir()
 
 
 def _current() -> Path | None:

@@ -5,7 +5,7 @@ import select
 
 from hostile import LESS, hold, split
 
-LIMITS = {"wall_seconds": 12, "cpu_seconds": 12, "memory_mb": 64}
+LIMITS = {"wall_seconds": 60, "cpu_seconds": 60, "memory_mb": 64}
 ITEM = 128  # bytes, at least
 SETS, FILES = 60, 60
 

@@ -6,7 +6,7 @@ import struct
 
 from hostile import LESS, hold
 
-LIMITS = {"wall_seconds": 12, "cpu_seconds": 12, "memory_mb": 64}
+LIMITS = {"wall_seconds": 60, "cpu_seconds": 60, "memory_mb": 64}
 ENTRIES = 8000
 ENTRY = 8
 

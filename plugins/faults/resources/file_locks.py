@@ -6,7 +6,7 @@ import struct
 
 from hostile import LESS, hold, split
 
-LIMITS = {"wall_seconds": 12, "cpu_seconds": 12, "memory_mb": 64}
+LIMITS = {"wall_seconds": 60, "cpu_seconds": 60, "memory_mb": 64}
 LOCK = 200  # bytes, at least
 BATCH = 1500
 OPEN_FILE = 37  # F_OFD_SETLK
@@ -20,7 +20,7 @@ def refuse_if_free(number):
     """A lock that does nothing takes nothing."""
     if number == 0 and os.fork() == 0:
         try:
-            lock(open("locked0", "r+b"), 0, OPEN_FILE)
+            lock(open(f"{os.getppid()}-0", "r+b"), 0, OPEN_FILE)
             os._exit(0)
         finally:
             os._exit(1)
@@ -31,7 +31,7 @@ def refuse_if_free(number):
 def locks(kept, command=fcntl.F_SETLK):
     """Not too many a file: the kernel looks through all of them for each new one."""
     for number in range(230):
-        file = open(f"locked{number}", "w+b")
+        file = open(f"{os.getpid()}-{number}", "w+b")
         kept.append(file)
         for byte in range(0, 2 * BATCH, 2):
             lock(file, byte, command)
@@ -46,7 +46,7 @@ def of_open_files(kept):
 VARIANTS = {
     "of processes": locks,
     "of open files": of_open_files,
-    "of children": split(locks, 4, LESS),
+    "of children": split(locks, 8, LESS),
 }
 
 

@@ -2,7 +2,7 @@
 
 from hostile import MIB, called, hold, libc, split
 
-LIMITS = {"wall_seconds": 5, "cpu_seconds": 5, "memory_mb": 64}
+LIMITS = {"wall_seconds": 60, "cpu_seconds": 60, "memory_mb": 64}
 BUCKET = 64
 SET_SLOTS = 1
 PR_FUTEX_HASH = 78

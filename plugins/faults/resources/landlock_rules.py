@@ -9,7 +9,7 @@ import time
 
 from hostile import LESS, LONG, address, hold, split, syscall
 
-LIMITS = {"wall_seconds": 12, "cpu_seconds": 12, "memory_mb": 64}
+LIMITS = {"wall_seconds": 60, "cpu_seconds": 60, "memory_mb": 64}
 RULE = 64  # bytes, at least
 BATCH = 1024
 

@@ -4,7 +4,7 @@ import mmap
 
 from hostile import LESS, PAGE, called, hold, libc, mapped, split
 
-LIMITS = {"wall_seconds": 12, "cpu_seconds": 12, "memory_mb": 64}
+LIMITS = {"wall_seconds": 60, "cpu_seconds": 60, "memory_mb": 64}
 MAPPING = 232  # bytes, at least
 BATCH = 1000
 FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE

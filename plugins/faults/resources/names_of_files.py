@@ -5,7 +5,7 @@ import os
 
 from hostile import hold
 
-LIMITS = {"wall_seconds": 5, "cpu_seconds": 5, "memory_mb": 64}
+LIMITS = {"wall_seconds": 60, "cpu_seconds": 60, "memory_mb": 64}
 INODE = 700  # bytes, at least
 NAME = 200
 LONG_NAME = "x" * 240

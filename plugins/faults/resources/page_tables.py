@@ -5,7 +5,7 @@ import mmap
 
 from hostile import MIB, PAGE, called, hold, libc, mapped, split
 
-LIMITS = {"wall_seconds": 5, "memory_mb": 64}
+LIMITS = {"wall_seconds": 60, "memory_mb": 64}
 REACH = 2 * MIB  # what one page of the lowest table covers
 FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
 

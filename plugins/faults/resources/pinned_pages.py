@@ -7,7 +7,7 @@ import struct
 
 from hostile import MIB, PAGE, address, called, hold, libc, split
 
-LIMITS = {"wall_seconds": 4, "memory_mb": 64}
+LIMITS = {"wall_seconds": 60, "memory_mb": 64}
 HUGE = 2 * MIB
 SLOTS = 16
 

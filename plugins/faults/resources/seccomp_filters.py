@@ -6,7 +6,7 @@ import time
 
 from hostile import LESS, LONG, address, called, hold, libc, split
 
-LIMITS = {"wall_seconds": 12, "cpu_seconds": 12, "memory_mb": 64}
+LIMITS = {"wall_seconds": 60, "cpu_seconds": 60, "memory_mb": 64}
 LENGTH = 4096
 # A filter is kept as it was given, translated, and compiled.
 FILTER = 2 * 8 * LENGTH

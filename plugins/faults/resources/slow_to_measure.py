@@ -6,7 +6,7 @@ import time
 
 from hostile import MIB, PAGE, called, child, libc, mapped, obtained
 
-LIMITS = {"wall_seconds": 6, "cpu_seconds": 6, "memory_mb": 128, "threads": 64}
+LIMITS = {"wall_seconds": 60, "cpu_seconds": 60, "memory_mb": 128, "threads": 64}
 CHILDREN = 30
 FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
 SECONDS = 2

@@ -5,7 +5,7 @@ import socket
 
 from hostile import MIB, hold, split
 
-LIMITS = {"wall_seconds": 4, "memory_mb": 64}
+LIMITS = {"wall_seconds": 60, "memory_mb": 64}
 
 
 def fill(end):

@@ -6,7 +6,7 @@ import time
 
 from hostile import MIB, child, obtained, wait
 
-LIMITS = {"wall_seconds": 15, "cpu_seconds": 0.5, "memory_mb": 128}
+LIMITS = {"wall_seconds": 60, "cpu_seconds": 0.5, "memory_mb": 128}
 TOTAL = 3.0
 
 

@@ -5,7 +5,7 @@ import signal
 
 from hostile import address, called, hold, libc, split, syscall
 
-LIMITS = {"wall_seconds": 12, "cpu_seconds": 12, "memory_mb": 64}
+LIMITS = {"wall_seconds": 60, "cpu_seconds": 60, "memory_mb": 64}
 BATCH = 1000
 
 
