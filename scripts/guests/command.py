@@ -143,6 +143,6 @@ def _run_one(
         return {"trouble": "interrupted"}
     except (MachineError, OSError) as error:
         say(f"{row.name}: {error}")
-        return {"trouble": str(error)}
+        return {**getattr(error, "found", {}), "trouble": str(error)}
     say(f"{row.name}: done; {found}")
     return found

@@ -1,6 +1,6 @@
 """Runs in a machine, as root and as the first of its programs: does the job, says what it found.
 
-A line that begins with "@guest " is JSON, for ``machine``; all others are for people. Never run it
+What follows "@guest " in a line is JSON, for ``machine``; all else is for people. Never run it
 elsewhere: it mounts and changes what it likes.
 """
 
@@ -87,11 +87,12 @@ class Host:
             "COLUMNS": "150",
         }
         output = []
-        with subprocess.Popen(
+        errors = Path(self._home, "errors")  # no terminal: progress would be drawn on it
+        with errors.open("w") as aside, subprocess.Popen(
             [*prefix, *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=None if not shown else subprocess.STDOUT,
+            stderr=subprocess.STDOUT if shown else aside,
             env=environment,
             text=True,
         ) as process:
@@ -100,6 +101,8 @@ class Host:
                 output.append(line)
                 if shown:
                     print(line, end="", flush=True)
+        if process.returncode:
+            print(errors.read_text("utf-8"), end="", flush=True)
         return process.returncode, "".join(output)
 
     def python(self, *arguments: str, shown: bool = False) -> tuple[int, str]:

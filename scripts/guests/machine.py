@@ -15,7 +15,7 @@ from typing import Any
 
 from guests.image import MACHINES, Images
 
-WORD = "@guest "  # begins a line that is meant for us
+WORD = "@guest "  # what comes after it in a line is meant for us
 _END_SECONDS = 5.0
 _CONSOLES = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
 _HARDWARE = {"amd64": ("-cpu", "max"), "arm64": ("-machine", "virt", "-cpu", "neoverse-n1")}
@@ -26,7 +26,14 @@ class Stopped(Exception):  # noqa: N818 - nothing went wrong
 
 
 class MachineError(Exception):
-    """A machine that could not be started, or did not end as it should."""
+    """A machine that could not be started, or did not end as it should.
+
+    ``found``: what it had found until then.
+    """
+
+    def __init__(self, message: str, found: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.found = found or {}
 
 
 def program(architecture: str) -> str:
@@ -80,8 +87,9 @@ def run(
         last = ""
         for raw in process.stdout:
             line = raw.decode("utf-8", "replace").rstrip("\r\n")
-            if line.startswith(WORD):
-                found |= json.loads(line.removeprefix(WORD))
+            _, is_word, words = line.partition(WORD)
+            if is_word:
+                found |= json.loads(words)
             elif line:
                 last = line
                 on_line(line)
@@ -89,9 +97,10 @@ def run(
         if stop.is_set():
             raise Stopped
         if late:
-            raise MachineError(f"it did not end in {seconds:g} s; its last words: {last}")
+            raise MachineError(f"it did not end in {seconds:g} s; its last words: {last}", found)
         if status or not found.get("done"):
-            raise MachineError(f"it ended before its job was done (status {status}): {last}")
+            words = f"it ended before its job was done (status {status}): {last}"
+            raise MachineError(words, found)
     return found
 
 

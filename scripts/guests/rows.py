@@ -67,24 +67,30 @@ ROWS = (
 
 
 def line(row: Row, found: Found) -> tuple[str, bool]:
-    """Return a row of the table, and whether anything is bad in it."""
-    if "trouble" in found:
-        cells = [row.name, row.says, *["-"] * 6, found["trouble"]]
-        return f"| {' | '.join(cells)} |", True
-    host, calls, attacks, tests = (found[n] for n in ("doctor", "calls", "attacks", "tests"))
-    failed = tests["failed"] + tests["error"]
-    cells = [
-        f"{found['kernel']} {found['machine']}",
-        row.says,
-        host["landlock"] or "none",
-        host["cgroup"].removeprefix("version ") if "cgroup" not in host["missing"] else "none",
-        ", ".join(f"`{name}`" for name in host["missing"]) or "none",
-        "/".join(calls["modes"]) or "refused",
-        f"{calls['ok']} of {calls['of']}",
-        " / ".join(str(attacks[name]) for name in ("contained", "degraded", "escaped")),
-        f"{tests['passed']} / {failed} / {tests['skipped']}",
-    ]
-    is_bad = attacks["escaped"] > 0 or failed > 0 or calls["ok"] < calls["of"]
+    """Return a row of the table, and whether anything is bad in it.
+
+    A machine that did not do its whole job shows what it had done, and a dash for the rest.
+    """
+    cells = [f"{found['kernel']} {found['machine']}" if "machine" in found else row.name, row.says]
+    is_bad = "trouble" in found
+    if host := found.get("doctor"):
+        cells += [
+            host["landlock"] or "none",
+            host["cgroup"].removeprefix("version ") if "cgroup" not in host["missing"] else "none",
+            ", ".join(f"`{name}`" for name in host["missing"]) or "none",
+        ]
+    if calls := found.get("calls"):
+        cells += ["/".join(calls["modes"]) or "refused", f"{calls['ok']} of {calls['of']}"]
+        is_bad |= calls["ok"] < calls["of"]
+    if attacks := found.get("attacks"):
+        counts = (attacks[name] for name in ("contained", "degraded", "escaped"))
+        cells.append(" / ".join(map(str, counts)))
+        is_bad |= attacks["escaped"] > 0
+    if tests := found.get("tests"):
+        failed = tests["failed"] + tests["error"]
+        cells.append(f"{tests['passed']} / {failed} / {tests['skipped']}")
+        is_bad |= failed > 0
+    cells += ["-"] * (len(COLUMNS) - len(cells))
     return f"| {' | '.join(cells)} |", is_bad
 
 
