@@ -199,3 +199,25 @@ def test_check_of_nothing_is_the_callers_fault(cli: Cli, path: str) -> None:
     """A path without a plugin is no finding about a plugin."""
     ended = cli("plugins", "check", path)
     assert (ended.status, ended.out) == (2, "")
+
+
+def test_the_advice_about_what_may_be_read_works(
+    cli: Cli, write_plugin: WritePlugin, open_folder: Path, tmp_path: Path
+) -> None:
+    """What the refusal says is set, is listed by `config show`, and then nothing is refused."""
+    (open_folder / "models").mkdir(mode=0o755)
+    (open_folder / "models" / "text").write_text("here")
+    body = f"def run(payload):\n    return {{'text': open('{open_folder}/models/text').read()}}\n"
+    path = write_plugin(body, read=f'["{open_folder}/models"]')
+    home = {"HOME": str(open_folder)}
+    refused = cli("--plugins", path, "run", "sample", "--json", **home)
+    assert refused.status == 1
+    [document] = refused.documents
+    advice = document["error"]["message"].partition("in the settings: ")[2]
+    table, _, line = advice.partition(" ")
+    config = tmp_path / "advised.toml"
+    config.write_text(f"{table}\n{line}\n")
+    advised = {**home, "TOOLRUNNER_CONFIG": str(config)}
+    assert f"{open_folder}/models" in cli("config", "show", "--json", **advised).out
+    done = cli("--plugins", path, "run", "sample", "--json", **advised)
+    assert done.documents[0]["result"] == {"text": "here"}

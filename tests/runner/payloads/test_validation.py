@@ -258,3 +258,16 @@ def test_parsing_a_reply_is_total(body: bytes) -> None:
     except GovernedError:
         return
     assert isinstance(result, dict)
+
+
+@pytest.mark.parametrize("size", [3 * 2**16 - 1, 3 * 2**16, 3 * 2**16 + 1, 10**6])
+def test_large_base64_is_decoded_as_small(size: int) -> None:
+    """Slice by slice, which nobody sees; padding may stand at the end alone."""
+    image = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    text = base64.b64encode(image).decode()
+    payload = validate_input_payload({"image": text, "mime_type": "image/png"})
+    assert payload.image == image
+    end = min(2**18, len(text) - 4)  # of a slice, or of what is not the last quantum
+    for wrong in (text[: end - 1] + "=" + text[end:], text[:100] + "\n" + text[101:]):
+        with pytest.raises(GovernedError, match="not strict base64"):
+            validate_input_payload({"image": wrong, "mime_type": "image/png"})
