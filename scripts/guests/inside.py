@@ -88,14 +88,17 @@ class Host:
         }
         output = []
         errors = Path(self._home, "errors")  # no terminal: progress would be drawn on it
-        with errors.open("w") as aside, subprocess.Popen(
-            [*prefix, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if shown else aside,
-            env=environment,
-            text=True,
-        ) as process:
+        with (
+            errors.open("w") as aside,
+            subprocess.Popen(
+                [*prefix, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if shown else aside,
+                env=environment,
+                text=True,
+            ) as process,
+        ):
             assert process.stdout is not None
             for line in process.stdout:
                 output.append(line)

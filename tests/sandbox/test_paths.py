@@ -194,6 +194,7 @@ def test_a_plugin_that_becomes_another_users_link_is_refused(
     path.unlink()
     _link_of_somebody(path, secret)
     _result, error = tool_runner.run("sample", {})
+    assert error is not None
     assert error["error"]["type"] == "PluginUnavailable"
     assert f"a link of user {SOMEBODY}" in error["error"]["message"]
     assert "root:secret" not in str(error)
