@@ -260,7 +260,8 @@ def _hint(raised: Raised) -> str:
 
 
 def _type_of(raised: Raised, stage: Stage) -> ErrorType:
-    if raised.is_memory_error:
+    # Python's word for ENOMEM is MemoryError, but not from mmap.
+    if raised.is_memory_error or (raised.errno == errno.ENOMEM and raised.exception == "OSError"):
         return ErrorType.MEMORY_LIMIT_EXCEEDED
     if stage is not Stage.RUN:
         return ErrorType.PLUGIN_LOAD_ERROR

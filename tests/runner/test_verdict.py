@@ -205,6 +205,7 @@ def test_bytes_after_the_first_frame_spoil_the_reply() -> None:
         (raised("InvalidInput"), E.VALIDATION_ERROR),
         (raised("MyInvalidInput"), E.EXECUTION_ERROR),
         (raised("MemoryError", is_memory_error=True), E.MEMORY_LIMIT_EXCEEDED),
+        (raised("OSError", errno=errno.ENOMEM), E.MEMORY_LIMIT_EXCEEDED),
         (raised("ArrayMemoryError", is_memory_error=True), E.MEMORY_LIMIT_EXCEEDED),
         (raised("InvalidInput", is_memory_error=True), E.MEMORY_LIMIT_EXCEEDED),
         (raised("BlockingIOError", errno=errno.EAGAIN), E.PROCESS_LIMIT_EXCEEDED),

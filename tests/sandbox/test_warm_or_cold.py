@@ -18,10 +18,10 @@ REASONS = {
         "starts processes (1)",
     ),
     "shared memory": (
-        """import mmap
-with open('s', 'wb+') as file:
-    file.truncate(4096)
-    shared = mmap.mmap(file.fileno(), 4096)""",
+        (
+            "import mmap\nwith open('s', 'wb+') as file:\n"
+            "    file.truncate(1)\n    area = mmap.mmap(file.fileno(), 1)"
+        ),
         "maps writable shared memory (1)",
     ),
     "an open file": ("opened = open('/usr/bin/env', 'rb')", "leaves files or sockets open (1)"),
