@@ -27,7 +27,8 @@ from typing import Any
 from benchmarks import plot, sides
 
 SECTIONS = (
-    "compare", "payload", "concurrency", "http", "plugins", "size", "limits", "idle", "soak",
+    "compare", "payload", "concurrency", "http", "plugins", "size", "limits", "intake", "idle",
+    "soak",
 )  # fmt: skip
 PAYLOADS = (1 << 10, 64 << 10, 1 << 20, 10_000_000, 64 << 20)
 THREADS = (1, 2, 4, 8, 16, 32)
@@ -60,9 +61,9 @@ def run_part(name: str, value: str, calls: int) -> None:
             sys.exit(NOT_INSTALLED)
     else:
         # Not above: it imports the project, which the sides that are no part of it must not have.
-        from benchmarks import door, growth  # noqa: PLC0415 - see above
+        from benchmarks import door, growth, intake  # noqa: PLC0415 - see above
 
-        parts = {**growth.PARTS, "http": door.door}
+        parts = {**growth.PARTS, "http": door.door, "intake": intake.intake}
         print(json.dumps(parts[name](int(value), calls)))
 
 
@@ -220,6 +221,13 @@ def limits(rounds: int, calls: int, tell: Progress) -> Table:
     ]
 
 
+def intake(_rounds: int, calls: int, tell: Progress) -> Table:
+    """How long another thread waits while a large text is read."""
+    tell("large texts")
+    figures = part("intake", 0, max(2, calls // 20))
+    return "intake", [{"text": name, "longest stop, ms": ms} for name, ms in figures.items()]
+
+
 def idle(_rounds: int, _calls: int, tell: Progress) -> Table:
     """What a box costs that nobody calls."""
     tell("an idle box")
@@ -238,7 +246,8 @@ def soak(_rounds: int, calls: int, tell: Progress) -> Table:
 
 MEASURED = {
     "compare": compare, "payload": payload, "concurrency": concurrency, "http": http,
-    "plugins": plugins, "size": size, "limits": limits, "idle": idle, "soak": soak,
+    "plugins": plugins, "size": size, "limits": limits, "intake": intake,
+    "idle": idle, "soak": soak,
 }  # fmt: skip
 
 

@@ -39,11 +39,13 @@ def test_each_side_does_the_work(side: str) -> None:
     assert all(seconds > 0 for seconds in taken)
 
 
+SHAPES = set(runpy.run_path(str(BENCH.parent / "benchmarks" / "intake.py"))["SHAPES"])
 PARTS = {
     "payload": ("65536", "2", {"bytes", "p50", "push_p50"}),
     "concurrency": ("2", "6", {"threads", "per_second", "p50", "p99"}),
     "wall": ("0", "2", {"p50", "p99"}),
     "bomb": ("0", "1", {"limit_mb", "of_the_limit"}),
+    "intake": ("0", "1", SHAPES),
     "soak": ("0", "20", {"calls", "first", "last"}),
 }
 

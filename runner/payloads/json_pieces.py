@@ -45,6 +45,9 @@ _SQUARE = bytes.maketrans(b"{}", b"[]")
 _STEPS = bytes.maketrans(b"[]", b"\x01\xff")  # as signed bytes: +1 and -1
 _SPACE = b" \t\n\r"
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+# What a container counts as. Each look of the garbage collector goes through all of them, and no
+# other thread runs meanwhile.
+_CONTAINER = 2
 _PLACEHOLDER = '""'  # no character before or behind it can make another value of it
 
 Parse = Callable[[str], object]
@@ -193,8 +196,7 @@ class _Reader:
         """Return how many containers a piece closes, and the brackets of those it leaves open."""
         structure = bare.translate(None, _NOT_STRUCTURE)
         opened = structure.count(b"[") + structure.count(b"{")
-        # A container costs most: its memory, and the time of each look of the garbage collector.
-        self._values += 2 * opened + structure.count(b",")
+        self._values += _CONTAINER * opened + structure.count(b",")
         if self._values > self._max_values:
             raise TooManyValuesError(self._max_values, self._values)
         brackets = structure.translate(None, b",")

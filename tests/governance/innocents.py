@@ -44,7 +44,7 @@ ALL: tuple[Case, ...] = (
     added("pipeline-given", "def go(pipeline, payload):\n    return pipeline.run(payload)\n", "runner/jobs/steps.py"),
     added("table-of-a-database", "def rows(plugins, sql):\n    return plugins.execute(sql)\n", "runner/state/quick.py"),
     added("sandbox-as-a-package", "from toolrunner import sandbox\n\nHOME = sandbox.__file__\n", "runner/quick.py"),
-    added("sandbox-open-parts", "from toolrunner.sandbox import forks\nfrom toolrunner.sandbox.ending import Ending\n", "runner/quick.py"),
+    added("sandbox-open-parts", "from toolrunner.sandbox import forks, paths\nfrom toolrunner.sandbox.ending import Ending\n", "runner/quick.py"),
     added("socket", "def go(connection):\n    return connection.recv(4096)\n"),
     added("array-of-numbers", "import numpy as np\n\n\ndef go(path):\n    return np.load(path, allow_pickle=False)\n", "runner/quick.py"),
     added("own-context", "class Timed:\n    def __enter__(self):\n        return self\n\n    def __exit__(self, *found):\n        return None\n\n\ndef go(analysis):\n    with Timed():\n        return analysis.analyze('x', {})\n"),

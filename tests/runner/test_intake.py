@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,3 +105,22 @@ def test_a_cap_of_the_operators_may_be_higher() -> None:
     settings = Settings(caps={"wall_seconds": 100_000})
     assert settings.caps == default_caps() | {"wall_seconds": 100_000}
     assert settings.caps["load_seconds"] == DEFAULT_CAPS["load_seconds"]
+
+
+def test_a_traceback_quotes_nothing_that_the_plugin_may_not_read(
+    open_folder: Path, write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+) -> None:
+    """Whatever file it says that its code is from."""
+    secret = open_folder / "secret"
+    secret.write_text("root:secret\n" * 3)
+    body = f"""
+    def run(payload):
+        code = compile("\\nraise ValueError('mine')", {str(secret)!r}, "exec")
+        exec(code, {{"__name__": "x"}})
+    """
+    _result, envelope = run(make_runner(write_plugin(body), layers=layers))
+    assert envelope is not None
+    traceback = envelope["_internal"]["traceback"]
+    assert str(secret) in traceback
+    assert "exec(code" in traceback
+    assert "root:secret" not in str(envelope)

@@ -107,7 +107,7 @@ def test_no_more_values_are_parsed_than_are_taken() -> None:
 
 
 def test_values_are_counted_outside_of_strings() -> None:
-    """A list or an object counts twice, an empty one three times, a key not at all."""
+    """A list or an object counts as two, an empty one as three, a key not at all."""
     text = b'{"a,[{": ["x,,,\\",", [], 1]}'  # 2 + 2 + 1 + 3 + 1
     assert loads(text, max_values=9) == {"a,[{": ['x,,,",', [], 1]}
     with pytest.raises(TooManyValuesError):
