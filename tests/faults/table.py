@@ -133,7 +133,7 @@ CPU = {"details": limit("cpu_seconds")}
 UNSEEN = (
     "shared_memory_let_go", "zero_device_mapped", "page_tables", "pinned_pages", "socket_buffers",
     "file_locks", "landlock_rules", "seccomp_filters", "mappings", "epoll_items", "file_attributes",
-    "futex_hash", "timers_and_signals", "names_of_files",
+    "futex_hash", "timers_and_signals",
 )  # fmt: skip
 RESOURCES = (
     run("resources/heap", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
@@ -142,6 +142,8 @@ RESOURCES = (
     run("resources/memory_of_children", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
     run("resources/memory_hidden_from_proc", E.MEMORY_LIMIT_EXCEEDED, E.EXECUTION_ERROR),
     *(run(f"resources/{name}", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY) for name in UNSEEN),
+    # On a disk, where there is no mount namespace.
+    run("resources/names_of_files", None, E.DISK_LIMIT_EXCEEDED, **DISK),
     run(
         "resources/first_thread_ended",
         E.MEMORY_LIMIT_EXCEEDED,
@@ -231,7 +233,7 @@ IMPORTS = (
     load("imports/threads", **RAN),
     load("imports/half_the_limit", **RAN),
     load("imports/memory", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
-    load("imports/page_tables", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
+    load("imports/page_tables", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY),
     load("imports/shared_memory_let_go", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY),
     load("imports/mappings", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
     load("imports/first_thread_ended", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),

@@ -1,10 +1,11 @@
 """Makes itself so hard to measure that nothing else is looked at meanwhile."""
 
 import mmap
+import os
 import threading
 import time
 
-from hostile import MIB, PAGE, called, child, libc, mapped, obtained
+from hostile import LONG, MIB, PAGE, called, child, libc, mapped, obtained
 
 LIMITS = {"wall_seconds": 60, "cpu_seconds": 60, "memory_mb": 128, "threads": 64}
 CHILDREN = 30
@@ -24,8 +25,11 @@ def stay():
 
 def mappings():
     """More of them than memory allows."""
+    hears, said = os.pipe()
     for _ in range(CHILDREN):
-        child(lambda: (cut_up(40_000), stay()))
+        child(lambda: (cut_up(40_000), os.write(said, b"x"), time.sleep(LONG)))
+    for _ in range(CHILDREN):
+        os.read(hears, 1)
     stay()
 
 
