@@ -23,7 +23,7 @@ _MOST_FILES = 2000
 _SETTLED_NS = 100_000_000  # two writes may bear one time, if they are closer than a clock tick
 
 # What a host runs out of, whatever file is asked for.
-_SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 _State = tuple[int, int, int, int, int]
 
@@ -56,7 +56,7 @@ class PluginFiles:
                 state = _state_of(os.fstat(file.fileno()))
                 source = file.read(MAX_SOURCE_BYTES + 1)
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         if len(source) > MAX_SOURCE_BYTES:
             message = f"{path} is larger than {MAX_SOURCE_BYTES // MIB} MiB"
             raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
@@ -78,9 +78,9 @@ class PluginFiles:
         return stamp
 
 
-def _unreadable(path: Path, error: OSError) -> GovernedError:
+def unreadable(path: Path, error: OSError) -> GovernedError:
     """Return what to raise: the file may be at fault, or the host has run out of something."""
-    if error.errno not in _SCARCE:
+    if error.errno not in SCARCE:
         message = f"OSError: {path} cannot be read: {error.strerror}"
         return GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
     remedy = "raise the service's limits (ulimit -n), or lower max_concurrent in its settings"

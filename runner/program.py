@@ -9,7 +9,7 @@ from pathlib import Path
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.errors import ErrorType, GovernedError
-from toolrunner.runner.plugin_files import PluginFiles
+from toolrunner.runner.plugin_files import SCARCE, PluginFiles, unreadable
 from toolrunner.runner.settings.settings import PluginSettings, Settings
 from toolrunner.sandbox.paths import ForeignLinkError, Found, find
 from toolrunner.sandbox.profile import Program
@@ -79,7 +79,9 @@ def _found(path: str) -> Found | None:
     except ForeignLinkError as error:
         message = f"PermissionError: {path}: {error.strerror}"
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from None
-    except OSError:
+    except OSError as error:
+        if error.errno in SCARCE:
+            raise unreadable(Path(path), error) from error
         return None
 
 

@@ -7,6 +7,7 @@ it in the registry, exactly once, whatever happens. It never imports plugin code
 from __future__ import annotations
 
 import difflib
+import errno
 import logging
 import time
 import traceback
@@ -55,6 +56,7 @@ Result = dict[str, Any]
 MaybeResult = Result | Any
 
 _LOG = logging.getLogger("toolrunner.runner")
+_MOST_REPLACED = 5  # versions of a plugin's file that one call may meet before it begins
 LOG_TAIL_CHARACTERS = 4096
 CLOSED = "this ToolRunner is closed; make a new one"
 
@@ -253,15 +255,20 @@ class ToolRunner:
         program = build_program(plugin, self._settings, self._files)
         with _under_way(call), self._admission.place(manifest.name, call.interrupt, call.caller):
             self._check_open()  # it may have been closed while the call waited
-            ending = self._sandbox.call(
-                program,
-                manifest.limits.capped(self._settings.caps),
-                Request(call.call_id, payload.head_json, payload.image),
-                interrupt=call.interrupt,
-                listener=_listener(manifest.name, call),
-                require=manifest.require,
-                warm=manifest.start != "cold",
-            )
+            for _ in range(_MOST_REPLACED):
+                ending = self._sandbox.call(
+                    program,
+                    manifest.limits.capped(self._settings.caps),
+                    Request(call.call_id, payload.head_json, payload.image),
+                    interrupt=call.interrupt,
+                    listener=_listener(manifest.name, call),
+                    require=manifest.require,
+                    warm=manifest.start != "cold",
+                )
+                if ending.setup is None or ending.setup.errno != errno.ESTALE:
+                    break
+                # Its file has been replaced since it was checked, and nothing has run yet.
+                program = build_program(plugin, self._settings, self._files)
         call.usage = ending.usage
         call.isolation = ending.isolation
         call.log_tail = ending.log_tail
