@@ -144,12 +144,7 @@ RESOURCES = (
     *(run(f"resources/{name}", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY) for name in UNSEEN),
     # On a disk, where there is no mount namespace.
     run("resources/names_of_files", None, E.DISK_LIMIT_EXCEEDED, **DISK),
-    run(
-        "resources/first_thread_ended",
-        E.MEMORY_LIMIT_EXCEEDED,
-        variants={"its own": (E.MEMORY_LIMIT_EXCEEDED, None)},
-        **MEMORY,
-    ),
+    run("resources/first_thread_ended", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY),
     run(
         "resources/slow_to_measure",
         None,
@@ -236,7 +231,7 @@ IMPORTS = (
     load("imports/page_tables", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY),
     load("imports/shared_memory_let_go", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY),
     load("imports/mappings", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
-    load("imports/first_thread_ended", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
+    load("imports/first_thread_ended", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY),
     load("imports/processes", E.PROCESS_LIMIT_EXCEEDED, details=limit("processes")),
     load("imports/spin", L, E.CPU_LIMIT_EXCEEDED),
     load("imports/closes_the_channel", E.PROTOCOL_ERROR, E.PLUGIN_CRASHED, L),

@@ -1,0 +1,44 @@
+"""What a fault takes of the host's memory is seen, by figures that are none of the runner's."""
+
+from __future__ import annotations
+
+import mmap
+
+from toolrunner.api.attack.host_memory import allowed_bytes, measuring
+from toolrunner.sandbox.limits import MIB, Limits
+
+TAKEN = 300 * MIB
+
+
+def take() -> None:
+    """Touch memory, a page at a time, and give it back."""
+    with mmap.mmap(-1, TAKEN) as area:
+        for at in range(0, TAKEN, mmap.PAGESIZE):
+            area[at] = 1
+
+
+def test_memory_that_was_taken_is_missed() -> None:
+    """Most of it, in one of some tries: others give and take meanwhile."""
+    with measuring() as measure:
+        for _ in range(20):
+            with measure() as loss:
+                take()
+            if loss.most > TAKEN * 2 // 3:
+                return
+    raise AssertionError(loss.most)
+
+
+def test_nothing_taken_is_nothing_missed() -> None:
+    """In one of some tries: others take as well."""
+    with measuring() as measure:
+        for _ in range(20):
+            with measure() as loss:
+                pass
+            if loss.most < TAKEN // 3:
+                return
+    raise AssertionError(loss.most)
+
+
+def test_a_call_may_take_a_quarter_more_than_its_limit_and_a_little() -> None:
+    """What lies between two looks, and what a box needs itself."""
+    assert allowed_bytes(Limits(memory_mb=64)) == 144 * MIB
