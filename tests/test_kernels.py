@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from guests.image import cpio, locked
-from guests.rows import COLUMNS, ROWS, line
+from guests.rows import COLUMNS, ROWS, line, table
 
 ROOT = Path(__file__).parent.parent
 KERNELS = [sys.executable, str(ROOT / "scripts/kernels")]
@@ -68,6 +68,16 @@ def test_a_machine_that_did_not_do_its_job_has_a_row() -> None:
         assert is_bad
         assert text.count("|") == len(COLUMNS) + 1
     assert text == line(ROWS[0], found())[0]
+
+
+def test_the_document_has_a_table_as_it_is_printed() -> None:
+    """The same columns, and only hosts that can be booted again."""
+    text = (ROOT / "docs/security.md").read_text("utf-8").split("## Other kernels")[1]
+    printed = table([], ([], []))
+    lines = [row for row in text.split("\n## ")[0].splitlines() if row.startswith("|")]
+    assert lines[:2] == printed[-2:]
+    assert {row.split("|")[2].strip() for row in lines[2:]} <= {row.says for row in ROWS}
+    assert len(lines) > 5
 
 
 def test_a_first_root_is_an_archive_that_the_kernel_unpacks() -> None:

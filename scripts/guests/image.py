@@ -137,7 +137,8 @@ class Images:
         make = ["mke2fs", "-q", "-t", "ext4", "-d", str(root), str(folder / "disk")]
         # Owners are taken from the files: in a user namespace its maker is root.
         prefix: list[str] = [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
-        subprocess.run([*prefix, *make, f"{used * 5 // 4 + _SPARE_MIB}M"], check=True)
+        size = f"{used * 5 // 4 + _SPARE_MIB}M"
+        subprocess.run([*prefix, *make, size], stdout=subprocess.DEVNULL, check=True)
         shutil.rmtree(root)
 
     def _install(self, architecture: str, lock: list[str], folder: Path, site: Path) -> None:
