@@ -66,6 +66,8 @@ def proportional_bytes(pid: int) -> int:
         if Path("/proc/self/smaps_rollup").exists():
             raise
         return int(psutil.Process(pid).memory_info().rss)
+    except ProcessLookupError:  # its first thread has ended
+        text = b""
     if not text:
         # /proc/<thread> is there for every thread, though no listing shows it.
         text = Path(f"/proc/{os.path.basename(living_thread(pid))}/smaps_rollup").read_bytes()
@@ -90,17 +92,14 @@ def descriptors(pid: int) -> int:
     return os.stat(f"/proc/{pid}/fd").st_size
 
 
-def channels(pid: int) -> tuple[set[str], set[str]]:
-    """Return the sockets and the pipes that a process has open, by their names."""
+def open_targets(pid: int) -> list[str]:
+    """Return what a process's descriptors lead to, as "socket:[123]"; one for each."""
     folder = f"/proc/{pid}/fd"
-    targets = set()
+    targets = []
     for name in os.listdir(folder):
         with contextlib.suppress(OSError):
-            targets.add(os.readlink(f"{folder}/{name}"))
-    return (
-        {target for target in targets if target.startswith("socket:")},
-        {target for target in targets if target.startswith("pipe:")},
-    )
+            targets.append(os.readlink(f"{folder}/{name}"))
+    return targets
 
 
 def running_seconds(pid: int) -> float:

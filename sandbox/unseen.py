@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 
-from toolrunner.sandbox.processes import channels, descriptors, mappings
+from toolrunner.sandbox.processes import descriptors, mappings, open_targets
 
 # Measured: struct vm_area_struct and its place in the tree. Socket: net.core.wmem_default and what
 # one more write may add. Pipe: 16 pages.
 MAPPING_BYTES, SOCKET_BYTES, PIPE_BYTES = 256, 256 * 1024, 64 * 1024
+WATCHED_BYTES = 224  # struct epitem and struct eppoll_entry: one descriptor in one epoll set
 # Held against nobody, so that an honest tree never fails for what its buffers might hold.
 FREE_BYTES = 16 << 20
 _FEW_DESCRIPTORS = 32  # of a process: not worth a look
@@ -31,9 +32,12 @@ def unseen_bytes(members: Iterable[int], left: Callable[[], float]) -> int:
             total += mappings(pid, _MOST_MAPPINGS) * MAPPING_BYTES
             # A kernel that does not tell their number shows none: then all are looked at.
             if not 0 < descriptors(pid) <= _FEW_DESCRIPTORS:
-                own_sockets, own_pipes = channels(pid)
-                sockets |= own_sockets
-                pipes |= own_pipes
+                targets = open_targets(pid)
+                sockets |= {target for target in targets if target.startswith("socket:")}
+                pipes |= {target for target in targets if target.startswith("pipe:")}
+                # Each set may hold each descriptor once.
+                sets = targets.count("anon_inode:[eventpoll]")
+                total += sets * (len(targets) - sets) * WATCHED_BYTES
         if left() < 0:
             break
     return total + len(sockets) * SOCKET_BYTES + len(pipes) * PIPE_BYTES
