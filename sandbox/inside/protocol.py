@@ -66,7 +66,8 @@ TRACEBACK_CAP = 64 * 1024
 LOG_LINE_CAP = 4096  # PIPE_BUF: a longer line could mix with another
 
 CONTROL_MESSAGE_CAP = 128 * 1024
-ORDER_DESCRIPTORS = 4 + 3  # a cell's own, and the doors of its cgroups
+CELL_DESCRIPTORS = 4
+ORDER_DESCRIPTORS = CELL_DESCRIPTORS + 3  # with the doors of its cgroups
 THE_ZYGOTE = 0  # the number by which the zygote is ordered to load, and killed
 LOADING_SLOT = 0
 MAX_DEPTH = 100

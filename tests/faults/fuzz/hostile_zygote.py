@@ -96,7 +96,7 @@ class Box:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             message = json.dumps({"op": "cell", "cell": number, "slot": number}).encode()
-            own = [theirs.fileno()] * protocol.ORDER_DESCRIPTORS
+            own = [theirs.fileno()] * protocol.CELL_DESCRIPTORS
             socket.send_fds(self._control, [message + b"\n"], own)
             assert self.warden._obey(self.cells)
         self.ordered[number] = Ordered(ours)
