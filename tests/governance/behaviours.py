@@ -101,7 +101,7 @@ VALIDATION_CASES = (
     b("mime-type-of-spaces", VALIDATION, "not mime_type.strip()", "not mime_type"),
     b("mime-type-unchecked", VALIDATION, MIME, ""),
     b("empty-image", VALIDATION, "    if not data:\n        _refuse", "    if data is None:\n        _refuse"),
-    b("loose-base64", VALIDATION, "binascii.a2b_base64(text, strict_mode=True)", "binascii.a2b_base64(text)"),
+    b("loose-base64", VALIDATION, "binascii.a2b_base64(part, strict_mode=True)", "binascii.a2b_base64(part)"),
     b("output-unchecked", VALIDATION, '        check(result, what="result")\n', "        pass\n"),
     b("output-list", VALIDATION, "    if isinstance(output, dict):\n", "    if isinstance(output, dict | list):\n"),
     b("output-none-is-empty", VALIDATION, "    if output is None:\n        what =", "    if output is None:\n        return {}\n    if output is ...:\n        what ="),
