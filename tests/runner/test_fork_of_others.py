@@ -68,6 +68,8 @@ def test_a_child_has_no_descriptor_of_the_parents_boxes(
     call.cancel()
     thread.join()
     assert answers == ["Cancelled"]
+    # What the watchdog was reading in that moment keeps nothing from its end.
+    found = {n: what for n, what in found.items() if not what.startswith(("/proc/", "/sys/"))}
     # The pipe that the answer is sent through is the only new one.
     assert len(found) == 1, found
 
