@@ -163,7 +163,16 @@ class Images:
 
     def checkout(self, job: dict[str, Any], file: Path) -> None:
         """Write the sources as they are in this checkout, and a job, as an archive."""
-        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listed = [
+            "git",
+            "-c",
+            "safe.directory=*",
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ]
         names = subprocess.check_output(listed, cwd=ROOT, text=True).split("\0")
         with tarfile.open(file, "w") as archive:
             for name in sorted(filter(None, names)):

@@ -150,7 +150,7 @@ RESOURCES = (
         for name in COUNTED_LATE
     ),
     # On a disk, where there is no mount namespace.
-    run("resources/names_of_files", None, E.DISK_LIMIT_EXCEEDED, **DISK),
+    run("resources/names_of_files", None, E.DISK_LIMIT_EXCEEDED, **DISK, needs_cgroup=True),
     run(
         "resources/slow_to_measure",
         None,
