@@ -100,7 +100,7 @@ def probe(spawner: Spawner) -> Host:
         seccomp="seccomp" in passed,
         rlimits="rlimits" in passed,
         watchdog="watchdog" in passed,
-        cgroup=_cgroup_version(cgroup),
+        cgroup=_cgroup_version(cgroup) if found["machine"] else 0,
         proc="proc" in passed,
         portable=not found["machine"],
     )

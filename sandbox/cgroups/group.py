@@ -63,7 +63,9 @@ class Group:
         write(f"{self._folders['pids']}/pids.max", str(tasks))
 
     def join(self, pid: int) -> None:
-        """Put a process in it."""
+        """Put a process in it; ``OSError`` if there is none, as for a number that was not found."""
+        if pid <= 0:
+            raise ProcessLookupError(errno.ESRCH, "no such process")  # to the kernel, 0 is us
         for folder in self._distinct():
             write(f"{folder}/cgroup.procs", str(pid))
 

@@ -81,6 +81,18 @@ def hold_some() -> subprocess.Popen[str]:
     return holder
 
 
+def test_a_process_that_was_not_found_is_not_the_runner(place: Place) -> None:
+    """The kernel takes 0 for whoever writes it, who would be held to a box's limit."""
+    before = Path("/proc/self/cgroup").read_text("ascii")
+    cgroups = Cgroups(place)
+    groups = cgroups.box(0, Limits())
+    with pytest.raises(ProcessLookupError):
+        groups.imported.join(0)
+    assert Path("/proc/self/cgroup").read_text("ascii") == before
+    groups.remove()
+    cgroups.close()
+
+
 @pytest.mark.parametrize("warm", [True, False])
 def test_nothing_is_left_of_a_closed_runner(
     warm: bool, place: Place, write_plugin: WritePlugin, make_runner: MakeRunner
