@@ -247,10 +247,10 @@ def _raised(ending: Ending) -> Outcome | None:
 def _hint(raised: Raised) -> str:
     """Return what to write instead, where the sandbox denies what a library does by default.
 
-    From the last line of code that is shown. It is the plugin's word, and only advice.
+    From the last lines that are shown. It is the plugin's word, and only advice.
     """
-    last_line = raised.traceback.rstrip().splitlines()[-3:]
-    if raised.errno == errno.EPERM and any("mmap" in line for line in last_line):
+    last_lines = raised.traceback.rstrip().splitlines()[-3:]
+    if raised.errno == errno.EPERM and any("mmap" in line for line in last_lines):
         return (
             "; memory that is shared and anonymous is denied on this host, which could not count "
             "it: use mmap.mmap(-1, n, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), or map a file "

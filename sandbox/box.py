@@ -65,7 +65,6 @@ class Box:
         program: Program,
         limits: Limits,
         layers: Layers,
-        number: int,
         users: BoxUsers,
         *,
         slots: int = 1,
@@ -76,7 +75,6 @@ class Box:
         self._program = program
         self.limits = limits
         self._layers = layers
-        self._number = number
         self._users = users
         self._uid: int | None = None
         self._cgroups = cgroups
@@ -136,7 +134,7 @@ class Box:
         )
         if self._cgroups is not None:
             try:
-                self._groups = self._cgroups.box(self._number, self.limits)
+                self._groups = self._cgroups.box(self.limits)
             except OSError as error:
                 raise cgroup_failure(error) from error
             stack.callback(self._remove_groups)

@@ -86,7 +86,7 @@ class Host:
 
 def probe(spawner: Spawner) -> Host:
     """Try every layer; raise ``SetupError`` when not even trying is possible."""
-    found, cgroup = _inside(spawner)
+    found, cgroup, cgroup_version = _inside(spawner)
     trials = [_trial(raw) for raw in found["trials"]]
     trials += [_try_watchdog(), cgroup]
     passed = {trial.layer for trial in trials if trial.ok}
@@ -100,15 +100,18 @@ def probe(spawner: Spawner) -> Host:
         seccomp="seccomp" in passed,
         rlimits="rlimits" in passed,
         watchdog="watchdog" in passed,
-        cgroup=_cgroup_version(cgroup) if found["machine"] else 0,
+        cgroup=cgroup_version if found["machine"] else 0,
         proc="proc" in passed,
         portable=not found["machine"],
     )
     return Host(layers, tuple(trials))
 
 
-def _inside(spawner: Spawner) -> tuple[dict[str, Any], Trial]:
-    """Run the trials in a fresh interpreter; return what it printed, and the trial of cgroups."""
+def _inside(spawner: Spawner) -> tuple[dict[str, Any], Trial, int]:
+    """Run the trials in a fresh interpreter.
+
+    Return what it printed, and the trial of cgroups with their version (0: none).
+    """
     try:
         process = spawner.run_probe(str(box_uid(0) or ""))
     except OSError as error:
@@ -118,7 +121,7 @@ def _inside(spawner: Spawner) -> tuple[dict[str, Any], Trial]:
             )
         ) from error
     with process, contextlib.ExitStack() as after:
-        cgroup = _try_cgroup(process.pid, after)
+        cgroup, version = _try_cgroup(process.pid, after)
         try:
             output, errors = process.communicate(timeout=PROBE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -129,30 +132,30 @@ def _inside(spawner: Spawner) -> tuple[dict[str, Any], Trial]:
     except ValueError:
         last = errors.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise SetupError(SetupFailure("probe the host", last[0])) from None
-    return found, cgroup
+    return found, cgroup, version
 
 
-def _try_cgroup(pid: int, after: contextlib.ExitStack) -> Trial:
-    """Make what a box has of cgroups, and put a process of ours in it; ``after`` removes it."""
+def _try_cgroup(pid: int, after: contextlib.ExitStack) -> tuple[Trial, int]:
+    """Make what a box has of cgroups, and put a process of ours in it; ``after`` removes it.
+
+    Return their version as well, 0 if it failed.
+    """
     operation = "mkdir in the own cgroup; limits; cgroup.procs; the figures"
     if sys.platform != "linux":
-        return Trial("cgroup", ok=False, operation=operation, remedy=REMEDIES["cgroup"])
+        return Trial("cgroup", ok=False, operation=operation, remedy=REMEDIES["cgroup"]), 0
     try:
         place = find()
         cgroups = Cgroups(place)
         after.callback(cgroups.close)
-        groups = cgroups.box(0, Limits())
+        groups = cgroups.box(Limits())
         after.callback(groups.close)
         groups.imported.join(pid)
         groups.slot(0).figures()
     except (OSError, KeyError, ValueError) as error:
         number = getattr(error, "errno", None)
-        return Trial("cgroup", False, operation, str(error), number, REMEDIES["cgroup"])
-    return Trial("cgroup", ok=True, operation=operation, detail=f"version {place.version}")
-
-
-def _cgroup_version(trial: Trial) -> int:
-    return int(trial.detail.removeprefix("version ")) if trial.ok else 0
+        return Trial("cgroup", False, operation, str(error), number, REMEDIES["cgroup"]), 0
+    detail = f"version {place.version}"
+    return Trial("cgroup", ok=True, operation=operation, detail=detail), place.version
 
 
 def _trial(raw: dict[str, Any]) -> Trial:

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import json
+import mmap
 import os
 import struct
 import time
@@ -121,6 +122,20 @@ def _report(steps, ceiling, to):
     finally:
         os.write(to, b"%d\n" % taken)
         time.sleep(LONG)
+
+
+def dropped(areas, kept):
+    """Take shared areas, and let go of what a process has of each."""
+    for more in areas(kept):
+        kept[-1].madvise(mmap.MADV_DONTNEED)
+        yield more
+
+
+def unmapped(areas, kept):
+    """Take shared areas, and map no more than a page of each."""
+    for more in areas(kept):
+        called(libc.munmap, address(kept[-1]) + PAGE, len(kept[-1]) - PAGE)
+        yield more
 
 
 def address(area):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import secrets
 
@@ -75,6 +76,7 @@ class Cgroups:
         self._place = place
         sweep(place)
         self._name, self._locks = _make_locked(place)
+        self._numbers = itertools.count()
         try:
             if place.version == 2:  # noqa: PLR2004 - a version of the kernel's interface
                 hand_down(f"{place.folders['memory']}/{self._name}")
@@ -87,11 +89,11 @@ class Cgroups:
         """Leave the parent's cgroups to it; the locks are the parent's alone."""
         _unlock(self._locks)
 
-    def box(self, number: int, limits: Limits) -> BoxGroups:
+    def box(self, limits: Limits) -> BoxGroups:
         """Make the cgroups of a box; ``OSError`` if the kernel refuses."""
         if not self._locks:
             raise OSError(errno.ESHUTDOWN, "these cgroups have been removed, or are a parent's")
-        return BoxGroups(self._place, f"{self._name}/{number}", limits)
+        return BoxGroups(self._place, f"{self._name}/{next(self._numbers)}", limits)
 
     def close(self) -> None:
         """Remove them all, after the last box."""

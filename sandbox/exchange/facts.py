@@ -51,20 +51,19 @@ class Facts:
         """Return how the call ended. ``dropped``: bytes of its log that were not kept."""
         usage = self._usage(watch, dropped)
         status = self.report["status"] if self.report is not None else None
-        killed, limit, protocol_error = self.killed, self.limit, self.protocol_error
-        if status == signal.SIGKILL and not killed and limit is None:
-            by_warden = self.report is not None and self.report.get("ended_by_us")
-            if by_warden:
-                # Only an import can have brought it there, so it comes before any reply.
-                killed = True
-                protocol_error = f"the process that loads the plugin was killed: {by_warden}"
+        killed, protocol_error = self.killed, self.protocol_error
+        by_warden = self.report is not None and self.report.get("ended_by_us")
+        if by_warden and status == signal.SIGKILL and not killed and self.limit is None:
+            # Only an import can have brought it there, so it comes before any reply.
+            killed = True
+            protocol_error = f"the process that loads the plugin was killed: {by_warden}"
         return Ending(
             stage=self.stage,
             usage=usage,
             isolation=isolation,
             setup=self.setup,
             cancelled=self.cancelled,
-            limit=limit,
+            limit=self.limit,
             signal=signal_name(status) if isinstance(status, int) else None,
             exit_code=exit_code(status) if isinstance(status, int) else None,
             # A process that died of something else before our order took it was not killed by us.

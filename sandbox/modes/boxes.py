@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import threading
 
 from toolrunner.sandbox import forks
@@ -29,7 +27,6 @@ class Boxes:
         forks.in_each_child(self, Boxes._begin)
 
     def _begin(self) -> None:
-        self._numbers = itertools.count(os.getpid())
         self._lock = threading.Lock()
         self._cgroups: Cgroups | None = None
 
@@ -43,7 +40,6 @@ class Boxes:
             caller.program,
             caller.limits,
             caller.layers,
-            next(self._numbers),
             self._users,
             slots=slots,
             cgroups=self._own_cgroups() if caller.layers.cgroup else None,

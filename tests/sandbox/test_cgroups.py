@@ -25,7 +25,7 @@ import sys
 from toolrunner.sandbox.cgroups.groups import Cgroups
 from toolrunner.sandbox.cgroups.place import find
 from toolrunner.sandbox.limits import Limits
-Cgroups(find()).box(0, Limits()).slot(0)
+Cgroups(find()).box(Limits()).slot(0)
 print("made", flush=True)
 sys.stdin.read()
 """
@@ -85,7 +85,7 @@ def test_a_process_that_was_not_found_is_not_the_runner(place: Place) -> None:
     """The kernel takes 0 for whoever writes it, who would be held to a box's limit."""
     before = Path("/proc/self/cgroup").read_text("ascii")
     cgroups = Cgroups(place)
-    groups = cgroups.box(0, Limits())
+    groups = cgroups.box(Limits())
     with pytest.raises(ProcessLookupError):
         groups.imported.join(0)
     assert Path("/proc/self/cgroup").read_text("ascii") == before
@@ -144,7 +144,7 @@ def test_a_fork_leaves_those_of_its_parent(place: Place) -> None:
     if child == 0:
         refused = 1
         try:
-            cgroups.box(0, Limits())
+            cgroups.box(Limits())
         except OSError:
             refused = 0
         cgroups.close()
@@ -153,7 +153,7 @@ def test_a_fork_leaves_those_of_its_parent(place: Place) -> None:
     mine = folders_of(place, os.getpid())
     sweep(place)
     assert folders_of(place, os.getpid()) == mine
-    cgroups.box(0, Limits()).remove()
+    cgroups.box(Limits()).remove()
     cgroups.close()
 
 

@@ -1,8 +1,9 @@
 """Takes shared memory and lets go of it, so that it shows in no process and stays all the same."""
 
 import mmap
+from functools import partial
 
-from hostile import MIB, PAGE, address, called, child, hold, libc, touched
+from hostile import MIB, PAGE, address, called, child, dropped, hold, libc, touched, unmapped
 
 LIMITS = {"wall_seconds": 60, "memory_mb": 64}
 SIZE = 32 * MIB
@@ -12,18 +13,6 @@ def areas(kept):
     while True:
         kept.append(touched(mmap.mmap(-1, SIZE)))
         yield SIZE
-
-
-def dropped(kept):
-    for more in areas(kept):
-        kept[-1].madvise(mmap.MADV_DONTNEED)
-        yield more
-
-
-def unmapped(kept):
-    for more in areas(kept):
-        called(libc.munmap, address(kept[-1]) + PAGE, SIZE - PAGE)
-        yield more
 
 
 def left_to_a_child(kept):
@@ -39,8 +28,8 @@ def left_to_a_child(kept):
 
 
 VARIANTS = {
-    "dropped": dropped,
-    "all but a page unmapped": unmapped,
+    "dropped": partial(dropped, areas),
+    "all but a page unmapped": partial(unmapped, areas),
     "left to a child": left_to_a_child,
 }
 

@@ -1,8 +1,9 @@
 """Takes memory by mapping /dev/zero shared, and lets go of it where it can be seen."""
 
 import mmap
+from functools import partial
 
-from hostile import MIB, PAGE, address, called, hold, libc, split, touched
+from hostile import MIB, dropped, hold, split, touched, unmapped
 
 LIMITS = {"wall_seconds": 60, "memory_mb": 64}
 SIZE = 16 * MIB
@@ -15,22 +16,10 @@ def areas(kept):
         yield SIZE
 
 
-def dropped(kept):
-    for more in areas(kept):
-        kept[-1].madvise(mmap.MADV_DONTNEED)
-        yield more
-
-
-def unmapped(kept):
-    for more in areas(kept):
-        called(libc.munmap, address(kept[-1]) + PAGE, SIZE - PAGE)
-        yield more
-
-
 VARIANTS = {
-    "dropped": dropped,
-    "all but a page unmapped": unmapped,
-    "dropped by children": split(dropped),
+    "dropped": partial(dropped, areas),
+    "all but a page unmapped": partial(unmapped, areas),
+    "dropped by children": split(partial(dropped, areas)),
 }
 
 

@@ -74,7 +74,7 @@ def ended_call(data: bytes, *, is_warm: bool) -> Ending:
         ours, warden = socket.socketpair(socket.AF_UNIX, MESSAGE_SOCKET)
         stack.enter_context(ours)
         stack.enter_context(warden)
-        box = Box(Spawner(), Program("sample", "/sample.py"), LIMITS, Layers(), 0, BoxUsers())
+        box = Box(Spawner(), Program("sample", "/sample.py"), LIMITS, Layers(), BoxUsers())
         box._control = ours
         cell = stack.enter_context(Cell(box, 1, 1))
         _, ancillary, _, _ = warden.recvmsg(4096, socket.CMSG_SPACE(4 * 4))
