@@ -2,7 +2,8 @@
 
 That is what becomes of MemAvailable. Others change it as well, so only what several tries agree on
 means anything. Where this process may have a memory cgroup of its own (version 1, so root), that
-counts what it and its boxes take and nobody else, but not all of the kernel's own memory.
+counts what it and its boxes take and nobody else, but not all of the kernel's own memory; and what
+the processes beside it take, in the cgroup that this one came from, is told apart.
 """
 
 from __future__ import annotations
@@ -48,25 +49,43 @@ def measuring() -> Iterator[Measure]:
 
 @contextlib.contextmanager
 def _measure(own: Path | None) -> Iterator[Loss]:
+    def read_left() -> int:
+        return _available() + _neighbours(own)
+
+    def read_used() -> int:
+        return 0 if own is None else _usage(own)
+
     loss = Loss()
-    available, used = _available(), _usage(own)
-    with _extreme(_available, min) as least, _extreme(lambda: _usage(own), max) as most:
+    left, used = read_left(), read_used()
+    with _extreme(read_left, min) as least, _extreme(read_used, max) as most:
         yield loss
     # What is still gone afterwards, somebody else has taken.
-    lost = min(available, _available()) - least()
+    lost = min(left, read_left()) - least()
     loss.most = max(0, lost, most() - used)
 
 
-def _usage(own: Path | None) -> int:
+def _usage(cgroup: Path) -> int:
     """Return what a cgroup holds, but for pages of files, which the kernel takes back by itself."""
-    if own is None:
-        return 0
-    usage = int((own / "memory.usage_in_bytes").read_bytes())
-    for line in (own / "memory.stat").read_text("ascii").splitlines():
+    usage = int((cgroup / "memory.usage_in_bytes").read_bytes())
+    for line in (cgroup / "memory.stat").read_text("ascii").splitlines():
         name, _, value = line.partition(" ")
         if name in {"total_inactive_file", "total_active_file"}:
             usage -= int(value)
     return usage
+
+
+def _neighbours(own: Path | None) -> int:
+    """Return what the processes beside this one's cgroup hold, but for pages of files.
+
+    Nor is the kernel's memory for them counted: MemAvailable has what it can take back of it.
+    """
+    if own is None:
+        return 0
+
+    def held(cgroup: Path) -> int:
+        return _usage(cgroup) - int((cgroup / "memory.kmem.usage_in_bytes").read_bytes())
+
+    return held(own.parent) - held(own)
 
 
 def _available() -> int:

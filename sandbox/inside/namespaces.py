@@ -7,6 +7,7 @@ but ``mount_scratch`` and ``Kernel.unmount``, by the warden.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from . import landlock
@@ -152,6 +153,12 @@ def _bind(
         opened = landlock.open_known(source, known)
         try:
             _bind(kernel, f"/proc/self/fd/{opened}", target, flags)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            # It lost its last name since it was opened: the kernel mounts no such file.
+            message = f"{source} was replaced while the box was built"
+            raise landlock.ReplacedError(errno.ESTALE, message) from error
         finally:
             os.close(opened)
         return
