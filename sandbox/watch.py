@@ -166,12 +166,14 @@ class Watch:
         """Return what to hold against the limit, in bytes.
 
         The cheap figure counts a page once for each process that maps it. Once it is past the
-        limit the kernel's account decides, or the exact figure of the slow measure.
+        limit the kernel's account decides, with what the tree shares with the import; or the exact
+        figure of the slow measure.
         """
         limit = self._limits.memory_mb * MIB
         if figures is not None:
-            cheap = resident + hidden
-            return figures.memory_bytes if cheap > limit else max(cheap, figures.memory_bytes)
+            assert self._group is not None
+            cheap, own = resident + hidden, figures.memory_bytes
+            return max(own, min(cheap, own + self._group.inherited_bytes))
         hidden += self._unseen_bytes
         self._cheap, self._hidden = resident + hidden, hidden
         if self._cheap <= limit or hidden > limit:

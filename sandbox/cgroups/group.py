@@ -32,8 +32,13 @@ class Figures:
 class Group:
     """One cgroup, in as many hierarchies as its version has."""
 
-    def __init__(self, place: Place, path: str) -> None:
-        """Make it; ``path`` is relative to the place."""
+    def __init__(self, place: Place, path: str, inherited_bytes: int = 0) -> None:
+        """Make it; ``path`` is relative to the place.
+
+        ``inherited_bytes``: what its processes share with the one that they are forked from, which
+        is charged elsewhere.
+        """
+        self.inherited_bytes = inherited_bytes
         self._version = place.version
         self._folders = {name: f"{folder}/{path}" for name, folder in place.folders.items()}
         self._base = Figures(0, 0.0, 0)

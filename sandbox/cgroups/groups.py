@@ -18,6 +18,8 @@ from toolrunner.sandbox.limits import MIB, Limits
 PREFIX = "toolrunner-"
 # Above the limit, which the watchdog enforces and names: in its interval a process takes this much.
 CEILING_FACTOR, CEILING_SLACK = 1.1, 8 * MIB
+# An import and a call together: a call may write to what it shares with the import, and so copy it.
+BOTH_FACTOR, BOTH_SLACK = 1.25, 64 * MIB
 
 
 class BoxGroups:
@@ -33,12 +35,14 @@ class BoxGroups:
         self._spent = 0
         self.imported = self._make("import")
 
-    def _make(self, name: str) -> Group:
+    def _make(self, name: str, inherited_bytes: int = 0) -> Group:
         limits = self._limits
-        group = Group(self._place, f"{self._path}/{name}")
-        ceiling = int(limits.memory_mb * MIB * CEILING_FACTOR) + CEILING_SLACK
+        group = Group(self._place, f"{self._path}/{name}", inherited_bytes)
+        memory = limits.memory_mb * MIB
+        ceiling = int(memory * CEILING_FACTOR) + CEILING_SLACK
+        both = int(memory * BOTH_FACTOR) + BOTH_SLACK
         try:
-            group.limit(ceiling, limits.processes + limits.threads)
+            group.limit(min(ceiling, both - inherited_bytes), limits.processes + limits.threads)
             group.begin()
         except OSError:
             group.close()
@@ -54,7 +58,8 @@ class BoxGroups:
             self._spent += 1
             group.remove()
         name = f"{slot}.{self._spent}" if self._spent else str(slot)
-        group = self._slots[slot] = self._make(name)
+        inherited = self.imported.figures().memory_bytes
+        group = self._slots[slot] = self._make(name, inherited)
         return group
 
     def remove(self) -> None:

@@ -218,6 +218,43 @@ def test_the_next_call_pays_for_none_before_it(
         assert 48 * MIB <= call.usage.peak_memory_bytes < 80 * MIB
 
 
+def test_what_the_import_holds_counts_for_each_call(
+    write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+) -> None:
+    """As in a cold call: a warm one shares it, and still has it."""
+    source = (
+        "HELD = b'x' * (60 << 20)\n"
+        "def run(payload):\n"
+        "    held = b'y' * payload['bytes']\n"
+        "    return {'length': len(held)}\n"
+    )
+    plugin = write_plugin(source, limits="{ memory_mb = 96 }")
+    tool_runner = make_runner(plugin, layers=layers)
+    value(tool_runner.run("sample", {"bytes": 10 * MIB}))
+    _, error = tool_runner.run("sample", {"bytes": 80 * MIB})
+    assert error is not None
+    assert error["error"]["type"] == "MemoryLimitExceeded"
+
+
+@pytest.mark.usefixtures("place")
+def test_a_call_cannot_copy_all_of_a_large_import(
+    write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """Its own figures would not show it: what it writes to stands in place of what it shared."""
+    source = (
+        "HELD = bytearray(170 << 20)\n"
+        "HELD[::4096] = b'x' * len(HELD[::4096])\n"
+        "def run(payload):\n"
+        "    HELD[: payload['bytes'] : 4096] = b'y' * (payload['bytes'] // 4096)\n"
+        "    return {}\n"
+    )
+    tool_runner = make_runner(write_plugin(source, limits="{ memory_mb = 200 }"))
+    value(tool_runner.run("sample", {"bytes": 80 << 20}))
+    _, error = tool_runner.run("sample", {"bytes": 170 << 20})
+    assert error is not None
+    assert error["error"]["type"] == "MemoryLimitExceeded"
+
+
 @pytest.mark.usefixtures("place")
 def test_a_child_that_the_kernel_ends_at_the_ceiling_ends_the_call(
     write_plugin: WritePlugin, make_runner: MakeRunner
