@@ -173,7 +173,8 @@ class Watch:
         if figures is not None:
             assert self._group is not None
             cheap, own = resident + hidden, figures.memory_bytes
-            return max(own, min(cheap, own + self._group.inherited_bytes))
+            most = cheap if cheap <= limit else own + self._group.inherited_bytes
+            return max(own, min(cheap, most))
         hidden += self._unseen_bytes
         self._cheap, self._hidden = resident + hidden, hidden
         if self._cheap <= limit or hidden > limit:
