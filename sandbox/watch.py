@@ -135,7 +135,7 @@ class Watch:
         hidden = tables + (scratch if self._scratch_is_memory else 0)
         memory = self._judged_memory(resident, hidden, figures)
         self.memory_bytes = memory
-        self.is_sampled = True
+        self.is_sampled = self.is_sampled or memory > 0  # it may have ended by now
         self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
         if figures is not None and figures.kills:
             # At the kernel's ceiling, which is above the limit.
