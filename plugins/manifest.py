@@ -80,7 +80,8 @@ class Manifest(BaseModel):
     limits: Annotated[Limits, BeforeValidator(fields.limits)] = Limits()
     network: bool = False
     read: Annotated[tuple[Annotated[_Text, AfterValidator(fields.absolute_path)], ...], _Many] = ()
-    start: Literal["auto", "warm", "cold"] = "auto"
+    start: Literal["auto", "warm", "cold", "resident"] = "auto"
+    warm_up: bool = False
     require: Annotated[tuple[Annotated[_Text, AfterValidator(fields.layer)], ...], _Many] = ()
     entry: Annotated[_Text, AfterValidator(fields.entry)] = ""
     requires_python: Annotated[_Text, AfterValidator(fields.specifier)] = ""
@@ -103,6 +104,18 @@ class Manifest(BaseModel):
             raise ValueError(msg)
         if info.data.get("input") == "image" and not value:
             msg = "must name at least one type; or leave it out to accept the common ones"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("warm_up", mode="after")
+    @classmethod
+    def _rehearses_an_example(cls, value: bool, info: ValidationInfo) -> bool:
+        schema = info.data.get("input_schema") or {}
+        if value and info.data.get("input") == "json" and not schema.get("examples"):
+            msg = (
+                "has nothing to rehearse with; give input_schema an example: "
+                "examples = [{...}], or write a function warm_up()"
+            )
             raise ValueError(msg)
         return value
 

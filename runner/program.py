@@ -9,6 +9,7 @@ from pathlib import Path
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.payloads.samples import rehearsal
 from toolrunner.runner.plugin_files import SCARCE, PluginFiles, unreadable
 from toolrunner.runner.settings.settings import PluginSettings, Settings
 from toolrunner.sandbox.paths import ForeignLinkError, Found, find
@@ -64,8 +65,25 @@ def build_program(plugin: Plugin, settings: Settings, files: PluginFiles) -> Pro
         | {code.path: (code.device, code.inode)},
         network=manifest.network,
         config=dict(own.config) if own else {},
+        rehearsal=_rehearsal(manifest),
+        misses_threads=manifest.start != "warm",
         log_level=logging.getLogger(f"{LOGGER_PREFIX}.{manifest.name}").getEffectiveLevel(),
     )
+
+
+def _rehearsal(manifest: Manifest) -> str:
+    """Return the request that the manifest wants rehearsed, or ""."""
+    if not manifest.warm_up:
+        return ""
+    request = rehearsal(manifest)
+    if not request:
+        types = " or ".join(manifest.accepts)
+        message = (
+            f"{manifest.name} says warm_up = true, and no picture of type {types} can be made "
+            "here; write a function warm_up() instead"
+        )
+        raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
+    return request
 
 
 def _file_entry(entry: str) -> str:

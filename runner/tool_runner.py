@@ -6,13 +6,13 @@ it in the registry, exactly once, whatever happens. It never imports plugin code
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import logging
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any
@@ -32,13 +32,14 @@ from toolrunner.runner.errors import (
     harmless,
     one_line,
 )
+from toolrunner.runner.many import arun_many, run_many
 from toolrunner.runner.payloads import validation
 from toolrunner.runner.payloads.validation import Payload
 from toolrunner.runner.plugin_files import PluginFiles
 from toolrunner.runner.program import LOGGER_PREFIX, build_program
 from toolrunner.runner.registry.registry import PluginRegistry, PluginState, PluginStatus
 from toolrunner.runner.settings.settings import Settings
-from toolrunner.runner.start_mode import Start
+from toolrunner.runner.start_mode import Start, start_asked
 from toolrunner.runner.threads import CallThreads
 from toolrunner.runner.verdict import Outcome, judge
 from toolrunner.sandbox.box import SetupError
@@ -47,6 +48,7 @@ from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.forks import ForkedError
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.modes.resident import ResidentLimits
 from toolrunner.sandbox.modes.warm_box import PoolLimits
 from toolrunner.sandbox.sandbox import Sandbox
 
@@ -144,6 +146,51 @@ class ToolRunner:
             lambda: self.run(plugin_name, payload, call=handle), handle.cancel
         )
 
+    def map(
+        self,
+        plugin_name: str,
+        payloads: Iterable[Mapping[str, Any]],
+        *,
+        parallel: int | None = None,
+    ) -> Generator[tuple[int, MaybeResult, Envelope | None, Call], None, None]:
+        """Run a plugin on each payload; yield ``(index, result, error, call)`` as the calls end.
+
+        At most ``parallel`` calls (``max_parallel`` of the settings) are ahead of who takes the
+        answers, so ``payloads`` may be of any length. Closing the iterator cancels what runs.
+        Raises ValueError for less than one at once, and what iterating over ``payloads`` raises.
+        """
+        return _flat(
+            run_many(
+                lambda payload, call: self.run(plugin_name, payload, call=call),
+                payloads,
+                self._parallel(parallel),
+            )
+        )
+
+    async def amap(
+        self,
+        plugin_name: str,
+        payloads: Iterable[Mapping[str, Any]],
+        *,
+        parallel: int | None = None,
+    ) -> AsyncGenerator[tuple[int, MaybeResult, Envelope | None, Call], None]:
+        """Do what ``map`` does, without blocking the event loop."""
+        most = self._parallel(parallel)
+        many = arun_many(
+            lambda payload, call: self.arun(plugin_name, payload, call=call), payloads, most
+        )
+        async with contextlib.aclosing(many):
+            async for index, answer, call in many:
+                yield (index, *answer, call)
+
+    def _parallel(self, asked: int | None) -> int:
+        if asked is None:
+            return self._settings.max_parallel
+        if asked < 1:
+            message = f"parallel is {asked}; give the number of calls at once, 1 or more"
+            raise ValueError(message)
+        return asked
+
     def start(self, plugin_name: str) -> Start:
         """Load a plugin now, if it can be warm, and tell how its calls start from here on.
 
@@ -152,15 +199,17 @@ class ToolRunner:
         name = _name_of(plugin_name)
         plugin = self._usable(name, self._known(name))
         manifest = plugin.manifest
-        if manifest.start == "cold":
-            return Start("cold", ('its manifest says start = "cold"',))
+        mode, reasons = start_asked(manifest, self._settings)
+        if mode == "cold":
+            return Start(mode, reasons)
         limits = manifest.limits.capped(self._settings.caps)
         try:
-            found = self._sandbox.start(build_program(plugin, self._settings, self._files), limits)
+            program = build_program(plugin, self._settings, self._files)
+            found = self._sandbox.start(program, limits, resident=mode == "resident")
         except SetupError as error:
             return Start("failed", (str(error),))
         if not isinstance(found, Ending):
-            return Start("cold", found) if found else Start("warm")
+            return Start("cold", found) if found else Start(mode)
         outcome = judge(found)
         if outcome.error_type is not None and outcome.error_type.blame is Blame.PLUGIN:
             self.registry.mark_failed(name, _reason(outcome.error_type, outcome.message))
@@ -263,7 +312,8 @@ class ToolRunner:
                     interrupt=call.interrupt,
                     listener=_listener(manifest.name, call),
                     require=manifest.require,
-                    warm=manifest.start != "cold",
+                    start=start_asked(manifest, self._settings)[0],
+                    owner=call.caller if self._settings.resident_per == "caller" else "",
                 )
                 if ending.setup is None or ending.setup.errno != errno.ESTALE:
                     break
@@ -361,11 +411,27 @@ def build_sandbox(
         calls=settings.calls_per_box,
         parallel=settings.max_parallel,
     )
+    residents = ResidentLimits(
+        each=settings.max_residents,
+        all=settings.max_boxes or 1,
+        memory_mb=settings.residents_memory_mb,
+        calls=settings.calls_per_resident,
+        idle_seconds=settings.idle_seconds,
+    )
     degraded = degraded or settings.isolation == "degraded"
-    return Sandbox(degraded=degraded, layers=layers, pool=pool)
+    return Sandbox(degraded=degraded, layers=layers, pool=pool, residents=residents)
 
 
-@contextmanager
+def _flat(
+    many: Generator[tuple[int, tuple[MaybeResult, Envelope | None], Call], None, None],
+) -> Generator[tuple[int, MaybeResult, Envelope | None, Call], None, None]:
+    """Yield each answer's parts side by side; end with whoever takes them."""
+    with contextlib.closing(many):
+        for index, answer, call in many:
+            yield (index, *answer, call)
+
+
+@contextlib.contextmanager
 def _under_way(call: Call) -> Iterator[None]:
     """Let a fork that is made meanwhile know that the call is another process's."""
     call.is_under_way = True

@@ -68,9 +68,13 @@ class Box:
         users: BoxUsers,
         *,
         slots: int = 1,
+        resident: bool = False,
         cgroups: Cgroups | None = None,
     ) -> None:
-        """``limits`` are those of each cell; ``slots``: the most cells that it has at once."""
+        """``limits`` are those of each cell; ``slots``: the most cells that it has at once.
+
+        ``resident``: its one cell serves many calls.
+        """
         self._spawner = spawner
         self._program = program
         self.limits = limits
@@ -80,6 +84,7 @@ class Box:
         self._cgroups = cgroups
         self._groups: BoxGroups | None = None
         self._slots = slots
+        self._resident = resident
         self._own_root = "mount" in layers.namespaces
         self._stack = contextlib.ExitStack()
         self._launcher: Launcher | None = None
@@ -131,6 +136,7 @@ class Box:
             uid=self._uid,
             scratch=self._scratch,
             slots=self._slots,
+            resident=self._resident,
         )
         if self._cgroups is not None:
             try:
@@ -244,7 +250,7 @@ class Box:
 
     def inspect(self) -> list[str]:
         """Return what the plugin, loaded in the zygote, has done that forbids to fork from it."""
-        self.order({"op": "inspect"}, [])
+        self.order({"op": "inspect", "threads": self._program.misses_threads}, [])
         event = self._expect("inspected", time.monotonic() + SETUP_SECONDS)
         reasons = event["reasons"]
         assert isinstance(reasons, list)

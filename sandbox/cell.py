@@ -44,8 +44,8 @@ class Cell:
             self.status, status = socket.socketpair(socket.AF_UNIX, MESSAGE_SOCKET)
             theirs.enter_context(status)
             ours.enter_context(self.status)
-            self.output, output = _pipe(ours, theirs)
-            self.log, log = _pipe(ours, theirs)
+            self.output, output = pipe(ours, theirs)
+            self.log, log = pipe(ours, theirs)
             operation = "load" if number == protocol.THE_ZYGOTE else "cell"
             order = {"op": operation, "cell": number, "slot": slot}
             self.group = box.group(number, slot)
@@ -120,7 +120,7 @@ class Cell:
         self.close()
 
 
-def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:
+def pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:
     """Return a pipe whose read end is ours, and does not block, and whose write end is theirs."""
     read, write = os.pipe()
     ours.callback(os.close, read)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +113,15 @@ def running_seconds(pid: int) -> float:
             return int(file.read().split()[0]) / 1e9
     except (OSError, ValueError, IndexError):
         return 0.0
+
+
+def process_seconds(pids: Iterable[int]) -> float:
+    """Return the processor time of some processes, with that of children they have waited for."""
+    total = 0.0
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            total += sum(psutil.Process(pid).cpu_times()[:4])
+    return total
 
 
 def available_bytes() -> int | None:

@@ -52,7 +52,9 @@ class Program:
     able to open it. ``folder``: what to put on the module path, or "". ``read``: more folders
     it may read. ``log_level``: which ``logging`` records it sends. ``stamp``: another number when
     its files have changed. ``found``: device and inode of what ``path`` and ``read``
-    led to when they were checked; the box refuses anything else in their place.
+    led to when they were checked; the box refuses anything else in their place. ``rehearsal``: a
+    request to run once after loading, as JSON ``{"payload", "image"}`` with the image in base64,
+    or "". ``misses_threads``: threads that its import starts keep it from being forked.
     """
 
     name: str
@@ -65,6 +67,8 @@ class Program:
     config: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     log_level: int = 20
     stamp: int = 0
+    rehearsal: str = ""
+    misses_threads: bool = True
     found: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -135,6 +139,7 @@ def box_profile(
     uid: int | None,
     scratch: str,
     slots: int,
+    resident: bool = False,
 ) -> dict[str, object]:
     """Return the profile that the launcher reads, as JSON-ready values."""
     namespaces = layers.namespaces - ({"net"} if program.network else set())
@@ -153,5 +158,6 @@ def box_profile(
         "found": {path: list(known) for path, known in program.found.items()},
         "scratch": scratch,
         "slots": slots,
+        "resident": resident,
         "limits": asdict(limits),
     }

@@ -19,6 +19,20 @@ QUIET = MappingProxyType(
         "MKL_NUM_THREADS": ("1", "Intel's MKL: the same"),
         "NUMEXPR_NUM_THREADS": ("1", "numexpr: a pool at import"),
         "VECLIB_MAXIMUM_THREADS": ("1", "Apple's Accelerate: a thread a processor"),
+        "BLIS_NUM_THREADS": ("1", "BLIS, as in some builds of NumPy: the same"),
+        "RAYON_NUM_THREADS": ("1", "Rust's rayon, as in tokenizers: a pool at the first use"),
+        "NUMBA_NUM_THREADS": ("1", "numba: a pool at the first parallel function"),
+        "POLARS_MAX_THREADS": ("1", "polars: a pool at the first query"),
+        "OPENCV_FOR_THREADS_NUM": ("1", "OpenCV: a pool at the first large image"),
+        "JE_ARROW_MALLOC_CONF": (
+            "background_thread:false",
+            "pyarrow, and so pandas and scikit-learn: its allocator's thread at import",
+        ),
+        "_RJEM_MALLOC_CONF": ("background_thread:false", "polars: the same"),
+        "ORT_DISABLE_TELEMETRY": ("1", "onnxruntime: a thread, a shared map and files at import"),
+        "TOKENIZERS_PARALLELISM": ("false", "Hugging Face's tokenizers: threads and a warning"),
+        "HF_HUB_DISABLE_TELEMETRY": ("1", "Hugging Face's hub: telemetry"),
+        "DO_NOT_TRACK": ("1", "telemetry, by a convention that many tools follow"),
     }
 )
 ENVIRONMENT = MappingProxyType({**_NEEDED, **{name: value for name, (value, _) in QUIET.items()}})

@@ -20,7 +20,8 @@ from toolrunner.sandbox.layers import Layers, floor_gaps
 from toolrunner.sandbox.limits import Limits
 from toolrunner.sandbox.modes.boxes import Boxes
 from toolrunner.sandbox.modes.cold import Cold
-from toolrunner.sandbox.modes.mode import Caller, Mode, isolation_of
+from toolrunner.sandbox.modes.mode import Caller, Mode, StartMode, isolation_of
+from toolrunner.sandbox.modes.resident import ResidentLimits, Residents
 from toolrunner.sandbox.modes.warm import Warm
 from toolrunner.sandbox.modes.warm_box import PoolLimits, WarmBox
 from toolrunner.sandbox.probe import probe
@@ -43,17 +44,20 @@ class Sandbox:
         layers: Layers | None = None,
         python: str = "",
         pool: PoolLimits | None = None,
+        residents: ResidentLimits | None = None,
     ) -> None:
         """``degraded``: the operator's word that less than the floor will do.
 
         ``layers``: apply these instead of all that the host has. ``python``: the interpreter of
-        the boxes, this one if empty. ``pool``: what warm boxes may take of the host.
+        the boxes, this one if empty. ``pool``: what warm boxes may take of the host, and
+        ``residents`` what these may.
         """
         self._degraded = degraded
         self._given = layers
         self._spawner = Spawner(python)
         self._boxes = Boxes(self._spawner)
         self._warm = Warm(self._boxes, pool or PoolLimits())
+        self._residents = Residents(self._boxes, residents or ResidentLimits())
         self._cold = Cold(self._boxes)
         self._begin()
         forks.in_each_child(self, Sandbox._begin)
@@ -96,11 +100,13 @@ class Sandbox:
         interrupt: Interrupt | None = None,
         listener: Listener | None = None,
         require: tuple[str, ...] = (),
-        warm: bool = True,
+        start: StartMode = "warm",
+        owner: str = "",
     ) -> Ending:
-        """Run one call in a fresh process and tell how it ended; raise nothing but bugs.
+        """Run one call and tell how it ended; raise nothing but bugs.
 
-        ``warm``: in a cell of the program's warm box, if it can have one.
+        ``start``: "warm" in a cell of the program's warm box, "resident" in a process that serves
+        no other ``owner``; "cold", and where that cannot be, in a box that loads the program anew.
         """
         interrupt, listener = interrupt or Interrupt(), listener or Listener()
         try:
@@ -114,18 +120,17 @@ class Sandbox:
         if interrupt.cancelled:
             isolation = isolation_of(layers, "cold")
             return Ending(stage=Stage.SETUP, cancelled=True, isolation=isolation)
-        caller = Caller(program, limits, interrupt, listener, layers)
-        modes: tuple[Mode, ...] = (self._warm,) if warm else ()
-        for mode in modes:
-            ending = mode.call(caller, request)
-            if ending is not None:
-                return ending
-        return self._cold.call(caller, request)
+        caller = Caller(program, limits, interrupt, listener, layers, owner)
+        modes: dict[StartMode, Mode] = {"warm": self._warm, "resident": self._residents}
+        ending = modes[start].call(caller, request) if start in modes else None
+        return ending if ending is not None else self._cold.call(caller, request)
 
     def start(
-        self, program: Program, limits: Limits, interrupt: Interrupt | None = None
+        self, program: Program, limits: Limits, *, resident: bool = False
     ) -> tuple[str, ...] | Ending:
         """Make a program's warm box now; return why it has none (nothing if it has).
+
+        ``resident``: load a resident instead.
 
         An ``Ending`` tells how loading it failed. Raises ``SetupError`` where no call can run.
         """
@@ -133,7 +138,9 @@ class Sandbox:
         refusal = self._refusal(layers, ())
         if refusal is not None:
             raise SetupError(refusal)
-        caller = Caller(program, limits, interrupt or Interrupt(), Listener(), layers)
+        caller = Caller(program, limits, Interrupt(), Listener(), layers)
+        if resident:
+            return self._residents.start(caller) or ()
         found = self._warm.box_of(caller)
         return () if isinstance(found, WarmBox) else found
 
@@ -153,7 +160,7 @@ class Sandbox:
 
     def close(self) -> None:
         """End all boxes, with the calls that still run in them, and the threads."""
-        for mode in (self._warm, self._cold):
+        for mode in (self._residents, self._warm, self._cold):
             mode.close()
         self._boxes.close()
         self._spawner.close()

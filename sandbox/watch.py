@@ -78,6 +78,16 @@ class Watch:
             self._cpu_base = self.cpu_seconds
             self.since = time.monotonic()
 
+    @property
+    def call_cpu_seconds(self) -> float:
+        """The processor time since the request."""
+        return 0.0 if self._cpu_base is None else self.cpu_seconds - self._cpu_base
+
+    @property
+    def reaped_seconds(self) -> float:
+        """What the warden has told of ended processes."""
+        return self._cpu.reaped
+
     def reaped(self, cpu_seconds: float) -> None:
         """Take in the warden's word of what the call's ended processes have used, all in all."""
         self._cpu.reaped = max(self._cpu.reaped, cpu_seconds)
@@ -119,7 +129,7 @@ class Watch:
         known = None if figures is None else figures.cpu_seconds
         used = self._cpu.seconds() if known is None else max(known, self._cpu.reaped)
         self.cpu_seconds = max(self.cpu_seconds, used)
-        return 0.0 if self._cpu_base is None else self.cpu_seconds - self._cpu_base
+        return self.call_cpu_seconds
 
     def _judge_count(self, members: list[int]) -> LimitHit | None:
         self.peak_processes = max(self.peak_processes, len(members))
@@ -259,6 +269,11 @@ class Watch:
         if used > limits.cpu_seconds + (0 if unexplained else _AFTER_REPLY_SECONDS * _PROCESSORS):
             return LimitHit("cpu_seconds", limits.cpu_seconds, used)
         return None
+
+    def turn_ended(self) -> LimitHit | None:
+        """Measure once more a process that goes on; return the limit that was passed meanwhile."""
+        with self._lock:
+            return self._judge_use(self._members())
 
 
 class _ProcessorTime:

@@ -15,6 +15,7 @@ from tests import parallel, spent
 from toolrunner import PluginRegistry, ToolRunner
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.modes.resident import ResidentLimits
 from toolrunner.sandbox.modes.warm_box import PoolLimits
 from toolrunner.sandbox.probe import probe
 from toolrunner.sandbox.root_host import box_uid, refusal
@@ -159,7 +160,7 @@ def write_plugin(tmp_path: Path) -> WritePlugin:
 def make_runner(tmp_path: Path) -> Iterator[MakeRunner]:
     """Return a function that makes a ToolRunner for some plugin files; all are closed after.
 
-    ``make_runner(path, ..., layers=None, degraded=False, pool=None, **settings)``.
+    ``make_runner(path, ..., layers=None, degraded=False, pool=None, residents=None, **settings)``.
     """
     made: list[ToolRunner] = []
 
@@ -168,11 +169,12 @@ def make_runner(tmp_path: Path) -> Iterator[MakeRunner]:
         layers: Layers | None = None,
         degraded: bool = False,
         pool: PoolLimits | None = None,
+        residents: ResidentLimits | None = None,
         **settings: object,
     ) -> ToolRunner:
         loaded = Settings.load(state=tmp_path / "state", **settings)
         registry = PluginRegistry.discover(paths, settings=loaded)
-        sandbox = Sandbox(layers=layers, degraded=degraded, pool=pool)
+        sandbox = Sandbox(layers=layers, degraded=degraded, pool=pool, residents=residents)
         made.append(ToolRunner(registry, settings=loaded, sandbox=sandbox))
         return made[-1]
 

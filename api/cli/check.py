@@ -13,12 +13,12 @@ from typing import Any
 
 from toolrunner.api.cli.calls import Done, Work, run_calls
 from toolrunner.api.cli.exits import Exit, Refused, exit_of
-from toolrunner.api.cli.samples import sample_payload
 from toolrunner.api.cli.session import Session
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.errors import shown
 from toolrunner.runner.errors import ErrorType
+from toolrunner.runner.payloads.samples import sample_payload
 from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.runner.services.wiring import analysis_of
 

@@ -81,6 +81,10 @@ def _plugin_name(name: str) -> str:
     return name
 
 
+def _plugin_name_or_all(name: str) -> str:
+    return name if name == "*" else _plugin_name(name)
+
+
 def _whole_where_whole(caps: dict[str, float]) -> dict[str, float]:
     """Return the caps with the type that each limit has, and the default ones of all others.
 
@@ -159,6 +163,9 @@ class Settings(BaseSettings):
     allow_network: tuple[_Name, ...] = Field(
         default=(), description="plugins that may use the host's network"
     )
+    allow_resident: tuple[Annotated[str, AfterValidator(_plugin_name_or_all)], ...] = Field(
+        default=(), description='plugins whose processes may serve many calls; "*" for all'
+    )
     plugin: dict[_Name, PluginSettings] = Field(
         default_factory=dict, description="config and read of single plugins, by name"
     )
@@ -192,6 +199,19 @@ class Settings(BaseSettings):
     )
     calls_per_box: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
         default=10_000, description="calls after which a warm box is replaced"
+    )
+    resident_per: Literal["plugin", "caller"] = Field(
+        default="caller", description="whose calls a resident process serves"
+    )
+    max_residents: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        description="resident processes of one plugin at once; one a processor by default",
+    )
+    residents_memory_mb: Annotated[int, Field(ge=1, le=LIMIT_CEILING)] = Field(
+        default=4096, description="memory of all residents together, idle ones closed beyond it"
+    )
+    calls_per_resident: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
+        default=10_000, description="calls after which a resident is replaced"
     )
     max_body_mb: Annotated[int, Field(ge=1, le=LIMIT_CEILING)] = Field(
         # A payload of 100 MiB, the most that a plugin takes by default, as base64 in JSON.

@@ -16,6 +16,8 @@ from toolrunner.sandbox.profile import Program
 class ColdExchange(LoadExchange):
     """One cold call."""
 
+    warms_up = False
+
     def __init__(
         self,
         cell: Cell,

@@ -37,6 +37,7 @@ from toolrunner.sandbox.frames import FrameError, ReplyTooLargeError
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.turn import Turn
 from toolrunner.sandbox.watch import Watch
 
 SETUP_SECONDS = 15.0
@@ -54,9 +55,10 @@ class Exchange(abc.ABC):
     """The state of one call. Made for one ``run``."""
 
     setup_seconds = SETUP_SECONDS  # for each of being placed and being confined
+    outlived = False  # the process goes on: a call ends with its channel, and used the difference
 
     def __init__(
-        self, cell: Cell, interrupt: Interrupt, listener: Listener, isolation: Isolation
+        self, cell: Cell | Turn, interrupt: Interrupt, listener: Listener, isolation: Isolation
     ) -> None:
         self._cell = cell
         self._limits = limits = cell.box.limits
@@ -93,6 +95,7 @@ class Exchange(abc.ABC):
             for waited_for in (cell.output, cell.log, cell.status, self._interrupt):
                 self._poll.register(waited_for, select.POLLIN)
             try:
+                self.begin()
                 while self._step is not Step.OVER:
                     self._turn()
             except KeyboardInterrupt:
@@ -132,7 +135,8 @@ class Exchange(abc.ABC):
         reply: what else there may be is read then.
         """
         wanted = 0
-        if not self._channel.closed and Step.PLACING < self._step < Step.ENDING:
+        last = Step.KILLED if self.outlived else Step.ENDING
+        if not self._channel.closed and Step.PLACING < self._step < last:
             wanted = select.POLLIN
             if self._channel.has_more_to_send:
                 wanted |= select.POLLOUT
@@ -153,9 +157,14 @@ class Exchange(abc.ABC):
 
     def _ending(self) -> Ending:
         dropped = self._tail.dropped + self._log.dropped
-        return self._facts.ending(self.watch, self._isolation, self._tail.text(), dropped)
+        return self._facts.ending(
+            self.watch, self._isolation, self._tail.text(), dropped, outlived=self.outlived
+        )
 
     # --- what a kind of call decides -------------------------------------------------------
+
+    def begin(self) -> None:  # noqa: B027 - most kinds have nothing to do
+        """The wait begins; a cell that has been ordered tells of itself."""
 
     @abc.abstractmethod
     def on_placed(self) -> None:
@@ -335,6 +344,11 @@ class Exchange(abc.ABC):
                 self._facts.protocol_error = "the reply was cut off"
             # It has most likely ended: how it did says more than the missing reply.
             self.next(Step.ENDING, GRACE_SECONDS)
+        elif self.outlived and self._step is Step.ENDING and self._facts.reply is not None:
+            hit = self.watch.turn_ended()
+            if hit is not None and self._facts.limit is None:
+                self._facts.limit = hit
+            self.finish()
 
     def _frame(self, kind: bytes, body: bytes) -> None:
         step = self._step

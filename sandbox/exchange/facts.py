@@ -47,9 +47,20 @@ class Facts:
         """Whether the call channel has decided the call, by a reply or by what is none."""
         return self.reply is not None or self.protocol_error is not None
 
-    def ending(self, watch: Watch, isolation: Isolation, log_tail: str, dropped: int) -> Ending:
-        """Return how the call ended. ``dropped``: bytes of its log that were not kept."""
-        usage = self._usage(watch, dropped)
+    def ending(
+        self,
+        watch: Watch,
+        isolation: Isolation,
+        log_tail: str,
+        dropped: int,
+        *,
+        outlived: bool = False,
+    ) -> Ending:
+        """Return how the call ended. ``dropped``: bytes of its log that were not kept.
+
+        ``outlived``: its process was there before it, and what that had used is not the call's.
+        """
+        usage = self._usage(watch, dropped, outlived=outlived)
         status = self.report["status"] if self.report is not None else None
         killed, protocol_error = self.killed, self.protocol_error
         by_warden = self.report is not None and self.report.get("ended_by_us")
@@ -73,7 +84,7 @@ class Facts:
             log_tail=log_tail,
         )
 
-    def _usage(self, watch: Watch, dropped: int) -> Usage:
+    def _usage(self, watch: Watch, dropped: int, *, outlived: bool) -> Usage:
         if self.stage is Stage.SETUP:
             return Usage()
         ended = self.replied or time.monotonic()
@@ -83,7 +94,9 @@ class Facts:
         assert isinstance(maxrss_kib, int)
         return Usage(
             wall_ms=round((ended - self.started) * 1000) if self.started else 0,
-            cpu_ms=max(cpu_ms, round(watch.cpu_seconds * 1000)),
+            cpu_ms=round(watch.call_cpu_seconds * 1000)
+            if outlived
+            else max(cpu_ms, round(watch.cpu_seconds * 1000)),
             # The kernel's own high-water mark also sees a call that ends between two samples.
             peak_memory_bytes=max(
                 watch.peak_memory_bytes, 0 if watch.is_sampled else maxrss_kib * 1024

@@ -1,6 +1,6 @@
-"""Loading a plugin in a zygote, for cells to be forked from it; no call is made.
+"""Loading a plugin in a zygote or a resident, for calls to come; none is made.
 
-order the zygote -> "placed" -> LOAD -> CONFINED -> LOADED
+order the process -> "placed" -> LOAD -> CONFINED -> LOADED
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from toolrunner.sandbox.profile import Program
 class LoadExchange(Exchange):
     """``loaded`` tells whether it worked; the ending says how else it ended."""
 
+    warms_up = True
+
     def __init__(
         self,
         cell: Cell,
@@ -23,14 +25,19 @@ class LoadExchange(Exchange):
         listener: Listener,
         isolation: Isolation,
         program: Program,
+        *,
+        resident: bool = False,
     ) -> None:
+        """``resident``: the process that loads it will serve the calls itself."""
         super().__init__(cell, interrupt, listener, isolation)
         self._program = program
+        self._resident = resident
         self.loaded = False
 
     def on_placed(self) -> None:
         """Say what to load."""
-        self.send(load_frame(self._program))
+        frame = load_frame(self._program, warms_up=self.warms_up, resident=self._resident)
+        self.send(frame)
 
     def on_confined(self) -> None:
         """The import begins."""

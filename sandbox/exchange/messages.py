@@ -29,13 +29,19 @@ class Listener:
     on_log: Callable[[int, str, str], None] = field(default=lambda _level, _logger, _message: None)
 
 
-def load_frame(program: Program) -> list[bytes]:
+def load_frame(program: Program, *, warms_up: bool, resident: bool) -> list[bytes]:
     """Return the order to load a program: what a cell has to know of it, and its source."""
-    return encode(protocol.LOAD, load_order(program), program.source)
+    return encode(
+        protocol.LOAD, load_order(program, warms_up=warms_up, resident=resident), program.source
+    )
 
 
-def load_order(program: Program) -> bytes:
-    """Return what a cell has to know to load a program, beside its source."""
+def load_order(program: Program, *, warms_up: bool, resident: bool = False) -> bytes:
+    """Return what a cell has to know to load a program, beside its source.
+
+    ``warms_up``: it is loaded for many calls, so what they have in common is done first.
+    ``resident``: this very process serves them, one after the other.
+    """
     order = {
         "name": program.name,
         "path": program.path,
@@ -44,6 +50,9 @@ def load_order(program: Program) -> bytes:
         "config": dict(program.config),
         "log_level": program.log_level,
         "sys_path": module_path(),
+        "warms_up": warms_up,
+        "resident": resident,
+        "rehearsal": program.rehearsal if warms_up else "",
     }
     return json.dumps(order).encode()
 

@@ -26,6 +26,7 @@ INPUT, OUTPUT, ERRORS, CHANNEL, LOG, RULESET = range(6)
 LANDLOCK_WITH_SCOPES = 6  # the ABI that keeps signals inside of a domain
 _ADDRESS_SPACE = 64 << 30  # more than libraries reserve; its page tables are 128 MiB a process
 _MOST_SIGNALS = 1024  # queued signals and timers of a box's user: about half a megabyte
+_MOST_CPU_SECONDS = 1_000_000_000
 _GRACE_SECONDS = 1  # the kernel's clock is the second line: it starts after the watchdog's
 
 
@@ -112,6 +113,8 @@ def enter(
         if order_to_load is not None:
             plugin = worker.load(channel, LOG, *order_to_load)
             worker.send(channel, protocol.LOADED, {})
+            if order_to_load[0]["resident"]:
+                worker.serve_many(channel, LOG, plugin)
         assert plugin is not None
         worker.serve(channel, plugin, is_fresh=order_to_load is None)
     except OSError as error:
@@ -224,7 +227,9 @@ def own_limits(
     data = data_bytes + memory_room(profile)
     # While a plugin is loaded, its clock has not begun.
     soft = int(limits["cpu_seconds"]) + 2 * _GRACE_SECONDS if is_loaded else most
-    own = {resource.RLIMIT_DATA: (data, data), resource.RLIMIT_CPU: (soft, max(soft, most))}
+    # A resident moves its own with each call.
+    hard = _MOST_CPU_SECONDS if profile["resident"] else max(soft, most)
+    own = {resource.RLIMIT_DATA: (data, data), resource.RLIMIT_CPU: (soft, hard)}
     if not is_loaded:
         own.update({number: (value, value) for number, value in shared_limits(profile).items()})
     return {number: lowered(number, *pair) for number, pair in own.items()}

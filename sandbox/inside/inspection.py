@@ -6,18 +6,21 @@ plugin's author can act on.
 
 from __future__ import annotations
 
+import errno
 import os
 
+_MOST_NAMES, _LONGEST_NAME = 3, 60
 
-def reasons(pid: int, last_descriptor: int, scratch: str) -> list[str]:
+
+def reasons(pid: int, last_descriptor: int, scratch: str, *, threads_matter: bool) -> list[str]:
     """Return why cells must not be forked from process ``pid``; none means they may.
 
     It leads a process group, its own descriptors end with ``last_descriptor``, and it had
-    ``scratch`` to write to.
+    ``scratch`` to write to. ``threads_matter``: unless its author has said that none is missed.
     """
     try:
         found = [
-            threads(pid),
+            threads(pid) if threads_matter else "",
             children(pid),
             shared_memory(pid),
             descriptors(pid, last_descriptor),
@@ -30,36 +33,90 @@ def reasons(pid: int, last_descriptor: int, scratch: str) -> list[str]:
 
 def threads(pid: int) -> str:
     """Tell of threads: a fork has only the one that made it."""
-    count = len(os.listdir(f"/proc/{pid}/task"))
-    return f"its import starts threads ({count - 1})" if count > 1 else ""
+    own = comm(f"/proc/{pid}")
+    names = [comm(f"/proc/{pid}/task/{task}") for task in os.listdir(f"/proc/{pid}/task")]
+    others = len(names) - 1
+    # One that was given no name has the process's, which says nothing.
+    return told("its import starts threads", others, [name for name in names if name != own])
 
 
 def children(pid: int) -> str:
     """Tell of processes: they would belong to no call."""
-    count = 0
+    names = []
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != pid:
             try:
-                count += os.getpgid(int(name)) == pid
+                if os.getpgid(int(name)) == pid:
+                    names.append(comm(f"/proc/{name}"))
             except ProcessLookupError:
                 continue
-    return f"its import starts processes ({count})" if count else ""
+    return told("its import starts processes", len(names), names)
 
 
 def shared_memory(pid: int) -> str:
     """Tell of writable shared memory: calls could read and write each other's."""
     with open(f"/proc/{pid}/maps", "rb") as maps:
-        count = sum(line.split(None, 2)[1].startswith((b"rw-s", b"rwxs", b"-w-s")) for line in maps)
-    return f"its import maps writable shared memory ({count})" if count else ""
+        shared = [
+            line.split(None, 5)
+            for line in maps
+            if line.split(None, 2)[1].startswith((b"rw-s", b"rwxs", b"-w-s"))
+        ]
+    names = [fields[5].decode("utf-8", "replace") for fields in shared if len(fields) > 5]
+    return told("its import maps writable shared memory", len(shared), names)
 
 
 def descriptors(pid: int, last: int) -> str:
     """Tell of open files and the like: all calls would share one position in them."""
     left = [name for name in os.listdir(f"/proc/{pid}/fd") if int(name) > last]
-    return f"its import leaves files or sockets open ({len(left)})" if left else ""
+    names = []
+    for name in left:
+        try:
+            names.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+        except OSError:
+            continue
+    return told("its import leaves files or sockets open", len(left), names)
 
 
 def files(scratch: str) -> str:
     """Tell of files: each call has an empty scratch of its own."""
     left = os.listdir(scratch)
-    return f"its import writes files ({len(left)})" if left else ""
+    return told("its import writes files", len(left), left)
+
+
+def check_unused(pid: int, folder: str) -> None:
+    """Raise ``OSError`` if a process has something below ``folder`` open, mapped, or is in it."""
+    inside = f"{folder}/"
+    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps:
+        used = f" {inside}" in maps.read()
+    links = [f"/proc/{pid}/cwd"]
+    links += [f"/proc/{pid}/fd/{number}" for number in os.listdir(f"/proc/{pid}/fd")]
+    for link in links:
+        try:
+            used = used or os.readlink(link).startswith(inside)
+        except FileNotFoundError:  # closed meanwhile
+            continue
+    if used:
+        raise OSError(errno.EBUSY, "it still uses files of its last call")
+
+
+def comm(folder: str) -> str:
+    """Return the name of a process or thread, "" for one that has ended."""
+    try:
+        with open(f"{folder}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def told(what: str, count: int, names: list[str]) -> str:
+    """Return a reason with some of the names in it, or "" where there is nothing to tell.
+
+    The names are a plugin's or its library's to choose, so they are made harmless.
+    """
+    if not count:
+        return ""
+    clean = {"".join(c for c in name if " " < c < "\x7f")[-_LONGEST_NAME:] for name in names}
+    shown = sorted(clean - {""})
+    more = ", …" if len(shown) > _MOST_NAMES else ""
+    words = f": {', '.join(shown[:_MOST_NAMES])}{more}" if shown else ""
+    return f"{what} ({count}{words})"

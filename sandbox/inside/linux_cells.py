@@ -35,13 +35,7 @@ class LinuxCells:
 
     def make(self, order: dict[str, Any], descriptors: list[int]) -> int | None:
         """Hand an order to the zygote, with a scratch; it reports a cell later."""
-        scratch = f"{slot_folder(self._profile, order['slot'])}/work"
-        if self._mounts:
-            owner = (os.getuid(), os.getgid())
-            megabytes = self._profile["limits"]["scratch_mb"]
-            namespaces.mount_scratch(self._kernel, scratch, megabytes, owner)
-        else:
-            os.mkdir(scratch, 0o700)
+        scratch = self._make_scratch(order["slot"])
         try:
             message = json.dumps({**order, "scratch": scratch}).encode()
             passed = [*descriptors, *self._ruleset(order["slot"])]
@@ -50,6 +44,28 @@ class LinuxCells:
             self.release(order["slot"])
             raise
         return self.zygote if order["op"] == "load" else None
+
+    def _make_scratch(self, slot: int) -> str:
+        scratch = f"{slot_folder(self._profile, slot)}/work"
+        if self._mounts:
+            owner = (os.getuid(), os.getgid())
+            megabytes = self._profile["limits"]["scratch_mb"]
+            namespaces.mount_scratch(self._kernel, scratch, megabytes, owner)
+        else:
+            os.mkdir(scratch, 0o700)
+        return scratch
+
+    def renew(self, slot: int, pid: int) -> None:
+        """Put a new scratch in the place of one that no process has open, or stands in."""
+        folder = slot_folder(self._profile, slot)
+        if not self._mounts:
+            inspection.check_unused(pid, folder)
+            folders.empty_folder(folder)
+        elif not os.listdir(f"{folder}/work") and namespaces.is_unused(f"{folder}/work"):
+            return
+        else:
+            self._kernel.unmount(f"{folder}/work", detach=False)
+        self._make_scratch(slot)
 
     def _ruleset(self, slot: int) -> list[int]:
         """Return the Landlock ruleset of a slot's cells, as a list of none or one descriptor.
@@ -88,7 +104,8 @@ class LinuxCells:
         except OSError:
             return False
 
-    def inspect(self) -> list[str]:
+    def inspect(self, *, threads: bool) -> list[str]:
         """Return what of the zygote, after the import, a fork would break or share."""
         scratch = f"{slot_folder(self._profile, protocol.LOADING_SLOT)}/work"
-        return inspection.reasons(self.zygote, zygote.LAST_DESCRIPTOR, scratch)
+        last = zygote.LAST_DESCRIPTOR
+        return inspection.reasons(self.zygote, last, scratch, threads_matter=threads)

@@ -188,6 +188,12 @@ def forbid_more_namespaces() -> None:
     _write("/proc/sys/user/max_user_namespaces", "0")
 
 
+def is_unused(folder: str) -> bool:
+    """Tell whether a scratch holds nothing, nor a file that is open without a name."""
+    space = os.statvfs(folder)
+    return space.f_bfree == space.f_blocks and space.f_ffree >= space.f_files - 1
+
+
 def mount_scratch(kernel: Kernel, folder: str, megabytes: int, owner: tuple[int, int]) -> None:
     """Mount a cell's scratch, a tmpfs of its own."""
     uid, gid = owner

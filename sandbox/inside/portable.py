@@ -7,6 +7,7 @@ and no ``waitid``: orphans of a cell are found by its process group.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
@@ -75,11 +76,15 @@ class ForkedCells:
     def release(self, slot: int) -> None:
         """Leave it: the box has one cell, and its end removes all scratch."""
 
+    def renew(self, _slot: int, _pid: int) -> None:
+        """Refuse: nobody here could tell whether the old one is used still."""
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
     def receive(self) -> bytes:
         """Return that nothing is ever reported."""
         return b""
 
-    def inspect(self) -> list[str]:
+    def inspect(self, *, threads: bool) -> list[str]:  # noqa: ARG002 - as the other one
         """Return why there are no warm boxes here: cells are not kept apart."""
         return ["this system cannot keep calls apart"]
 

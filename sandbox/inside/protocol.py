@@ -7,9 +7,11 @@ stream where there is no such thing):
     launcher -> parent   {"event": "warden", "pid": host pid}
     warden -> parent     {"event": "ready"} | {"event": "failed", operation, errno, message}
     parent -> warden     {"op": "load", "cell": 0, "slot": 0} + 4 descriptors: to the zygote
-    parent -> warden     {"op": "inspect"}, answered by {"event": "inspected", "reasons": [...]}
+    parent -> warden     {"op": "inspect", "threads": whether these matter}
+    warden -> parent     {"event": "inspected", "reasons": [...]}
     parent -> warden     {"op": "cell", "cell": n, "slot": s} + 4 descriptors, + those of cgroups
     parent -> warden     {"op": "kill", "cell": n}
+    parent -> warden     {"op": "renew", "cell": n}: a new scratch, for a resident's next call
 
 The four descriptors are a cell's channel, output and log, and its status: a SEQPACKET (or stream)
 of its own, which only the warden gets, so that calls need not share a reader. What is on it is
@@ -17,6 +19,7 @@ trusted, and its end means that the box is gone:
 
     warden -> parent     {"event": "placed", "pid": the cell's number inside the box}
     warden -> parent     {"event": "used", "cpu_ms": c}    what has ended of it so far
+    warden -> parent     {"event": "renewed", "error": ""}    or why its scratch is the old one
     warden -> parent     {"event": "exit", "status": s, "cpu_ms": c, "maxrss_kib": m}
     warden -> parent     {"event": "failed", operation, errno, message}: there will be no cell
 
@@ -31,6 +34,8 @@ JSON head of that length, and raw bytes to the end. What the cell sends is untru
     cell -> parent   CONFINED | FAILED    the last of what is ours: plugin code runs from here on
     cell -> parent   LOADED | RAISED
                           a cell of a warm box begins here: CONFINED comes by itself, and no LOAD
+    parent -> cell   TURN + 3 descriptors, to a resident, again and again: a call channel for
+                          one call, its output and its log. REQUEST and what follows go there
     parent -> cell   REQUEST
     cell -> parent   PROGRESS* then one of RETURNED | UNSERIALIZABLE | RAISED, and nothing more
 """
@@ -40,9 +45,11 @@ import struct
 READY = b'{"event": "ready"}'
 FORKED = "forked"
 UNMADE = "failed"
+INVALID_INPUT = "InvalidInput"  # the exception by which a plugin blames its caller
 UNPRIVILEGED = "become an unprivileged user"  # the operation of a "failed" event for want of it
 
 LOAD = b"L"
+TURN = b"T"
 REQUEST = b"Q"
 CONFINED = b"c"
 FAILED = b"F"
@@ -67,6 +74,7 @@ LOG_LINE_CAP = 4096  # PIPE_BUF: a longer line could mix with another
 
 CONTROL_MESSAGE_CAP = 128 * 1024
 CELL_DESCRIPTORS = 4
+TURN_DESCRIPTORS = 3
 ORDER_DESCRIPTORS = CELL_DESCRIPTORS + 3  # with the doors of its cgroups
 THE_ZYGOTE = 0  # the number by which the zygote is ordered to load, and killed
 LOADING_SLOT = 0

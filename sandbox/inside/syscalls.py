@@ -149,9 +149,10 @@ class Kernel(Rights):
         )
         self._check(result, f"mount({kind or source!r} on {target!r})")
 
-    def unmount(self, target: str) -> None:
-        """Detach the mount at ``target``."""
-        self._check(self._libc.umount2(os.fsencode(target), MNT_DETACH), f"umount2({target!r})")
+    def unmount(self, target: str, *, detach: bool = True) -> None:
+        """Detach the mount at ``target``; or remove it, which fails while it is used."""
+        flags = MNT_DETACH if detach else 0
+        self._check(self._libc.umount2(os.fsencode(target), flags), f"umount2({target!r})")
 
     def restrict_mount(self, path: str, flags: int, *, recursive: bool) -> None:
         """Set read-only, nosuid, nodev or noexec on a mount, with all below it if ``recursive``."""

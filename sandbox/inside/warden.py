@@ -40,13 +40,16 @@ if TYPE_CHECKING:
         def release(self, slot: int) -> None:
             """Take away the scratch of a cell that is gone."""
 
+        def renew(self, slot: int, pid: int) -> None:
+            """Put a new scratch in the place of a resident's; ``OSError`` if it uses that."""
+
         def receive(self) -> bytes:
             """Return a report of the maker of cells, or nothing when no more will come."""
 
         def is_new_cell(self, pid: int) -> bool:
             """Tell whether a process is a cell that no call has been given yet."""
 
-        def inspect(self) -> list[str]:
+        def inspect(self, *, threads: bool) -> list[str]:
             """Return what forbids to fork cells from the plugin that has been loaded."""
 
 
@@ -139,8 +142,10 @@ class Warden:
             order = json.loads(line)
             if order["op"] == "kill":
                 self._kill(order["cell"])
+            elif order["op"] == "renew":
+                self._renew(cells, order["cell"])
             elif order["op"] == "inspect":
-                self._inspect(cells)
+                self._inspect(cells, threads=order["threads"])
             else:
                 own, status, doors = descriptors[:3], descriptors[3], descriptors[4:]
                 descriptors = own
@@ -149,9 +154,9 @@ class Warden:
             os.close(descriptor)
         return bool(data)
 
-    def _inspect(self, cells: Cells) -> None:
+    def _inspect(self, cells: Cells, *, threads: bool) -> None:
         """Say what forbids cells of the loaded zygote, and take the scratch of its load away."""
-        reasons = cells.inspect()
+        reasons = cells.inspect(threads=threads)
         loaded = self._cells.get(cells.group)
         if loaded is not None:
             self._release(cells, loaded)
@@ -225,6 +230,17 @@ class Warden:
         for known in self._cells.values():
             if known.number == number:
                 kill_group(known.pid)
+
+    def _renew(self, cells: Cells, number: int) -> None:
+        """Give a resident a new scratch between two calls, or say why it has the old one."""
+        for known in self._cells.values():
+            if known.number == number and known.slot is not None:
+                problem = ""
+                try:
+                    cells.renew(known.slot, known.pid)
+                except OSError as error:
+                    problem = str(error)
+                known.tell({"event": "renewed", "error": problem})
 
     def _reap(self, cells: Cells) -> None:
         """Reap all that has ended; report each cell whose whole group is gone."""

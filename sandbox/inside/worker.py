@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 CONFINED_FRAME = protocol.HEADER.pack(protocol.CONFINED, 2) + b"{}"
-_CO_VARARGS = 0x04
+_CO_VARARGS, _CO_COROUTINE = 0x04, 0x80
 _SMALL = 1 << 16
 _FIRST_OWN_DESCRIPTOR = 5  # below are input, output, errors, channel and log
 
@@ -35,11 +35,12 @@ class Context:
 
     def __init__(
         self,
-        channel: socket.socket,
+        channel: socket.socket | None,
         lock: _thread.LockType,
         config: dict[str, Any],
         request: dict[str, Any],
     ) -> None:
+        """``channel``: ``None`` for nobody who listens."""
         self.call_id: str = request["call_id"]
         self.config = config
         self._channel = channel
@@ -55,6 +56,8 @@ class Context:
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell the caller how far the work has come: 0 to 1, and words if there are any."""
+        if self._channel is None:
+            return
         report = {"fraction": min(max(float(fraction), 0.0), 1.0), "message": str(message)[:500]}
         with self._lock:
             send(self._channel, protocol.PROGRESS, report)
@@ -112,13 +115,21 @@ def receive_load(channel: socket.socket) -> tuple[dict[str, Any], bytes]:
 
 
 class Plugin:
-    """A loaded plugin: what runs it, with or without a context, and its configuration."""
+    """A loaded plugin: what runs it and warms it up, and its configuration."""
 
     def __init__(
-        self, run: Callable[[dict[str, Any], Context], object], config: dict[str, Any]
+        self,
+        run: Callable[[dict[str, Any], Context], object],
+        warm_up: Callable[[], object] | None,
+        config: dict[str, Any],
+        *,
+        is_async: bool,
     ) -> None:
+        """``run`` takes a context, whether the plugin's own does or not."""
         self.run = run
+        self.warm_up = warm_up
         self.config = config
+        self.is_async = is_async
 
 
 def load(
@@ -129,14 +140,57 @@ def load(
     logs.install(log_descriptor, order["log_level"])
     children.show_as_an_ordinary_interpreter()
     try:
-        run = load_plugin(order, source)
+        plugin = load_plugin(order, source)
+        if order["warms_up"]:
+            warm_up(plugin, order["rehearsal"])
     except BaseException as error:
         if os.getpid() == own_pid:
             finish(channel, _thread.allocate_lock(), protocol.RAISED, describe(error))
         os._exit(1)
     if os.getpid() != own_pid:
         os._exit(1)
-    return Plugin(run, order["config"])
+    return plugin
+
+
+def warm_up(plugin: Plugin, rehearsal: str) -> None:
+    """Do once what each call would do again: the plugin's own ``warm_up``, or a rehearsed call."""
+    if plugin.is_async:
+        import asyncio  # noqa: F401 - for its calls to find
+    if plugin.warm_up is not None:
+        settled(plugin.warm_up())
+    if rehearsal:
+        rehearse_call(plugin, json.loads(rehearsal))
+
+
+def rehearse_call(plugin: Plugin, request: dict[str, Any]) -> None:
+    """Run the plugin once, for nobody; what it writes to its scratch goes."""
+    import base64
+    import shutil
+
+    payload = request["payload"]
+    if request["image"]:
+        payload["image"] = base64.b64decode(request["image"])
+    before = set(os.listdir())
+    terms = {"call_id": "warm-up", "deadline": time.monotonic() + 3600}
+    context = Context(None, _thread.allocate_lock(), plugin.config, terms)
+    jsonable.encode(settled(plugin.run(payload, context)))
+    for name in set(os.listdir()) - before:
+        if os.path.isdir(name) and not os.path.islink(name):
+            shutil.rmtree(name, ignore_errors=True)
+        else:
+            os.unlink(name)
+
+
+def settled(value: Any) -> Any:
+    """Return what a coroutine comes to, on an event loop of its own; any other value as it is."""
+    if not hasattr(type(value), "__await__"):
+        return value
+    import asyncio
+
+    async def wait() -> Any:
+        return await value
+
+    return asyncio.run(wait())
 
 
 def reseed() -> None:
@@ -183,10 +237,53 @@ def serve(channel: socket.socket, plugin: Plugin, *, is_fresh: bool) -> NoReturn
     finish(channel, lock, kind, body)
 
 
+def serve_many(control: socket.socket, log_descriptor: int, plugin: Plugin) -> NoReturn:
+    """Serve one call after the other, each on ends of its own that come by ``control``."""
+    scratch = os.getcwd()
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    own_pid = os.getpid()
+    while True:
+        # In no folder of a call's, so that the last one's can be taken away.
+        os.chdir("/")
+        for place in (1, 2, log_descriptor):
+            os.dup2(null, place, inheritable=place != log_descriptor)
+        word, ends, _, _ = socket.recv_fds(control, 1, protocol.TURN_DESCRIPTORS)
+        if not word:
+            os._exit(0)
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=ends[0])
+        for source, place in ((ends[1], 1), (ends[1], 2), (ends[2], log_descriptor)):
+            os.dup2(source, place, inheritable=place != log_descriptor)
+        for end in ends[1:]:
+            os.close(end)
+        os.chdir(scratch)
+        serve_one(channel, plugin, own_pid)
+
+
+def serve_one(channel: socket.socket, plugin: Plugin, own_pid: int) -> None:
+    """Run the plugin on a request and send the reply; the channel's end says that all is done."""
+    lock = _thread.allocate_lock()
+    request, image = receive(channel, protocol.REQUEST)
+    payload = request["payload"]
+    if request["has_image"]:
+        payload["image"] = image
+    set_cpu_limit(request["cpu_seconds"], again=True)
+    kind, body = reply_of(plugin, payload, Context(channel, lock, plugin.config, request))
+    if os.getpid() != own_pid:
+        os._exit(1)
+    flush_output()
+    with lock:
+        send(channel, kind, body)
+        # Whatever has kept the context can tell nothing any more.
+        os.chdir("/")
+        for place in (1, 2):
+            os.dup2(0, place)
+        channel.close()
+
+
 def reply_of(plugin: Plugin, payload: dict[str, Any], context: Context) -> tuple[bytes, object]:
     """Run the plugin; return the kind and the body of the frame that says what came of it."""
     try:
-        return protocol.RETURNED, jsonable.encode(plugin.run(payload, context))
+        return protocol.RETURNED, jsonable.encode(settled(plugin.run(payload, context)))
     except jsonable.NotJsonError as error:
         return protocol.UNSERIALIZABLE, cut(str(error), protocol.MESSAGE_CAP).encode()
     except BaseException as error:
@@ -210,8 +307,8 @@ def flush_output() -> None:
             continue
 
 
-def load_plugin(load: dict[str, Any], source: bytes) -> Callable[[dict[str, Any], Context], object]:
-    """Import and construct the plugin; return what runs it, with or without a context."""
+def load_plugin(load: dict[str, Any], source: bytes) -> Plugin:
+    """Import and construct the plugin."""
     sys.path[:] = load["sys_path"]
     if load["folder"]:
         sys.path.insert(0, load["folder"])
@@ -220,14 +317,31 @@ def load_plugin(load: dict[str, Any], source: bytes) -> Callable[[dict[str, Any]
         module = __import__(module_name, fromlist=["*"])
     else:
         module = load_file(load["path"], source, load["name"])
-    plugin = find_entry(module, qualname)
-    takes = context_parameter(plugin.run)
+    found = find_entry(module, qualname)
+    beside = module if isinstance(found, Function) else found
+    warm_up = getattr(beside, "warm_up", None)
+    return Plugin(
+        with_context(found.run),
+        warm_up if callable(warm_up) else None,
+        load["config"],
+        is_async=bool(flags_of(found.run) & _CO_COROUTINE),
+    )
+
+
+def with_context(run: Callable[..., object]) -> Callable[[dict[str, Any], Context], object]:
+    """Return a function that takes a payload and a context, whatever ``run`` takes."""
+    takes = context_parameter(run)
     if takes is None:
-        return lambda payload, _context: plugin.run(payload)
+        return lambda payload, _context: run(payload)
     if takes:
-        return lambda payload, context: plugin.run(payload, **{takes: context})
-    run: Callable[[dict[str, Any], Context], object] = plugin.run
+        return lambda payload, context: run(payload, **{takes: context})
     return run
+
+
+def flags_of(run: Callable[..., object]) -> int:
+    """Return the compiler's flags of a function or method, 0 for any other callable."""
+    code = getattr(getattr(run, "__func__", run), "__code__", None)
+    return getattr(code, "co_flags", 0)
 
 
 class Function:
@@ -317,15 +431,18 @@ def signature_context(run: Callable[..., object]) -> str | None:
     return None
 
 
-def set_cpu_limit(cpu_seconds: float) -> None:
-    """Bound this process's own processor time from here on, a second behind the watchdog."""
+def set_cpu_limit(cpu_seconds: float, *, again: bool = False) -> None:
+    """Bound this process's own processor time from here on, a second behind the watchdog.
+
+    ``again``: for one call more than those that it has been bounded for.
+    """
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
     if soft == resource.RLIM_INFINITY:
         return  # this box has no rlimits
-    used = time.process_time()
-    resource.setrlimit(resource.RLIMIT_CPU, (min(soft, int(used + cpu_seconds) + 2), hard))
+    wanted = int(time.process_time() + cpu_seconds) + 2
+    resource.setrlimit(resource.RLIMIT_CPU, (wanted if again else min(soft, wanted), hard))
 
 
 def describe(error: BaseException) -> dict[str, object]:
@@ -361,7 +478,7 @@ def class_name(error: BaseException) -> str:
 def traceback_of(error: BaseException) -> str:
     """Return the traceback from the plugin's first frame on."""
     frames = BaseException.__dict__["__traceback__"].__get__(error)
-    while frames is not None and frames.tb_frame.f_globals.get("__name__") == __name__:
+    while frames is not None and is_ours(frames.tb_frame.f_globals.get("__name__")):
         frames = frames.tb_next
 
     def show() -> str:
@@ -375,6 +492,11 @@ def traceback_of(error: BaseException) -> str:
         os.closerange(_FIRST_OWN_DESCRIPTOR, 1 << 20)
         shown = attempt(show, f"{class_name(error)}: its traceback cannot be shown\n")
     return shown
+
+
+def is_ours(module: object) -> bool:
+    """Tell whether a frame is the worker's, or of the loop that it runs a coroutine on."""
+    return isinstance(module, str) and (module == __name__ or module.startswith("asyncio."))
 
 
 def cut(text: str, cap: int) -> str:

@@ -30,7 +30,7 @@ class Boxes:
         self._lock = threading.Lock()
         self._cgroups: Cgroups | None = None
 
-    def box(self, caller: Caller, *, slots: int = 1) -> Box:
+    def box(self, caller: Caller, *, slots: int = 1, resident: bool = False) -> Box:
         """Return a box that is not started yet.
 
         Raises ``SetupError`` where the cgroups that were there at first can be made no more.
@@ -42,6 +42,7 @@ class Boxes:
             caller.layers,
             self._users,
             slots=slots,
+            resident=resident,
             cgroups=self._own_cgroups() if caller.layers.cgroup else None,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from toolrunner.sandbox.ending import Ending, Isolation
 from toolrunner.sandbox.exchange.messages import Listener, Request
@@ -13,16 +13,19 @@ from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import Limits
 from toolrunner.sandbox.profile import Program
 
+StartMode = Literal["warm", "cold", "resident"]
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What one call brings along; ``layers`` confine it."""
+    """What one call brings along; ``layers`` confine it. ``owner`` shares residents with nobody."""
 
     program: Program
     limits: Limits
     interrupt: Interrupt
     listener: Listener
     layers: Layers
+    owner: str = ""
 
 
 class Mode(Protocol):
@@ -40,5 +43,5 @@ class Mode(Protocol):
 
 @functools.cache
 def isolation_of(layers: Layers, mode: str) -> Isolation:
-    """Return what an envelope shows of a call's confinement; ``mode`` is "warm" or "cold"."""
+    """Return what an envelope shows of a call's confinement; ``mode``: warm, cold, resident."""
     return Isolation(mode, layers.names(), layers.missing())

@@ -124,7 +124,7 @@ def test_a_file_that_is_swapped_for_a_link_is_never_read_through_it(tmp_path: Pa
 def _called(program: Program, layers: Layers, payload: bytes) -> tuple[str, str]:
     """Run a program once, cold; return why it could not be set up, and the reply."""
     with Sandbox(layers=layers) as sandbox:
-        ending = sandbox.call(program, Limits(), Request("call", payload), warm=False)
+        ending = sandbox.call(program, Limits(), Request("call", payload), start="cold")
     setup = "" if ending.setup is None else ending.setup.message
     return setup, repr(ending.reply)
 

@@ -22,6 +22,10 @@ _STARTS = {
         '(start = "cold" rules that out)'
     ),
     "cold": "cold: each call loads the plugin anew",
+    "resident": (
+        "resident: one process serves call after call, and keeps its memory, threads and open "
+        "files between them"
+    ),
     "failed": "it cannot be loaded",
 }
 

@@ -52,7 +52,7 @@ def test_a_program_arrives_as_it_was_sent(
     name: str, path: str, config: dict[str, Any], source: bytes
 ) -> None:
     """Its source as the bytes that it is, its configuration as it was set."""
-    order = load_order(Program(name, path, config=config, source=source))
+    order = load_order(Program(name, path, config=config, source=source), warms_up=False)
     ((head, blob),) = sent(protocol.LOAD, [order], [source])
     assert (head["name"], head["path"], head["config"], blob) == (name, path, config, source)
     assert head == json.loads(order)

@@ -1,0 +1,89 @@
+"""The parent's ends of one call in a resident cell: a channel, an output and a log of its own.
+
+What the cell itself has, its status, its processes, its scratch, is the same for all of its calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from types import TracebackType
+
+from toolrunner.sandbox import forks
+from toolrunner.sandbox.cell import Cell, pipe
+from toolrunner.sandbox.inside import protocol
+
+
+class Turn:
+    """One call's place in a resident. Close it after the call; a context manager."""
+
+    def __init__(self, cell: Cell) -> None:
+        """Hand the ends over; raise ``OSError`` when the cell is gone or descriptors are."""
+        self._cell = cell
+        self.box, self.status, self.group = cell.box, cell.status, cell.group
+        self._stack = contextlib.ExitStack()
+        with (
+            forks.held_off(),
+            contextlib.ExitStack() as ours,
+            contextlib.ExitStack() as theirs,
+        ):
+            self.channel, channel = socket.socketpair()
+            theirs.enter_context(channel)
+            ours.enter_context(self.channel)
+            self.output, output = pipe(ours, theirs)
+            self.log, log = pipe(ours, theirs)
+            socket.send_fds(cell.channel, [protocol.TURN], [channel.fileno(), output, log])
+            self._stack = ours.pop_all()
+            forks.in_each_child(self, Turn._let_go)
+
+    def _let_go(self) -> None:
+        self._stack.close()
+        self.output = self.log = -1
+
+    @property
+    def pid(self) -> int:
+        """The cell's number inside the box."""
+        return self._cell.pid
+
+    @pid.setter
+    def pid(self, number: int) -> None:
+        self._cell.pid = number
+
+    def check_it_is_ours(self) -> None:
+        """Raise ``ForkedError`` in a fork of the process that the cell belongs to."""
+        self._cell.check_it_is_ours()
+
+    def read_status(self) -> list[dict[str, object]] | None:
+        """Return what the warden has said of the cell, or ``None`` when the box is gone."""
+        return self._cell.read_status()
+
+    def is_gone(self) -> bool:
+        """Tell whether the box has ended."""
+        return self._cell.is_gone()
+
+    def order_kill(self) -> None:
+        """Order the cell's whole group killed."""
+        self._cell.order_kill()
+
+    def members(self) -> list[int]:
+        """Return the processes of the cell, as the host knows them."""
+        return self._cell.members()
+
+    def scratch_bytes(self) -> int:
+        """Return what the call's files take."""
+        return self._cell.scratch_bytes()
+
+    def close(self) -> None:
+        """Close the ends; what comes for them is nobody's."""
+        self._stack.close()
+
+    def __enter__(self) -> Turn:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
