@@ -8,6 +8,7 @@ import importlib.metadata
 import platform
 import shlex
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -30,8 +31,11 @@ def missing_requirements(manifest: Manifest) -> str | None:
     unfit: list[tuple[Requirement, str]] = []
     for text in manifest.dependencies:
         requirement = Requirement(text)
-        if requirement.marker is not None and not requirement.marker.evaluate():
-            continue
+        try:
+            if requirement.marker is not None and not requirement.marker.evaluate():
+                continue
+        except (UndefinedComparison, UndefinedEnvironmentName, ValueError) as error:
+            return f"{type(error).__name__}: the marker of {text!r} cannot be judged: {error}"
         installed = _installed_version(requirement.name)
         if installed is None:
             absent.append(requirement)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from pathlib import Path
 
 from toolrunner.plugins.discovery import Plugin
@@ -29,6 +30,12 @@ _NEVER = (
     "/boot",
     "/var/lib",
     "/var/log",
+    "/var/spool",
+    "/var/mail",
+    "/var/backups",
+    # Where programs put what is for nobody else: scratch folders of calls as well.
+    "/tmp",  # noqa: S108 - refused, not written to
+    "/var/tmp",  # noqa: S108 - as above
 )
 
 
@@ -125,7 +132,8 @@ def _readable(
 
 def _check(path: str, found: Found, name: str, settings: Settings) -> None:
     """Refuse a folder that a manifest asks to read, if it holds what no plugin may see."""
-    never = {os.path.realpath(secret) for secret in (*_NEVER, *_HOMES, settings.state)}
+    secrets = (*_NEVER, *_HOMES, settings.state, tempfile.gettempdir())
+    never = {os.path.realpath(secret) for secret in secrets}
     home = os.path.realpath(Path.home())
     if home != "/":  # the "home" of a service that has none
         never.add(home)

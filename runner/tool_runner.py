@@ -6,6 +6,7 @@ it in the registry, exactly once, whatever happens. It never imports plugin code
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import difflib
 import errno
@@ -457,7 +458,8 @@ def _reason_of(failure: GovernedError) -> str:
     """
     message = failure.message
     if failure.error_type is ErrorType.EXECUTION_ERROR:
-        message = f"run raised {failure.details.get('exception', 'an exception')}"
+        raised = str(failure.details.get("exception"))
+        message = f"run raised {raised if hasattr(builtins, raised) else 'an exception of its own'}"
     elif failure.error_type is ErrorType.OUTPUT_VALIDATION_ERROR:
         message = "the result of run is not a strict JSON object"
     return _reason(failure.error_type, message)

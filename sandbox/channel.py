@@ -15,6 +15,7 @@ from toolrunner.sandbox.json_values import MOST_VALUES, count_values
 
 _CHUNK = 1 << 18
 _CHUNKS_A_TURN = 16
+_MOST_ERRNO = 4096  # the kernel's own bound
 
 
 class Channel:
@@ -88,7 +89,7 @@ def parse_raised(body: bytes) -> Raised:
         exception=_text(report, "exception"),
         message=_text(report, "message"),
         traceback=_text(report, "traceback"),
-        errno=number if type(number) is int else None,
+        errno=number if type(number) is int and 0 <= number < _MOST_ERRNO else None,
         is_memory_error=report.get("is_memory_error") is True,
         cannot_start_thread=report.get("cannot_start_thread") is True,
     )

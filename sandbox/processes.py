@@ -35,7 +35,8 @@ def held(pid: int) -> Held:
 
 def _status(path: str) -> dict[bytes, bytes]:
     with open(path, "rb", buffering=0) as file:
-        lines = file.read().splitlines()
+        # Not splitlines: in a process's name, the plugin's to choose, only line feeds are escaped.
+        lines = file.read().split(b"\n")
     return {name: value for name, _, value in (line.partition(b":") for line in lines)}
 
 
@@ -89,7 +90,11 @@ def mappings(pid: int, enough: int) -> int:
 
 
 def descriptors(pid: int) -> int:
-    """Return how many descriptors a process has open; 0 if the kernel does not say (below 6.2)."""
+    """Return how many descriptors a process has open; 0 if the kernel does not say (below 6.2).
+
+    ``PermissionError`` for a process that hides them, as one of a file that it may not read.
+    """
+    os.scandir(f"/proc/{pid}/fd").close()
     return os.stat(f"/proc/{pid}/fd").st_size
 
 
@@ -152,7 +157,10 @@ def children_of(pid: int) -> list[int]:
     found: list[int] = []
     with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+            with (
+                contextlib.suppress(OSError),  # a thread that has ended hides nobody else's
+                open(f"/proc/{pid}/task/{task}/children", "rb") as file,
+            ):
                 found += map(int, file.read().split())
     return found
 
@@ -182,5 +190,5 @@ def inner_number(pid: int) -> int:
         status = Path(f"/proc/{pid}/status").read_bytes()
     except OSError:
         return 0
-    line = next((line for line in status.splitlines() if line.startswith(b"NSpid:")), b"0")
+    line = next((line for line in status.split(b"\n") if line.startswith(b"NSpid:")), b"0")
     return int(line.split()[-1])

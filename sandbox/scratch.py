@@ -6,11 +6,15 @@ All of it was made by a plugin. No link is followed, and no name or mode stops t
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import shutil
 import time
 
+from toolrunner.sandbox.inside.folders import empty_folder
+
 MEASURE_SECONDS = 0.05
+_INODE_BYTES, _OWN_INODES = 1024, 2  # of a tmpfs: an inode with a name; its root, the scratch
+_GONE = {errno.ENOENT, errno.ENOTDIR}
 
 
 def tmpfs_bytes(mount: str) -> int:
@@ -22,27 +26,39 @@ def tmpfs_bytes(mount: str) -> int:
         space = os.statvfs(mount)
     except OSError:
         return 0
-    return (space.f_blocks - space.f_bfree) * space.f_frsize
+    used = (space.f_blocks - space.f_bfree) * space.f_frsize
+    return used + max(0, space.f_files - space.f_ffree - _OWN_INODES) * _INODE_BYTES
 
 
 def tree_bytes(folder: str, enough: int) -> int:
     """Return the disk space of all files below a folder, links not followed.
 
     An empty file or folder counts as one block of 4 KiB, since the disk keeps it somewhere.
-    Counting ends at ``enough``.
+    Counting ends at ``enough``; what cannot be looked at, as below a path that is too long, counts
+    as more than that.
     """
     total = 0
     waiting = [folder]
     while waiting and total <= enough:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    total += max(4096, entry.stat(follow_symlinks=False).st_blocks * 512)
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    total += _entry_bytes(entry)
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
-                if total > enough:
-                    break
+                    if total > enough:
+                        break
+        except OSError as error:
+            if error.errno not in _GONE:
+                return enough + 1
     return total
+
+
+def _entry_bytes(entry: os.DirEntry[str]) -> int:
+    try:
+        return max(4096, entry.stat(follow_symlinks=False).st_blocks * 512)
+    except FileNotFoundError:
+        return 0
 
 
 class HostScratch:
@@ -67,10 +83,6 @@ def remove_tree(folder: str) -> None:
     with contextlib.suppress(OSError):
         os.rmdir(folder)  # needs no descriptor, and mostly there is nothing in it
         return
-    for parent, names, _ in os.walk(folder):
-        for name in names:
-            path = os.path.join(parent, name)
-            if not os.path.islink(path):
-                with contextlib.suppress(OSError):
-                    os.chmod(path, 0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        empty_folder(folder)
+        os.rmdir(folder)

@@ -60,6 +60,7 @@ class Watch:
         self.due = self.since  # when the watchdog looks at it next
         self._cheap = self._hidden = self._unseen_bytes = 0
         self._exact: int | None = None
+        self._exact_resident = 0
         self._slow_due = self.since + _SLOW_INTERVAL_SECONDS
         self._slow_ordered = False
         self._slow_begun = 0.0  # of one that goes on; 0 for none
@@ -143,7 +144,7 @@ class Watch:
         threads, resident, tables = self._measure(members)
         scratch = self._scratch_bytes()
         hidden = tables + (scratch if self._scratch_is_memory else 0)
-        memory = self._judged_memory(resident, hidden, figures)
+        memory = self._judged_memory(len(members), resident, hidden, figures)
         self.memory_bytes = memory
         self.is_sampled = self.is_sampled or memory > 0  # it may have ended by now
         self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
@@ -165,6 +166,10 @@ class Watch:
         self.peak_memory_bytes = max(self.peak_memory_bytes, observed_bytes)
         return LimitHit("memory_mb", self._limits.memory_mb, observed_bytes / MIB)
 
+    def end_unmeasured(self) -> None:
+        """End the call since nobody can tell what it uses."""
+        self._on_limit(self._memory_hit(max(self.memory_bytes, self._limits.memory_mb * MIB + 1)))
+
     def end_for_host(self, reserve_bytes: int, available_bytes: int) -> None:
         """End the call although it has passed no limit: the host has too little memory left."""
         hit = LimitHit(HOST_MEMORY, reserve_bytes / MIB, available_bytes / MIB)
@@ -172,7 +177,9 @@ class Watch:
 
     # --- memory that is slow to measure ----------------------------------------------------
 
-    def _judged_memory(self, resident: int, hidden: int, figures: Figures | None) -> int:
+    def _judged_memory(
+        self, processes: int, resident: int, hidden: int, figures: Figures | None
+    ) -> int:
         """Return what to hold against the limit, in bytes.
 
         The cheap figure counts a page once for each process that maps it. Once it is past the
@@ -183,8 +190,8 @@ class Watch:
         if figures is not None:
             assert self._group is not None
             cheap, own = resident + hidden, figures.memory_bytes
-            most = cheap if cheap <= limit else own + self._group.inherited_bytes
-            return max(own, min(cheap, most))
+            alone = processes == 1 and cheap <= limit
+            return max(own, cheap if alone else min(cheap, own + self._group.inherited_bytes))
         hidden += self._unseen_bytes
         self._cheap, self._hidden = resident + hidden, hidden
         if self._cheap <= limit or hidden > limit:
@@ -192,7 +199,10 @@ class Watch:
             return self._cheap
         if self._slow_begun and time.monotonic() - self._slow_begun > _SLOW_WALL_SECONDS:
             return self._cheap  # it cannot be measured, which is its own fault
-        return min(limit, self.memory_bytes) if self._exact is None else self._exact + hidden
+        if self._exact is None:
+            return min(limit, self.memory_bytes)
+        # What has come since it was measured counts in full.
+        return self._exact + hidden + max(0, resident - self._exact_resident)
 
     def wants_slow_measure(self) -> bool:
         """Tell whether ``measure_slowly`` is to be called, which then is under way."""
@@ -217,11 +227,12 @@ class Watch:
             return end - time.thread_time()
 
         members = self._members()
+        resident = self._cheap - self._hidden
         unseen = unseen_bytes(members, left)
         exact = self._exact_bytes(members, left) if self._cheap > limit else None
         with self._lock:
             self._unseen_bytes = max(0, unseen - FREE_BYTES)
-            self._exact = exact
+            self._exact, self._exact_resident = exact, resident
             now = time.monotonic()
             pause = 0.0 if exact is not None else _SLOW_INTERVAL_SECONDS
             self._slow_due = now + max(pause, (now - began) * _SLOW_DUTY)
@@ -263,6 +274,7 @@ class Watch:
         if self._group is not None and figures is not None:
             with contextlib.suppress(OSError, ValueError, KeyError):
                 self.peak_memory_bytes = max(self.peak_memory_bytes, self._group.peak_bytes())
+        self._cpu.forget(set())  # the warden's sum has them now
         used = self._count_cpu(figures)
         if unexplained and figures is not None and figures.kills:
             return self._memory_hit(max(self.peak_memory_bytes, limits.memory_mb * MIB + 1))

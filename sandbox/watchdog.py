@@ -106,8 +106,9 @@ class Watchdog:
             if watch.wants_slow_measure():
                 self._slowly(watch)
         except Exception:  # noqa: BLE001 - logged with its traceback
-            # One call that cannot be measured must not leave all others unwatched.
-            _LOG.exception("a call could not be measured; the kernel's limits remain")
+            # One call that cannot be measured leaves no other unwatched, nor itself.
+            _LOG.exception("a call could not be measured, and is ended")
+            watch.end_unmeasured()
         took = time.monotonic() - started
         watch.due = started if took < _LONG_SECONDS else time.monotonic() + took * _DUTY
 

@@ -25,7 +25,7 @@ DEFAULT_CAPS: Mapping[str, float] = MappingProxyType(
         "scratch_mb": 4096,
         "payload_mb": 1024,
         "output_mb": 64,
-        "log_kb": 16_384,
+        "log_kb": 1_024,
     }
 )
 

@@ -77,12 +77,11 @@ def hides_zygote(profile: dict[str, Any]) -> bool:
 
 
 def prepare(scratch: str, descriptors: list[int]) -> None:
-    """Make this process look as its next cell shall: descriptors, working directory, environment.
+    """Make this process look as its next cell shall: descriptors and environment.
 
     Done before the fork where there is a zygote: each page that a cell touches is one to copy.
     """
     place_descriptors(descriptors)
-    os.chdir(scratch)
     for name in ("HOME", "TMPDIR"):
         os.environ[name] = scratch
 
@@ -91,6 +90,7 @@ def enter(
     plan: Plan,
     channel: socket.socket,
     limits: dict[int, tuple[int, int]],
+    scratch: str,
     plugin: worker.Plugin | None = None,
 ) -> NoReturn:
     """Confine this process, which has been prepared, and serve its one call.
@@ -99,6 +99,8 @@ def enter(
     loaded, it loads its own, and does nothing before the parent says so.
     """
     try:
+        # Here and not before the fork: what stands in a scratch keeps it from being taken away.
+        os.chdir(scratch)
         os.closerange(RULESET + plan.has_ruleset, plan.descriptors)
         order_to_load = None if plugin else worker.receive_load(channel)
         try:

@@ -55,14 +55,19 @@ def children(pid: int) -> str:
 
 def shared_memory(pid: int) -> str:
     """Tell of writable shared memory: calls could read and write each other's."""
-    with open(f"/proc/{pid}/maps", "rb") as maps:
-        shared = [
-            line.split(None, 5)
-            for line in maps
-            if line.split(None, 2)[1].startswith((b"rw-s", b"rwxs", b"-w-s"))
-        ]
-    names = [fields[5].decode("utf-8", "replace") for fields in shared if len(fields) > 5]
-    return told("its import maps writable shared memory", len(shared), names)
+    shared, names = 0, []
+    fields: list[bytes] = []
+    with open(f"/proc/{pid}/smaps", "rb") as maps:
+        for line in maps:
+            word, _, rest = line.partition(b" ")
+            if word == b"VmFlags:":
+                # Shared, and writable or to be made so at any time.
+                if {b"sh", b"mw"} <= set(rest.split()):
+                    shared += 1
+                    names += [name.decode("utf-8", "replace") for name in fields[5:]]
+            elif not word.endswith(b":"):
+                fields = line.split(None, 5)
+    return told("its import maps writable shared memory", shared, names)
 
 
 def descriptors(pid: int, last: int) -> str:

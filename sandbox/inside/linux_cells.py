@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import socket
+import time
 
-from . import cell, folders, inspection, namespaces, protocol, zygote
+from . import cell, inspection, namespaces, protocol, zygote
 from .box_setup import slot_folder
 from .syscalls import Kernel
+from .trash import Trash
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
+
+
+_UNMOUNT_TRIES, _UNMOUNT_SECONDS = 20, 0.002
 
 
 class LinuxCells:
@@ -27,6 +35,8 @@ class LinuxCells:
         self.zygote = self.group = pid
         self._mounts = "mount" in profile["namespaces"]
         self._rulesets: dict[int, int] = {}
+        self._scratches: dict[int, str] = {}
+        self._trash = Trash(profile["scratch"])
         orders.setblocking(False)
 
     def fileno(self) -> int:
@@ -38,55 +48,86 @@ class LinuxCells:
         scratch = self._make_scratch(order["slot"])
         try:
             message = json.dumps({**order, "scratch": scratch}).encode()
-            passed = [*descriptors, *self._ruleset(order["slot"])]
-            socket.send_fds(self._orders, [message], passed)
+            with self._ruleset(order["slot"]) as ruleset:
+                socket.send_fds(self._orders, [message], [*descriptors, *ruleset])
         except OSError:
             self.release(order["slot"])
             raise
         return self.zygote if order["op"] == "load" else None
 
     def _make_scratch(self, slot: int) -> str:
-        scratch = f"{slot_folder(self._profile, slot)}/work"
+        """Make a slot's scratch, by a name that no other cell can guess."""
+        folder = f"{slot_folder(self._profile, slot)}/work"
         if self._mounts:
             owner = (os.getuid(), os.getgid())
             megabytes = self._profile["limits"]["scratch_mb"]
-            namespaces.mount_scratch(self._kernel, scratch, megabytes, owner)
+            namespaces.mount_scratch(self._kernel, folder, megabytes, owner)
         else:
-            os.mkdir(scratch, 0o700)
-        return scratch
+            os.mkdir(folder, 0o700)
+        if slot not in self._scratches:
+            self._scratches[slot] = f"{folder}/{os.urandom(8).hex()}"
+        os.mkdir(self._scratches[slot], 0o700)
+        return self._scratches[slot]
 
     def renew(self, slot: int, pid: int) -> None:
         """Put a new scratch in the place of one that no process has open, or stands in."""
         folder = slot_folder(self._profile, slot)
         if not self._mounts:
             inspection.check_unused(pid, folder)
-            folders.empty_folder(folder)
-        elif not os.listdir(f"{folder}/work") and namespaces.is_unused(f"{folder}/work"):
+            self._trash.throw(f"{folder}/work")
+        elif not os.listdir(self._scratches[slot]) and namespaces.is_unused(f"{folder}/work"):
             return
         else:
             self._kernel.unmount(f"{folder}/work", detach=False)
         self._make_scratch(slot)
 
-    def _ruleset(self, slot: int) -> list[int]:
-        """Return the Landlock ruleset of a slot's cells, as a list of none or one descriptor.
+    @contextlib.contextmanager
+    def _ruleset(self, slot: int) -> Iterator[list[int]]:
+        """Give the Landlock ruleset of a slot's cells, as a list of none or one descriptor.
 
-        It is for the slot's folder, which stays, and so holds for what is mounted or made in it:
-        Landlock never looks at the folder below a mount point but at the one that holds it.
+        Where a scratch is mounted, it is for the slot's folder, which stays: Landlock never looks
+        at the folder below a mount point but at the one that holds it. On a disk it is for the one
+        scratch alone, as names in the slot's folder would be there for the next cell; but for a
+        resident, whose scratch is renewed under it.
         """
         if not self._profile["landlock"]:
-            return []
-        if slot not in self._rulesets:
-            folder = slot_folder(self._profile, slot)
-            self._rulesets[slot] = cell.own_ruleset(self._kernel, self._profile, [folder])
-        return [self._rulesets[slot]]
+            yield []
+        elif self._mounts or self._profile["resident"]:
+            if slot not in self._rulesets:
+                folder = slot_folder(self._profile, slot)
+                self._rulesets[slot] = cell.own_ruleset(self._kernel, self._profile, [folder])
+            yield [self._rulesets[slot]]
+        else:
+            ruleset = cell.own_ruleset(self._kernel, self._profile, [self._scratches[slot]])
+            try:
+                yield [ruleset]
+            finally:
+                os.close(ruleset)
 
     def release(self, slot: int) -> None:
-        """Take away the scratch of a cell that is gone."""
+        """Take away the scratch of a cell that is gone.
+
+        ``BlockingIOError``: it is taken away, but something else of the box had got hold of it.
+        """
         folder = slot_folder(self._profile, slot)
+        self._scratches.pop(slot, None)
         if self._mounts:
-            self._kernel.unmount(f"{folder}/work")
-        else:
-            folders.empty_folder(folder)
+            self._unmount(f"{folder}/work")
+            return
+        self._trash.throw(f"{folder}/work")
+
+    def _unmount(self, scratch: str) -> None:
+        for _ in range(_UNMOUNT_TRIES):
+            try:
+                self._kernel.unmount(scratch, detach=False)
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                time.sleep(_UNMOUNT_SECONDS)
+            else:
+                return
+        self._kernel.unmount(scratch)
+        raise BlockingIOError(errno.EBUSY, f"{scratch} is in use after its call")
 
     def receive(self) -> bytes:
         """Return the zygote's next report, or nothing when there is none."""
@@ -106,6 +147,6 @@ class LinuxCells:
 
     def inspect(self, *, threads: bool) -> list[str]:
         """Return what of the zygote, after the import, a fork would break or share."""
-        scratch = f"{slot_folder(self._profile, protocol.LOADING_SLOT)}/work"
+        scratch = self._scratches[protocol.LOADING_SLOT]
         last = zygote.LAST_DESCRIPTOR
         return inspection.reasons(self.zygote, last, scratch, threads_matter=threads)

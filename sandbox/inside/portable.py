@@ -70,7 +70,7 @@ class ForkedCells:
             cell.default_signals()
             cell.prepare(scratch, descriptors)
             limits = cell.own_limits(self._profile, 0, is_loaded=False)
-            cell.enter(self._plan, cell.open_channel(), limits)
+            cell.enter(self._plan, cell.open_channel(), limits, scratch)
         return pid
 
     def release(self, slot: int) -> None:

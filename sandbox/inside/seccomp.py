@@ -37,6 +37,7 @@ from .seccomp_table import (
     SOL_SOCKET,
     TRUNCATE,
     UNHOOKED_FILES,
+    UNHOOKED_NAMES,
     UNKNOWN,
     WITHOUT_EFFECT,
 )
@@ -80,6 +81,11 @@ def _low(argument: int) -> "Instruction":
     What it then sees is what it will act on, whatever stands in the high half.
     """
     return (_LOAD, 16 + 8 * argument, 0, 0)
+
+
+def _high(argument: int) -> "Instruction":
+    """Load the high half of an argument."""
+    return (_LOAD, 20 + 8 * argument, 0, 0)
 
 
 def _one_of(values: "Sequence[int]", answer: "Instruction") -> "list[Instruction]":
@@ -147,12 +153,13 @@ def zygote_filter(
     mount_namespace: bool,
     landlock_abi: int,
     counted_memory: bool = False,
+    alone: bool = False,
 ) -> bytes:
     """Return the filter that the zygote installs before the first line of plugin code.
 
     ``mount_namespace`` and ``landlock_abi`` (0: none) say which other layers there are: what
     they would not stop is denied here. ``counted_memory``: the kernel itself counts the memory of
-    the box, and so what no figure of a process shows.
+    the box, and so what no figure of a process shows. ``alone``: the box has one cell.
     """
     program = _Program(arch)
     _prologue(program, arch)
@@ -165,7 +172,16 @@ def zygote_filter(
     program.deny(WITHOUT_EFFECT, 0)
     if not network:
         program.deny(NETWORK)
+    if not (alone and mount_namespace):
+        program.deny(UNHOOKED_NAMES)
+        if mount_namespace:
+            # Without a name it is about an open file. A pointer is 64 bits: both halves count.
+            program.when(
+                BY_ARGUMENT["utimensat"],
+                _low(1), (_JEQ, 0, 1, 0), _DENY, _high(1), (_JEQ, 0, 1, 0), _DENY, _PASS,
+            )  # fmt: skip
     if not mount_namespace:
+        program.when(BY_ARGUMENT["utimensat"], _DENY)
         program.deny(UNHOOKED_FILES)
         if landlock_abi < 3:
             program.deny(TRUNCATE)

@@ -222,6 +222,13 @@ class Warden:
             return
         with contextlib.suppress(OSError):  # the zygote itself, which leads a group already
             os.setpgid(pid, pid)
+        if os.getpgid(pid) != pid:
+            # Only a fork hook of an import can have brought it to another program, which keeps its
+            # group: nothing of it would be counted.
+            os.kill(pid, signal.SIGKILL)
+            known.over(zygote_failure("its import keeps new cells from their group"))
+            self._release(cells, known)
+            return
         known.pid = pid
         self._cells[pid] = known
         known.tell({"event": "placed", "pid": pid})
@@ -290,6 +297,8 @@ class Warden:
             return
         try:
             cells.release(known.slot)
+        except BlockingIOError as error:
+            self._zygote_failed(cells, f"a plugin keeps what is not its call's: {error}")
         except OSError:
             # The next call must not find what this one left: there will be none in this box.
             self._stopping = True

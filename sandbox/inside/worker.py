@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 
-from . import children, jsonable, logs, protocol
+from . import by_descriptor, children, jsonable, logs, protocol
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def load(
     own_pid = os.getpid()
     logs.install(log_descriptor, order["log_level"])
     children.show_as_an_ordinary_interpreter()
+    by_descriptor.install()
     try:
         plugin = load_plugin(order, source)
         if order["warms_up"]:

@@ -71,18 +71,20 @@ class Zygote:
             os._exit(0)
         order = json.loads(message)
         cell.prepare(order["scratch"], descriptors)
+        scratch = order["scratch"]
         for descriptor in descriptors:
             os.close(descriptor)
         channel = self._channel = self._channel or cell.open_channel()
         if order["op"] == "load":
+            os.chdir(scratch)
             self._load(channel)
+            os.chdir("/")
         else:
-            self.report(self._fork(order["cell"], channel).encode())
+            self.report(self._fork(order["cell"], channel, scratch).encode())
         # Keep nothing of a cell: its descriptors would never end, nor its scratch.
         cell.empty_descriptors(_NULL)
-        os.chdir("/")
 
-    def _fork(self, number: int, channel: socket.socket) -> str:
+    def _fork(self, number: int, channel: socket.socket, scratch: str) -> str:
         """Fork one cell; return the report to the warden. In the cell this does not return."""
         assert self._plan.kernel is not None
         try:
@@ -90,7 +92,7 @@ class Zygote:
         except OSError as error:
             return f"{protocol.UNMADE} {number} {error.errno}"
         if pid == 0:
-            cell.enter(self._plan, channel, self._limits, self._plugin)
+            cell.enter(self._plan, channel, self._limits, scratch, self._plugin)
         return f"{protocol.FORKED} {number} {pid}"
 
     def _load(self, channel: socket.socket) -> None:
@@ -153,6 +155,7 @@ def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
             mount_namespace="mount" in profile["namespaces"],
             landlock_abi=profile["landlock"],
             counted_memory=bool(profile.get("cgroup")),
+            alone=profile["slots"] == 1,
         )
         kernel.seccomp_filter(program)
 

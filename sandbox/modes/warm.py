@@ -18,6 +18,7 @@ from toolrunner.sandbox.modes.mode import Caller, isolation_of
 from toolrunner.sandbox.modes.pool import Found, Pool
 from toolrunner.sandbox.modes.warm_box import GoneError, PoolLimits, WarmBox
 
+_MOST_WORDS = 200
 _TRIES = 2  # a box may have gone, or been used up, since it was found
 
 
@@ -116,5 +117,7 @@ class Warm:
 def _why(ending: Ending) -> str:
     """Return how a cell ended that never came to its call."""
     if ending.setup is not None:
-        return f"{ending.setup.operation}: {ending.setup.message}"
+        # Code of its import may have put it into the cell's mouth.
+        words = f"{ending.setup.operation}: {ending.setup.message}"[:_MOST_WORDS]
+        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
     return ending.signal or f"exit code {ending.exit_code}"

@@ -71,7 +71,7 @@ def test_every_builtin_exception_becomes_an_envelope(
         "def run(payload): raise None",
         "def run(): return {}",
         "def run(payload, more, and_more): return {}",
-        "async def run(payload): return {}",
+        "async def run(payload): return 7",
         "def run(payload): yield {}",
         "run = 7",
         "class Plugin:\n    pass",

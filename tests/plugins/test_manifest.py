@@ -34,6 +34,7 @@ limits = { wall_seconds = 10, cpu_seconds = 1.5, memory_mb = 256 }
 network = true
 read = ["/srv/models"]
 start = "cold"
+warm_up = true
 require = ["seccomp", "landlock:6", "namespaces.net"]
 
 [tool.other]
@@ -60,6 +61,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         "network": True,
         "read": ("/srv/models",),
         "start": "cold",
+        "warm_up": True,
         "require": ("seccomp", "landlock:6", "namespaces.net"),
         "entry": "",
         "requires_python": ">=3.11",

@@ -11,31 +11,39 @@ from toolrunner.sandbox.layers import Layers
 REASONS = {
     "threads": (
         "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()",
-        "starts threads (1)",
+        "starts threads (1",
     ),
     "processes": (
         "import os, time\nif os.fork() == 0:\n    time.sleep(60)\n    os._exit(0)",
-        "starts processes (1)",
+        "starts processes (1",
     ),
     "shared memory": (
         (
             "import mmap\nwith open('s', 'wb+') as file:\n"
             "    file.truncate(1)\n    area = mmap.mmap(file.fileno(), 1)"
         ),
-        "maps writable shared memory (1)",
+        "maps writable shared memory (1",
     ),
-    "an open file": ("opened = open('/usr/bin/env', 'rb')", "leaves files or sockets open (1)"),
-    "a socket": ("import socket\npair = socket.socketpair()", "leaves files or sockets open (2)"),
-    "a written file": ("open('state.txt', 'w').write('x')", "writes files (1)"),
+    "an open file": ("opened = open('/usr/bin/env', 'rb')", "leaves files or sockets open (1"),
+    "a socket": ("import socket\npair = socket.socketpair()", "leaves files or sockets open (2"),
+    "a written file": ("open('state.txt', 'w').write('x')", "writes files (1"),
 }
 
 
-@pytest.mark.parametrize("start", ["auto", "warm"])
-@pytest.mark.parametrize("what", REASONS)
+@pytest.mark.parametrize(
+    ("what", "start"),
+    # Threads are the author's own to judge.
+    [
+        (what, start)
+        for what in REASONS
+        for start in ("auto", "warm")
+        if (what, start) != ("threads", "warm")
+    ],
+)
 def test_what_a_fork_would_break_or_share_makes_a_plugin_cold(
     what: str, start: str, write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
 ) -> None:
-    """It runs all the same, and the reason is there to read; ``warm`` asked for changes nothing."""
+    """It runs all the same, and the reason is there to read, whatever its author asks for."""
     body, reason = REASONS[what]
     path = write_plugin(f"{body}\ndef run(payload):\n    return {{}}\n", start=f'"{start}"')
     tool_runner = make_runner(path, layers=layers)
