@@ -105,13 +105,20 @@ def stamp_of(path: Path) -> int:
     as its first ones.
     """
     found: list[tuple[str, _State]] = []
-    for parent, folders, files in os.walk(path):
-        folders[:] = sorted(name for name in folders if name != "__pycache__")
-        for name in sorted(files)[: _MOST_FILES - len(found)]:
+    waiting = [str(path)]
+    while waiting and len(found) < _MOST_FILES:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                here = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            continue
+        for entry in here[: _MOST_FILES - len(found)]:
             try:
-                found.append((f"{parent}/{name}", _state(Path(parent, name))))
+                if entry.is_dir():
+                    if entry.name != "__pycache__" and not entry.is_symlink():
+                        waiting.append(entry.path)
+                else:
+                    found.append((entry.path, _state(Path(entry.path))))
             except OSError:
                 continue
-        if len(found) >= _MOST_FILES:
-            break
     return hash(tuple(found))

@@ -33,6 +33,7 @@ from toolrunner.sandbox.processes import (
     children_of,
     group_of,
     inner_number,
+    process_seconds,
     proportional_bytes,
     tree_below,
 )
@@ -299,12 +300,24 @@ class Box:
         """Whether the scratch is a tmpfs of the box."""
         return self._own_root
 
-    def zygote_cpu_seconds(self) -> float:
-        """Return the processor time that the zygote has used."""
-        with contextlib.suppress(psutil.Error):
-            times = psutil.Process(self.zygote).cpu_times()
-            return float(times.user + times.system)
-        return 0.0
+    def imported_cpu_seconds(self) -> float:
+        """Return the processor time of the zygote and of what its import has left.
+
+        ``OSError`` when no descriptor is left to measure with.
+        """
+        if self._groups is not None:
+            with contextlib.suppress(FileNotFoundError):  # the box is gone
+                seconds = self._groups.imported.figures().cpu_seconds
+                if seconds is not None:
+                    return seconds
+        others = set(self.zygote_group()) - {self.zygote}
+        return process_seconds([self.zygote]) + process_seconds(others)
+
+    def end_zygote(self) -> None:
+        """Kill the zygote's group: there will be no more cells."""
+        if self.zygote and self.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.zygote, signal.SIGKILL)
 
     def is_alive(self) -> bool:
         """Tell whether it can still make cells."""

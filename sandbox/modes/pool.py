@@ -222,6 +222,7 @@ class Pool:
                     self._remove(entry)
                 if fault:
                     self._settle(entry, fault)
+                    box.end_import()
             box.relax()
 
     def _bound_memory(self) -> None:

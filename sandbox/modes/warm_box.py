@@ -20,10 +20,12 @@ from toolrunner.sandbox.box import Box
 from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.processes import process_seconds
 
 _SPARE_SLOTS = 4  # for cells whose end is not known yet
 # What a zygote may use beside its import: a fork takes it about a millisecond.
 _CPU_SECONDS, _CPU_SECONDS_PER_CALL = 2.0, 0.1
+_STANDBY_CPU_SECONDS = 0.5  # more than a fork hook of a library needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ class WarmBox:
         self._box = box
         self._sizes = sizes
         self._load_log = load_log
-        self._cpu_seconds = box.zygote_cpu_seconds()
+        self._cpu_seconds = box.imported_cpu_seconds()
+        self._group_before: set[int] = set()
         self._lock = threading.Lock()
         self._standby: collections.deque[Cell] = collections.deque()
         self._slots = collections.deque(set(range(sizes.slots)) - {protocol.LOADING_SLOT})
@@ -199,14 +202,25 @@ class WarmBox:
     def fault(self) -> str:
         """Return what its import does that goes on after it, in words, or nothing."""
         group = self._box.zygote_group()
-        if len(group) > self._sizes.slots:
+        # A cell that is being forked is among them for a moment, and in no second look.
+        stays = len(self._group_before & set(group))
+        self._group_before = set(group)
+        if len(group) > self._sizes.slots or stays > 1:
             return "its import starts processes later on"
         if self._box.imported_bytes() > self._box.limits.memory_mb * MIB:
             return "its import goes on to take memory"
-        used = self._box.zygote_cpu_seconds() - self._cpu_seconds
+        with self._lock:
+            standby = list(self._standby)
+        if any(_works(cell) for cell in standby):
+            return "its forks work before they have a call"
+        used = self._box.imported_cpu_seconds() - self._cpu_seconds
         if used > _CPU_SECONDS + _CPU_SECONDS_PER_CALL * self._calls:
             return "its import goes on to use processor time"
         return ""
+
+    def end_import(self) -> None:
+        """End what makes cells, with all that its import does; calls that run go on."""
+        self._box.end_zygote()
 
     def memory_bytes(self) -> int:
         """Return the memory of all its processes."""
@@ -220,3 +234,9 @@ class WarmBox:
                 cell.close()
             self._standby.clear()
             self._stack.close()
+
+
+def _works(cell: Cell) -> bool:
+    """Tell whether a cell that waits for a call does something, or is more than one process."""
+    members = cell.members()
+    return len(members) > 1 or process_seconds(members) > _STANDBY_CPU_SECONDS

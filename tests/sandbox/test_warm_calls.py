@@ -115,7 +115,7 @@ def run(payload, context):
         assert open("secret.txt").read() == payload["secret"]
         assert sorted(os.listdir(".")) == ["secret.txt"], os.listdir(".")
         return {"ok": memory[:3]}
-    here = os.path.dirname(os.getcwd())
+    here = os.path.dirname(os.path.dirname(os.getcwd()))
     found = {}
     # Numbers of the box, or of the very processes that the test has made: nobody else's.
     others = [pid for pid in payload["pids"] if pid != os.getpid()]
@@ -146,7 +146,7 @@ def run(payload, context):
     for slot in range(64):
         for base in ("/scratch", os.path.dirname(here)):
             path = f"{base}/{slot}/work"
-            if path != os.getcwd() and attempt(lambda: os.listdir(path)):
+            if path != os.path.dirname(os.getcwd()) and attempt(lambda: os.listdir(path)):
                 found[f"lists {path}"] = str(os.listdir(path))
             for name in (f"{base}/{slot}/left", f"{base}/left"):
                 if os.path.dirname(name) == here and not payload["alone"]:

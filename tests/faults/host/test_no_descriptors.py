@@ -94,14 +94,14 @@ def test_when_a_box_has_just_been_loaded(
 ) -> None:
     """It cannot be measured, and so not be used: it ends with all that it has."""
     books = keep_books(REPORTS)
-    measured = Box.zygote_cpu_seconds
+    measured = Box.imported_cpu_seconds
 
     def measured_without_any(box: Box) -> float:
         with no_descriptors():
             return measured(box)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Box, "zygote_cpu_seconds", measured_without_any)
+        patched.setattr(Box, "imported_cpu_seconds", measured_without_any)
         error = error_of(books.call())
     assert error["type"] == "SandboxError"
     assert error["details"]["errno"] == errno.EMFILE
