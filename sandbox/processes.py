@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,32 +81,52 @@ def proportional_bytes(pid: int) -> int:
     return total + held(pid).page_tables
 
 
-def mappings(pid: int, enough: int) -> int:
+def readable_folder(pid: int) -> str:
+    """Return the folder in /proc that shows what a process has open and mapped.
+
+    ``PermissionError`` for one that hides it, as one of a file that it may not read; another
+    ``OSError`` for one that has ended.
+    """
+    folder = f"/proc/{pid}"
+    try:
+        os.scandir(f"{folder}/fd").close()
+    except PermissionError:
+        # A process, or its first thread, that is ending shows nothing either.
+        folder = living_thread(pid)
+        if b"VmRSS" not in _status(f"{folder}/status"):
+            raise ProcessLookupError(errno.ESRCH, "it is ending") from None
+        os.scandir(f"{folder}/fd").close()
+    return folder
+
+
+def mappings(folder: str, enough: int) -> int:
     """Count a process's mappings, up to ``enough``: the kernel keeps a record of each."""
     count = 0
-    with open(f"/proc/{pid}/maps", "rb", buffering=0) as maps:
+    with open(f"{folder}/maps", "rb", buffering=0) as maps:
         while count < enough and (piece := maps.read(_CHUNK)):
             count += piece.count(b"\n")
     return count
 
 
-def descriptors(pid: int) -> int:
-    """Return how many descriptors a process has open; 0 if the kernel does not say (below 6.2).
-
-    ``PermissionError`` for a process that hides them, as one of a file that it may not read.
-    """
-    os.scandir(f"/proc/{pid}/fd").close()
-    return os.stat(f"/proc/{pid}/fd").st_size
+def descriptors(folder: str) -> int:
+    """Return how many descriptors a process has open; 0 if the kernel does not say (below 6.2)."""
+    return os.stat(f"{folder}/fd").st_size
 
 
-def open_targets(pid: int) -> list[str]:
-    """Return what a process's descriptors lead to, as "socket:[123]"; one for each."""
-    folder = f"/proc/{pid}/fd"
-    targets = []
-    for name in os.listdir(folder):
+def open_targets(folder: str) -> Iterator[tuple[str, str]]:
+    """Yield the number of each descriptor and what it leads to, as "socket:[123]"."""
+    for name in os.listdir(f"{folder}/fd"):
         with contextlib.suppress(OSError):
-            targets.append(os.readlink(f"{folder}/{name}"))
-    return targets
+            yield name, os.readlink(f"{folder}/fd/{name}")
+
+
+def watched(folder: str, number: str) -> int:
+    """Return how many entries an epoll set has (proc_pid_fdinfo(5))."""
+    with open(f"{folder}/fdinfo/{number}", "rb", buffering=0) as file:
+        count = 0
+        while piece := file.read(_CHUNK):
+            count += piece.count(b"tfd:")
+    return count
 
 
 def running_seconds(pid: int) -> float:

@@ -17,7 +17,12 @@ import psutil
 from toolrunner.sandbox.cgroups.group import Figures, Group
 from toolrunner.sandbox.ending import HOST_MEMORY, LimitHit
 from toolrunner.sandbox.limits import MIB, Limits
-from toolrunner.sandbox.processes import held, proportional_bytes, running_seconds
+from toolrunner.sandbox.processes import (
+    descriptors,
+    held,
+    proportional_bytes,
+    running_seconds,
+)
 from toolrunner.sandbox.unseen import FREE_BYTES, unseen_bytes
 
 # What a slow measure may cost in processor time: twice what honest trees were seen to.
@@ -25,6 +30,7 @@ _SLOW_SECONDS, _SLOW_SECONDS_PER_GIB = 0.1, 0.03
 _SLOW_WALL_SECONDS = 1.0
 _SLOW_DUTY = 5  # it goes on at most a fifth of the time
 _SLOW_INTERVAL_SECONDS = 0.05
+_MANY_DESCRIPTORS = 100
 _TICKS_SECONDS = 0.02  # psutil counts hundredths of a second, for each process
 # A call's end may take this much after its reply, which is not held against it.
 _AFTER_REPLY_SECONDS, _PROCESSORS = 0.1, os.cpu_count() or 1
@@ -62,6 +68,7 @@ class Watch:
         self._exact: int | None = None
         self._exact_resident = 0
         self._slow_due = self.since + _SLOW_INTERVAL_SECONDS
+        self._opened = 0  # descriptors, when they were last looked at for their number
         self._slow_ordered = False
         self._slow_begun = 0.0  # of one that goes on; 0 for none
         self.is_sampled = False
@@ -105,17 +112,23 @@ class Watch:
     def _measure(self, members: list[int]) -> tuple[int, int, int]:
         """Read every process of the tree; return threads, resident bytes and page tables."""
         threads = resident = tables = 0
+        opened = 0
         self._cpu.begin()
         for pid in members:
             try:
                 self._cpu.read(pid)
                 figures = held(pid)
+                if self._group is None:
+                    opened += descriptors(f"/proc/{pid}")
             except (psutil.Error, OSError):
                 continue
             threads += figures.threads
             resident += figures.resident
             tables += figures.page_tables
         self._cpu.forget(set(members))
+        if opened > self._opened + _MANY_DESCRIPTORS:
+            self._opened = opened
+            self._slow_due = 0.0  # what they may hold is looked at at once
         return threads, resident, tables
 
     def _figures(self) -> Figures | None:
@@ -228,7 +241,7 @@ class Watch:
 
         members = self._members()
         resident = self._cheap - self._hidden
-        unseen = unseen_bytes(members, left)
+        unseen = unseen_bytes(members, left, self._tell_unseen)
         exact = self._exact_bytes(members, left) if self._cheap > limit else None
         with self._lock:
             self._unseen_bytes = max(0, unseen - FREE_BYTES)
@@ -244,6 +257,10 @@ class Watch:
                 self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
         if memory > limit and (exact is not None or left() < 0):
             self._on_limit(self._memory_hit(memory))
+
+    def _tell_unseen(self, found_bytes: int) -> None:
+        """Take in what has been found so far: the next sample judges it."""
+        self._unseen_bytes = max(self._unseen_bytes, found_bytes - FREE_BYTES)
 
     def _exact_bytes(self, members: list[int], left: Callable[[], float]) -> int:
         """Return the tree's proportional memory, with what of it is swapped out."""

@@ -21,7 +21,6 @@ class Row:
     """``variants``: what differs for some variants. ``warm``: for a plugin that is loaded already.
 
     ``result``: what a success has to be. ``details``: what an error's details have to hold.
-    ``needs_cgroup``: without one it is ended too late, or not at all (docs/security.md).
     """
 
     stage: Stage
@@ -31,7 +30,6 @@ class Row:
     warm: tuple[Outcome, ...] = ()
     result: dict[str, Any] | None = None
     details: dict[str, Any] = field(default_factory=dict)
-    needs_cgroup: bool = False
 
     def outcomes(self, variant: str, start: str) -> tuple[Outcome, ...]:
         """Return what may come of a call that starts so."""
@@ -136,8 +134,14 @@ UNSEEN = (
     "shared_memory_let_go", "zero_device_mapped", "pinned_pages", "file_locks", "landlock_rules",
     "seccomp_filters", "file_attributes", "futex_hash", "timers_and_signals",
 )  # fmt: skip
-# Counted late, or not exactly, where no cgroup counts it.
-COUNTED_LATE = ("page_tables", "socket_buffers", "mappings", "epoll_items", "first_thread_ended")
+# Looked at by what each process has, where no cgroup counts it.
+COUNTED_BY_PROCESS = (
+    "page_tables",
+    "socket_buffers",
+    "mappings",
+    "epoll_items",
+    "first_thread_ended",
+)
 RESOURCES = (
     run("resources/heap", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
     # Denied where no cgroup would count it.
@@ -146,18 +150,17 @@ RESOURCES = (
     run("resources/memory_hidden_from_proc", E.MEMORY_LIMIT_EXCEEDED, E.EXECUTION_ERROR),
     *(run(f"resources/{name}", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY) for name in UNSEEN),
     *(
-        run(f"resources/{name}", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY, needs_cgroup=True)
-        for name in COUNTED_LATE
+        run(f"resources/{name}", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY)
+        for name in COUNTED_BY_PROCESS
     ),
     # On a disk, where there is no mount namespace.
-    run("resources/names_of_files", None, E.DISK_LIMIT_EXCEEDED, **DISK, needs_cgroup=True),
+    run("resources/names_of_files", None, E.DISK_LIMIT_EXCEEDED, **DISK),
     run(
         "resources/slow_to_measure",
         None,
         E.MEMORY_LIMIT_EXCEEDED,
         variants={"mappings": (E.MEMORY_LIMIT_EXCEEDED,)},
         **MEMORY,
-        needs_cgroup=True,
     ),
     run("resources/memory_error", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
     run("resources/memory_backed_files"),
@@ -170,7 +173,7 @@ RESOURCES = (
     run("resources/spin_in_threads", E.CPU_LIMIT_EXCEEDED, **CPU),
     run("resources/spin_in_children", E.CPU_LIMIT_EXCEEDED, **CPU),
     run("resources/spin_in_uncounted_children", E.CPU_LIMIT_EXCEEDED, **CPU),
-    run("resources/spin_in_orphans", E.CPU_LIMIT_EXCEEDED, **CPU, needs_cgroup=True),
+    run("resources/spin_in_orphans", E.CPU_LIMIT_EXCEEDED, **CPU),
     run("resources/spin_in_short_threads", E.CPU_LIMIT_EXCEEDED, **CPU),
     run("resources/spin_and_stop", E.CPU_LIMIT_EXCEEDED, **CPU),
     run("resources/spin_in_the_kernel", E.CPU_LIMIT_EXCEEDED, **CPU),
@@ -235,10 +238,10 @@ IMPORTS = (
     load("imports/threads", **RAN),
     load("imports/half_the_limit", **RAN),
     load("imports/memory", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
-    load("imports/page_tables", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY, needs_cgroup=True),
+    load("imports/page_tables", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY),
     load("imports/shared_memory_let_go", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY),
-    load("imports/mappings", E.MEMORY_LIMIT_EXCEEDED, **MEMORY, needs_cgroup=True),
-    load("imports/first_thread_ended", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY, needs_cgroup=True),
+    load("imports/mappings", E.MEMORY_LIMIT_EXCEEDED, **MEMORY),
+    load("imports/first_thread_ended", E.MEMORY_LIMIT_EXCEEDED, None, **MEMORY),
     load("imports/processes", E.PROCESS_LIMIT_EXCEEDED, details=limit("processes")),
     load("imports/spin", L, E.CPU_LIMIT_EXCEEDED),
     load("imports/closes_the_channel", E.PROTOCOL_ERROR, E.PLUGIN_CRASHED, L),
