@@ -156,13 +156,24 @@ class Box:
             ) from error
         deadline = time.monotonic() + SETUP_SECONDS
         self.warden = int(str(self._expect("warden", deadline)["pid"]))
+        self._enter_group(self.warden)
         self._expect("ready", deadline)
         if not self._layers.portable:
             # No cell has been ordered yet, so its only child is the zygote.
             self.zygote = next(iter(children_of(self.warden)), 0)
         if self._groups is not None:
+            self._enter_group(self.zygote)  # it may have been made before the warden was there
+            self._groups.imported.begin()
+
+    def _enter_group(self, pid: int) -> None:
+        """Put a process in the box's cgroup.
+
+        The first such move after a pause waits for the kernel for milliseconds, in which the warden
+        sets the box up; the next one soon after it does not.
+        """
+        if self._groups is not None:
             try:
-                self._groups.imported.join(self.zygote)
+                self._groups.imported.join(pid)
             except OSError as error:
                 raise cgroup_failure(error) from error
 
@@ -173,14 +184,18 @@ class Box:
             except OSError as error:
                 _LOG.warning("a box's cgroups stay until this runner ends: %s", error)
 
-    def group(self, number: int, slot: int) -> Group | None:
-        """Return the cgroup of a cell that is about to be ordered; ``OSError`` if there is none.
+    def group(self, number: int, slot: int) -> tuple[Group | None, list[int]]:
+        """Return the cgroup of a cell that is about to be ordered, and descriptors that lead there.
 
-        ``None`` where there are no cgroups.
+        ``None`` where there are no cgroups; no descriptors where the cell is in it from its fork.
+        The descriptors are the caller's to close. ``OSError`` if there is no such cgroup.
         """
         if self._groups is None:
-            return None
-        return self._groups.imported if number == protocol.THE_ZYGOTE else self._groups.slot(slot)
+            return None, []
+        if number == protocol.THE_ZYGOTE or self._slots == 1:
+            return self._groups.imported, []
+        group = self._groups.slot(slot)
+        return group, group.doors()
 
     def imported_bytes(self) -> int:
         """Return the memory of the zygote and of what its import has left."""

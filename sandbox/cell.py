@@ -48,12 +48,9 @@ class Cell:
             self.log, log = pipe(ours, theirs)
             operation = "load" if number == protocol.THE_ZYGOTE else "cell"
             order = {"op": operation, "cell": number, "slot": slot}
-            self.group = box.group(number, slot)
-            doors = []
-            if self.group is not None and number != protocol.THE_ZYGOTE:
-                doors = self.group.doors()
-                for door in doors:
-                    theirs.callback(os.close, door)
+            self.group, doors = box.group(number, slot)
+            for door in doors:
+                theirs.callback(os.close, door)
             box.order(order, [channel.fileno(), output, log, status.fileno(), *doors])
             self._stack = ours.pop_all()
             forks.in_each_child(self, Cell._let_go)

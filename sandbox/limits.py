@@ -7,7 +7,8 @@ the box (kernel backstops) and the watchdog. Nothing here measures or enforces.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -59,10 +60,10 @@ class Limits:
         """Return these limits with each one at most its value in ``caps``."""
         if not caps:
             return self
-        own = asdict(self)
-        return replace(
-            self, **{name: min(own[name], cap) for name, cap in caps.items() if name in own}
-        )
+        over: dict[str, Any] = {
+            name: cap for name, cap in caps.items() if getattr(self, name, cap) > cap
+        }
+        return replace(self, **over) if over else self
 
 
 LIMIT_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Limits))

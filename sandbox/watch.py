@@ -287,10 +287,11 @@ class Watch:
         """
         limits = self._limits
         self.reaped(cpu_seconds)
-        figures = self._figures()
-        if self._group is not None and figures is not None:
+        figures = None
+        if self._group is not None:
             with contextlib.suppress(OSError, ValueError, KeyError):
-                self.peak_memory_bytes = max(self.peak_memory_bytes, self._group.peak_bytes())
+                figures = self._group.last_figures()
+                self.peak_memory_bytes = max(self.peak_memory_bytes, figures.memory_bytes)
         self._cpu.forget(set())  # the warden's sum has them now
         used = self._count_cpu(figures)
         if unexplained and figures is not None and figures.kills:

@@ -42,6 +42,7 @@ class Group:
         self._version = place.version
         self._folders = {name: f"{folder}/{path}" for name, folder in place.folders.items()}
         self._base = Figures(0, 0.0, 0)
+        self._cpu_read, self._kills_read = 0.0, 0
         for folder in self._distinct():
             os.mkdir(folder)
         self._peak = Peak(self._folders["memory"]) if place.version > 1 else None
@@ -90,35 +91,43 @@ class Group:
         return doors
 
     def begin(self) -> bool:
-        """Count from here on; false when too much of those before is charged to it still."""
-        self._base = Figures(0, 0.0, 0)
+        """Count from here on; false when too much of those before is charged to it still.
+
+        Nothing has run in it since its figures were read last.
+        """
         if self._peak is None:
             write(f"{self._folders['memory']}/memory.max_usage_in_bytes", "0")
         else:
             self._peak.begin()
-        self._base = self.figures()
-        return self._base.memory_bytes < _RESIDUE_BYTES
+        memory = self._memory()
+        self._base = Figures(memory, self._cpu_read, self._kills_read)
+        return memory < _RESIDUE_BYTES
 
     def figures(self) -> Figures:
         """Return what has been used since ``begin``."""
-        used, kills, base = self._memory(), self._kills(), self._base
-        seconds = self._cpu_seconds()
-        return Figures(
-            max(0, used - base.memory_bytes),
-            None if seconds is None else seconds - (base.cpu_seconds or 0.0),
-            kills - base.kills,
-        )
+        return self._figures(self._memory())
 
-    def peak_bytes(self) -> int:
-        """Return the most it has held since ``begin``, 0 where the kernel does not tell.
+    def last_figures(self) -> Figures:
+        """Return the same of a call that is over, with the most memory that it held.
 
-        The page cache of the end is taken off, as if it had been there then.
+        That is 0 where the kernel does not tell. The page cache of the end is taken off, as if it
+        had been there then.
         """
         if self._peak is None:
             most = int(read(f"{self._folders['memory']}/memory.max_usage_in_bytes"))
         else:
             most = self._peak.most_bytes()
-        return max(0, most - self._page_cache()[0] - self._base.memory_bytes)
+        return self._figures(most - self._page_cache()[0] if most else 0)
+
+    def _figures(self, memory: int) -> Figures:
+        base, seconds = self._base, self._cpu_seconds()
+        self._kills_read = self._kills()
+        self._cpu_read = seconds or 0.0
+        return Figures(
+            max(0, memory - base.memory_bytes),
+            None if seconds is None else seconds - (base.cpu_seconds or 0.0),
+            self._kills_read - base.kills,
+        )
 
     def _page_cache(self) -> tuple[int, int]:
         """Return bytes of files that the kernel can drop, and bytes that are swapped out."""

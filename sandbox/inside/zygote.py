@@ -8,6 +8,7 @@ their number.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import json
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _NICENESS = 5
+_FIRST_TO_GO = 500
 _UNKNOWN_DATA_BYTES = 64 << 20  # more than an interpreter that has imported nothing has
 # Its own descriptors, above those of its cells.
 _ORDERS, _STATM, _NULL = range(cell.RULESET + 1, cell.RULESET + 4)
@@ -135,6 +137,7 @@ def limit(profile: dict[str, Any], data_bytes: int) -> None:
 def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
     """Give up every right that no cell needs. What is set here holds for all of them."""
     os.setpgid(0, 0)
+    be_first_to_go()
     cell.default_signals()
     kernel.die_with_parent()
     privileges.give_up(kernel)
@@ -158,6 +161,12 @@ def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
             alone=profile["slots"] == 1,
         )
         kernel.seccomp_filter(program)
+
+
+def be_first_to_go() -> None:
+    """Have the kernel end this process and its cells, not the warden, when memory is out."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(_FIRST_TO_GO))
 
 
 def open_statm() -> int:
