@@ -14,6 +14,8 @@ from phase12.source import INSIDE, SHIPPED, Finding, Module, last_name, words
 RULE = "P12-DIRECT-RUN"
 WORKER = f"{INSIDE}worker.py"
 _METHODS = {"run", "run_tool", "analyze", "execute", "__call__"}
+_RUN = {"run", "run_tool"}
+_OF_THE_REGISTRY = ("runner/registry/", "runner/tool_runner.py", "scripts/", "toolrunner/")
 _KEYS = {"run", "run_tool", "handler"}
 _STARTING = {"submit", "to_thread", "run_in_executor", "run_in_threadpool", "apply_async", "apply",
              "Thread", "Process", "Timer", "start_new_thread", "run_sync"}  # fmt: skip
@@ -45,10 +47,12 @@ def _sentence(module: Module, origins: Origins, call: ast.Call) -> str:
     """Return what is wrong with a call, "" when nothing is."""
     name = last_name(call.func)
     if name in {"methodcaller", "attrgetter"}:
-        texts = {one.value for one in call.args if isinstance(one, ast.Constant)}
-        return _TAKEN if texts & {"run", "run_tool"} else ""
+        texts = [one.value for one in call.args if isinstance(one, ast.Constant)]
+        return _TAKEN if not texts or {*texts} & {"run", "run_tool"} else ""
     if name in {"getattr", "getattr_static", "__getattribute__"}:
         return _TAKEN if _gets_run(module, origins, call) else ""
+    if name == "get" and _is_registry(module, call.func):
+        return "an instance is taken out of the registry"
     if name in _STARTING:
         given = [*call.args[:2], *(one.value for one in call.keywords if one.arg == "target")]
         first = next((one for one in given if not _is_nothing(one)), None)
@@ -69,15 +73,25 @@ def _gets_run(module: Module, origins: Origins, call: ast.Call) -> bool:
     objects, texts = call.args[:1], call.args[1:2]
     if isinstance(call.func, ast.Attribute) and last_name(call.func) == "__getattribute__":
         objects, texts = [call.func.value, *call.args[:-1]], call.args[-1:]
+    parent = module.parents.get(call)
+    is_plain = bool(texts) and isinstance(texts[0], ast.Constant) and texts[0].value in _RUN
+    if is_plain and not (isinstance(parent, ast.Call) and last_name(parent.func) == "callable"):
+        return not any(map(origins.is_known, objects))
     if not any(map(origins.is_plugin, objects)) or not texts:
         return False
-    parent = module.parents.get(call)
     if isinstance(parent, ast.Call) and last_name(parent.func) in {"callable", "isinstance"}:
         return False
     said = [one for one in (texts[0], *origins.sources(texts[0])) if isinstance(one, ast.Constant)]
     if said:
         return any(one.value in _METHODS for one in said)
     return isinstance(parent, ast.Call) and parent.func is call
+
+
+def _is_registry(module: Module, function: ast.expr) -> bool:
+    """Tell whether a call is of a registry's ``get``, which is for ToolRunner."""
+    if module.path.startswith(_OF_THE_REGISTRY) or not isinstance(function, ast.Attribute):
+        return False
+    return words(last_name(function.value))[-1:] == ["registry"]
 
 
 def _is_one_plugin(origins: Origins, name: ast.Name) -> bool:

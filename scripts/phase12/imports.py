@@ -49,10 +49,18 @@ def imported(module: Module) -> Iterator[tuple[ast.AST, str]]:
         yield from ((node, f"{start}.{alias.name}") for alias in node.names)
     for call in module.calls("import_module", "__import__"):
         given = [*call.args, *(one.value for one in call.keywords)]
-        texts = [str(one.value) for one in given if isinstance(one, ast.Constant)]
+        # Of one that is put together, what it begins with.
+        texts = [text for one in given if (text := _said(one)) is not None]
         if texts and texts[0].startswith("."):
             texts = [text + texts[0] for text in texts[1:]]
         yield from ((call, text) for text in texts[:1])
+
+
+def _said(node: ast.expr) -> str | None:
+    """Return a text that stands in the source; of one that is put together, how it begins."""
+    if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+        return str(node.values[0].value).rpartition(".")[0]
+    return str(node.value) if isinstance(node, ast.Constant) else None
 
 
 def check(modules: Mapping[str, Module]) -> Iterator[Finding]:

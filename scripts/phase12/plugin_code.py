@@ -11,6 +11,7 @@ from phase12.origins import Origins
 from phase12.source import INSIDE, SHIPPED, Finding, Module, last_name, words
 
 RULE = "P12-PLUGIN-CODE"
+SPAWN = "sandbox/spawn.py"
 _LOADING = {
     "import_module", "__import__", "exec_module", "module_from_spec", "spec_from_file_location",
     "SourceFileLoader", "load_module", "run_path", "run_module", "zipimporter", "resolve_name",
@@ -37,13 +38,15 @@ def check(module: Module, origins: Origins) -> Iterator[Finding]:
         if sentence := _import(module, name):
             yield module.finding(node, RULE, sentence)
     for attribute in module.nodes(ast.Attribute):
-        if attribute.attr == "Unpickler":
-            yield module.finding(attribute, RULE, _loads(attribute.attr))
+        is_load = _is_load(module, origins, attribute)
+        if is_load or attribute.attr == "Unpickler":
+            what = "load of an entry point" if is_load else attribute.attr
+            yield module.finding(attribute, RULE, _loads(what))
     for call in module.calls():
         if what := _what(module, origins, call):
             yield module.finding(call, RULE, _loads(what))
-        elif not module.path.startswith("sandbox/") and _starts(origins, call):
-            yield module.finding(call, RULE, "plugin code is started without its sandbox")
+        elif sentence := _unconfined(module, origins, call):
+            yield module.finding(call, RULE, sentence)
 
 
 def _import(module: Module, name: str) -> str:
@@ -88,8 +91,17 @@ def _what(module: Module, origins: Origins, call: ast.Call) -> str:
         return ""
     if name in _UNPICKLING and last_name(function.value) in _PICKLES | _aliases(module):
         return f"{name} of objects"
-    is_bare = name == "load" and not call.args and not call.keywords
-    return "load of an entry point" if is_bare and _is_entry_point(origins, function.value) else ""
+    return ""
+
+
+def _is_load(module: Module, origins: Origins, attribute: ast.Attribute) -> bool:
+    """Tell whether an entry point's ``load`` is called or taken hold of."""
+    parent = module.parents.get(attribute)
+    if attribute.attr != "load" or not isinstance(attribute.ctx, ast.Load):
+        return False
+    if isinstance(parent, ast.Call) and parent.func is attribute and parent.args + parent.keywords:
+        return False
+    return _is_entry_point(origins, attribute.value)
 
 
 def _is_off(value: ast.expr) -> bool:
@@ -129,16 +141,29 @@ def _is_own(origins: Origins, call: ast.Call) -> bool:
 def _is_entry_point(origins: Origins, node: ast.expr) -> bool:
     """Tell whether something may be an entry point: by its name, or by where it is taken from."""
     names = {last_name(one).lower() for one in origins.within(node)}
-    return bool(names & {"ep", "entry_point", "entrypoint", "entry_points"})
+    return bool(names & {"ep", "point", "entry_point", "entrypoint", "entry_points"})
 
 
-def _starts(origins: Origins, call: ast.Call) -> bool:
-    """Tell whether a call starts the box's programs, or a plugin's own file, as they are."""
+def _is_start(call: ast.Call) -> bool:
+    """Tell whether a call starts a program."""
     name, root = last_name(call.func), call.func
     while isinstance(root, ast.Attribute):
         root = root.value
     is_bare = isinstance(call.func, ast.Name) and name != "run"
-    if name not in _STARTS or not (is_bare or last_name(root) in _STARTERS):
+    return name in _STARTS and (is_bare or last_name(root) in _STARTERS)
+
+
+def _unconfined(module: Module, origins: Origins, call: ast.Call) -> str:
+    """Return what is wrong with a call that starts a program, "" when nothing is."""
+    if module.path.startswith("sandbox/"):
+        is_its_place = module.path == SPAWN or not _is_start(call)
+        return "" if is_its_place else f"a process is started; in the sandbox {SPAWN} does that"
+    return "plugin code is started without its sandbox" if _starts(origins, call) else ""
+
+
+def _starts(origins: Origins, call: ast.Call) -> bool:
+    """Tell whether a call starts the box's programs, or a plugin's own file, as they are."""
+    if not _is_start(call):
         return False
     has_python = has_plugin = False
     for one in origins.within(ast.Tuple([*call.args, *(key.value for key in call.keywords)])):

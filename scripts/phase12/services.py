@@ -52,11 +52,29 @@ def check(module: Module, origins: Origins, there: frozenset[str]) -> Iterator[F
         return
     for attribute in module.nodes(ast.Attribute):
         yield from _taken(module, origins, attribute, there)
+    yield from _by_text(module)
+
+
+def _by_text(module: Module) -> Iterator[Finding]:
+    """Yield what is reached by a text, or past all methods."""
     for call in module.calls("getattr", "methodcaller", "attrgetter"):
-        for text in [one.value for one in call.args if isinstance(one, ast.Constant)]:
+        said = [one for whole in call.args for one in ast.walk(whole)]
+        for text in [one.value for one in said if isinstance(one, ast.Constant)]:
             is_ours = module.defines(STEPS.get(str(text), ""))
             if text in {*STEPS, *_PRIVATE} - {"run"} and not is_ours:
                 yield module.finding(call, SERVICES, f"{text} is taken by its name, as text")
+    if not module.path.startswith(("api/", "runner/")):
+        return
+    for node in (*module.nodes(ast.Attribute), *module.calls("vars")):
+        if _is_inside_out(node):
+            yield module.finding(node, SERVICES, "an object is reached into past its methods")
+
+
+def _is_inside_out(node: ast.expr) -> bool:
+    """Tell whether all attributes of another object are taken at once."""
+    if isinstance(node, ast.Attribute):
+        return node.attr == "__dict__" and last_name(node.value) not in {"self", "cls"}
+    return isinstance(node, ast.Call) and last_name((*node.args, None)[0]) not in {"self", "cls"}
 
 
 def _taken(

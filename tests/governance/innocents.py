@@ -96,6 +96,6 @@ ALL: tuple[Case, ...] = (
     innocent("error-named", swap(JOB_ROUTE, STORED, '        message = f"not stored: {type(error).__name__} {error.errno if isinstance(error, OSError) else 0}"\n')),
     added("error-of-ours", "def told(data):\n    try:\n        return strict_json.loads(data)\n    except strict_json.JsonError as error:\n        raise invalid(str(error)) from None\n", "api/http/bodies.py"),
     added("text-in-the-command-line", "def told(path):\n    try:\n        return path.read_text()\n    except OSError as error:\n        return str(error)\n", "api/cli/payloads.py"),
-    innocent("a-file-less", remove("api/cli/samples.py")),
+    innocent("a-file-less", remove("api/cli/progress.py")),
     innocent("a-comment", append(RUNNER, "# update_execution_metrics, plugin.run(payload), eval, pickle.loads\n")),
 )  # fmt: skip

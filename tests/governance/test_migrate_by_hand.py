@@ -253,7 +253,7 @@ def test_the_file_that_runs_plugins_may(tmp_path: Path) -> None:
     worker = ROOT / "sandbox" / "inside" / "worker.py"
     assert migrate(worker.parent).status == 0
     (tmp_path / "worker.py").write_bytes(worker.read_bytes())
-    assert migrate(tmp_path).out.count("direct call plugin.run(...)") == 3
+    assert migrate(tmp_path).out.count("direct call plugin.run(...)") == 2
 
 
 def test_what_is_wrong_with_one_plugin_does_not_keep_others(tmp_path: Path) -> None:

@@ -37,6 +37,15 @@ def swapped(rule: str, name: str, path: str, old: str, new: str) -> Case:
 
 
 DIRECT = (
+    added("P12-DIRECT-RUN", "methodcaller-of-a-name", "from operator import methodcaller\n\n\ndef go(it, data, *, verb='run'):\n    return methodcaller(verb, data)(it)\n", REGISTRY),
+    added("P12-DIRECT-RUN", "getattr-of-anything", "from functools import partial\n\n\ndef adopt(thing):\n    step = getattr(thing, 'run', None) or thing\n    return partial(step)\n", DISPATCHER),
+    added("P12-DIRECT-RUN", "instance-got", "def instance_of(tool_runner, name):\n    return tool_runner.registry.get(name)\n"),
+    added("P12-PLUGIN-CODE", "entry-point-held", "def version(offer):\n    resolve = offer.point.load\n    return resolve().VERSION\n", "plugins/installed.py"),
+    added("P12-PLUGIN-CODE", "process-in-the-sandbox", "import subprocess\nimport sys\n\n\ndef go(source):\n    return subprocess.run([sys.executable, '-'], input=source)\n", "sandbox/modes/cold.py"),
+    added("P12-SERVICES", "getattr-of-one-of-two", "def go(service, call):\n    return getattr(service, 'analyze' if call else 'execute_plugin')\n", ROUTE),
+    added("P12-SERVICES", "all-attributes", "def go(backend, run):\n    backend.__dict__['runner'].run = run\n", "api/serve/worker.py"),
+    added("P12-SERVICES", "vars", "def go(registry, name):\n    return vars(registry)['entries'][name]\n"),
+    added("P12-IMPORTS", "text-put-together", "import importlib\n\n\ndef go(door):\n    return importlib.import_module(f'toolrunner.api.{door}.errors')\n", DISPATCHER),
     added("P12-DIRECT-RUN", "plain", "def go(plugin, payload):\n    return plugin.run(payload)\n"),
     added("P12-DIRECT-RUN", "looked-up", "def go(registry, name, data):\n    one = registry.get(name)\n    it = one\n    return it.run(data)\n"),
     added("P12-DIRECT-RUN", "kept", "class Fast:\n    def __init__(self, registry):\n        self._it = registry.get('x')\n\n    def go(self, data):\n        return self._it.run(data)\n", "runner/jobs/fast.py"),
