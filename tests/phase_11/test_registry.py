@@ -272,6 +272,8 @@ def test_registries_that_share_a_folder_count_together(tmp_path: Path) -> None:
     ended = one.get_status("ocr")
     assert ended is not None
     assert (ended.in_flight, ended.success_count, ended.state) == (0, 2, "INITIALIZED")
+    assert ended.last_used
+    assert all(s and s.last_used and s.last_used < ended.last_used for s in shown)
     for metrics, lease in zip(shared, leases, strict=True):
         metrics.close()
         lease.close()

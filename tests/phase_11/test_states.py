@@ -155,6 +155,8 @@ def test_calls_are_counted_and_timed(registry: PluginRegistry) -> None:
     assert (status.success_count, status.error_count) == (2, 1)
     assert (status.last_execution_time_ms, status.avg_execution_time_ms) == (60, 30)
     assert status.last_used is not None
+    call(registry, "FAILED")
+    assert registry.get_state("ocr") == "FAILED"
 
 
 def test_mean_is_of_the_last_ten_calls(registry: PluginRegistry) -> None:
