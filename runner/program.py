@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import stat
 import tempfile
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from toolrunner.runner.payloads.samples import rehearsal
 from toolrunner.runner.plugin_files import SCARCE, PluginFiles, unreadable
 from toolrunner.runner.settings.settings import PluginSettings, Settings
 from toolrunner.sandbox.paths import ForeignLinkError, Found, find
-from toolrunner.sandbox.profile import Program
+from toolrunner.sandbox.profile import SCRATCH_PREFIX, Program
 
 LOGGER_PREFIX = "toolrunner.plugin"
 
@@ -33,10 +35,11 @@ _NEVER = (
     "/var/spool",
     "/var/mail",
     "/var/backups",
-    # Where programs put what is for nobody else: scratch folders of calls as well.
-    "/tmp",  # noqa: S108 - refused, not written to
-    "/var/tmp",  # noqa: S108 - as above
 )
+# Where programs put what is for nobody else, scratch folders of calls as well: of these, only what
+# everybody may read.
+_SCRATCH = re.compile(rf"{SCRATCH_PREFIX}\w{{8}}")  # as tempfile names it
+_SHARED = ("/tmp", "/var/tmp")  # noqa: S108 - looked at, not written to
 
 
 # Below these are the homes of people; nothing in one is a plugin's for the asking.
@@ -132,18 +135,29 @@ def _readable(
 
 def _check(path: str, found: Found, name: str, settings: Settings) -> None:
     """Refuse a folder that a manifest asks to read, if it holds what no plugin may see."""
-    secrets = (*_NEVER, *_HOMES, settings.state, tempfile.gettempdir())
-    never = {os.path.realpath(secret) for secret in secrets}
+    never = {os.path.realpath(secret) for secret in (*_NEVER, *_HOMES, settings.state)}
     home = os.path.realpath(Path.home())
     if home != "/":  # the "home" of a service that has none
         never.add(home)
-    for secret in sorted(never):
-        if _lies_in(found.path, secret) or _lies_in(secret, found.path):
+    shared = {os.path.realpath(folder) for folder in (*_SHARED, tempfile.gettempdir())}
+    for secret in sorted(never | shared):
+        is_inside = _lies_in(found.path, secret) and not (
+            secret in shared and found.path != secret and _is_for_all(found.path)
+        )
+        if is_inside or _lies_in(secret, found.path):
             message = (
                 f"{name} asks to read {path}, which plugins may not see for the sake of {secret}; "
                 f'move the data, or allow it in the settings: [plugin.{name}] read = ["{path}"]'
             )
             raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
+
+
+def _is_for_all(path: str) -> bool:
+    """Tell whether everybody may read a file, or list a folder and go into it."""
+    mode = Path(path).stat().st_mode
+    wanted = 0o005 if stat.S_ISDIR(mode) else 0o004
+    is_scratch = any(map(_SCRATCH.fullmatch, Path(path).parts))
+    return mode & wanted == wanted and not is_scratch
 
 
 def _lies_in(path: str, folder: str) -> bool:

@@ -37,7 +37,7 @@ from toolrunner.sandbox.processes import (
     proportional_bytes,
     tree_below,
 )
-from toolrunner.sandbox.profile import Program, box_profile
+from toolrunner.sandbox.profile import SCRATCH_PREFIX, Program, box_profile
 from toolrunner.sandbox.root_host import NOT_ALLOWED, refusal, unreachable_by
 from toolrunner.sandbox.scratch import HostScratch, remove_tree, tmpfs_bytes
 from toolrunner.sandbox.spawn import Launcher, Spawner
@@ -211,7 +211,7 @@ class Box:
             uid = self._uid
             places = [p for p in places if unreachable_by(uid, [f"{p}/folder"]) is None]
         try:
-            folder = tempfile.mkdtemp(prefix="toolrunner-", dir=places[0] if places else None)
+            folder = tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=places[0] if places else None)
             stack.callback(remove_tree, folder)
             if self._uid is not None:
                 os.chown(folder, self._uid, self._uid)

@@ -16,6 +16,7 @@ from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import Limits
 
 NPROC_SLACK = 256
+SCRATCH_PREFIX = "toolrunner-"  # of the folders of boxes without a root of their own
 
 _SYSTEM = (
     "/usr",
