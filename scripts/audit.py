@@ -29,7 +29,7 @@ from fastapi.routing import APIRoute  # noqa: E402 - same
 
 from toolrunner.api.http.app import ROUTERS  # noqa: E402 - only once the project can be found
 from toolrunner.runner.errors import ErrorType, GovernedError, build_error_envelope  # noqa: E402 - same
-from toolrunner.runner.payloads.validation import validate_input_payload, validate_plugin_output  # noqa: E402 - same
+from toolrunner.runner.payloads.validation import parse_result, validate_input_payload  # noqa: E402 - same
 from toolrunner.runner.registry.plugin_state import PluginState, PluginStatus  # noqa: E402 - same
 
 REPORT = ROOT / "docs/audit-report.md"
@@ -161,7 +161,10 @@ def scanned() -> dict[str, str]:
 
 def refusal(value: object, *, output: bool = False) -> str:
     """Return how a bad payload or output is refused; raise AuditError when it is taken."""
-    check: Callable[[Any], object] = validate_plugin_output if output else validate_input_payload
+    def read(result: object) -> object:
+        return parse_result(json.dumps(result).encode())
+
+    check: Callable[[Any], object] = read if output else validate_input_payload
     try:
         check(value)
     except GovernedError as error:
