@@ -38,6 +38,12 @@ CLONE_FLAGS = {
 BOX_UID = 1000  # the plugin's uid and gid as seen in a user namespace
 SCRATCH_ROOT = "/scratch"
 DEVICES = ("null", "zero", "full", "random", "urandom")
+# Of /proc; what counts memory, processors and mounts stays.
+_COVERED = (
+    "vmstat", "zoneinfo", "buddyinfo", "pagetypeinfo", "slabinfo", "interrupts", "softirqs",
+    "schedstat", "diskstats", "partitions", "cmdline", "config.gz", "iomem", "ioports", "modules",
+    "kallsyms", "timer_list", "locks", "fs", "driver",
+)  # fmt: skip
 _STAGES = ("/var/tmp", "/mnt", "/media", "/srv", "/opt", "/tmp", "/run", "/home")
 _ROOT_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = {
@@ -105,6 +111,7 @@ def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
         kernel.mount(
             "proc", f"{stage}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=ptraceable"
         )
+        _cover_host(kernel, stage)
     for name, text in _ETC.items():
         if not os.path.lexists(f"{stage}/etc/{name}"):
             _write(f"{stage}/etc/{name}", text)
@@ -113,6 +120,21 @@ def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
     kernel.pivot_root_here()
     os.chdir("/")
     kernel.restrict_mount("/", MS_RDONLY, recursive=False)
+
+
+def _cover_host(kernel: Kernel, stage: str) -> None:
+    """Put nothing in the place of what /proc tells of the host that no plugin needs.
+
+    Some of it are counters that one call can move and a later one read.
+    """
+    empty = f"{stage}/etc/.empty"
+    _write(empty, "")
+    for name in _COVERED:
+        target = f"{stage}/proc/{name}"
+        if os.path.exists(target):
+            source = f"{stage}/tmp" if os.path.isdir(target) else empty
+            kernel.mount(source, target, "", MS_BIND)
+            kernel.restrict_mount(target, MS_RDONLY, recursive=False)
 
 
 def devices(profile: dict[str, Any]) -> tuple[str, ...]:

@@ -265,3 +265,26 @@ def test_a_marker_that_cannot_be_judged_is_its_plugins_fault(
     _, error = runner.run("bad", {})
     assert error is not None
     assert error["error"]["type"] in {"PluginUnavailable", "PluginNotFound"}
+
+
+LOOKS = """
+    def run(payload):
+        found = {}
+        for name in payload["names"]:
+            try:
+                found[name] = len(open(f"/proc/{name}").read())
+            except OSError:
+                found[name] = 0
+        return found
+"""
+
+
+def test_what_the_kernel_counts_of_itself_is_no_message(
+    write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+) -> None:
+    """What one call can move and a later one read; what libraries look for is there."""
+    runner = make_runner(write_plugin(LOOKS), layers=layers)
+    names = ["vmstat", "buddyinfo", "interrupts", "cmdline", "fs/ext4", "locks"]
+    assert set(value(runner.run("sample", {"names": names})).values()) == {0}
+    needed = value(runner.run("sample", {"names": ["meminfo", "cpuinfo"]}))
+    assert 0 not in needed.values()
