@@ -138,6 +138,13 @@ class Watch:
                 return self._group.figures()
         return None
 
+    def _taken_back(self) -> Figures | None:
+        """Return the account without what the kernel can do without; None of a box that is gone."""
+        assert self._group is not None
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return self._group.take_back(self._limits.memory_mb * MIB)
+        return None
+
     def _count_cpu(self, figures: Figures | None) -> float:
         """Return the processor time since the request."""
         known = None if figures is None else figures.cpu_seconds
@@ -154,6 +161,8 @@ class Watch:
     def _judge_use(self, members: list[int]) -> LimitHit | None:
         limits = self._limits
         figures = self._figures()
+        if figures is not None and figures.memory_bytes > limits.memory_mb * MIB:
+            figures = self._taken_back() or figures
         threads, resident, tables = self._measure(members)
         scratch = self._scratch_bytes()
         hidden = tables + (scratch if self._scratch_is_memory else 0)

@@ -161,6 +161,7 @@ def scanned() -> dict[str, str]:
 
 def refusal(value: object, *, output: bool = False) -> str:
     """Return how a bad payload or output is refused; raise AuditError when it is taken."""
+
     def read(result: object) -> object:
         return parse_result(json.dumps(result).encode())
 

@@ -43,6 +43,7 @@ class Group:
         self._folders = {name: f"{folder}/{path}" for name, folder in place.folders.items()}
         self._base = Figures(0, 0.0, 0)
         self._cpu_read, self._kills_read = 0.0, 0
+        self._ceiling = 0
         for folder in self._distinct():
             os.mkdir(folder)
         self._peak = Peak(self._folders["memory"]) if place.version > 1 else None
@@ -58,6 +59,7 @@ class Group:
     def limit(self, memory_bytes: int, tasks: int) -> None:
         """Set the kernel's ceilings."""
         memory = self._folders["memory"]
+        self._ceiling = memory_bytes
         if self._version == 1:
             write(f"{memory}/memory.limit_in_bytes", str(memory_bytes))
             with contextlib.suppress(FileNotFoundError):  # a kernel that does not count swap
@@ -106,6 +108,22 @@ class Group:
     def figures(self) -> Figures:
         """Return what has been used since ``begin``."""
         return self._figures(self._memory())
+
+    def take_back(self, memory_bytes: int) -> Figures:
+        """Have the kernel give up what it only remembers, down to so much; return the figures then.
+
+        Version 1 does not tell what it holds for names of files that were looked for.
+        """
+        if self._version == 1 and self._ceiling:
+            ceiling = f"{self._folders['memory']}/memory.limit_in_bytes"
+            try:
+                write(ceiling, str(memory_bytes + self._base.memory_bytes))
+            except OSError as error:
+                if error.errno != errno.EBUSY:  # it holds more than that in use
+                    raise
+            finally:
+                write(ceiling, str(self._ceiling))
+        return self.figures()
 
     def last_figures(self) -> Figures:
         """Return the same of a call that is over, with the most memory that it held.

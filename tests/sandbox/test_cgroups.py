@@ -200,6 +200,20 @@ def test_files_that_are_read_are_held_against_nobody(
 
 
 @pytest.mark.usefixtures("place")
+def test_names_that_were_looked_for_are_held_against_nobody(
+    write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """The kernel remembers what is not there, and charges it, until it needs the memory."""
+    source = (
+        "import os\n"
+        "def run(payload):\n"
+        "    return {'found': sum(os.path.exists(f'/usr/{n:0200}') for n in range(400_000))}\n"
+    )
+    runner = make_runner(write_plugin(source, limits="{ memory_mb = 64 }"))
+    assert value(runner.run("sample", {})) == {"found": 0}
+
+
+@pytest.mark.usefixtures("place")
 def test_the_next_call_pays_for_none_before_it(
     write_plugin: WritePlugin, make_runner: MakeRunner
 ) -> None:
