@@ -59,7 +59,7 @@ Result = dict[str, Any]
 MaybeResult = Result | Any
 
 _LOG = logging.getLogger("toolrunner.runner")
-_MOST_REPLACED = 5  # versions of a plugin's file that one call may meet before it begins
+_MOST_REPLACED = 20  # times: each is a moment in which an installer may strike
 LOG_TAIL_CHARACTERS = 4096
 CLOSED = "this ToolRunner is closed; make a new one"
 

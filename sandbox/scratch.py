@@ -9,8 +9,9 @@ import contextlib
 import errno
 import os
 import time
+from collections.abc import Iterator
 
-from toolrunner.sandbox.inside.folders import empty_folder
+from toolrunner.sandbox.inside.folders import empty_folder, open_folder
 
 MEASURE_SECONDS = 0.05
 _INODE_BYTES, _OWN_INODES = 1024, 2  # of a tmpfs: an inode with a name; its root, the scratch
@@ -41,7 +42,7 @@ def tree_bytes(folder: str, enough: int) -> int:
     waiting = [folder]
     while waiting and total <= enough:
         try:
-            with os.scandir(waiting.pop()) as entries:
+            with _entries(waiting.pop()) as entries:
                 for entry in entries:
                     total += _entry_bytes(entry)
                     if entry.is_dir(follow_symlinks=False):
@@ -52,6 +53,15 @@ def tree_bytes(folder: str, enough: int) -> int:
             if error.errno not in _GONE:
                 return enough + 1
     return total
+
+
+def _entries(folder: str) -> contextlib.AbstractContextManager[Iterator[os.DirEntry[str]]]:
+    """Look into a folder, whatever its mode: a plugin's are our own user's, or we are root."""
+    try:
+        return os.scandir(folder)
+    except PermissionError:
+        os.close(open_folder(None, folder))
+        return os.scandir(folder)
 
 
 def _entry_bytes(entry: os.DirEntry[str]) -> int:

@@ -30,7 +30,7 @@ _SLOW_SECONDS, _SLOW_SECONDS_PER_GIB = 0.1, 0.03
 _SLOW_WALL_SECONDS = 1.0
 _SLOW_DUTY = 5  # it goes on at most a fifth of the time
 _SLOW_INTERVAL_SECONDS = 0.05
-_MANY_DESCRIPTORS = 100
+_MANY_DESCRIPTORS = 48
 _TICKS_SECONDS = 0.02  # psutil counts hundredths of a second, for each process
 # A call's end may take this much after its reply, which is not held against it.
 _AFTER_REPLY_SECONDS, _PROCESSORS = 0.1, os.cpu_count() or 1
@@ -216,7 +216,8 @@ class Watch:
             return max(own, cheap if alone else min(cheap, own + self._group.inherited_bytes))
         hidden += self._unseen_bytes
         self._cheap, self._hidden = resident + hidden, hidden
-        if self._cheap <= limit or hidden > limit:
+        # Of one process it is exact: what is shared is shared with the import, and held with it.
+        if self._cheap <= limit or hidden > limit or processes == 1:
             self._exact = None
             return self._cheap
         if self._slow_begun and time.monotonic() - self._slow_begun > _SLOW_WALL_SECONDS:

@@ -48,11 +48,11 @@ def _remove(root: int, name: str, new_names: Iterator[str]) -> None:
     with contextlib.suppress(FileNotFoundError):
         if _unlinked(root, name):
             return
-        inner = _open(root, name)
+        inner = open_folder(root, name)
         try:
             for child in os.listdir(inner):
                 if not _unlinked(inner, child):
-                    os.close(_open(inner, child))  # which makes it ours to move
+                    os.close(open_folder(inner, child))  # which makes it ours to move
                     os.rename(child, next(new_names), src_dir_fd=inner, dst_dir_fd=root)
         finally:
             os.close(inner)
@@ -68,8 +68,8 @@ def _unlinked(folder: int, name: str) -> bool:
     return True
 
 
-def _open(folder: int, name: str) -> int:
-    """Open a folder in a folder, whatever its mode was."""
+def open_folder(folder: int | None, name: str) -> int:
+    """Open a folder in a folder, whatever its mode was; it is changed by that."""
     handle = os.open(name, os.O_PATH | _FOLDER, dir_fd=folder)
     try:
         os.chmod(f"/proc/self/fd/{handle}", 0o700)
