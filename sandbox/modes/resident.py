@@ -246,6 +246,9 @@ class Residents:
                 team.wanted = self._limits.each + usable
                 self._wake.set()
             self._condition.notify_all()
+            is_closed = self._closed
+        if is_closed:
+            self._close_leaving()  # there is no thread any more that would
 
     def _leave(self, resident: ResidentProcess) -> None:
         self._leaving.append(resident)
@@ -281,16 +284,12 @@ class Residents:
     def _look_at_idle(self) -> None:
         """Let those go that are idle for long, do something between calls, or take too much."""
         with self._condition:
-            for key, team in list(self._teams.items()):
-                for resident in list(team.idle):
-                    fault = resident.fault()
-                    if fault:
-                        _LOG.warning("a resident of plugin %s is replaced: it %s", key[0], fault)
-                    if fault or resident.idle_seconds > self._limits.idle_seconds:
-                        team.idle.remove(resident)
-                        self._leave(resident)
-                if not team.count:
-                    del self._teams[key]
+            idle = [(team, resident) for team in self._teams.values() for resident in team.idle]
+        for team, resident in idle:
+            self._look_at(team, resident)
+        with self._condition:
+            for key in [key for key, team in self._teams.items() if not team.count]:
+                del self._teams[key]
             over = self._memory_bytes() - self._limits.memory_mb * MIB
             idle = [(team, r) for team in self._teams.values() for r in team.idle]
             for team, resident in sorted(idle, key=lambda pair: -pair[1].idle_seconds):
@@ -299,6 +298,26 @@ class Residents:
                 over -= resident.memory_bytes
                 team.idle.remove(resident)
                 self._leave(resident)
+
+    def _look_at(self, team: _Team, resident: ResidentProcess) -> None:
+        """Measure one that is idle; it serves nobody meanwhile, and holds up no other."""
+        with self._condition:
+            if resident not in team.idle:
+                return  # it serves a call by now
+            team.idle.remove(resident)
+            team.busy += 1
+        fault = resident.fault()
+        if fault:
+            name = team.caller.program.name
+            _LOG.warning("a resident of plugin %s is replaced: it %s", name, fault)
+        with self._condition:
+            team.busy -= 1
+            is_old = resident.idle_seconds > self._limits.idle_seconds
+            if fault or is_old or team.is_left or self._closed:
+                self._leave(resident)
+            else:
+                team.idle.insert(0, resident)
+            self._condition.notify_all()
 
     def _memory_bytes(self) -> int:
         everybody = [*self._serving, *(r for t in self._teams.values() for r in t.idle)]
