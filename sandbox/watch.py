@@ -31,6 +31,7 @@ _SLOW_WALL_SECONDS = 1.0
 _SLOW_DUTY = 5  # it goes on at most a fifth of the time
 _SLOW_INTERVAL_SECONDS = 0.05
 _MANY_DESCRIPTORS = 48
+_GROWN_BYTES = 16 * MIB
 _TICKS_SECONDS = 0.02  # psutil counts hundredths of a second, for each process
 # A call's end may take this much after its reply, which is not held against it.
 _AFTER_REPLY_SECONDS, _PROCESSORS = 0.1, os.cpu_count() or 1
@@ -224,8 +225,9 @@ class Watch:
             return self._cheap  # it cannot be measured, which is its own fault
         if self._exact is None:
             return min(limit, self.memory_bytes)
-        # What has come since it was measured counts in full.
-        return self._exact + hidden + max(0, resident - self._exact_resident)
+        if resident > self._exact_resident + _GROWN_BYTES:
+            self._slow_due = 0.0  # by pages of its own or by forks that share them: look again
+        return self._exact + hidden
 
     def wants_slow_measure(self) -> bool:
         """Tell whether ``measure_slowly`` is to be called, which then is under way."""

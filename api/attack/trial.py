@@ -22,7 +22,7 @@ from toolrunner.sandbox.limits import MIB
 
 GRACE_MS = 250  # from a limit's end to the caller's answer
 _DONE = "done"
-_TRIES = 3  # others use the host's memory as well: a loss is the fault's if it comes each time
+_TRIES = 5  # others use the host's memory as well: a loss is the fault's if it comes each time
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import os
 
 from hostile import hold
 
-LIMITS = {"wall_seconds": 60, "cpu_seconds": 60, "memory_mb": 64}
+LIMITS = {"wall_seconds": 60, "cpu_seconds": 60, "memory_mb": 64, "scratch_mb": 16}
 INODE = 700  # bytes, at least
 NAME = 200
 LONG_NAME = "x" * 240
