@@ -292,10 +292,12 @@ class Watch:
 
     # --- at the end ------------------------------------------------------------------------
 
-    def ended(self, cpu_seconds: float, *, unexplained: bool) -> LimitHit | None:
+    def ended(self, cpu_seconds: float, *, unexplained: bool, replied: bool) -> LimitHit | None:
         """Take in the warden's last word; return the limit that was passed between two samples.
 
-        ``unexplained``: its first process got a SIGKILL that was not ours.
+        ``unexplained``: its first process got a SIGKILL that was not ours. One that gives up much
+        memory is long about its end, and may be met by ours on top of the kernel's: without a
+        reply, the kernel's counts.
         """
         limits = self._limits
         self.reaped(cpu_seconds)
@@ -306,7 +308,7 @@ class Watch:
                 self.peak_memory_bytes = max(self.peak_memory_bytes, figures.memory_bytes)
         self._cpu.forget(set())  # the warden's sum has them now
         used = self._count_cpu(figures)
-        if unexplained and figures is not None and figures.kills:
+        if (unexplained or not replied) and figures is not None and figures.kills:
             return self._memory_hit(max(self.peak_memory_bytes, limits.memory_mb * MIB + 1))
         if used > limits.cpu_seconds + (0 if unexplained else _AFTER_REPLY_SECONDS * _PROCESSORS):
             return LimitHit("cpu_seconds", limits.cpu_seconds, used)

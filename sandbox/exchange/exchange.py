@@ -298,7 +298,9 @@ class Exchange(abc.ABC):
         """See to limits that were passed between two samples, now that all has been counted."""
         facts = self._facts
         unexplained = report["status"] == signal.SIGKILL and not facts.killed
-        hit = self.watch.ended(_seconds(report), unexplained=unexplained)
+        hit = self.watch.ended(
+            _seconds(report), unexplained=unexplained, replied=facts.reply is not None
+        )
         if hit is not None and not facts.cancelled and facts.limit is None:
             facts.limit = hit
 
