@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import itertools
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,11 +34,7 @@ def run_many(
     threads = ThreadPoolExecutor(parallel, "toolrunner-map")
     try:
         while True:
-            while len(running) < parallel:
-                found = next(coming, None)
-                if found is None:
-                    break
-                index, payload = found
+            for index, payload in itertools.islice(coming, parallel - len(running)):
                 call = Call()
                 running[threads.submit(run, payload, call)] = (index, call)
             if not running:
@@ -61,11 +58,7 @@ async def arun_many(
     coming = enumerate(payloads)
     try:
         while True:
-            while len(running) < parallel:
-                found = next(coming, None)
-                if found is None:
-                    break
-                index, payload = found
+            for index, payload in itertools.islice(coming, parallel - len(running)):
                 call = Call()
                 running[asyncio.ensure_future(run(payload, call))] = (index, call)
             if not running:

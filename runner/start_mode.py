@@ -7,8 +7,7 @@ from typing import Literal
 
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.settings.settings import Settings
-
-StartMode = Literal["warm", "cold", "resident"]
+from toolrunner.sandbox.ending import StartMode
 
 
 @dataclass(frozen=True, slots=True)

@@ -303,17 +303,19 @@ class ToolRunner:
         call.used = True
         manifest = plugin.manifest
         program = build_program(plugin, self._settings, self._files)
+        limits = manifest.limits.capped(self._settings.caps)
+        start, _ = start_asked(manifest, self._settings)
         with _under_way(call), self._admission.place(manifest.name, call.interrupt, call.caller):
             self._check_open()  # it may have been closed while the call waited
             for _ in range(_MOST_REPLACED):
                 ending = self._sandbox.call(
                     program,
-                    manifest.limits.capped(self._settings.caps),
+                    limits,
                     Request(call.call_id, payload.head_json, payload.image),
                     interrupt=call.interrupt,
                     listener=_listener(manifest.name, call),
                     require=manifest.require,
-                    start=start_asked(manifest, self._settings)[0],
+                    start=start,
                     owner=call.caller if self._settings.resident_per == "caller" else "",
                 )
                 if ending.setup is None or ending.setup.errno != errno.ESTALE:

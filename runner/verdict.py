@@ -13,6 +13,7 @@ from types import MappingProxyType
 from toolrunner.runner.errors import ErrorType
 from toolrunner.sandbox.ending import (
     HOST_MEMORY,
+    INVALID_INPUT,
     Ending,
     LimitHit,
     Raised,
@@ -265,7 +266,7 @@ def _type_of(raised: Raised, stage: Stage) -> ErrorType:
         return ErrorType.MEMORY_LIMIT_EXCEEDED
     if stage is not Stage.RUN:
         return ErrorType.PLUGIN_LOAD_ERROR
-    if raised.exception == "InvalidInput":
+    if raised.exception == INVALID_INPUT:
         return ErrorType.VALIDATION_ERROR
     if raised.cannot_start_thread or (
         raised.errno == errno.EAGAIN and raised.exception in _FORK_ERRORS

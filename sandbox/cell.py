@@ -14,12 +14,13 @@ from types import TracebackType
 
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import Box
+from toolrunner.sandbox.call_ends import CallEnds
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.spawn import MESSAGE_SOCKET
 
 
-class Cell:
-    """One ordered cell. Close it after use; a context manager.
+class Cell(CallEnds):
+    """One ordered cell. Close it after use, by which one without a request ends; a context manager.
 
     ``slot`` is its place among the box's scratch folders. ``pid`` is its number inside the box,
     once it is placed. Number ``THE_ZYGOTE`` orders the zygote to load the plugin itself.
@@ -27,37 +28,32 @@ class Cell:
 
     def __init__(self, box: Box, number: int, slot: int) -> None:
         """Order the cell; raise ``OSError`` when the box is gone or descriptors are."""
+        super().__init__()
         self.box = box
         self.number = number
         self.slot = slot
         self.pid = 0
         self._is_ours = True
-        self._stack = contextlib.ExitStack()
         with (
             forks.held_off(),
             contextlib.ExitStack() as ours,
             contextlib.ExitStack() as theirs,
         ):
-            self.channel, channel = socket.socketpair()
-            theirs.enter_context(channel)
-            ours.enter_context(self.channel)
+            ends = self._open(ours, theirs)
             self.status, status = socket.socketpair(socket.AF_UNIX, MESSAGE_SOCKET)
             theirs.enter_context(status)
             ours.enter_context(self.status)
-            self.output, output = pipe(ours, theirs)
-            self.log, log = pipe(ours, theirs)
             operation = "load" if number == protocol.THE_ZYGOTE else "cell"
             order = {"op": operation, "cell": number, "slot": slot}
             self.group, doors = box.group(number, slot)
             for door in doors:
                 theirs.callback(os.close, door)
-            box.order(order, [channel.fileno(), output, log, status.fileno(), *doors])
+            box.order(order, [*ends, status.fileno(), *doors])
             self._stack = ours.pop_all()
             forks.in_each_child(self, Cell._let_go)
 
     def _let_go(self) -> None:
-        self._stack.close()
-        self.output = self.log = -1
+        super()._let_go()
         self._is_ours = False
 
     def check_it_is_ours(self) -> None:
@@ -101,10 +97,6 @@ class Cell:
         """Return what the cell's files take."""
         return self.box.scratch_bytes(self.slot)
 
-    def close(self) -> None:
-        """Close the descriptors. A cell without a request ends by that."""
-        self._stack.close()
-
     def __enter__(self) -> Cell:
         return self
 
@@ -115,12 +107,3 @@ class Cell:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:
-    """Return a pipe whose read end is ours, and does not block, and whose write end is theirs."""
-    read, write = os.pipe()
-    ours.callback(os.close, read)
-    theirs.callback(os.close, write)
-    os.set_blocking(read, False)
-    return read, write

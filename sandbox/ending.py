@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 
 class Stage(StrEnum):
@@ -29,6 +30,7 @@ class SetupFailure:
     remedy: str = ""
 
 
+INVALID_INPUT = "InvalidInput"  # the exception by which a plugin blames its caller
 HOST_MEMORY = "host_memory_mb"
 
 
@@ -56,11 +58,14 @@ class Usage:
     log_bytes_dropped: int = 0
 
 
+StartMode = Literal["warm", "cold", "resident"]
+
+
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """What confined a call: ``mode`` is "warm" or "cold", ``layers`` as "landlock:7", "seccomp"."""
+    """What confined a call: how it started, and ``layers`` as "landlock:7", "seccomp"."""
 
-    mode: str = "cold"
+    mode: StartMode = "cold"
     layers: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 

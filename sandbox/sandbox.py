@@ -13,14 +13,14 @@ from types import TracebackType
 
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import SetupError
-from toolrunner.sandbox.ending import Ending, Isolation, SetupFailure, Stage
+from toolrunner.sandbox.ending import Ending, Isolation, SetupFailure, Stage, StartMode
 from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.layers import Layers, floor_gaps
 from toolrunner.sandbox.limits import Limits
 from toolrunner.sandbox.modes.boxes import Boxes
 from toolrunner.sandbox.modes.cold import Cold
-from toolrunner.sandbox.modes.mode import Caller, Mode, StartMode, isolation_of
+from toolrunner.sandbox.modes.mode import Caller, Mode, isolation_of
 from toolrunner.sandbox.modes.resident import ResidentLimits, Residents
 from toolrunner.sandbox.modes.warm import Warm
 from toolrunner.sandbox.modes.warm_box import PoolLimits, WarmBox

@@ -7,38 +7,30 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from types import TracebackType
 
 from toolrunner.sandbox import forks
-from toolrunner.sandbox.cell import Cell, pipe
+from toolrunner.sandbox.call_ends import CallEnds
+from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.inside import protocol
 
 
-class Turn:
-    """One call's place in a resident. Close it after the call; a context manager."""
+class Turn(CallEnds):
+    """One call's place in a resident. Close it after the call."""
 
     def __init__(self, cell: Cell) -> None:
         """Hand the ends over; raise ``OSError`` when the cell is gone or descriptors are."""
+        super().__init__()
         self._cell = cell
         self.box, self.status, self.group = cell.box, cell.status, cell.group
-        self._stack = contextlib.ExitStack()
         with (
             forks.held_off(),
             contextlib.ExitStack() as ours,
             contextlib.ExitStack() as theirs,
         ):
-            self.channel, channel = socket.socketpair()
-            theirs.enter_context(channel)
-            ours.enter_context(self.channel)
-            self.output, output = pipe(ours, theirs)
-            self.log, log = pipe(ours, theirs)
-            socket.send_fds(cell.channel, [protocol.TURN], [channel.fileno(), output, log])
+            ends = self._open(ours, theirs)
+            socket.send_fds(cell.channel, [protocol.TURN], ends)
             self._stack = ours.pop_all()
             forks.in_each_child(self, Turn._let_go)
-
-    def _let_go(self) -> None:
-        self._stack.close()
-        self.output = self.log = -1
 
     @property
     def pid(self) -> int:
@@ -72,18 +64,3 @@ class Turn:
     def scratch_bytes(self) -> int:
         """Return what the call's files take."""
         return self._cell.scratch_bytes()
-
-    def close(self) -> None:
-        """Close the ends; what comes for them is nobody's."""
-        self._stack.close()
-
-    def __enter__(self) -> Turn:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

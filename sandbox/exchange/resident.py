@@ -5,11 +5,10 @@ hand the ends over, REQUEST -> reply -> the end of the call's channel
 
 from __future__ import annotations
 
-from toolrunner.sandbox.ending import Isolation, Raised, Reply, Returned
-from toolrunner.sandbox.exchange.exchange import GRACE_SECONDS, Exchange, Step
+from toolrunner.sandbox.ending import INVALID_INPUT, Isolation, Raised, Reply, Returned
+from toolrunner.sandbox.exchange.exchange import Exchange
 from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.frames import FrameError
-from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.turn import Turn
 
@@ -43,10 +42,6 @@ class ResidentExchange(Exchange):
         message = "a resident that says it is confined"
         raise FrameError(message)
 
-    def on_replied(self) -> None:
-        """The reply has come; whatever comes before the channel's end belies it."""
-        self.next(Step.ENDING, GRACE_SECONDS)
-
     @property
     def went_well(self) -> bool:
         """Whether the process can serve another call."""
@@ -60,4 +55,4 @@ class ResidentExchange(Exchange):
 
 def _blames_the_caller(reply: Reply | None) -> bool:
     """Tell whether the plugin has looked at its input and refused it, which harms nothing."""
-    return isinstance(reply, Raised) and reply.exception == protocol.INVALID_INPUT
+    return isinstance(reply, Raised) and reply.exception == INVALID_INPUT

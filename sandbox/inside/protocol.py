@@ -45,7 +45,6 @@ import struct
 READY = b'{"event": "ready"}'
 FORKED = "forked"
 UNMADE = "failed"
-INVALID_INPUT = "InvalidInput"  # the exception by which a plugin blames its caller
 UNPRIVILEGED = "become an unprivileged user"  # the operation of a "failed" event for want of it
 
 LOAD = b"L"

@@ -18,7 +18,7 @@ _FEW = 16  # names: removed at once
 
 
 class Trash:
-    """The trash of one box. Its children are reaped by the warden's loop, or by itself."""
+    """The trash of one box. Its children are reaped by the warden's loop."""
 
     def __init__(self, root: str) -> None:
         """``root``: the box's scratch folder on the host's disk."""

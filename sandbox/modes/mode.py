@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from toolrunner.sandbox.ending import Ending, Isolation
+from toolrunner.sandbox.ending import Ending, Isolation, StartMode
 from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import Limits
 from toolrunner.sandbox.profile import Program
-
-StartMode = Literal["warm", "cold", "resident"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,6 @@ class Mode(Protocol):
 
 
 @functools.cache
-def isolation_of(layers: Layers, mode: str) -> Isolation:
+def isolation_of(layers: Layers, mode: StartMode) -> Isolation:
     """Return what an envelope shows of a call's confinement; ``mode``: warm, cold, resident."""
     return Isolation(mode, layers.names(), layers.missing())

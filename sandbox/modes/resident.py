@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 from dataclasses import dataclass, replace
 
 from toolrunner.sandbox import forks
@@ -60,7 +59,6 @@ class _Team:
         self.loading = 0
         self.wanted = 0  # as many are to be made ready
         self.is_left = False  # its files or limits have changed
-        self.load_failed_at = 0.0
 
     @property
     def count(self) -> int:
@@ -122,7 +120,7 @@ class Residents:
         except OSError:
             resident.is_spent = True
             return None
-        with turn:
+        with contextlib.closing(turn):
             exchange = ResidentExchange(
                 turn, caller.interrupt, caller.listener, isolation, request=request
             )
@@ -195,17 +193,13 @@ class Residents:
 
     def _load(self, team: _Team, caller: Caller) -> ResidentProcess | Ending:
         """Load a resident in this thread; the team has counted it as loading."""
-        found: ResidentProcess | Ending | None = None
         try:
-            found = self._started(caller)
+            return self._started(caller)
         finally:
             with self._condition:
                 team.loading -= 1
-                if not isinstance(found, ResidentProcess):
-                    team.load_failed_at = time.monotonic()
                 self._start_thread()
                 self._condition.notify_all()
-        return found
 
     def _started(self, caller: Caller) -> ResidentProcess | Ending:
         isolation = isolation_of(caller.layers, "resident")
