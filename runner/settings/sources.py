@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from platformdirs import user_config_path
 from pydantic_settings import BaseSettings
@@ -25,7 +25,7 @@ CONFIG_FILE = "config.toml"
 MAX_FILE_BYTES = 1024 * 1024
 _NESTED = "__"
 _TABLES = frozenset({"caps", "plugin"})
-_LISTS: Mapping[str, str] = {"plugins": os.pathsep, "allow_installed": ",", "allow_network": ","}
+_PATHS = frozenset({"plugins"})
 
 KeyPath = tuple[str, ...]
 
@@ -78,7 +78,7 @@ def _environment(model: type[BaseSettings]) -> Layer:
     # A whole table first, so that a variable for one key in it wins over it.
     for name in sorted(n for n in os.environ if n.startswith(PREFIX) and n != CONFIG_VARIABLE):
         path = _path_of(name, model)
-        _put(values, path, _value_of(name, path, os.environ[name]))
+        _put(values, path, _value_of(name, path, os.environ[name], model))
         variables[path] = name
 
     def origin(path: KeyPath) -> str:
@@ -106,9 +106,11 @@ def _path_of(name: str, model: type[BaseSettings]) -> KeyPath:
     return path
 
 
-def _value_of(name: str, path: KeyPath, text: str) -> object:
+def _value_of(name: str, path: KeyPath, text: str, model: type[BaseSettings]) -> object:
     """Read a variable: a table as JSON, a list as JSON or separated, the rest as it is."""
-    separator = _LISTS.get(path[0]) if len(path) == 1 else None
+    separator = ""
+    if get_origin(model.model_fields[path[0]].annotation) is tuple:
+        separator = os.pathsep if path[0] in _PATHS else ","
     if separator and not text.lstrip().startswith("["):
         return [part for part in text.split(separator) if part]
     if path[0] in _TABLES and len(path) > 1 and not text.lstrip().startswith(("{", "[", '"')):

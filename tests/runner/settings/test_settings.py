@@ -100,6 +100,16 @@ def test_caps_of_all_sources_are_joined(config: Path, monkeypatch: pytest.Monkey
     assert sources["caps.threads"] == "argument"
 
 
+@pytest.mark.parametrize("name", ["allow_network", "allow_installed", "allow_resident"])
+@pytest.mark.parametrize("text", ["one,other", '["one", "other"]'])
+def test_a_list_of_names_can_stand_in_a_variable(
+    name: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every list: separated by commas, or as JSON."""
+    monkeypatch.setenv(f"TOOLRUNNER_{name.upper()}", text)
+    assert getattr(Settings.load(), name) == ("one", "other")
+
+
 def test_lists_in_the_environment_are_separated_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
     """Paths by the system's separator, names by commas, both also as JSON."""
     monkeypatch.setenv("TOOLRUNNER_PLUGINS", os.pathsep.join(["/a", "", "b/c.py"]))
