@@ -24,14 +24,15 @@ SCOPED_SIGNALS_ABI = 6
 class Layers:
     """What confines a call on this host.
 
-    ``landlock`` is its ABI, ``cgroup`` its version; 0 for none. ``proc``: a process file system of
-    the box's own can be mounted. ``portable``: not Linux as we know it, so the box is a plain
-    process group.
+    ``landlock`` is its ABI, ``cgroup`` its version; 0 for none. ``seccomp_notify``: a filter can
+    ask another process. ``proc``: a process file system of the box's own can be mounted.
+    ``portable``: not Linux as we know it, so the box is a plain process group.
     """
 
     namespaces: frozenset[str] = frozenset()
     landlock: int = 0
     seccomp: bool = False
+    seccomp_notify: bool = False
     rlimits: bool = False
     watchdog: bool = False
     cgroup: int = 0
@@ -43,10 +44,17 @@ class Layers:
         on = [f"namespaces.{name}" for name in NAMESPACES if name in self.namespaces]
         if self.landlock:
             on.append(f"landlock:{self.landlock}")
-        on += [name for name in ("seccomp", "rlimits", "watchdog") if getattr(self, name)]
+        if self.seccomp:
+            on.append("seccomp:notify" if self.asks_before_signals else "seccomp")
+        on += [name for name in ("rlimits", "watchdog") if getattr(self, name)]
         if self.cgroup:
             on.append(f"cgroup:{self.cgroup}")
         return (*on, "call_isolation") if self._isolates_calls() else tuple(on)
+
+    @property
+    def asks_before_signals(self) -> bool:
+        """Whether the warden decides whom a call may signal, since Landlock cannot."""
+        return self.seccomp and self.seccomp_notify and self.landlock < SCOPED_SIGNALS_ABI
 
     def _isolates_calls(self) -> bool:
         """Tell whether calls can neither see nor signal each other's processes."""
@@ -90,8 +98,13 @@ def warm_gaps(layers: Layers) -> tuple[str, ...]:
     A cold call has its box for itself; the cells of a warm one share its namespaces.
     """
     gaps = []
-    if layers.landlock < SCOPED_SIGNALS_ABI:
-        gaps.append(f"this host has no Landlock of ABI {SCOPED_SIGNALS_ABI} or later")
+    if not layers.landlock:
+        gaps.append("this host has no Landlock")
+    elif layers.landlock < SCOPED_SIGNALS_ABI and not layers.seccomp_notify:
+        gaps.append(
+            f"this host has no Landlock of ABI {SCOPED_SIGNALS_ABI} or later, and no seccomp "
+            "filter that asks (seccomp_notify)"
+        )
     if not layers.seccomp:
         gaps.append("this host has no seccomp")
     return tuple(gaps)
@@ -102,7 +115,7 @@ def floor_gaps(layers: Layers) -> tuple[str, ...]:
 
     The floor: no network, no foreign files, other processes neither readable nor signalable,
     the whole tree killed, memory and time bounded. Landlock below ABI 6 is made up for by
-    seccomp (path ``truncate``, signals by number), so that any ABI will do with it.
+    seccomp (path ``truncate``, signals), so that any ABI will do with it.
     """
     own_processes = {"pid", "mount"} <= layers.namespaces
     gaps = []

@@ -45,6 +45,8 @@ REMEDIES = {
     "landlock": "use Linux 5.13 or later with CONFIG_SECURITY_LANDLOCK=y and `landlock` in the "
     "lsm= list of the kernel's command line",
     "seccomp": "use a kernel with CONFIG_SECCOMP_FILTER=y on x86-64 or aarch64",
+    "seccomp_notify": "needed for warm calls where Landlock is older than ABI 6 (Linux 6.12); it "
+    "cannot be had in a container whose manager listens to a seccomp filter of its own",
     "rlimits": "let the service's own limits permit RLIMIT_DATA",
     "unprivileged_user": NOT_ALLOWED,
     "watchdog": "mount /proc, and let this user see its own processes in it",
@@ -98,6 +100,7 @@ def probe(spawner: Spawner) -> Host:
         namespaces=namespaces,
         landlock=int(abi),
         seccomp="seccomp" in passed,
+        seccomp_notify="seccomp_notify" in passed,
         rlimits="rlimits" in passed,
         watchdog="watchdog" in passed,
         cgroup=cgroup_version if found["machine"] else 0,

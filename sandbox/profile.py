@@ -149,6 +149,7 @@ def box_profile(
         "namespaces": sorted(namespaces),
         "landlock": layers.landlock,
         "seccomp": layers.seccomp,
+        "asks_before_signals": layers.asks_before_signals,
         "rlimits": layers.rlimits,
         "cgroup": layers.cgroup,
         "proc": layers.proc,

@@ -7,6 +7,7 @@ import signal
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from toolrunner.sandbox.spawn import Spawner
 
 collect_ignore = ["toolrunner/pytest_projects"]  # those of authors, which tests run pytest on
 ISOLATIONS = ("namespaces", "no-namespaces")
+AS_IF: dict[str, int] = {}  # older layers than the host's, by their names
 WritePlugin = Callable[..., Path]
 MakeRunner = Callable[..., ToolRunner]
 
@@ -33,6 +35,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addoption("--parallel", metavar="N", type=int, help="run N processes with tests at once")
     parser.addoption(
         "--spent", action="store_true", help="say where the time goes, with --parallel"
+    )
+    parser.addoption(
+        "--landlock", metavar="ABI", type=int, help="isolate as a kernel with this ABI at most"
     )
     if not pluginmanager.hasplugin("timeout"):
         for name in ("timeout", "timeout_method"):
@@ -44,6 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell lets what it starts in the background ignore these.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    if (abi := config.getoption("--landlock")) is not None:
+        AS_IF["landlock"] = abi
     if config.getoption("--parallel"):
         config.pluginmanager.register(parallel)
         if config.getoption("--spent"):
@@ -61,9 +68,10 @@ def layers_of_this_host() -> Layers:
     """Return everything that this host can isolate, found out once."""
     spawner = Spawner()
     try:
-        return probe(spawner).layers
+        layers = probe(spawner).layers
     finally:
         spawner.close()
+    return replace(layers, landlock=min(layers.landlock, AS_IF.get("landlock", layers.landlock)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -33,6 +33,7 @@ _MEANING = {
     "proc": "a /proc of its own",
     "landlock": "only the files it may see",
     "seccomp": "dangerous system calls refused",
+    "seccomp_notify": "calls signal only their own processes",
     "rlimits": "the kernel's own limits",
     "unprivileged_user": "plugins are never root",
     "watchdog": "memory, time and processes measured",

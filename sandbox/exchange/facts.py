@@ -65,9 +65,8 @@ class Facts:
         killed, protocol_error = self.killed, self.protocol_error
         by_warden = self.report is not None and self.report.get("ended_by_us")
         if by_warden and status == signal.SIGKILL and not killed and self.limit is None:
-            # Only an import can have brought it there, so it comes before any reply.
             killed = True
-            protocol_error = f"the process that loads the plugin was killed: {by_warden}"
+            protocol_error = str(by_warden)
         return Ending(
             stage=self.stage,
             usage=usage,

@@ -1,4 +1,4 @@
-"""``os.chmod`` and ``os.utime`` by descriptor, where the kernel refuses them by name.
+"""``os.chmod``, ``os.utime``, ``os.truncate`` by descriptor, where the kernel refuses names.
 
 Nothing but the filter keeps a name from leading to what belongs to another call of the same box;
 an open file is the call's own. So where names are refused, these open the file first. Programs that
@@ -13,7 +13,7 @@ TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     from typing import Any
 
-_chmod, _utime = os.chmod, os.utime
+_chmod, _utime, _truncate = os.chmod, os.utime, os.truncate
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -22,7 +22,7 @@ def install() -> None:
     try:
         _utime(".")
     except PermissionError:
-        os.chmod, os.utime = chmod, utime
+        os.chmod, os.utime, os.truncate = chmod, utime, truncate
         os.supports_dir_fd |= {chmod, utime}
         os.supports_follow_symlinks |= {chmod, utime}
         os.supports_fd |= {chmod, utime}
@@ -55,6 +55,18 @@ def utime(
     file = os.open(path, _flags(follow_symlinks), dir_fd=dir_fd)
     try:
         _utime(file, times, **times_ns)
+    finally:
+        os.close(file)
+
+
+def truncate(path: Any, length: int) -> None:
+    """Set a file's length, as ``os.truncate``."""
+    if isinstance(path, int):
+        _truncate(path, length)
+        return
+    file = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.ftruncate(file, length)
     finally:
         os.close(file)
 

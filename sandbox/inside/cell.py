@@ -42,7 +42,7 @@ class Plan:
         self._filter = b""
         if not self._filtered():
             return
-        if profile["landlock"] >= LANDLOCK_WITH_SCOPES:
+        if profile["landlock"] >= LANDLOCK_WITH_SCOPES or profile["asks_before_signals"]:
             self._filter = seccomp.cell_filter(machine())
         elif "pid" in profile["namespaces"]:
             # Nobody but these two shares it: below this ABI each call has a box of its own.

@@ -26,6 +26,7 @@ class KnownCell:
         self.pid = 0
         self.status: int | None = None
         self.ended_by_us = ""
+        self.signals = 0  # that it has asked for
         self._channel = status_channel
         self.cpu_seconds = 0.0
         self.maxrss_kib = 0

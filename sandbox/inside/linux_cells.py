@@ -11,6 +11,7 @@ import time
 
 from . import cell, inspection, namespaces, protocol, zygote
 from .box_setup import slot_folder
+from .signal_scope import SignalScope
 from .syscalls import Kernel
 from .trash import Trash
 
@@ -36,6 +37,8 @@ class LinuxCells:
         self._mounts = "mount" in profile["namespaces"]
         self._rulesets: dict[int, int] = {}
         self._scratches: dict[int, str] = {}
+        self._listens = not profile["asks_before_signals"]
+        self.scope: SignalScope | None = None
         self._trash = Trash(profile["scratch"])
         orders.setblocking(False)
 
@@ -133,9 +136,17 @@ class LinuxCells:
         """Return the zygote's next report, or nothing when there is none."""
         # No room for descriptors: a zygote that has run plugin code could send some.
         try:
-            return self._orders.recv(4096)
+            return self._orders.recv(4096) if self._listens else self._listen()
         except ConnectionError:
             return b""
+
+    def _listen(self) -> bytes:
+        """Receive the first report, which comes with the other end of the zygote's filter."""
+        self._listens = True
+        report, descriptors, _, _ = socket.recv_fds(self._orders, 4096, 1)
+        for descriptor in descriptors:
+            self.scope = SignalScope(self._kernel, descriptor)
+        return report
 
     def is_new_cell(self, pid: int) -> bool:
         """Tell whether ``pid`` is a child of ours that no call has been given yet."""

@@ -48,6 +48,8 @@ def become_box_user(rights: Rights | None, profile: dict[str, Any]) -> None:
 class ForkedCells:
     """Makes cells by a plain fork of the warden."""
 
+    scope = None
+
     def __init__(self, profile: dict[str, Any], control: socket.socket, warden: Warden) -> None:
         self._profile = profile
         self._plan = cell.Plan(None, profile)

@@ -23,8 +23,9 @@ trusted, and its end means that the box is gone:
     warden -> parent     {"event": "exit", "status": s, "cpu_ms": c, "maxrss_kib": m}
     warden -> parent     {"event": "failed", operation, errno, message}: there will be no cell
 
-Zygote to warden: READY or a "failed" event, once, before any plugin code; after that untrusted
-lines "forked CELL PID" and "failed CELL ERRNO" (``FORKED``, ``UNMADE``).
+Zygote to warden: LISTENER, with a descriptor, if its filter asks before signals; READY or a
+"failed" event, once, before any plugin code; after that untrusted lines "forked CELL PID" and
+"failed CELL ERRNO" (``FORKED``, ``UNMADE``).
 
 Call channel (parent and cell, a stream socketpair, one a call). A frame is one byte of kind, four
 bytes of length (big-endian) and that many bytes. LOAD and REQUEST hold four bytes of length, a
@@ -42,6 +43,7 @@ JSON head of that length, and raw bytes to the end. What the cell sends is untru
 
 import struct
 
+LISTENER = b'{"event": "listener"}'
 READY = b'{"event": "ready"}'
 FORKED = "forked"
 UNMADE = "failed"

@@ -54,6 +54,7 @@ _X32_BIT = 0x40000000
 _LOAD, _AND, _JEQ, _JGE, _JGT, _JSET, _RET = 0x20, 0x54, 0x15, 0x35, 0x25, 0x45, 0x06
 _ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
+_NOTIFY = 0x7FC00000
 _NUMBER, _ARCH = 0, 4
 
 _CLONE_NEW = 0x7E020080  # NEWTIME, NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
@@ -73,6 +74,7 @@ def _answer(number: int) -> "Instruction":
 _DENY = _answer(errno.EPERM)
 _DONE = _answer(0)
 _PASS = (_RET, _ALLOW, 0, 0)
+_ASK = (_RET, _NOTIFY, 0, 0)
 
 
 def _low(argument: int) -> "Instruction":
@@ -154,12 +156,14 @@ def zygote_filter(
     landlock_abi: int,
     counted_memory: bool = False,
     alone: bool = False,
+    asks: bool = False,
 ) -> bytes:
     """Return the filter that the zygote installs before the first line of plugin code.
 
     ``mount_namespace`` and ``landlock_abi`` (0: none) say which other layers there are: what
     they would not stop is denied here. ``counted_memory``: the kernel itself counts the memory of
-    the box, and so what no figure of a process shows. ``alone``: the box has one cell.
+    the box, and so what no figure of a process shows. ``alone``: the box has one cell. ``asks``:
+    it is installed with a listener, which is asked who may be signalled.
     """
     program = _Program(arch)
     _prologue(program, arch)
@@ -170,6 +174,8 @@ def zygote_filter(
     program.deny(UNKNOWN, errno.ENOSYS)
     program.deny(ATTRIBUTES, errno.ENOTSUP)
     program.deny(WITHOUT_EFFECT, 0)
+    if asks:
+        _ask_before_signals(program)
     if not network:
         program.deny(NETWORK)
     if not (alone and mount_namespace):
@@ -183,10 +189,24 @@ def zygote_filter(
     if not mount_namespace:
         program.when(BY_ARGUMENT["utimensat"], _DENY)
         program.deny(UNHOOKED_FILES)
-        if landlock_abi < 3:
-            program.deny(TRUNCATE)
+    if landlock_abi < 3 and not (alone and mount_namespace):
+        program.deny(TRUNCATE)
     program.emit(*_PASS)
     return program.bytes()
+
+
+def _ask_before_signals(program: _Program) -> None:
+    """Let a process signal its own group; ask about other targets, but for everybody."""
+    everybody = -1
+    program.when(
+        SIGNALS_BY_NUMBER["kill"],
+        _low(0), (_JEQ, 0, 0, 1), _PASS, _one_of([everybody], _DENY), _ASK,
+    )  # fmt: skip
+    asked = ("tgkill", "tkill")
+    for name, numbers in (SIGNALS_BY_NUMBER | OTHER_SIGNALS).items():
+        if name in asked:
+            program.when(numbers, _ASK)
+    program.deny({name: OTHER_SIGNALS[name] for name in OTHER_SIGNALS if name not in asked})
 
 
 def _by_request(

@@ -22,6 +22,7 @@ PR_GET_TID_ADDRESS = 40
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 SECCOMP_MODE_FILTER = 2
+_SECCOMP_SET_MODE_FILTER, _SECCOMP_NEW_LISTENER = 1, 8
 LANDLOCK_CREATE_RULESET_VERSION = 1
 LANDLOCK_RULE_PATH_BENEATH = 1
 
@@ -44,6 +45,8 @@ _NUMBERS = {
     "clone": (56, 220),
     "pivot_root": (155, 41),
     "mount_setattr": (442, 442),
+    "seccomp": (317, 277),
+    "tgkill": (234, 131),
     "landlock_create_ruleset": (444, 444),
     "landlock_add_rule": (445, 445),
     "landlock_restrict_self": (446, 446),
@@ -202,6 +205,18 @@ class Kernel(Rights):
             PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), ctypes.byref(prog), 0, 0
         )
         self._check(result, "prctl(PR_SET_SECCOMP)")
+
+    def seccomp_listener(self, program: bytes) -> int:
+        """Install a BPF program; return the descriptor on which it asks before a call goes on."""
+        prog = _Program(len(program) // 8, program)
+        result = self._syscall(
+            "seccomp", _SECCOMP_SET_MODE_FILTER, _SECCOMP_NEW_LISTENER, ctypes.byref(prog)
+        )
+        return self._check(result, "seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)")
+
+    def is_thread_of(self, thread: int, process: int) -> bool:
+        """Tell whether ``thread`` is one of a process's that this one may signal."""
+        return self._syscall("tgkill", process, thread, 0) == 0
 
     def flush(self) -> None:
         """Write out what C code has printed."""

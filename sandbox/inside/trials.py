@@ -10,10 +10,13 @@ import errno
 import json
 import os
 import resource
+import select
+import signal
 import socket
 import sys
 
 from . import cell, landlock, namespaces, privileges, seccomp
+from .signal_scope import SignalScope
 from .syscalls import PR_SET_NO_NEW_PRIVS, Kernel, Rights, machine
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
@@ -69,6 +72,11 @@ def main(arguments: list[str]) -> None:
         "landlock", "landlock_restrict_self, open() of a file outside", lambda: try_landlock(kernel)
     )
     record("seccomp", "prctl(PR_SET_SECCOMP), socket()", lambda: try_seccomp(kernel))
+    record(
+        "seccomp_notify",
+        "seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER), kill()",
+        lambda: try_signal_scope(kernel),
+    )
     record("rlimits", "setrlimit(RLIMIT_DATA), allocate more", try_rlimits)
     rights = kernel or (Rights() if sys.platform == "linux" else None)
     user_trial = in_child(lambda: try_user(rights, uid))
@@ -213,6 +221,57 @@ def try_seccomp(kernel: Kernel | None) -> None:
         return
     message = "a denied system call went through"
     raise FailedError(message)
+
+
+HOLDS = b"holds"
+
+
+def try_signal_scope(kernel: Kernel | None) -> None:
+    """Have a process ask before it sends signals: to itself, to its child, to this one."""
+    assert kernel is not None
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        os.setpgid(0, 0)
+        ours.close()
+        theirs.send(signal_as_a_plugin(kernel, theirs).encode())
+        os._exit(0)
+    theirs.close()
+    said, listeners, _, _ = socket.recv_fds(ours, 4096, 1)
+    if listeners:
+        scope = SignalScope(kernel, listeners[0])
+        while select.select([scope, ours], [], [])[0] == [scope]:
+            scope.answer()
+        said = ours.recv(4096)
+    os.waitpid(pid, 0)
+    if said != HOLDS:
+        raise FailedError(said.decode() or "the process that tried it died")
+
+
+def signal_as_a_plugin(kernel: Kernel, parent: socket.socket) -> str:
+    """Install the filter, hand its listener over, send three signals; return what is wrong."""
+    kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
+    program = seccomp.zygote_filter(
+        machine(), network=False, mount_namespace=False, landlock_abi=1, asks=True
+    )
+    try:
+        listener = kernel.seccomp_listener(program)
+    except OSError as error:
+        return str(error)
+    socket.send_fds(parent, [b"-"], [listener])
+    os.close(listener)
+    child = os.fork()
+    if child == 0:
+        kernel.die_with_parent()
+        signal.pause()
+    os.kill(os.getpid(), 0)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    try:
+        os.kill(os.getppid(), 0)
+    except PermissionError:
+        return HOLDS.decode()
+    return "a signal to another process went through"
 
 
 def try_user(rights: Rights | None, uid: int | None) -> None:

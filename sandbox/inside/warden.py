@@ -26,6 +26,8 @@ TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     from typing import Any, NoReturn, Protocol
 
+    from .signal_scope import SignalScope
+
     class Cells(Protocol):
         """Where a warden's cells come from."""
 
@@ -52,6 +54,10 @@ if TYPE_CHECKING:
         def inspect(self, *, threads: bool) -> list[str]:
             """Return what forbids to fork cells from the plugin that has been loaded."""
 
+        @property
+        def scope(self) -> SignalScope | None:
+            """What asks before a signal is sent, where Landlock does not keep them apart."""
+
 
 def main(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> NoReturn:
     """Set the box up and serve it until the parent is gone."""
@@ -70,6 +76,9 @@ def main(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> NoR
         warden.report({"event": "failed", **cell.failure(error)})
         os._exit(1)
     warden.serve(LinuxCells(kernel, profile, ours, pid), profile)
+
+
+_MOST_SIGNALS = 10_000  # a call's; each costs the warden what a short system call costs a plugin
 
 
 class Warden:
@@ -107,19 +116,24 @@ class Warden:
 
     def serve(self, cells: Cells, profile: dict[str, Any]) -> NoReturn:
         """Serve until the parent is gone; then end everything of this box."""
-        poll = select.poll()
+        poll = self._poll = select.poll()
         for source in (self._control.fileno(), cells.fileno(), self._wake_read):
             if source >= 0:
                 poll.register(source, select.POLLIN)
         try:
             while not self._stopping:
-                ready = {descriptor for descriptor, _ in poll.poll()}
+                ready = dict(poll.poll())
                 if self._wake_read in ready:
                     os.read(self._wake_read, 4096)
                 if cells.fileno() in ready and not self._hear_zygote(cells):
                     poll.unregister(cells.fileno())
                 if self._control.fileno() in ready and not self._obey(cells):
                     break
+                if cells.scope is not None and cells.scope.fileno() in ready:
+                    if ready[cells.scope.fileno()] & select.POLLIN:
+                        self._answer(cells.scope)
+                    else:  # nobody is left who could ask
+                        poll.unregister(cells.scope.fileno())
                 self._reap(cells)
         finally:
             self.sweep(cells)
@@ -179,6 +193,9 @@ class Warden:
     def _hear_zygote(self, cells: Cells) -> bool:
         """Act on one report of the zygote; return false when it is gone, or not believed."""
         report = cells.receive()
+        if report == protocol.LISTENER and cells.scope is not None and not self._zygote_is_ready:
+            self._poll.register(cells.scope.fileno(), select.POLLIN)
+            return True
         if report and not self._zygote_is_ready:
             # Nothing of a plugin can have run in it yet.
             self._zygote_is_ready = True
@@ -198,11 +215,22 @@ class Warden:
             self._release(cells, known)
         return True
 
+    def _answer(self, scope: SignalScope) -> None:
+        """Answer one question about a signal; what asks without end is ended."""
+        group = scope.answer()
+        asking = self._cells.get(group) if group is not None else None
+        if asking is None:
+            return
+        asking.signals += 1
+        if asking.signals > _MOST_SIGNALS:
+            asking.ended_by_us = f"it sent more than {_MOST_SIGNALS} signals"
+            kill_group(asking.pid)
+
     def _zygote_failed(self, cells: Cells, why: str) -> None:
         """End what can make no more cells; those that run go on."""
         loading = self._cells.get(cells.group)
         if loading is not None and not has_ended(cells.group):
-            loading.ended_by_us = why
+            loading.ended_by_us = f"the process that loads the plugin was killed: {why}"
         kill_group(cells.group)
         if not self._zygote_is_ready:
             self.report(zygote_failure(why))
@@ -243,6 +271,7 @@ class Warden:
         for known in self._cells.values():
             if known.number == number and known.slot is not None:
                 problem = ""
+                known.signals = 0
                 try:
                     cells.renew(known.slot, known.pid)
                 except OSError as error:

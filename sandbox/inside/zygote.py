@@ -35,7 +35,11 @@ def main(kernel: Kernel, profile: dict[str, Any], orders: socket.socket) -> NoRe
     """Confine this process, say so, and obey every order until the warden is gone."""
     try:
         statm = open_statm()
-        confine(kernel, profile)
+        listener = confine(kernel, profile)
+        if listener is not None:
+            # To the warden alone: what holds it could answer its own questions.
+            socket.send_fds(orders, [protocol.LISTENER], [listener])
+            os.close(listener)
         place_own(orders.fileno(), statm)
         zygote = Zygote(cell.Plan(kernel, profile))
     except OSError as error:
@@ -134,8 +138,11 @@ def limit(profile: dict[str, Any], data_bytes: int) -> None:
     cell.lower_rlimit(resource.RLIMIT_DATA, data_bytes + room, data_bytes + 2 * room)
 
 
-def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
-    """Give up every right that no cell needs. What is set here holds for all of them."""
+def confine(kernel: Kernel, profile: dict[str, Any]) -> int | None:
+    """Give up every right that no cell needs. What is set here holds for all of them.
+
+    Return the descriptor on which the filter asks before a signal is sent, if it does.
+    """
     os.setpgid(0, 0)
     be_first_to_go()
     cell.default_signals()
@@ -159,8 +166,12 @@ def confine(kernel: Kernel, profile: dict[str, Any]) -> None:
             landlock_abi=profile["landlock"],
             counted_memory=bool(profile.get("cgroup")),
             alone=profile["slots"] == 1,
+            asks=profile["asks_before_signals"],
         )
+        if profile["asks_before_signals"]:
+            return kernel.seccomp_listener(program)
         kernel.seccomp_filter(program)
+    return None
 
 
 def be_first_to_go() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeRunner, WritePlugin
-from tests.sandbox.bpf import ALLOWED, run
+from tests.sandbox.bpf import ALLOWED, ARCHES, ASKED, run
 from toolrunner.sandbox.inside import seccomp, seccomp_table
 from toolrunner.sandbox.inside.syscalls import machine
 from toolrunner.sandbox.layers import Layers
@@ -190,6 +190,26 @@ def test_supervisors_are_not_signalled(arch: str) -> None:
     kill = signals["kill"][column]
     assert [run([only], arch, kill, [target, 15]) for target in (7, 0)] == [ALLOWED] * 2
     assert [run([only], arch, kill, [t, 15]) for t in (1, -1, 8, -7)] == [errno.EPERM] * 4
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+def test_signals_are_asked_about(arch: str) -> None:
+    """But for one's own group; to everybody, with a value and by descriptor they are denied."""
+    column = list(ARCHES).index(arch)
+    program = seccomp.zygote_filter(
+        arch, network=False, mount_namespace=True, landlock_abi=5, asks=True
+    )
+    for name in ("kill", "tgkill", "tkill"):
+        number = (seccomp_table.SIGNALS_BY_NUMBER | seccomp_table.OTHER_SIGNALS)[name][column]
+        for target in (1, 17, -17):
+            assert run([program], arch, number, [target, 15]) == ASKED
+    kill = seccomp_table.SIGNALS_BY_NUMBER["kill"][column]
+    assert run([program], arch, kill, [0, 15]) == ALLOWED
+    assert run([program], arch, kill, [-1, 15]) == errno.EPERM
+    assert run([program], arch, kill, [0xFFFFFFFF, 15]) == errno.EPERM
+    for name in ("rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"):
+        number = seccomp_table.OTHER_SIGNALS[name][column]
+        assert run([program], arch, number, [0, 15]) == errno.EPERM
 
 
 @pytest.mark.parametrize("abi", [1, 2, 3, 4, 5, 6])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,7 @@ TOUCHES = """
                 for what, touch in (
                     ("mode", lambda: os.chmod(work + name, 0)),
                     ("time", lambda: os.utime(work + name, (7, 7))),
+                    ("length", lambda: os.truncate(work + name, 1)),
                 ):
                     if attempt(touch):
                         done.append([what, work + name])
@@ -141,25 +143,32 @@ def test_a_call_changes_nothing_of_another_ones_scratch(
 
 
 COPIES = """
-    import os, shutil
+    import ctypes, os, shutil
     def run(payload):
         open("a", "w").write("text")
         os.chmod("a", 0o640)
+        os.truncate("a", 2)
         os.utime("a", (1000, 2000))
         shutil.copy2("a", "b")
         found = os.stat("b")
-        return {"mode": found.st_mode & 0o777, "time": found.st_mtime}
+        denied = ctypes.CDLL(None).truncate(b"a", 1) != 0
+        return {"mode": found.st_mode & 0o777, "time": found.st_mtime, "bytes": found.st_size,
+                "by name": "denied" if denied else "done"}
 """
 
 
-def test_a_plugin_changes_modes_and_times_of_its_own_files(
-    write_plugin: WritePlugin, make_runner: MakeRunner, host_layers: Layers
+@pytest.mark.parametrize("abi", [2, 3])
+def test_a_plugin_changes_modes_times_and_lengths_of_its_own_files(
+    abi: int, write_plugin: WritePlugin, make_runner: MakeRunner, host_layers: Layers
 ) -> None:
     """As libraries do that copy and unpack; in a box of its own root."""
     if "mount" not in host_layers.namespaces:
         pytest.skip("this kernel gives this user no namespaces (CLONE_NEWUSER is refused)")
-    runner = make_runner(write_plugin(COPIES), layers=host_layers)
-    assert value(runner.run("sample", {})) == {"mode": 0o640, "time": 2000}
+    layers = replace(host_layers, landlock=min(abi, host_layers.landlock))
+    runner = make_runner(write_plugin(COPIES), layers=layers)
+    by_name = "denied" if layers.landlock < 3 else "done"
+    wanted = {"mode": 0o640, "time": 2000, "bytes": 2, "by name": by_name}
+    assert value(runner.run("sample", {})) == wanted
 
 
 KEEPS = """
