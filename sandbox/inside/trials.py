@@ -240,7 +240,7 @@ def try_signal_scope(kernel: Kernel | None) -> None:
     said, listeners, _, _ = socket.recv_fds(ours, 4096, 1)
     if listeners:
         scope = SignalScope(kernel, listeners[0])
-        while select.select([scope, ours], [], [])[0] == [scope]:
+        while select.select([listeners[0], ours], [], [])[0] == listeners:
             scope.answer()
         said = ours.recv(4096)
     os.waitpid(pid, 0)

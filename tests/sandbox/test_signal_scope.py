@@ -107,7 +107,12 @@ def test_a_call_reaches_only_its_own_processes(
     tool_runner = make_runner(write_plugin(PLUGIN), layers=older)
     runs = threading.Event()
     heard = []
-    other = Call(on_progress=lambda _fraction, message: (heard.append(message), runs.set())[0])
+
+    def hear(_fraction: float, message: str) -> None:
+        heard.append(message)
+        runs.set()
+
+    other = Call(on_progress=hear)
     outcome = []
     thread = threading.Thread(
         target=lambda: outcome.append(tool_runner.run("sample", {"do": "wait"}, call=other))
