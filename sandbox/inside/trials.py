@@ -240,7 +240,8 @@ def try_signal_scope(kernel: Kernel | None) -> None:
     said, listeners, _, _ = socket.recv_fds(ours, 4096, 1)
     if listeners:
         scope = SignalScope(kernel, listeners[0])
-        while select.select([listeners[0], ours], [], [])[0] == listeners:
+        asking = listeners[0]
+        while select.select([asking, ours.fileno()], [], [])[0] == [asking]:
             scope.answer()
         said = ours.recv(4096)
     os.waitpid(pid, 0)
