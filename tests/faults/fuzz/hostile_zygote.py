@@ -75,7 +75,7 @@ class Box:
         self.warden = Warden(control, own_session=False)
         self.bystander = child()
         self.zygote = child()
-        profile = {"namespaces": [], "landlock": 0, "scratch": folder}
+        profile = {"namespaces": [], "landlock": 0, "scratch": folder, "asks_before_signals": False}
         self.cells = LinuxCells(Kernel(), profile, hears, self.zygote)
         self.ordered: dict[int, Ordered] = {}
         self.new: list[int] = []
