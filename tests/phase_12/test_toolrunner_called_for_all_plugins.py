@@ -12,9 +12,9 @@ import toolrunner.runner.tool_runner
 from tests.conftest import WritePlugin
 from tests.phase_12.recording import RecordingRegistry
 from toolrunner import ToolRunner
+from toolrunner.runner.payloads.samples import sample_payload
 
 ROOT = Path(toolrunner.runner.tool_runner.__file__).parent.parent
-SAMPLE = ROOT / "plugins/bundled/samples/coffee-label.jpg"
 BUNDLED = sorted(
     path.stem.replace("_", "-")
     for path in (ROOT / "plugins/bundled").glob("*.py")
@@ -22,20 +22,15 @@ BUNDLED = sorted(
 )
 
 
-def good_payload(name: str) -> dict[str, Any]:
-    """Return a payload that a bundled plugin takes."""
-    if name == "text-stats":
-        return {"text": "The cat sat on the mat."}
-    return {"image": SAMPLE.read_bytes(), "mime_type": "image/jpeg"}
-
-
 @pytest.mark.parametrize("name", BUNDLED)
 def test_a_bundled_plugin_is_recorded_exactly_once(name: str) -> None:
     """It works, or says why it cannot here; either way there is one record of the call."""
     registry = RecordingRegistry.discover()
     available = registry.is_available(name)
+    payload, _ = sample_payload(registry.plugin(name).manifest)
+    assert payload is not None
     with ToolRunner(registry) as tool_runner:
-        result, envelope = tool_runner.run(name, good_payload(name))
+        result, envelope = tool_runner.run(name, payload)
     if available:
         assert envelope is None
         assert registry.ended == [(name, "INITIALIZED", False)]
