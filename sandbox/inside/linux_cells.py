@@ -67,10 +67,14 @@ class LinuxCells:
             namespaces.mount_scratch(self._kernel, folder, megabytes, owner)
         else:
             os.mkdir(folder, 0o700)
-        if slot not in self._scratches:
-            self._scratches[slot] = f"{folder}/{os.urandom(8).hex()}"
-        os.mkdir(self._scratches[slot], 0o700)
-        return self._scratches[slot]
+        scratch = self._scratches.get(slot) or f"{folder}/{os.urandom(8).hex()}"
+        try:
+            os.mkdir(scratch, 0o700)
+        except OSError:
+            self.release(slot)
+            raise
+        self._scratches[slot] = scratch
+        return scratch
 
     def renew(self, slot: int, pid: int) -> None:
         """Put a new scratch in the place of one that no process has open, or stands in."""
