@@ -14,20 +14,18 @@ import sys
 import time
 
 from . import by_descriptor, children, jsonable, logs, protocol
+from .described import attempt, cut, describe
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     import types
     from collections.abc import Callable
     from pathlib import Path
-    from typing import Any, NoReturn, TypeVar
-
-    T = TypeVar("T")
+    from typing import Any, NoReturn
 
 CONFINED_FRAME = protocol.HEADER.pack(protocol.CONFINED, 2) + b"{}"
 _CO_VARARGS, _CO_COROUTINE = 0x04, 0x80
 _SMALL = 1 << 16
-_FIRST_OWN_DESCRIPTOR = 5  # below are input, output, errors, channel and log
 
 
 class Context:
@@ -444,67 +442,3 @@ def set_cpu_limit(cpu_seconds: float, *, again: bool = False) -> None:
         return  # this box has no rlimits
     wanted = int(time.process_time() + cpu_seconds) + 2
     resource.setrlimit(resource.RLIMIT_CPU, (wanted if again else min(soft, wanted), hard))
-
-
-def describe(error: BaseException) -> dict[str, object]:
-    """Return what the parent shows of an exception, whatever its own methods do."""
-    kind = type(error)  # not isinstance, which asks the object itself
-    message = attempt(lambda: str(error), "<no text: __str__ of the exception failed>")
-    frames = BaseException.__dict__["__traceback__"].__get__(error)
-    number = attempt(lambda: getattr(error, "errno", None), None)
-    return {
-        "exception": cut(class_name(error), 200),
-        "message": cut(message + attempt(lambda: children.hint(frames), ""), protocol.MESSAGE_CAP),
-        "traceback": tail(traceback_of(error), protocol.TRACEBACK_CAP),
-        "errno": number if issubclass(kind, OSError) and type(number) is int else None,
-        "is_memory_error": issubclass(kind, MemoryError),
-        "cannot_start_thread": issubclass(kind, RuntimeError)
-        and message == "can't start new thread",
-    }
-
-
-def attempt(function: Callable[[], T], otherwise: T) -> T:
-    """Return what a function gives that may be a plugin's own code, and raise anything."""
-    try:
-        return function()
-    except BaseException:
-        return otherwise
-
-
-def class_name(error: BaseException) -> str:
-    """Return the name of an exception's class, past a metaclass that would say another."""
-    return str(type.__dict__["__name__"].__get__(type(error)))
-
-
-def traceback_of(error: BaseException) -> str:
-    """Return the traceback from the plugin's first frame on."""
-    frames = BaseException.__dict__["__traceback__"].__get__(error)
-    while frames is not None and is_ours(frames.tb_frame.f_globals.get("__name__")):
-        frames = frames.tb_next
-
-    def show() -> str:
-        import traceback
-
-        return "".join(traceback.format_exception(type(error), error, frames))
-
-    shown = attempt(show, "")
-    if not shown:
-        # The plugin may have used up its descriptors, and needs none of them any more.
-        os.closerange(_FIRST_OWN_DESCRIPTOR, 1 << 20)
-        shown = attempt(show, f"{class_name(error)}: its traceback cannot be shown\n")
-    return shown
-
-
-def is_ours(module: object) -> bool:
-    """Tell whether a frame is the worker's, or of the loop that it runs a coroutine on."""
-    return isinstance(module, str) and (module == __name__ or module.startswith("asyncio."))
-
-
-def cut(text: str, cap: int) -> str:
-    """Return the beginning of a text, at most ``cap`` bytes of UTF-8, whatever it holds."""
-    return text.encode("utf-8", "backslashreplace")[:cap].decode("utf-8", "ignore")
-
-
-def tail(text: str, cap: int) -> str:
-    """Return the end of a text, at most ``cap`` bytes of UTF-8."""
-    return text.encode("utf-8", "backslashreplace")[-cap:].decode("utf-8", "ignore")
