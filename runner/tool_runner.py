@@ -422,7 +422,13 @@ def build_sandbox(
         idle_seconds=settings.idle_seconds,
     )
     degraded = degraded or settings.isolation == "degraded"
-    return Sandbox(degraded=degraded, layers=layers, pool=pool, residents=residents)
+    return Sandbox(
+        degraded=degraded,
+        layers=layers,
+        pool=pool,
+        residents=residents,
+        state=settings.state,
+    )
 
 
 def _flat(

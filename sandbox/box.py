@@ -23,6 +23,8 @@ import psutil
 
 from toolrunner.sandbox import box_users, forks
 from toolrunner.sandbox.box_users import BoxUsers
+from toolrunner.sandbox.bytecode import Bytecode
+from toolrunner.sandbox.caches import Caches
 from toolrunner.sandbox.cgroups.group import Group
 from toolrunner.sandbox.cgroups.groups import BoxGroups, Cgroups
 from toolrunner.sandbox.ending import SetupFailure
@@ -71,11 +73,16 @@ class Box:
         slots: int = 1,
         resident: bool = False,
         cgroups: Cgroups | None = None,
+        caches: Caches | None = None,
+        bytecode: Bytecode | None = None,
     ) -> None:
         """``limits`` are those of each cell; ``slots``: the most cells that it has at once.
 
-        ``resident``: its one cell serves many calls.
+        ``resident``: its one cell serves many calls. ``caches``: where those of plugins are kept.
+        ``bytecode``: compiled modules, which the spawner's processes look for.
         """
+        self.caches = caches
+        self.bytecode = bytecode
         self._spawner = spawner
         self._program = program
         self.limits = limits
@@ -138,6 +145,7 @@ class Box:
             scratch=self._scratch,
             slots=self._slots,
             resident=self._resident,
+            bytecode=self.bytecode.folder if self.bytecode is not None else "",
         )
         if self._cgroups is not None:
             try:
@@ -298,8 +306,9 @@ class Box:
         return [pid for pid in tree_below(self.warden) if group_of(pid) == self.zygote]
 
     def memory_bytes(self) -> int:
-        """Return the memory of all its processes."""
-        return memory_of([self.warden, *tree_below(self.warden)])
+        """Return the memory of all its processes, and of caches that its import has written."""
+        kept = self.scratch_bytes(protocol.LOADING_SLOT) if self._own_root else 0
+        return kept + memory_of([self.warden, *tree_below(self.warden)])
 
     def _host_number(self, number: int) -> int:
         """Return the host's number of a process that the warden has named, 0 if it has ended."""

@@ -40,6 +40,8 @@ class FrameReader:
         self._caps = {
             protocol.CONFINED: protocol.SIGN_CAP,
             protocol.FAILED: protocol.REPORT_CAP,
+            protocol.SOURCES: protocol.SOURCES_CAP,
+            protocol.CACHES: protocol.CACHES_CAP,
             protocol.LOADED: protocol.SIGN_CAP,
             protocol.PROGRESS: protocol.PROGRESS_CAP,
             protocol.RETURNED: output_cap,

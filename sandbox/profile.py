@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import sysconfig
@@ -92,9 +93,20 @@ def module_path() -> tuple[str, ...]:
     )
 
 
-def readable_paths(program: Program, layers: Layers) -> list[str]:
+def interpreter_state() -> str:
+    """Return a text that is another one for another interpreter, or when packages have changed."""
+    packages = []
+    for path in module_path():
+        with contextlib.suppress(OSError):
+            packages.append((path, os.stat(path).st_mtime_ns))
+    return repr((sys.version, sys.prefix, packages))
+
+
+def readable_paths(program: Program, layers: Layers, bytecode: str = "") -> list[str]:
     """Return all that the box may read, real paths, outer folders before what lies in them."""
     wanted = [*_SYSTEM, *interpreter_paths(), program.path, *program.read]
+    if bytecode:
+        wanted.append(bytecode)
     if program.network:
         wanted += _NETWORK
     if "mount" not in layers.namespaces:
@@ -141,8 +153,12 @@ def box_profile(
     scratch: str,
     slots: int,
     resident: bool = False,
+    bytecode: str = "",
 ) -> dict[str, object]:
-    """Return the profile that the launcher reads, as JSON-ready values."""
+    """Return the profile that the launcher reads, as JSON-ready values.
+
+    ``bytecode``: a folder with compiled modules.
+    """
     namespaces = layers.namespaces - ({"net"} if program.network else set())
     return {
         "portable": layers.portable,
@@ -156,7 +172,7 @@ def box_profile(
         "network": program.network,
         "uid": uid,
         "nproc_base": nproc_base(layers, uid),
-        "read": readable_paths(program, layers),
+        "read": readable_paths(program, layers, bytecode),
         "found": {path: list(known) for path, known in program.found.items()},
         "scratch": scratch,
         "slots": slots,

@@ -22,6 +22,10 @@ QUIET = MappingProxyType(
         "BLIS_NUM_THREADS": ("1", "BLIS, as in some builds of NumPy: the same"),
         "RAYON_NUM_THREADS": ("1", "Rust's rayon, as in tokenizers: a pool at the first use"),
         "NUMBA_NUM_THREADS": ("1", "numba: a pool at the first parallel function"),
+        "NUMBA_CACHE_DIR": (
+            ".cache/numba",
+            "numba: writes for good to where it was imported; this is the call's own scratch",
+        ),
         "POLARS_MAX_THREADS": ("1", "polars: a pool at the first query"),
         "OPENCV_FOR_THREADS_NUM": ("1", "OpenCV: a pool at the first large image"),
         "JE_ARROW_MALLOC_CONF": (

@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from pathlib import Path
 from types import TracebackType
 
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import SetupError
+from toolrunner.sandbox.bytecode import Bytecode
+from toolrunner.sandbox.caches import Caches
 from toolrunner.sandbox.ending import Ending, Isolation, SetupFailure, Stage, StartMode
 from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.interrupt import Interrupt
@@ -45,17 +48,21 @@ class Sandbox:
         python: str = "",
         pool: PoolLimits | None = None,
         residents: ResidentLimits | None = None,
+        state: Path | None = None,
     ) -> None:
         """``degraded``: the operator's word that less than the floor will do.
 
         ``layers``: apply these instead of all that the host has. ``python``: the interpreter of
         the boxes, this one if empty. ``pool``: what warm boxes may take of the host, and
-        ``residents`` what these may.
+        ``residents`` what these may. ``state``: the folder for what makes loads fast, caches
+        that imports write and modules that they compile; without one, nothing of that is kept.
         """
         self._degraded = degraded
         self._given = layers
-        self._spawner = Spawner(python)
-        self._boxes = Boxes(self._spawner)
+        bytecode = Bytecode(state / "bytecode") if state is not None and not python else None
+        self._spawner = Spawner(python, bytecode=bytecode.folder if bytecode is not None else "")
+        caches = Caches(state / "caches") if state is not None else None
+        self._boxes = Boxes(self._spawner, caches, bytecode)
         self._warm = Warm(self._boxes, pool or PoolLimits())
         self._residents = Residents(self._boxes, residents or ResidentLimits())
         self._cold = Cold(self._boxes)

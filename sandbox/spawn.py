@@ -24,6 +24,7 @@ from toolrunner.sandbox import forks
 from toolrunner.sandbox.quiet_environment import ENVIRONMENT
 
 LAUNCH = str(Path(__file__).with_name("inside") / "launch.py")
+_COMPILING = str(Path(__file__).with_name("inside") / "compiling.py")
 
 # One message stays one message, where the system has such a thing.
 MESSAGE_SOCKET = socket.SOCK_SEQPACKET if os.uname().sysname == "Linux" else socket.SOCK_STREAM
@@ -57,11 +58,27 @@ class Launcher:
             self.process.stderr.close()
 
 
+def compiler(folder: str) -> subprocess.Popen[bytes]:
+    """Start what compiles sources into ``folder``; it is told them on its standard input."""
+    with forks.held_off(), open(os.devnull, "r+b", buffering=0) as null:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
+            [sys.executable, "-I", "-S", "-X", "utf8", _COMPILING, folder],
+            stdin=subprocess.PIPE,
+            stdout=null,
+            stderr=null,
+            bufsize=0,
+            env={},
+            cwd="/",
+        )
+
+
 class Spawner:
     """Runs ``launch.py`` in its own interpreter, on behalf of any thread."""
 
-    def __init__(self, python: str = "") -> None:
+    def __init__(self, python: str = "", *, bytecode: str = "") -> None:
+        """``bytecode``: a folder in which boxes look for compiled modules, or ""."""
         self._python = python or sys.executable
+        self._bytecode = bytecode
         self._closed = False
         self._begin()
         forks.in_each_child(self, Spawner._begin)
@@ -101,7 +118,8 @@ class Spawner:
             ours, theirs = socket.socketpair(socket.AF_UNIX, MESSAGE_SOCKET)
             with theirs:
                 try:
-                    process = self._start((str(theirs.fileno()),), (theirs.fileno(),))
+                    arguments = (str(theirs.fileno()), self._bytecode)
+                    process = self._start(arguments, (theirs.fileno(),))
                 except BaseException:
                     ours.close()
                     raise

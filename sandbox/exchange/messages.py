@@ -29,18 +29,33 @@ class Listener:
     on_log: Callable[[int, str, str], None] = field(default=lambda _level, _logger, _message: None)
 
 
-def load_frame(program: Program, *, warms_up: bool, resident: bool) -> list[bytes]:
-    """Return the order to load a program: what a cell has to know of it, and its source."""
-    return encode(
-        protocol.LOAD, load_order(program, warms_up=warms_up, resident=resident), program.source
+def load_frame(
+    program: Program, *, warms_up: bool, resident: bool, caches: bytes, wants_caches: bool
+) -> list[bytes]:
+    """Return the order to load a program: what a cell has to know of it, its source, its caches."""
+    order = load_order(
+        program,
+        warms_up=warms_up,
+        resident=resident,
+        caches=len(caches),
+        wants_caches=wants_caches,
     )
+    return encode(protocol.LOAD, order, program.source + caches)
 
 
-def load_order(program: Program, *, warms_up: bool, resident: bool = False) -> bytes:
+def load_order(
+    program: Program,
+    *,
+    warms_up: bool,
+    resident: bool = False,
+    caches: int = 0,
+    wants_caches: bool = False,
+) -> bytes:
     """Return what a cell has to know to load a program, beside its source.
 
     ``warms_up``: it is loaded for many calls, so what they have in common is done first.
-    ``resident``: this very process serves them, one after the other.
+    ``resident``: this very process serves them, one after the other. ``caches``: the bytes of
+    them that follow the source. ``wants_caches``: send back what the import writes there.
     """
     order = {
         "name": program.name,
@@ -53,6 +68,8 @@ def load_order(program: Program, *, warms_up: bool, resident: bool = False) -> b
         "warms_up": warms_up,
         "resident": resident,
         "rehearsal": program.rehearsal if warms_up else "",
+        "caches": caches,
+        "wants_caches": wants_caches,
     }
     return json.dumps(order).encode()
 

@@ -14,12 +14,15 @@ import signal
 import socket
 import sys
 
-from . import landlock, privileges, protocol, seccomp, worker
+from . import caches, kept_files, landlock, privileges, protocol, seccomp, worker
 from .syscalls import PR_SET_DUMPABLE, Kernel, machine
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, NoReturn
+
+    from .kept_files import KeptFile
 
 MIB = 1024 * 1024
 INPUT, OUTPUT, ERRORS, CHANNEL, LOG, RULESET = range(6)
@@ -36,6 +39,7 @@ class Plan:
     def __init__(self, kernel: Kernel | None, profile: dict[str, Any]) -> None:
         self.kernel = kernel
         self.profile = profile
+        self.folders: list[str] = []  # of an import's caches
         self._is_hidden = kernel is not None and hides_zygote(profile)
         self.descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self.has_ruleset = kernel is not None and profile["landlock"] > 0
@@ -92,16 +96,19 @@ def enter(
     limits: dict[int, tuple[int, int]],
     scratch: str,
     plugin: worker.Plugin | None = None,
+    files: Sequence[KeptFile] = (),
 ) -> NoReturn:
     """Confine this process, which has been prepared, and serve its one call.
 
     ``limits``: the kernel's that it has to set. Without a ``plugin``, the one that the zygote has
-    loaded, it loads its own, and does nothing before the parent says so.
+    loaded, it loads its own, and does nothing before the parent says so. ``files``: what it has
+    open of the plugin's.
     """
     try:
         # Here and not before the fork: what stands in a scratch keeps it from being taken away.
         os.chdir(scratch)
-        os.closerange(RULESET + plan.has_ruleset, plan.descriptors)
+        caches.make(plan.folders)
+        kept_files.close_others(files, RULESET + plan.has_ruleset, plan.descriptors)
         order_to_load = None if plugin else worker.receive_load(channel)
         try:
             confine(plan, limits)
@@ -194,9 +201,15 @@ def confine(plan: Plan, limits: dict[int, tuple[int, int]]) -> None:
     plan.filter_calls()
 
 
-def own_ruleset(kernel: Kernel, profile: dict[str, Any], writable: list[str]) -> int:
-    """Return a ruleset with what every process of the box may read, and folders to write to."""
+def own_ruleset(
+    kernel: Kernel, profile: dict[str, Any], writable: list[str], caches: Sequence[str] = ()
+) -> int:
+    """Return a ruleset with what every process of the box may read, and folders to write to.
+
+    ``caches``: folders with what the import has written, to read as well.
+    """
     rules = readable_rules(profile) + [(folder, landlock.EVERYTHING) for folder in writable]
+    rules += [(folder, landlock.DATA) for folder in caches]
     network, found = profile["network"], profile["found"]
     return landlock.build(kernel, profile["landlock"], rules, network=network, found=found)
 

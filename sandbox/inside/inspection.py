@@ -9,13 +9,15 @@ from __future__ import annotations
 import errno
 import os
 
+from . import caches
+
 _MOST_NAMES, _LONGEST_NAME = 3, 60
 
 
-def reasons(pid: int, last_descriptor: int, scratch: str, *, threads_matter: bool) -> list[str]:
+def reasons(pid: int, left_open: list[str], scratch: str, *, threads_matter: bool) -> list[str]:
     """Return why cells must not be forked from process ``pid``; none means they may.
 
-    It leads a process group, its own descriptors end with ``last_descriptor``, and it had
+    It leads a process group, ``left_open`` are descriptors that no cell can have, and it had
     ``scratch`` to write to. ``threads_matter``: unless its author has said that none is missed.
     """
     try:
@@ -23,7 +25,7 @@ def reasons(pid: int, last_descriptor: int, scratch: str, *, threads_matter: boo
             threads(pid) if threads_matter else "",
             children(pid),
             shared_memory(pid),
-            descriptors(pid, last_descriptor),
+            descriptors(left_open),
             files(scratch),
         ]
     except OSError as error:
@@ -70,21 +72,15 @@ def shared_memory(pid: int) -> str:
     return told("its import maps writable shared memory", shared, names)
 
 
-def descriptors(pid: int, last: int) -> str:
+def descriptors(left_open: list[str]) -> str:
     """Tell of open files and the like: all calls would share one position in them."""
-    left = [name for name in os.listdir(f"/proc/{pid}/fd") if int(name) > last]
-    names = []
-    for name in left:
-        try:
-            names.append(os.readlink(f"/proc/{pid}/fd/{name}"))
-        except OSError:
-            continue
-    return told("its import leaves files or sockets open", len(left), names)
+    return told("its import leaves files or sockets open", len(left_open), left_open)
 
 
 def files(scratch: str) -> str:
-    """Tell of files: each call has an empty scratch of its own."""
-    left = os.listdir(scratch)
+    """Tell of files: each call has a scratch of its own. Those in caches are for all to read."""
+    left = [name for name in os.listdir(scratch) if name not in caches.PLACES]
+    left += caches.strange(scratch)
     return told("its import writes files", len(left), left)
 
 

@@ -25,6 +25,7 @@ _NET_TCP = 0b11  # bind, connect
 _SCOPES = 0b11  # abstract Unix sockets, signals
 
 READ_ONLY = EXECUTE | READ_FILE | READ_DIR
+DATA = READ_FILE | READ_DIR
 DEVICE = WRITE_FILE | READ_FILE
 EVERYTHING = (1 << 16) - 1
 

@@ -1,6 +1,7 @@
 """The one file of a box that is run by path: makes its package known and starts the launcher.
 
-python -I -S launch.py DESCRIPTOR     start a box, controlled over that descriptor
+python -I -S launch.py DESCRIPTOR FOLDER    start a box, controlled over that descriptor; compiled
+                                      modules are looked for in FOLDER as well, unless it is ""
 python -I -S launch.py probe [UID]    try each layer; print what was found as JSON
 """
 
@@ -17,6 +18,10 @@ if sys.argv[1] == "probe":
 
     trials.main(sys.argv[2:])
 else:
+    if sys.argv[2]:
+        from toolrunner_inside import bytecode
+
+        bytecode.use(sys.argv[2])
     from toolrunner_inside import launcher
 
     launcher.main(int(sys.argv[1]))

@@ -9,10 +9,10 @@ import os
 import socket
 import time
 
-from . import cell, inspection, namespaces, protocol, zygote
+from . import cell, inspection, kept_files, namespaces, protocol, zygote
 from .box_setup import slot_folder
 from .signal_scope import SignalScope
-from .syscalls import Kernel
+from .syscalls import MS_RDONLY, Kernel
 from .trash import Trash
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
@@ -40,6 +40,8 @@ class LinuxCells:
         self._listens = not profile["asks_before_signals"]
         self.scope: SignalScope | None = None
         self._trash = Trash(profile["scratch"])
+        self._files: list[kept_files.KeptFile] = []
+        self._caches: list[str] = []
         orders.setblocking(False)
 
     def fileno(self) -> int:
@@ -50,7 +52,7 @@ class LinuxCells:
         """Hand an order to the zygote, with a scratch; it reports a cell later."""
         scratch = self._make_scratch(order["slot"])
         try:
-            message = json.dumps({**order, "scratch": scratch}).encode()
+            message = json.dumps({**order, "scratch": scratch, "files": self._files}).encode()
             with self._ruleset(order["slot"]) as ruleset:
                 socket.send_fds(self._orders, [message], [*descriptors, *ruleset])
         except OSError:
@@ -102,14 +104,17 @@ class LinuxCells:
         elif self._mounts or self._profile["resident"]:
             if slot not in self._rulesets:
                 folder = slot_folder(self._profile, slot)
-                self._rulesets[slot] = cell.own_ruleset(self._kernel, self._profile, [folder])
+                self._rulesets[slot] = self._new_ruleset(folder)
             yield [self._rulesets[slot]]
         else:
-            ruleset = cell.own_ruleset(self._kernel, self._profile, [self._scratches[slot]])
+            ruleset = self._new_ruleset(self._scratches[slot])
             try:
                 yield [ruleset]
             finally:
                 os.close(ruleset)
+
+    def _new_ruleset(self, writable: str) -> int:
+        return cell.own_ruleset(self._kernel, self._profile, [writable], caches=self._caches)
 
     def release(self, slot: int) -> None:
         """Take away the scratch of a cell that is gone.
@@ -118,6 +123,8 @@ class LinuxCells:
         """
         folder = slot_folder(self._profile, slot)
         self._scratches.pop(slot, None)
+        if slot == protocol.LOADING_SLOT and self._caches:
+            return  # it stays, for cells to read
         if self._mounts:
             self._unmount(f"{folder}/work")
             return
@@ -163,5 +170,30 @@ class LinuxCells:
     def inspect(self, *, threads: bool) -> list[str]:
         """Return what of the zygote, after the import, a fork would break or share."""
         scratch = self._scratches[protocol.LOADING_SLOT]
-        last = zygote.LAST_DESCRIPTOR
-        return inspection.reasons(self.zygote, last, scratch, threads_matter=threads)
+        try:
+            self._files, rest = kept_files.look(
+                self.zygote, zygote.LAST_DESCRIPTOR, self._profile["scratch"]
+            )
+        except OSError as error:
+            return [f"its process cannot be inspected: {error}"]
+        sealed = self._keep_caches(scratch)
+        found = inspection.reasons(self.zygote, rest, scratch, threads_matter=threads)
+        return [*sealed, *found]
+
+    def _keep_caches(self, scratch: str) -> list[str]:
+        """Leave what the import has written for its cells to read; return why that cannot be."""
+        if not os.listdir(scratch):
+            return []
+        folder = slot_folder(self._profile, protocol.LOADING_SLOT)
+        self._caches = [folder if self._mounts else scratch]
+        if self._mounts:
+            try:
+                self._kernel.restrict_mount(f"{folder}/work", MS_RDONLY, recursive=False)
+            except OSError as error:
+                return [f"its import goes on writing files: {error}"]
+        return []
+
+    def shared(self, pid: int) -> str:
+        """Tell what a new cell would share with later ones, or return nothing."""
+        found = kept_files.shared(self._kernel, self._files, pid, self.zygote)
+        return found and f"its import keeps cells from opening their files anew: {found}"

@@ -90,6 +90,10 @@ class ForkedCells:
         """Return why there are no warm boxes here: cells are not kept apart."""
         return ["this system cannot keep calls apart"]
 
+    def shared(self, _pid: int) -> str:
+        """Return nothing: no cell is made of a loaded plugin here."""
+        return ""
+
     def is_new_cell(self, _pid: int) -> bool:
         """Return true: this process made it itself."""
         return True

@@ -33,6 +33,8 @@ JSON head of that length, and raw bytes to the end. What the cell sends is untru
 
     parent -> cell   LOAD      once the warden has placed the cell
     cell -> parent   CONFINED | FAILED    the last of what is ours: plugin code runs from here on
+    cell -> parent   SOURCES?  what had no compiled file; CACHES?, where LOAD says that they are
+                          wanted: what the import has written into its caches, for the next one
     cell -> parent   LOADED | RAISED
                           a cell of a warm box begins here: CONFINED comes by itself, and no LOAD
     parent -> cell   TURN + 3 descriptors, to a resident, again and again: a call channel for
@@ -54,6 +56,8 @@ TURN = b"T"
 REQUEST = b"Q"
 CONFINED = b"c"
 FAILED = b"F"
+CACHES = b"K"
+SOURCES = b"S"
 LOADED = b"l"
 PROGRESS = b"P"
 RETURNED = b"R"
@@ -68,6 +72,11 @@ PROGRESS_CAP = 4096
 SIGN_CAP = 64  # CONFINED, LOADED
 # A RAISED or UNSERIALIZABLE: a message and a traceback, six bytes for each at worst as JSON.
 REPORT_CAP = 512 * 1024
+
+# What an import has written into its caches; each load of the plugin brings it along.
+CACHES_CAP = 16 * 1024 * 1024
+
+SOURCES_CAP = 512 * 1024  # a list of paths
 
 MESSAGE_CAP = 4096
 TRACEBACK_CAP = 64 * 1024

@@ -50,7 +50,9 @@ _NUMBERS = {
     "landlock_create_ruleset": (444, 444),
     "landlock_add_rule": (445, 445),
     "landlock_restrict_self": (446, 446),
+    "kcmp": (312, 272),
 }
+_KCMP_FILE = 0
 ARCHITECTURES = ("x86_64", "aarch64")
 
 
@@ -197,6 +199,11 @@ class Kernel(Rights):
     def landlock_restrict(self, ruleset: int) -> None:
         """Put this thread, and all it creates, under ``ruleset``; needs no_new_privs."""
         self._check(self._syscall("landlock_restrict_self", ruleset, 0), "landlock_restrict_self")
+
+    def is_same_open_file(self, one: tuple[int, int], other: tuple[int, int]) -> bool:
+        """Tell whether two descriptors, each a process and a number, are one open file."""
+        values = (one[0], other[0], _KCMP_FILE, one[1], other[1])
+        return self._check(self._syscall("kcmp", *values), "kcmp") == 0
 
     def seccomp_filter(self, program: bytes) -> None:
         """Install a BPF program, eight bytes an instruction; needs no_new_privs."""

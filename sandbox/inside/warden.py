@@ -54,6 +54,9 @@ if TYPE_CHECKING:
         def inspect(self, *, threads: bool) -> list[str]:
             """Return what forbids to fork cells from the plugin that has been loaded."""
 
+        def shared(self, pid: int) -> str:
+            """Tell what a new cell would share with later ones, or return nothing."""
+
         @property
         def scope(self) -> SignalScope | None:
             """What asks before a signal is sent, where Landlock does not keep them apart."""
@@ -253,13 +256,20 @@ class Warden:
         if os.getpgid(pid) != pid:
             # Only a fork hook of an import can have brought it to another program, which keeps its
             # group: nothing of it would be counted.
-            os.kill(pid, signal.SIGKILL)
-            known.over(zygote_failure("its import keeps new cells from their group"))
-            self._release(cells, known)
+            self._refuse(cells, known, pid, "its import keeps new cells from their group")
+            return
+        shared = cells.shared(pid)
+        if shared:
+            self._refuse(cells, known, pid, shared)
             return
         known.pid = pid
         self._cells[pid] = known
         known.tell({"event": "placed", "pid": pid})
+
+    def _refuse(self, cells: Cells, known: KnownCell, pid: int, why: str) -> None:
+        os.kill(pid, signal.SIGKILL)  # ours, and not reaped yet
+        known.over(zygote_failure(why))
+        self._release(cells, known)
 
     def _kill(self, number: int) -> None:
         for known in self._cells.values():

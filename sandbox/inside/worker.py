@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 
-from . import by_descriptor, children, jsonable, logs, protocol
+from . import by_descriptor, bytecode, caches, children, jsonable, logs, protocol
 from .described import attempt, cut, describe
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
@@ -130,11 +130,14 @@ class Plugin:
         self.is_async = is_async
 
 
-def load(
-    channel: socket.socket, log_descriptor: int, order: dict[str, Any], source: bytes
-) -> Plugin:
-    """Load the plugin and return it; if it cannot be loaded, say so and end."""
+def load(channel: socket.socket, log_descriptor: int, order: dict[str, Any], rest: bytes) -> Plugin:
+    """Load the plugin and return it; if it cannot be loaded, say so and end.
+
+    ``rest``: what came with the order, the plugin's source and its caches.
+    """
     own_pid = os.getpid()
+    source, stored = caches.taken_apart(order, rest)
+    caches.unpack(stored)
     logs.install(log_descriptor, order["log_level"])
     children.show_as_an_ordinary_interpreter()
     by_descriptor.install()
@@ -142,12 +145,16 @@ def load(
         plugin = load_plugin(order, source)
         if order["warms_up"]:
             warm_up(plugin, order["rehearsal"])
+        packed = caches.pack() if order["wants_caches"] else b""
     except BaseException as error:
         if os.getpid() == own_pid:
             finish(channel, _thread.allocate_lock(), protocol.RAISED, describe(error))
         os._exit(1)
     if os.getpid() != own_pid:
         os._exit(1)
+    for kind, left in ((protocol.SOURCES, bytecode.missing()), (protocol.CACHES, packed)):
+        if left:
+            send(channel, kind, left)
     return plugin
 
 
@@ -239,6 +246,7 @@ def serve(channel: socket.socket, plugin: Plugin, *, is_fresh: bool) -> NoReturn
 def serve_many(control: socket.socket, log_descriptor: int, plugin: Plugin) -> NoReturn:
     """Serve one call after the other, each on ends of its own that come by ``control``."""
     scratch = os.getcwd()
+    folders = caches.folders()
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     own_pid = os.getpid()
     while True:
@@ -255,6 +263,7 @@ def serve_many(control: socket.socket, log_descriptor: int, plugin: Plugin) -> N
         for end in ends[1:]:
             os.close(end)
         os.chdir(scratch)
+        caches.make(folders)
         serve_one(channel, plugin, own_pid)
 
 

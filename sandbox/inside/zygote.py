@@ -16,12 +16,14 @@ import os
 import resource
 import socket
 
-from . import cell, landlock, privileges, protocol, seccomp, worker
+from . import caches, cell, kept_files, landlock, privileges, protocol, seccomp, worker
 from .syscalls import CLONE_PARENT, PR_SET_DUMPABLE, Kernel, machine
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     from typing import Any, NoReturn
+
+    from .kept_files import KeptFile
 
 _NICENESS = 5
 _FIRST_TO_GO = 500
@@ -86,19 +88,27 @@ class Zygote:
             self._load(channel)
             os.chdir("/")
         else:
-            self.report(self._fork(order["cell"], channel, scratch).encode())
+            self.report(self._fork(order["cell"], channel, scratch, order["files"]).encode())
         # Keep nothing of a cell: its descriptors would never end, nor its scratch.
         cell.empty_descriptors(_NULL)
 
-    def _fork(self, number: int, channel: socket.socket, scratch: str) -> str:
-        """Fork one cell; return the report to the warden. In the cell this does not return."""
+    def _fork(
+        self, number: int, channel: socket.socket, scratch: str, files: list[KeptFile]
+    ) -> str:
+        """Fork one cell; return the report to the warden. In the cell this does not return.
+
+        ``files``: what it shall have open of the import's.
+        """
         assert self._plan.kernel is not None
         try:
+            kept_files.open_anew(files)
             pid = self._plan.kernel.clone(CLONE_PARENT)
+            if pid == 0:
+                cell.enter(self._plan, channel, self._limits, scratch, self._plugin, files)
         except OSError as error:
             return f"{protocol.UNMADE} {number} {error.errno}"
-        if pid == 0:
-            cell.enter(self._plan, channel, self._limits, scratch, self._plugin)
+        finally:
+            kept_files.let_go(files, _NULL)  # before the report: the warden looks
         return f"{protocol.FORKED} {number} {pid}"
 
     def _load(self, channel: socket.socket) -> None:
@@ -116,6 +126,7 @@ class Zygote:
             os._exit(0)
         channel.sendall(worker.CONFINED_FRAME)
         self._plugin = worker.load(channel, cell.LOG, program, source)
+        self._plan.folders = caches.folders()
         worker.forget_scratch()
         worker.flush_output()  # or every cell would write it as well
         assert self._plan.kernel is not None

@@ -7,6 +7,8 @@ import threading
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import Box, cgroup_failure
 from toolrunner.sandbox.box_users import BoxUsers
+from toolrunner.sandbox.bytecode import Bytecode
+from toolrunner.sandbox.caches import Caches
 from toolrunner.sandbox.cgroups.groups import Cgroups
 from toolrunner.sandbox.cgroups.place import find
 from toolrunner.sandbox.ending import Ending
@@ -19,8 +21,16 @@ from toolrunner.sandbox.watchdog import Watchdog
 class Boxes:
     """Makes boxes, and watches what runs in them. Thread-safe."""
 
-    def __init__(self, spawner: Spawner) -> None:
+    def __init__(
+        self,
+        spawner: Spawner,
+        caches: Caches | None = None,
+        bytecode: Bytecode | None = None,
+    ) -> None:
+        """``caches``: where what imports write there is kept; ``bytecode``: what they compile."""
         self._spawner = spawner
+        self._caches = caches
+        self._bytecode = bytecode
         self._watchdog = Watchdog()
         self._users = BoxUsers()
         self._begin()
@@ -44,6 +54,8 @@ class Boxes:
             slots=slots,
             resident=resident,
             cgroups=self._own_cgroups() if caller.layers.cgroup else None,
+            caches=self._caches,
+            bytecode=self._bytecode,
         )
 
     def _own_cgroups(self) -> Cgroups:
@@ -67,6 +79,8 @@ class Boxes:
     def close(self) -> None:
         """End the threads. Boxes are ended by those who made them, before this."""
         self._watchdog.close()
+        if self._bytecode is not None:
+            self._bytecode.close()
         with self._lock:
             if self._cgroups is not None:
                 self._cgroups.close()

@@ -24,7 +24,10 @@ REASONS = {
         ),
         "maps writable shared memory (1",
     ),
-    "an open file": ("opened = open('/usr/bin/env', 'rb')", "leaves files or sockets open (1"),
+    "an open folder": (
+        "import os\nopened = os.open('/usr', os.O_RDONLY)",
+        "leaves files or sockets open (1",
+    ),
     "a socket": ("import socket\npair = socket.socketpair()", "leaves files or sockets open (2"),
     "a written file": ("open('state.txt', 'w').write('x')", "writes files (1"),
 }

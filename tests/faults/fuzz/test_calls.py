@@ -52,7 +52,7 @@ from toolrunner.sandbox.spawn import MESSAGE_SOCKET, Spawner
 
 CALLS_A_SLICE = 200
 LIMITS = Limits(output_mb=1, log_kb=4)
-CONFINED, LOADED, HALF, DONE, _ = MIDDLES
+CONFINED, LOADED, HALF, DONE, *_ = MIDDLES
 CORPUS = (
     *(CONFINED + LOADED + HALF + DONE + final for final in FINALS),
     *(CONFINED + HALF + final for final in FINALS),

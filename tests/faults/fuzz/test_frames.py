@@ -27,6 +27,8 @@ from toolrunner.sandbox.inside import protocol
 OUTPUT_CAP = 1024
 CAPS = {
     protocol.CONFINED: protocol.SIGN_CAP,
+    protocol.SOURCES: protocol.SOURCES_CAP,
+    protocol.CACHES: protocol.CACHES_CAP,
     protocol.LOADED: protocol.SIGN_CAP,
     protocol.FAILED: protocol.REPORT_CAP,
     protocol.PROGRESS: protocol.PROGRESS_CAP,
@@ -54,6 +56,8 @@ MIDDLES = (
     frame(protocol.PROGRESS, report(fraction=0.5, message="half")),
     frame(protocol.PROGRESS, report(fraction=1, message="")),
     frame(protocol.FAILED, report(operation="unshare", errno=1, message="no")),
+    frame(protocol.SOURCES, b'["/a.py"]'),
+    frame(protocol.CACHES, b"\0\0\0\2[]"),
 )
 FINALS = (
     frame(protocol.RETURNED, b'{"a": [1, 2.5, "x", null]}'),

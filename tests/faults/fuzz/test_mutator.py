@@ -25,7 +25,7 @@ def test_streams_meet_every_kind_of_frame_and_of_refusal() -> None:
         "", "unknown kind", "too large", "more than", "after the reply",
     }  # fmt: skip
     kinds = {kind for frames, _, _ in read for kind, _ in frames}
-    assert kinds == set(map(bytes, zip(b"clFPRUX", strict=True)))
+    assert kinds == set(map(bytes, zip(b"cSKlFPRUX", strict=True)))
     assert sum(len(frames) for frames, _, _ in read) > 5 * len(read)
 
 
