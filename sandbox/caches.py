@@ -82,9 +82,10 @@ class Caches:
         """Return the place for one plugin as it is, and for the interpreter with its packages."""
         what = [
             program.name, program.path, program.entry, program.stamp, program.rehearsal,
+            program.network, program.read, dict(program.config),
             interpreter_state(), warms_up,
         ]  # fmt: skip
-        digest = hashlib.sha256(json.dumps(what).encode("utf-8", "backslashreplace"))
+        digest = hashlib.sha256(json.dumps(what, default=str).encode("utf-8", "backslashreplace"))
         digest.update(program.source)
         return self._folder / digest.hexdigest()
 

@@ -78,7 +78,7 @@ def pack() -> bytes:
             if not entry.is_file(follow_symlinks=False):
                 continue
             size += entry.stat(follow_symlinks=False).st_size
-            if size > protocol.CACHES_CAP // 2:
+            if size > protocol.CACHES_CAP:
                 return b""
             with open(entry.path, "rb") as file:
                 contents.append(file.read(protocol.CACHES_CAP))

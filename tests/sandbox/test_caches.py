@@ -74,6 +74,20 @@ def test_calls_read_what_the_import_has_written_into_its_caches(
     assert mode_of(tool_runner) == "warm"
 
 
+def test_a_resident_has_the_folders_of_its_caches_in_each_call(
+    write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+) -> None:
+    """Some libraries make sure of them once, and write there from then on."""
+    body = (
+        "import os\nos.makedirs('.cache/library')\n"
+        "def run(payload):\n    open('.cache/library/new', 'x').close()\n    return {}\n"
+    )
+    path = write_plugin(body, start='"resident"')
+    tool_runner = make_runner(path, layers=layers, allow_resident=("sample",))
+    for _ in range(3):
+        assert mode_of(tool_runner) == "resident"
+
+
 STRANGE = {
     "a link": "os.symlink('/usr', '.cache/strange')",
     "a pipe": "os.mkfifo('.cache/strange')",
