@@ -246,3 +246,46 @@ def test_a_folder_that_cannot_be_written_to_is_no_reason_to_fail(tmp_path: Path)
     caches.keep(program("one"), b"bytes", warms_up=True)
     assert caches.find(program("one"), warms_up=True) == b""
     caches.forget(program("one"), warms_up=True)
+
+
+FORGES = r"""
+    import os, struct
+    def say(body):
+        os.write(3, struct.pack(">cI", b"K", len(body)) + body)
+    for body in BODIES:
+        say(body)
+    def run(payload):
+        return {"found": os.path.exists(PLACE), "leaked": False}
+"""
+FORGERIES = {
+    "junk": b"\xff" * 1000,
+    "a length beyond the end": b"\xff\xff\xff\xff[]",
+    "a path out of the scratch": b'\0\0\0%c[["PLACE", 4]]data',
+    "a path that is none": b"\0\0\0\x0e[[[1, 2], 4]]data",
+}
+
+
+@pytest.mark.parametrize("what", FORGERIES)
+def test_an_import_that_forges_its_caches_spoils_its_own_alone(
+    what: str, write_plugin: WritePlugin, tmp_path: Path, open_folder: Path, layers: Layers
+) -> None:
+    """They are data to the runner; what comes more than once is no frame of the protocol."""
+    place = str(open_folder / "escaped")
+    open_folder.chmod(0o777)
+    forged = FORGERIES[what].replace(b"%c", b"%c" % len(f'[["{place}", 4]]'))
+    forged = forged.replace(b"PLACE", place.encode())
+    state = tmp_path / "state"
+
+    def plugin(times: int) -> Path:
+        source = FORGES.replace("BODIES", repr([forged] * times)).replace("PLACE", repr(place))
+        return write_plugin(source, start='"cold"')
+
+    assert found_by(plugin(2), layers, state) == ["ProtocolError"]
+    assert found_by(plugin(1), layers, state) == [False]
+    assert len(list((state / "caches").iterdir())) == 2
+    # What it has said is brought along; it says it again, though nobody wants it now.
+    assert found_by(plugin(1), layers, state) == ["ProtocolError"]
+    assert not Path(place).exists()
+    other = write_plugin(body(), name="other")
+    assert found_by(other, layers, state, "other") == [False]
+    assert found_by(other, layers, state, "other") == ["filled"]
