@@ -5,13 +5,8 @@ each would compile all that it imports. The runner does it once, from what it tr
 (``sandbox/bytecode.py``); boxes read that, and tell what was missing.
 """
 
-from __future__ import annotations
-
-import json
 import os
 import sys
-
-from . import protocol
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -24,7 +19,7 @@ _MOST = 4000
 class Lookup:
     """Takes the place of ``importlib.util.cache_from_source``."""
 
-    def __init__(self, folder: str, beside: Callable[..., str]) -> None:
+    def __init__(self, folder: str, beside: "Callable[..., str]") -> None:
         """``folder`` holds compiled files by the whole paths that they would have otherwise."""
         self._folder = folder
         self._beside = beside
@@ -54,5 +49,9 @@ def missing() -> bytes:
     lookup = getattr(sys.modules[_MACHINERY], "cache_from_source", None)
     if not isinstance(lookup, Lookup) or not lookup.missing:
         return b""
+    import json  # not above: what is imported before ``use`` is compiled by every launcher
+
+    from . import protocol
+
     listed = json.dumps(list(lookup.missing)).encode()
     return listed if len(listed) <= protocol.SOURCES_CAP else b""

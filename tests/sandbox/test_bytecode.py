@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import marshal
 import os
 import py_compile
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import WritePlugin
-from tests.sandbox.boxes import value, wait_until
+from tests.sandbox.boxes import has_ended, value, wait_until
 from toolrunner import PluginRegistry, ToolRunner
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.tool_runner import build_sandbox
 from toolrunner.sandbox.bytecode import Bytecode
 from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.spawn import LAUNCH
 
 IMPORTS = """
     import os
@@ -143,3 +147,41 @@ def test_a_source_that_is_compiled_does_not_run(package: Path, tmp_path: Path) -
     wait_until(lambda: compiled_files(tmp_path) != [], "it is compiled")
     bytecode.close()
     assert not (tmp_path / "ran").exists()
+
+
+def test_what_looks_for_compiled_files_needs_none_itself() -> None:
+    """Each launcher would compile what it imports before it knows where to look."""
+    inside = Path(LAUNCH).parent
+    program = (
+        f"import os, sys; sys.path.insert(0, {str(inside.parent)!r}); before = set(sys.modules)\n"
+        "import inside.bytecode\nprint(*sorted(set(sys.modules) - before))"
+    )
+    command = [sys.executable, "-I", "-S", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {"inside", "inside.bytecode"}
+
+
+COMPILES = """
+import json, sys, threading, pathlib
+from toolrunner.sandbox.bytecode import Bytecode
+bytecode = Bytecode(pathlib.Path(sys.argv[1]))
+sources = pathlib.Path(json.__file__).parents[1].glob("*.py")
+bytecode.want(json.dumps([str(path) for path in sources]).encode())
+print("compiles", flush=True)
+threading.Event().wait()
+"""
+
+
+def test_a_killed_runner_leaves_nothing_that_compiles(tmp_path: Path) -> None:
+    """It ends after the file that it is at; what is there is whole."""
+    command = [sys.executable, "-P", "-c", COMPILES, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as runner:
+        assert runner.stdout is not None
+        assert runner.stdout.readline() == b"compiles\n"
+        wait_until(lambda: [*tmp_path.rglob("*.pyc")] != [], "it compiles")
+        started = psutil.Process(runner.pid).children()
+        runner.kill()
+    wait_until(lambda: all(map(has_ended, started)), "it ends as well")
+    assert len(started) == 1
+    for path in tmp_path.rglob("*.pyc"):
+        marshal.loads(path.read_bytes()[16:])
