@@ -32,10 +32,11 @@ class Lookup:
         own = self._beside(path, debug_override, optimization=optimization)
         if os.path.exists(own):
             return own
-        kept = self._folder + own
-        if not os.path.exists(kept) and len(self.missing) < _MOST:
-            self.missing[path] = None
-        return kept
+        if os.path.exists(self._folder + own):
+            return self._folder + own
+        if len(self.missing) < _MOST:
+            self.missing[os.fspath(path)] = None
+        return own  # where whoever compiles files of its own expects them
 
 
 def use(folder: str) -> None:

@@ -83,10 +83,10 @@ def test_a_module_without_a_compiled_file_is_compiled_once_for_all(
     """Later boxes read what the runner has compiled, and cannot write there."""
     first = value(tool_runner.run("sample", {}))
     assert first["word"] == "from the source"
-    assert not Path(first["cached"]).is_relative_to(package.parent)
+    assert first["cached"] == importlib.util.cache_from_source(str(package))
     wait_until(lambda: compiled_files(open_folder / "state") != [], "it is compiled")
     (compiled,) = compiled_files(open_folder / "state")
-    assert str(compiled) == first["cached"]
+    assert str(compiled).endswith(first["cached"])
     # What is read shows that it is read: the same header, and other code.
     other = open_folder / "other.py"
     other.write_text('WORD = "from the cached"\n')
@@ -108,6 +108,27 @@ def test_a_compiled_file_beside_its_source_is_used(
     py_compile.compile(str(package), doraise=True)
     assert value(tool_runner.run("sample", {}))["cached"] == beside
     assert compiled_files(open_folder / "state") == []
+
+
+def test_a_plugin_can_compile_files_of_its_own(
+    write_plugin: WritePlugin, package: Path, open_folder: Path, layers: Layers
+) -> None:
+    """They go where it expects them, in its scratch."""
+    body = """
+        import importlib.util, pathlib, py_compile
+        def run(payload):
+            source = pathlib.Path("mine.py").resolve()
+            source.write_text("x = 1")
+            named = importlib.util.cache_from_source(source)
+            return {"same": py_compile.compile(str(source), doraise=True) == named}
+    """
+    assert package.exists()
+    path = write_plugin(body)
+    settings = Settings.load(state=open_folder / "state")
+    registry = PluginRegistry.discover([path], settings=settings)
+    sandbox = build_sandbox(settings, layers=layers)
+    with ToolRunner(registry, settings=settings, sandbox=sandbox) as tool_runner:
+        assert value(tool_runner.run("sample", {})) == {"same": True}
 
 
 def test_only_what_the_runner_trusts_is_compiled(package: Path, tmp_path: Path) -> None:
