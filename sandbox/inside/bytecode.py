@@ -25,11 +25,9 @@ class Lookup:
         self._beside = beside
         self.missing: dict[str, None] = {}
 
-    def __call__(
-        self, path: str, debug_override: bool | None = None, *, optimization: object = None
-    ) -> str:
+    def __call__(self, path: str, *debug: bool | None, **optimization: object) -> str:
         """Return where the compiled file of a source is, or could be."""
-        own = self._beside(path, debug_override, optimization=optimization)
+        own = self._beside(path, *debug, **optimization)
         if os.path.exists(own):
             return own
         if os.path.exists(self._folder + own):

@@ -260,6 +260,8 @@ IMPORTS = (
     load("imports/keeps_a_descriptor"),
     load("imports/keeps_shared_memory", None, E.PLUGIN_LOAD_ERROR),
     load("imports/keeps_a_pipe"),
+    load("imports/keeps_a_position"),
+    load("imports/keeps_caches"),
     load("imports/watches_its_calls", **RAN),
     load("imports/talks_to_the_warden", E.PROTOCOL_ERROR, None),
     load("imports/kills_itself_later", **RAN),
