@@ -4,7 +4,7 @@ import time
 
 from hostile import LONG, frame, send
 
-LIMITS = {"wall_seconds": 1, "load_seconds": 1}
+LIMITS = {"wall_seconds": 1, "load_seconds": 6}
 BALLAST = 5_000_000
 
 send(frame(b"l"))
