@@ -32,6 +32,10 @@ QUIET = MappingProxyType(
             "background_thread:false",
             "pyarrow, and so pandas and scikit-learn: its allocator's thread at import",
         ),
+        "MIMALLOC_ARENA_EAGER_COMMIT": (
+            "0",
+            "mimalloc, as in pyarrow: a gigabyte of data segment at once, of which little is used",
+        ),
         "_RJEM_MALLOC_CONF": ("background_thread:false", "polars: the same"),
         "ORT_DISABLE_TELEMETRY": ("1", "onnxruntime: a thread, a shared map and files at import"),
         "TOKENIZERS_PARALLELISM": ("false", "Hugging Face's tokenizers: threads and a warning"),

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Measure what a governed call costs, beside other ways to run the same work in a process.
 
-    python scripts/bench.py                          # everything but the soak
+    python scripts/bench.py                          # everything but the soak and the libraries
     python scripts/bench.py compare --rounds 10      # only the comparison, longer
     python scripts/bench.py compare concurrency --json
     python scripts/bench.py soak --calls 20000       # what piles up over many calls
     python scripts/bench.py --markdown --plot docs/performance.svg
+    scripts/libraries && .venv-libraries/bin/python scripts/bench.py libraries resident --markdown
 
 All sides do the same: JSON in, a NumPy sum, JSON out. Each is measured in a process of its own,
 in turns, so that a noisy machine is noisy for all. Trust the ratios; milliseconds are this
-machine's at this moment. docs/performance.md explains every figure.
+machine's at this moment. docs/performance.md and docs/fast-plugins.md explain every figure.
 """
 
 from __future__ import annotations
@@ -28,12 +29,18 @@ from benchmarks import plot, sides
 
 SECTIONS = (
     "compare", "payload", "concurrency", "http", "plugins", "size", "limits", "intake", "idle",
-    "soak",
+    "soak", "libraries", "resident",
 )  # fmt: skip
+OPTIONAL = ("soak", "libraries", "resident")  # measured when they are asked for
 PAYLOADS = (1 << 10, 64 << 10, 1 << 20, 10_000_000, 64 << 20)
 THREADS = (1, 2, 4, 8, 16, 32)
 PLUGINS = (1, 50, 200)
 HTTP_BYTES = 100_000
+HOW = ("in-process", "auto", "cold")
+REUSED = ("reused process", "reused pool", "toolrunner warm", "toolrunner resident")
+HTTP_LAST = ("reused", "door")  # directly, then over HTTP
+PLUGIN_FILES = Path(__file__).parent.parent / "tests/libraries/plugins"
+OVER_HTTP = ("opencv_edges", "onnxruntime_direction")
 NOT_INSTALLED = 3  # exit status of a part that lacks something
 
 Row = dict[str, Any]
@@ -61,10 +68,18 @@ def run_part(name: str, value: str, calls: int) -> None:
             sys.exit(NOT_INSTALLED)
     else:
         # Not above: it imports the project, which the sides that are no part of it must not have.
-        from benchmarks import door, growth, intake  # noqa: PLC0415 - see above
+        from benchmarks import door, growth, intake, libraries, reused  # noqa: PLC0415 - see above
 
-        parts = {**growth.PARTS, "http": door.door, "intake": intake.intake}
-        print(json.dumps(parts[name](int(value), calls)))
+        named = {"library": libraries.library, "reused": reused.reused, "door": reused.through_http}
+        if name in named:
+            work, side = value.split(",")
+            figures = named[name](work, side, calls)
+        else:
+            parts = {**growth.PARTS, "http": door.door, "intake": intake.intake}
+            figures = parts[name](int(value), calls)
+        if figures is None:
+            sys.exit(NOT_INSTALLED)
+        print(json.dumps(figures))
 
 
 class Progress:
@@ -244,10 +259,63 @@ def soak(_rounds: int, calls: int, tell: Progress) -> Table:
     ]
 
 
+def libraries(rounds: int, calls: int, tell: Progress) -> Table:
+    """Plugins on real libraries: in the asking process, warm or else resident, and cold."""
+    plugins = sorted(path.stem for path in PLUGIN_FILES.glob("*.py"))
+    return "libraries", [library_row(name, rounds, calls, tell) for name in plugins]
+
+
+def library_row(name: str, rounds: int, calls: int, tell: Progress) -> Row:
+    """One plugin: the median over the rounds of each way to call it."""
+    found: dict[str, list[Row]] = {how: [] for how in HOW}
+    for number in range(rounds):
+        for how in HOW:
+            tell(f"{name}, {how}: round {number + 1} of {rounds}")
+            figures = part("library", f"{name},{how}", calls)
+            if figures is None:
+                return {"plugin": name, "starts": None, "of_bound": None, "in_process_ms": None,
+                        "in_a_box_ms": None, "cold_ms": None}  # fmt: skip
+            if how == "auto" and figures["ms"] is None:
+                figures = part("library", f"{name},resident", calls)
+            found[how].append(figures)
+    own, box, cold = (statistics.median(row["ms"] for row in found[how]) for how in HOW)
+    return {"plugin": name, "starts": found["auto"][-1]["mode"], "of_bound": box / (1.5 * own + 5),
+            "in_process_ms": own, "in_a_box_ms": box, "cold_ms": cold}  # fmt: skip
+
+
+def resident(rounds: int, calls: int, tell: Progress) -> Table:
+    """Residents beside a process that serves call after call and isolates nothing."""
+    works = [("trivial", "reused"), *((name, kind) for name in OVER_HTTP for kind in HTTP_LAST)]
+    rows: list[Row] = []
+    for work, kind in works:
+        sides = [side for side in REUSED if kind == "reused" or side != "reused process"]
+        found: dict[str, list[Row]] = {side: [] for side in sides}
+        for number in range(rounds):
+            for side in sides:
+                tell(f"{work}, {side}: round {number + 1} of {rounds}")
+                found[side].append(part(kind, f"{work},{side}", calls))
+        rows += reused_rows(work if kind == "reused" else f"{work} over HTTP", found)
+    return "resident", rows
+
+
+def reused_rows(work: str, found: dict[str, list[Row]]) -> list[Row]:
+    """The sides of one work, as multiples of the first one's median and rate."""
+    medians = {
+        side: [statistics.median(row[name] for row in measured) for name in ("p50", "per_second")]
+        for side, measured in found.items()
+    }
+    base_p50, base_rate = next(iter(medians.values()))
+    return [
+        {"work": work, "side": side, "of_reused": p50 / base_p50,
+         "of_reused_rate": rate / base_rate, "p50_ms": p50, "per_second": rate}
+        for side, (p50, rate) in medians.items()
+    ]  # fmt: skip
+
+
 MEASURED = {
     "compare": compare, "payload": payload, "concurrency": concurrency, "http": http,
     "plugins": plugins, "size": size, "limits": limits, "intake": intake,
-    "idle": idle, "soak": soak,
+    "idle": idle, "soak": soak, "libraries": libraries, "resident": resident,
 }  # fmt: skip
 
 
@@ -275,7 +343,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    default = [name for name in SECTIONS if name != "soak"]
+    default = [name for name in SECTIONS if name not in OPTIONAL]
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of: {', '.join(SECTIONS)}")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default 5)")
     parser.add_argument("--calls", type=int, default=60, help="calls a turn (default 60)")

@@ -47,6 +47,9 @@ PARTS = {
     "bomb": ("0", "1", {"limit_mb", "of_the_limit"}),
     "intake": ("0", "1", SHAPES),
     "soak": ("0", "20", {"calls", "first", "last"}),
+    "library": ("numpy_photo,in-process", "5", {"mode", "ms"}),
+    "reused": ("trivial,reused pool", "5", {"p50", "per_second"}),
+    "door": ("opencv_edges,toolrunner resident", "5", {"p50", "per_second"}),
 }
 
 

@@ -100,9 +100,9 @@ def _bwrap(size: str, folder: Path) -> Generator[float, None, None]:
     yield from _process(*options, "--proc", "/proc", "--dev", "/dev")(size, folder)
 
 
-def _importable_work(size: str, folder: Path) -> Callable[[dict[str, object]], object]:
+def importable_work(source: str, folder: Path) -> Callable[[dict[str, object]], object]:
     """Write the work as a module that the workers of a pool find, and import it."""
-    (folder / "pool_work.py").write_text(work.source(size), encoding="utf-8")
+    (folder / "pool_work.py").write_text(source, encoding="utf-8")
     sys.path.insert(0, str(folder))
     os.environ["PYTHONPATH"] = str(folder)
     # Or each worker would import this program as well, which nobody's service would do.
@@ -113,7 +113,7 @@ def _importable_work(size: str, folder: Path) -> Callable[[dict[str, object]], o
 
 def _pool(method: str) -> Side:
     def side(size: str, folder: Path) -> Generator[float, None, None]:
-        run = _importable_work(size, folder)
+        run = importable_work(work.source(size), folder)
         context = multiprocessing.get_context(method)
         if method == "forkserver":
             context.set_forkserver_preload(["pool_work"])
@@ -133,7 +133,7 @@ def _pebble(size: str, folder: Path) -> Generator[float, None, None]:
     except ImportError as error:
         message = "pebble"
         raise NotInstalledError(message) from error
-    run = _importable_work(size, folder)
+    run = importable_work(work.source(size), folder)
     context = multiprocessing.get_context("spawn")
     with pebble.ProcessPool(1, max_tasks=1, context=context) as pool:
         while True:

@@ -60,6 +60,35 @@ for _ in sys.stdin:
         sys.exit(f"a wrong answer: {answer!r}")
     print(taken, flush=True)
 """
+# A process that serves call after call: a line of JSON and the bytes of an image, if there is one.
+REUSED_TAIL = """
+import json
+import sys
+
+for line in sys.stdin.buffer:
+    request = json.loads(line)
+    if request["bytes"]:
+        request["payload"]["image"] = sys.stdin.buffer.read(request["bytes"])
+    print(json.dumps(run(request["payload"])), flush=True)
+"""
+# The same work without another process: so many milliseconds of one call after the other.
+IN_PROCESS_TAIL = """
+import json
+import pathlib
+import sys
+import time
+
+payload, calls, seconds = json.loads(sys.argv[1])
+if "image" in payload:
+    payload["image"] = pathlib.Path(payload["image"]).read_bytes()
+run(dict(payload))
+taken, begun = [], time.perf_counter()
+while len(taken) < calls and (len(taken) < 5 or time.perf_counter() - begun < seconds):
+    started = time.perf_counter()
+    run(dict(payload))
+    taken.append((time.perf_counter() - started) * 1000)
+print(json.dumps(taken))
+"""
 SUBPROCESS_TAIL = """
 import json
 import sys

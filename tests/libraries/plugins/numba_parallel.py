@@ -1,0 +1,25 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["numba", "numpy"]
+# [tool.toolrunner]
+# name = "numba-parallel"
+# input = "json"
+# input_schema = { required = ["count"], examples = [{ count = 100000 }] }
+# warm_up = true
+# ///
+"""A parallel loop that is compiled at its first use, with numba."""
+
+import numba
+import numpy
+
+
+@numba.njit(parallel=True)
+def squares(numbers):
+    total = 0.0
+    for i in numba.prange(len(numbers)):
+        total += numbers[i] ** 2
+    return total
+
+
+def run(payload):
+    return {"total": squares(numpy.ones(payload["count"]))}

@@ -1,0 +1,51 @@
+"""Real libraries in boxes: the right answers, and calls that start as the table says."""
+
+from __future__ import annotations
+
+import pytest
+from benchmarks import libraries
+
+from tests.libraries.conftest import Service, plugin_file
+from tests.libraries.table import KEPT_QUIET, TABLE
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_each_answers_rightly_and_starts_as_the_table_says(
+    name: str, service: Service, isolation: str
+) -> None:
+    """A library of which a helper came back names it here, in the reasons."""
+    row = TABLE[name]
+    reason = row.reason(isolation)
+    found = service(plugin_file(name), "auto", isolation)
+    if row.fails_without and isolation == "no-namespaces":
+        assert row.fails_without in str(found.answers)
+        return
+    assert found.answers == [("cold" if reason else "warm", row.answer)] * 2, found.reasons
+    assert found.mode == ("cold" if reason else "warm")
+    assert reason in "; ".join(found.reasons)
+    assert bool(reason) == bool(found.reasons)
+
+
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.cold])
+def test_what_cannot_be_forked_can_be_resident(name: str, service: Service, isolation: str) -> None:
+    """Where the operator allows it."""
+    if TABLE[name].fails_without and isolation == "no-namespaces":
+        return  # said by the test above
+    found = service(plugin_file(name), "resident", isolation, calls=3)
+    assert found.answers == [("resident", TABLE[name].answer)] * 3
+
+
+@pytest.mark.parametrize("variable", KEPT_QUIET)
+def test_without_its_variable_a_library_leaves_something_behind(
+    variable: str, service: Service, isolation: str
+) -> None:
+    """So that each variable is still needed; the reason names the library's."""
+    name, reason = KEPT_QUIET[variable]
+    found = service(plugin_file(name), "auto", isolation, calls=0, undone=[variable])
+    assert found.mode == "cold"
+    assert reason in "; ".join(found.reasons)
+
+
+def test_every_plugin_has_a_row() -> None:
+    """And every row a plugin."""
+    assert sorted(TABLE) == libraries.names()
