@@ -77,7 +77,10 @@ class Service:
         calls: int = 2,
         undone: Sequence[str] = (),
     ) -> Found:
-        """Have a plugin loaded and called; ``undone``: variables that it takes away first."""
+        """Have a plugin loaded and called; ``undone``: variables that it takes away first.
+
+        ``isolation``: all that the host can do unless it is "no-namespaces".
+        """
         if self._process is None:
             self._process = subprocess.Popen(
                 # Its real name: a copy of the checkout may have a link to the environment.

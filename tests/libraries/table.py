@@ -16,13 +16,14 @@ class Row:
     ``cold``: words of the reason why its calls cannot be forked, "" for one that is warm; such a
     plugin has to be allowed as a resident to be fast. ``cold_with``: the isolation in which that
     is so, where it is not both. ``fails_without``: words of what happens where there are no
-    namespaces, if it cannot run there.
+    namespaces, if it cannot run there. ``start``: what its manifest says.
     """
 
     answer: dict[str, Any]
     cold: str = ""
     cold_with: str = ""
     fails_without: str = ""
+    start: str = "auto"
 
     def reason(self, isolation: str) -> str:
         """Return words of the reason why its calls are cold; "" where they are warm."""
@@ -61,11 +62,16 @@ TABLE = {
         }
     ),
     "plotly_chart": Row({"kind": "bar", "title": "Values"}),
+    "polars_each_call": Row(
+        {"regions": [{"region": "north", "sold": 7}, {"region": "south", "sold": 5}]}, start="warm"
+    ),
     "polars_query": Row(
         {"regions": [{"region": "north", "sold": 7}, {"region": "south", "sold": 5}]},
         cold="polars",
     ),
+    "pyarrow_one_thread": Row({"sums": [249_500, 250_000]}),
     "pyarrow_table": Row({"sum": 499_500}, cold="threads"),
+    "pymupdf_plain": Row({"text": "Hello page"}),
     "pymupdf_text": Row({"text": "Hello page", "size": [200, 100]}, cold="threads"),
     "pypdf_pages": Row({"pages": 3, "last": "page 3"}),
     "pyyaml_settings": Row({"settings": {"a": [1, 2], "b": {"c": True}}, "again": True}),
@@ -89,6 +95,17 @@ TABLE = {
     "xgboost_model": Row({"over": [False, True]}),
     "zstandard_text": Row({"smaller": True, "same": True}),
 }
-# What a variable of a box's environment keeps from happening: without it this plugin is cold, and
-# the reason names what the library left behind.
-KEPT_QUIET: dict[str, tuple[str, str]] = {}
+# What variables of a box's environment keep from happening: without them this plugin is not warm,
+# and the reason names what the library leaves behind, or how it fails.
+KEPT_QUIET = {
+    ("JE_ARROW_MALLOC_CONF",): ("pandas_report", "jemalloc_bg_thd"),
+    ("MIMALLOC_ARENA_EAGER_COMMIT",): ("seaborn_chart", "exit status 1"),
+    ("NUMBA_NUM_THREADS",): ("numba_parallel", "threads (1"),
+    ("OMP_NUM_THREADS",): ("xgboost_model", "threads (1"),
+    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"): ("numpy_photo", "threads (1"),
+    ("OPENCV_FOR_THREADS_NUM",): ("opencv_pool", "threads (1"),
+    ("ORT_DISABLE_TELEMETRY",): ("onnxruntime_direction", "threads (1"),
+    ("RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM"): ("tokenizers_words", "threads (2"),
+    ("TOKENIZERS_PARALLELISM",): ("tokenizers_words", "threads (1"),
+    ("_RJEM_MALLOC_CONF",): ("polars_query", "jemalloc_bg_thd"),
+}
