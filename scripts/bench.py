@@ -16,8 +16,11 @@ machine's at this moment. docs/performance.md and docs/fast-plugins.md explain e
 from __future__ import annotations
 
 import argparse
+import datetime
 import importlib.util
 import json
+import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -326,6 +329,14 @@ def shown(value: object) -> str:
     return f"{value:,.2f}" if isinstance(value, float) else f"{value}"
 
 
+def circumstances() -> str:
+    """Say when and on what this is measured."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    linux = ".".join(platform.release().split(".")[:2])
+    python = platform.python_version()
+    return f"Measured on {today}: {os.cpu_count()} processors, Linux {linux}, Python {python}."
+
+
 def text_of(name: str, rows: list[Row], *, markdown: bool) -> str:
     """Return one section as a table."""
     titles = [title.replace("_", " ") for title in rows[0]]
@@ -335,6 +346,8 @@ def text_of(name: str, rows: list[Row], *, markdown: bool) -> str:
     if markdown:
         lines = [f"| {' | '.join(row)} |" for row in cells]
         lines.insert(1, f"|{'---|' * len(titles)}")
+    if markdown:
+        lines.append(f"\n{circumstances()}")
     return "\n".join([f"### {name}" if markdown else name.upper(), "", *lines, ""])
 
 

@@ -23,6 +23,7 @@ from toolrunner.sandbox.limits import LIMIT_NAMES, Limits
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PLUGINS = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
+FAST = (ROOT / "docs/fast-plugins.md").read_text(encoding="utf-8")
 HTTP = (ROOT / "docs/http.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 
@@ -110,10 +111,12 @@ def test_readmes_python_runs_as_written(clone: Path) -> None:
     assert done.stdout.splitlines()[0] == "ValidationError"
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_every_plugin_of_the_documents_works(clone: Path, number: int) -> None:
-    """Those of the authors' guide and README's pass the check that the guide recommends."""
-    source = [*blocks(PLUGINS, "python"), blocks(README, "python")[0]][number]
+    """Those of the authors' guides and README's pass the check that the guide recommends."""
+    sources = [*blocks(PLUGINS, "python"), *blocks(FAST, "python"), blocks(README, "python")[0]]
+    assert len(sources) == 4
+    source = sources[number]
     (clone / "plugin.py").write_text(source)
     command = [str(Path(sys.executable).parent / "toolrunner"), "plugins", "check", "plugin.py"]
     done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
@@ -186,6 +189,7 @@ def test_links_between_documents_lead_somewhere() -> None:
         "docs/architecture.md",
         "docs/security.md",
         "docs/plugins.md",
+        "docs/fast-plugins.md",
     ):
         path = ROOT / name
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):

@@ -257,8 +257,12 @@ def test_the_locks_agree() -> None:
     for (name, _), pinned in locked("requirements.txt").items():
         # Its marker may be wider there, since more needs it.
         assert pinned in [pin for (other, _), pin in development.items() if other == name], name
-    names = {name for name, _ in development}
-    assert names >= {Requirement(r).name for r in PROJECT["dependency-groups"]["dev"]}
+    libraries = locked("requirements-libraries.lock")
+    for (name, _), pinned in locked("requirements.txt").items():
+        assert pinned in [pin for (other, _), pin in libraries.items() if other == name], name
+    for packages, group in ((development, "dev"), (libraries, "libraries")):
+        names = {name for name, _ in packages}
+        assert names >= {Requirement(r).name for r in PROJECT["dependency-groups"][group]}
 
 
 def test_the_run_time_lock_says_how_it_was_made() -> None:

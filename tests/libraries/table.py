@@ -81,7 +81,7 @@ TABLE = {
     "seaborn_chart": Row({"svg": 1, "bars": 3}, cold="matplotlib"),
     "sentencepiece_tokens": Row({"text": "the cat sat", "some": True}),
     "shapely_areas": Row({"area": 3.14}),
-    "skimage_coins": Row({"shape": [400, 600], "large": True}),
+    "skimage_regions": Row({"shape": [400, 600], "large": True}),
     "sklearn_classifier": Row({"kinds": ["setosa", "virginica"]}),
     "sklearn_text": Row({"kind": [True, False]}),
     "spacy_words": Row(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from benchmarks import libraries
 
@@ -51,3 +53,11 @@ def test_without_its_variables_a_library_leaves_something_behind(
 def test_every_plugin_has_a_row() -> None:
     """And every row a plugin."""
     assert sorted(TABLE) == libraries.names()
+
+
+def test_the_guide_says_how_each_starts() -> None:
+    """As the table does, for a host with namespaces."""
+    guide = (libraries.ROOT / "docs/fast-plugins.md").read_text(encoding="utf-8")
+    said = dict(re.findall(r"^\| (\w+) \| (warm|resident) \|", guide, re.MULTILINE))
+    wanted = {name: "resident" if row.cold else "warm" for name, row in TABLE.items()}
+    assert said == wanted
