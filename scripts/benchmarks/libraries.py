@@ -102,10 +102,7 @@ def in_process(path: Path, calls: int) -> Figures:
 
 
 def in_a_box(path: Path, start: str, calls: int) -> Figures:
-    """The plugin through ``ToolRunner.run``; without figures where it is not as it was asked to be.
-
-    ``start`` "auto" has to be warm: what is cold then, has its reasons.
-    """
+    """The plugin through ``ToolRunner.run``; without figures where it is cold and was not to be."""
     payload = payload_of(read_inline(path))
     with runner_of(path, start) as (tool_runner, name):
         started = tool_runner.start(name)
@@ -123,8 +120,11 @@ def in_a_box(path: Path, start: str, calls: int) -> Figures:
 
 
 def library(name: str, how: str, calls: int) -> Figures | None:
-    """One plugin, "in-process" or with a ``start``; ``None`` where its libraries are missing."""
+    """One plugin, "in-process", with its "own" or another ``start``; ``None`` if it cannot run."""
     path = PLUGINS / f"{name}.py"
-    if missing_requirements(read_inline(path)) is not None:
+    manifest = read_inline(path)
+    if missing_requirements(manifest) is not None:
         return None
-    return in_process(path, calls) if how == "in-process" else in_a_box(path, how, calls)
+    if how == "in-process":
+        return in_process(path, calls)
+    return in_a_box(path, manifest.start if how == "own" else how, calls)
