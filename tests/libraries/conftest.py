@@ -23,16 +23,16 @@ ENVIRONMENT = ROOT / ".venv-libraries"
 LOCK = ROOT / "requirements-libraries.lock"
 
 
-def missing_environment() -> str:
+def missing_environment(environment: Path = ENVIRONMENT) -> str:
     """Return what is wrong with the libraries' environment, and what to do; "" if nothing is."""
     try:
-        installed = (ENVIRONMENT / ".installed").read_text(encoding="utf-8")
+        installed = (environment / ".installed").read_text(encoding="utf-8")
     except FileNotFoundError:
-        found = f"{ENVIRONMENT} with the libraries is missing"
+        found = f"{environment} with the libraries is missing"
     else:
         if installed.startswith(LOCK.read_text(encoding="utf-8")):
             return ""
-        found = f"{ENVIRONMENT} is not as {LOCK.name} says"
+        found = f"{environment} is not as {LOCK.name} says"
     return (
         f"{found}. Make it with: scripts/libraries\n"
         "Or leave these tests out: pytest --ignore=tests/libraries"
@@ -43,7 +43,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave one test of this folder if none of them can run."""
     if not missing_environment():
         return
-    kept, left_out = [], []
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     has_one = False
     for item in items:
         is_ours = "service" in getattr(item, "fixturenames", ())

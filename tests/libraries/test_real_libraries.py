@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 from benchmarks import libraries
 
-from tests.libraries.conftest import Service, plugin_file
+from tests.libraries.conftest import Service, missing_environment, plugin_file
 from tests.libraries.table import KEPT_QUIET, TABLE
 from toolrunner.sandbox.quiet_environment import QUIET
 
@@ -50,6 +52,23 @@ def test_without_its_variables_a_library_leaves_something_behind(
     assert reason in "; ".join(found.reasons)
 
 
+def test_threads_that_no_call_needs_are_not_missed(service: Service) -> None:
+    """Of Polars, which statsmodels imports where it is installed, and never uses."""
+    found = service(plugin_file("statsmodels_line"), "warm", "host")
+    assert found.answers == [("warm", TABLE["statsmodels_line"].answer)] * 2
+
+
+def test_a_pool_that_was_lost_is_waited_for(service: Service, open_folder: Path) -> None:
+    """Until the wall limit: ``start = "warm"`` is the author's word, and here it was wrong."""
+    source = plugin_file("pyarrow_table").read_text(encoding="utf-8")
+    copy = open_folder / "pyarrow_table.py"
+    limits = "limits = { wall_seconds = 3, "
+    copy.write_text(source.replace("limits = { ", limits), encoding="utf-8")
+    found = service(copy, "warm", "host", calls=1)
+    assert found.mode == "warm"
+    assert "TimeLimitExceeded" in str(found.answers)
+
+
 def test_every_plugin_has_a_row() -> None:
     """And every row a plugin."""
     assert sorted(TABLE) == libraries.names()
@@ -61,3 +80,11 @@ def test_the_guide_says_how_each_starts() -> None:
     said = dict(re.findall(r"^\| (\w+) \| (warm|resident) \|", guide, re.MULTILINE))
     wanted = {name: "resident" if row.cold else "warm" for name, row in TABLE.items()}
     assert said == wanted
+
+
+def test_who_has_no_environment_is_told_how_to_get_it(tmp_path: Path) -> None:
+    """Missing or outdated."""
+    assert "is missing. Make it with: scripts/libraries" in missing_environment(tmp_path)
+    (tmp_path / ".installed").write_text("another lock")
+    assert "is not as requirements-libraries.lock says" in missing_environment(tmp_path)
+    assert os.access(libraries.ROOT / "scripts/libraries", os.X_OK)
