@@ -25,7 +25,8 @@ class Plugin:
     full name); for a file it is the name of an object in it, or empty, which means its ``run`` or
     its class ``Plugin``. ``origin`` is for people: "bundled", "installed: dist 1.2", or the path
     that was given. ``named`` is an absolute path to the same, with its links: where a deployment
-    swaps them, it leads to the new files.
+    swaps them, it leads to the new files. ``examined``: it is not run for its result, but to tell
+    what its load and its first calls take.
     """
 
     manifest: Manifest
@@ -34,6 +35,7 @@ class Plugin:
     kind: Kind
     origin: str
     named: str = field(default="", compare=False)
+    examined: bool = False
 
     @property
     def found_at(self) -> str:

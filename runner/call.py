@@ -5,8 +5,9 @@ Made by the caller, given to ``ToolRunner.run``, filled in by it. One handle ser
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.ending import Isolation, Usage
@@ -59,3 +60,13 @@ class Call:
     def cancelled(self) -> bool:
         """Whether the caller has withdrawn the call."""
         return self.interrupt.cancelled
+
+
+@contextlib.contextmanager
+def under_way(call: Call) -> Iterator[None]:
+    """Let a fork that is made meanwhile know that the call is another process's."""
+    call.is_under_way = True
+    try:
+        yield
+    finally:
+        call.is_under_way = False

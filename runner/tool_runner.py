@@ -13,7 +13,7 @@ import errno
 import logging
 import time
 import traceback
-from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.manifest import ManifestError
 from toolrunner.runner.admission import Admission
-from toolrunner.runner.call import Call
+from toolrunner.runner.call import Call, under_way
 from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import (
     MAX_MESSAGE_BYTES,
@@ -305,7 +305,7 @@ class ToolRunner:
         program = build_program(plugin, self._settings, self._files)
         limits = manifest.limits.capped(self._settings.caps)
         start, _ = start_asked(manifest, self._settings)
-        with _under_way(call), self._admission.place(manifest.name, call.interrupt, call.caller):
+        with under_way(call), self._admission.place(manifest.name, call.interrupt, call.caller):
             self._check_open()  # it may have been closed while the call waited
             for _ in range(_MOST_REPLACED):
                 ending = self._sandbox.call(
@@ -428,6 +428,7 @@ def build_sandbox(
         pool=pool,
         residents=residents,
         state=settings.state,
+        threads_per_call=settings.threads_per_call,
     )
 
 
@@ -438,16 +439,6 @@ def _flat(
     with contextlib.closing(many):
         for index, answer, call in many:
             yield (index, *answer, call)
-
-
-@contextlib.contextmanager
-def _under_way(call: Call) -> Iterator[None]:
-    """Let a fork that is made meanwhile know that the call is another process's."""
-    call.is_under_way = True
-    try:
-        yield
-    finally:
-        call.is_under_way = False
 
 
 def _observed(limit: str, usage: Usage) -> float | None:

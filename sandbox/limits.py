@@ -34,7 +34,8 @@ class Limits:
     memory_mb: int = field(
         default=512,
         metadata=_about(
-            "MiB resident, shared pages once, with its scratch", "is killed, or gets MemoryError"
+            "MiB resident, shared pages once, with its scratch and what its import holds",
+            "is killed, or gets MemoryError",
         ),
     )
     processes: int = field(

@@ -33,6 +33,11 @@ _SYSTEM = (
     "/etc/pki/tls/certs",
     "/etc/pki/ca-trust/extracted",
     "/etc/ca-certificates/extracted",
+    # How many processors there are: libraries that find none here give up. No more of that folder,
+    # whose counters tell of the host's load.
+    "/sys/devices/system/cpu/possible",
+    "/sys/devices/system/cpu/present",
+    "/sys/devices/system/cpu/online",
 )
 _NETWORK = (
     "/etc/resolv.conf",

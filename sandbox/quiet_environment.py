@@ -4,6 +4,7 @@ A library that starts threads at its import cannot be forked, and what it starts
 call. Each variable has its reason; a cell's own ``HOME`` and ``TMPDIR`` come on top of these.
 """
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 _NEEDED = {
@@ -44,3 +45,11 @@ QUIET = MappingProxyType(
     }
 )
 ENVIRONMENT = MappingProxyType({**_NEEDED, **{name: value for name, (value, _) in QUIET.items()}})
+
+
+def environment(threads_per_call: int) -> Mapping[str, str]:
+    """Return the environment of a box in which numeric libraries may have so many threads each."""
+    return {
+        name: str(threads_per_call) if "THREADS" in name else value
+        for name, value in ENVIRONMENT.items()
+    }

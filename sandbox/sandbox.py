@@ -49,6 +49,7 @@ class Sandbox:
         pool: PoolLimits | None = None,
         residents: ResidentLimits | None = None,
         state: Path | None = None,
+        threads_per_call: int = 1,
     ) -> None:
         """``degraded``: the operator's word that less than the floor will do.
 
@@ -56,11 +57,13 @@ class Sandbox:
         the boxes, this one if empty. ``pool``: what warm boxes may take of the host, and
         ``residents`` what these may. ``state``: the folder for what makes loads fast, caches
         that imports write and modules that they compile; without one, nothing of that is kept.
+        ``threads_per_call``: of each numeric library.
         """
         self._degraded = degraded
         self._given = layers
         bytecode = Bytecode(state / "bytecode") if state is not None and not python else None
-        self._spawner = Spawner(python, bytecode=bytecode.folder if bytecode is not None else "")
+        compiled = bytecode.folder if bytecode is not None else ""
+        self._spawner = Spawner(python, bytecode=compiled, threads_per_call=threads_per_call)
         caches = Caches(state / "caches") if state is not None else None
         self._boxes = Boxes(self._spawner, caches, bytecode)
         self._warm = Warm(self._boxes, pool or PoolLimits())

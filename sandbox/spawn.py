@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolrunner.sandbox import forks
-from toolrunner.sandbox.quiet_environment import ENVIRONMENT
+from toolrunner.sandbox.quiet_environment import environment
 
 LAUNCH = str(Path(__file__).with_name("inside") / "launch.py")
 _COMPILING = str(Path(__file__).with_name("inside") / "compiling.py")
@@ -75,10 +75,11 @@ def compiler(folder: str) -> subprocess.Popen[bytes]:
 class Spawner:
     """Runs ``launch.py`` in its own interpreter, on behalf of any thread."""
 
-    def __init__(self, python: str = "", *, bytecode: str = "") -> None:
+    def __init__(self, python: str = "", *, bytecode: str = "", threads_per_call: int = 1) -> None:
         """``bytecode``: a folder in which boxes look for compiled modules, or ""."""
         self._python = python or sys.executable
         self._bytecode = bytecode
+        self._environment = environment(threads_per_call)
         self._closed = False
         self._begin()
         forks.in_each_child(self, Spawner._begin)
@@ -172,7 +173,7 @@ class Spawner:
                 stdout=null if stdout is None else stdout,
                 stderr=subprocess.PIPE,
                 bufsize=0,  # a buffer has a lock, which a fork would copy
-                env=ENVIRONMENT,
+                env=self._environment,
                 cwd="/",
                 pass_fds=pass_fds,
             )

@@ -1,4 +1,4 @@
-"""Checks a plugin for ``plugins check``: is it one, does it load, does it answer a sample.
+"""Checks a plugin for ``plugins check``: is it one, does it load, does it answer, how fast.
 
 Called by ``commands``. The plugin is only ever run as every plugin is: through ToolRunner.
 """
@@ -6,21 +6,21 @@ Called by ``commands``. The plugin is only ever run as every plugin is: through 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toolrunner.api.cli.calls import Done, Work, run_calls
+from toolrunner.api.cli.advice import advise, memory_to_set
+from toolrunner.api.cli.calls import Done
 from toolrunner.api.cli.exits import Exit, Refused, exit_of
+from toolrunner.api.cli.measuring import Answer, Bench, Measured, measure, memory_needed_mb
 from toolrunner.api.cli.session import Session
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.errors import shown
-from toolrunner.runner.errors import ErrorType
+from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.payloads.samples import sample_payload
-from toolrunner.runner.registry.registry import PluginRegistry
-from toolrunner.runner.services.wiring import analysis_of
+from toolrunner.runner.start_mode import Start
 
 _WHILE_LOADING = " while loading"
 
@@ -52,7 +52,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that was found out about one plugin."""
+    """All that was found out about one plugin.
+
+    ``start``: how its calls start; ``measured`` and ``advice``: of one whose call succeeded.
+    """
 
     plugin: str
     path: str
@@ -60,6 +63,9 @@ class Report:
     status: Exit
     notes: tuple[str, ...] = ()
     done: Done | None = None
+    start: Start | None = None
+    measured: Measured | None = None
+    advice: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON shows it."""
@@ -68,8 +74,11 @@ class Report:
             "plugin": self.plugin,
             "path": self.path,
             "ok": self.status is Exit.DONE,
+            "start": None if self.start is None else asdict(self.start),
             "steps": [asdict(step) for step in self.steps],
             "notes": list(self.notes),
+            "measured": None if self.measured is None else self.measured.document(),
+            "advice": list(self.advice),
             "error": error,
         }
 
@@ -117,10 +126,14 @@ def _checked(session: Session, plugin: Plugin) -> Report:
     if payload is None:
         notes.append(f"{about}, so it was not run; try `toolrunner analyze` on a file of yours")
         return Report(plugin.name, shown(plugin.path), tuple(steps), Exit.DONE, tuple(notes))
-    done = _run(session, plugin, payload)
-    status, judged, note = _judge(done, about)
-    notes += note
-    return Report(plugin.name, shown(plugin.path), (*steps, *judged), status, tuple(notes), done)
+    with Bench(plugin, session.settings, payload) as bench:
+        return _run(
+            session,
+            plugin,
+            bench,
+            Report(plugin.name, shown(plugin.path), tuple(steps), Exit.DONE, tuple(notes)),
+            about,
+        )
 
 
 def _name_notes(session: Session, plugin: Plugin) -> list[str]:
@@ -143,22 +156,46 @@ def _is_same(one: Path, other: Path) -> bool:
         return False
 
 
-def _run(session: Session, plugin: Plugin, payload: dict[str, Any]) -> Done:
-    registry = PluginRegistry()
-    registry.register(plugin.name, instance=plugin)
-    with (
-        session.tool_runner(registry) as tool_runner,
-        closing(run_calls(analysis_of(tool_runner), plugin.name, [Work(lambda: payload)])) as calls,
-    ):
-        return next(iter(calls))
+def _run(session: Session, plugin: Plugin, bench: Bench, report: Report, about: str) -> Report:
+    """Return the report with what running the plugin tells."""
+    manifest, caps = plugin.manifest, session.settings.caps
+    own = bench.runner()
+    try:
+        start = bench.start(own)
+    except GovernedError as error:
+        start = Start("failed", (error.message,))
+    answer = bench.call(own)
+    status, steps, notes = _judge(answer, about)
+    done = Done(plugin.name, None, answer.call, answer.result, answer.envelope)
+    report = replace(
+        report,
+        steps=(*report.steps, *steps),
+        status=status,
+        notes=(*report.notes, *notes),
+        done=done,
+        start=start,
+    )
+    if answer.envelope is not None:
+        is_memory = answer.envelope["error"]["type"] == ErrorType.MEMORY_LIMIT_EXCEEDED
+        needed = memory_needed_mb(bench, plugin, caps) if is_memory else None
+        words = (
+            f"set memory_mb to {memory_to_set(needed or 0)}: it held {needed:.0f} MiB"
+            if needed
+            else ""
+        )
+        return replace(report, advice=(words,) if words else ())
+    limit_mb = manifest.limits.capped(caps).memory_mb
+    measured = measure(bench, own, start, limit_mb)
+    return replace(report, measured=measured, advice=advise(manifest, start, measured))
 
 
-def _judge(done: Done, about: str) -> tuple[Exit, list[Step], list[str]]:
+def _judge(done: Answer, about: str) -> tuple[Exit, list[Step], list[str]]:
     """Return the exit status, the steps of the run, and notes."""
     confined = Step("sandbox", True, f"{len(done.call.isolation.layers)} layers")
     loads = Step("loads", True, "in the sandbox")
     if done.envelope is None:
-        runs = Step("runs", True, f"on {about}: {done.call.usage.wall_ms} ms")
+        took = f"{done.ms:.0f} ms, {done.call.usage.wall_ms} of them in run"
+        runs = Step("runs", True, f"on {about}: {took}")
         returns = Step("returns", True, "a JSON object")
         return Exit.DONE, [confined, loads, runs, returns], []
     error = done.envelope["error"]

@@ -64,6 +64,17 @@ def obtained(what):
     return {"attempts": {"limit": ["done", what]}}
 
 
+def pinned(pid):
+    """Keep a process on one processor for a moment; raise when that has no effect."""
+    before = os.sched_getaffinity(pid)
+    try:
+        os.sched_setaffinity(pid, {min(before)})
+        if os.sched_getaffinity(pid) == before:
+            raise PermissionError(errno.EPERM, "without effect")
+    finally:
+        os.sched_setaffinity(pid, before)
+
+
 def found(things):
     """Return what was looked for; raise when there is nothing of it."""
     if not things:

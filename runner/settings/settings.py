@@ -182,6 +182,9 @@ class Settings(BaseSettings):
         default_factory=lambda: 2 * (os.cpu_count() or 1),
         description="calls of one plugin at once; two a processor by default",
     )
+    threads_per_call: Annotated[int, Field(ge=1, le=1_024)] = Field(
+        default=1, description="threads of each numeric library (OpenBLAS, OpenMP, OpenCV ...)"
+    )
     queue_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
         default=30.0, description="how long a call may wait for its turn"
     )

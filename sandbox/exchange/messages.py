@@ -62,6 +62,7 @@ def load_order(
         "path": program.path,
         "entry": program.entry,
         "folder": program.folder,
+        "network": program.network,
         "config": dict(program.config),
         "log_level": program.log_level,
         "sys_path": module_path(),

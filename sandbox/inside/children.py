@@ -15,15 +15,6 @@ if TYPE_CHECKING:
     import types
 
 MAIN = "__main__"
-# Where an exception came from: the end of the file's name, and what its message lacks.
-_HINTS = {
-    "multiprocessing/forkserver.py": "; a fork server needs sockets, which a plugin may not have: "
-    "use the start methods fork or spawn",
-    "multiprocessing/managers.py": "; a manager needs sockets, which a plugin may not have: use a "
-    "Queue, a Pipe or an Array of multiprocessing",
-    "multiprocessing/synchronize.py": "; locks between processes need /dev/shm, which this box has "
-    "not: use multiprocessing.Pipe, subprocess or threads",
-}
 
 
 class Flags(tuple[int, ...]):  # noqa: SLOT001 - its names are those of sys.flags
@@ -82,14 +73,3 @@ def know_by_main(module: types.ModuleType) -> None:
                 value.__module__ = MAIN
             except (AttributeError, TypeError):
                 continue  # its metaclass minds
-
-
-def hint(frames: types.TracebackType | None) -> str:
-    """Return what to use instead, when an exception's frames lead through what no box has."""
-    while frames is not None:
-        file = frames.tb_frame.f_code.co_filename
-        for end, words in _HINTS.items():
-            if file.endswith(end):
-                return words
-        frames = frames.tb_next
-    return ""

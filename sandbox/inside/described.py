@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 
-from . import children, protocol
+from . import hints, protocol
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     T = TypeVar("T")
 
@@ -20,15 +20,19 @@ _FIRST_OWN_DESCRIPTOR = 5  # below are input, output, errors, channel and log
 _WORKER = f"{__package__}.worker"
 
 
-def describe(error: BaseException) -> dict[str, object]:
-    """Return what the parent shows of an exception, whatever its own methods do."""
+def describe(error: BaseException, order: dict[str, Any]) -> dict[str, object]:
+    """Return what the parent shows of an exception, whatever its own methods do.
+
+    ``order``: the one to load the plugin.
+    """
     kind = type(error)  # not isinstance, which asks the object itself
     message = attempt(lambda: str(error), "<no text: __str__ of the exception failed>")
-    frames = BaseException.__dict__["__traceback__"].__get__(error)
     number = attempt(lambda: getattr(error, "errno", None), None)
     return {
         "exception": cut(class_name(error), 200),
-        "message": cut(message + attempt(lambda: children.hint(frames), ""), protocol.MESSAGE_CAP),
+        "message": cut(
+            message + attempt(lambda: hints.hint(error, order), ""), protocol.MESSAGE_CAP
+        ),
         "traceback": tail(traceback_of(error), protocol.TRACEBACK_CAP),
         "errno": number if issubclass(kind, OSError) and type(number) is int else None,
         "is_memory_error": issubclass(kind, MemoryError),

@@ -119,14 +119,15 @@ class Plugin:
         self,
         run: Callable[[dict[str, Any], Context], object],
         warm_up: Callable[[], object] | None,
-        config: dict[str, Any],
+        order: dict[str, Any],
         *,
         is_async: bool,
     ) -> None:
-        """``run`` takes a context, whether the plugin's own does or not."""
+        """``run`` takes a context, whether the plugin's own does or not. ``order``: to load it."""
         self.run = run
         self.warm_up = warm_up
-        self.config = config
+        self.order = order
+        self.config: dict[str, Any] = order["config"]
         self.is_async = is_async
 
 
@@ -148,7 +149,7 @@ def load(channel: socket.socket, log_descriptor: int, order: dict[str, Any], res
         packed = caches.pack() if order["wants_caches"] else b""
     except BaseException as error:
         if os.getpid() == own_pid:
-            finish(channel, _thread.allocate_lock(), protocol.RAISED, describe(error))
+            finish(channel, _thread.allocate_lock(), protocol.RAISED, describe(error, order))
         os._exit(1)
     if os.getpid() != own_pid:
         os._exit(1)
@@ -295,7 +296,7 @@ def reply_of(plugin: Plugin, payload: dict[str, Any], context: Context) -> tuple
     except jsonable.NotJsonError as error:
         return protocol.UNSERIALIZABLE, cut(str(error), protocol.MESSAGE_CAP).encode()
     except BaseException as error:
-        return protocol.RAISED, describe(error)
+        return protocol.RAISED, describe(error, plugin.order)
 
 
 def finish(channel: socket.socket, lock: _thread.LockType, kind: bytes, body: object) -> NoReturn:
@@ -331,7 +332,7 @@ def load_plugin(load: dict[str, Any], source: bytes) -> Plugin:
     return Plugin(
         with_context(found.run),
         warm_up if callable(warm_up) else None,
-        load["config"],
+        load,
         is_async=bool(flags_of(found.run) & _CO_COROUTINE),
     )
 

@@ -35,7 +35,7 @@ MUST_BE_DENIED = {
     "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr",
     "init_module", "finit_module", "delete_module", "kexec_load", "bpf", "perf_event_open",
     "open_by_handle_at", "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp",
-    "setpriority", "sched_setscheduler", "sched_setparam", "sched_setattr", "sched_setaffinity",
+    "setpriority", "sched_setscheduler", "sched_setparam", "sched_setattr",
     "ioprio_set", "keyctl", "add_key", "request_key", "io_uring_setup", "userfaultfd",
     "memfd_create", "memfd_secret", "shmget", "shmat", "semget", "msgget", "mq_open",
 }

@@ -138,7 +138,9 @@ def run(payload, context):
             found[f"joins {pid}"] = "setpgid"
         if attempt(lambda: os.setpriority(os.PRIO_PROCESS, pid, 19)) is not None:
             found[f"slows {pid}"] = "setpriority"
-        if attempt(lambda: os.sched_setaffinity(pid, {0})) is not None:
+        before = attempt(lambda: os.sched_getaffinity(pid))
+        attempt(lambda: os.sched_setaffinity(pid, {0}))
+        if attempt(lambda: os.sched_getaffinity(pid)) != before:
             found[f"moves {pid}"] = "sched_setaffinity"
     for folder in (os.path.dirname(here), "/scratch"):
         if attempt(lambda: os.listdir(folder)):

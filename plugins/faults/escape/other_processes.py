@@ -6,7 +6,7 @@ import resource
 import signal
 import struct
 
-from hostile import syscall, tried
+from hostile import pinned, syscall, tried
 
 PTRACE_ATTACH, PTRACE_SEIZE = 16, 0x4206
 SI_QUEUE = -1
@@ -34,6 +34,6 @@ def run(payload):
         descriptors=lambda: os.listdir(f"/proc/{victim}/fd"),
         limits=lambda: resource.prlimit(victim, resource.RLIMIT_CORE),
         priority=lambda: os.setpriority(os.PRIO_PROCESS, victim, 15),
-        affinity=lambda: os.sched_setaffinity(victim, [0]),
+        affinity=lambda: pinned(victim),
         scheduling=lambda: os.sched_setscheduler(victim, os.SCHED_OTHER, os.sched_param(0)),
     )

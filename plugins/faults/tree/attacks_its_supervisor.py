@@ -4,7 +4,7 @@ import os
 import resource
 import signal
 
-from hostile import tried
+from hostile import pinned, tried
 
 
 def run(payload):
@@ -15,7 +15,7 @@ def run(payload):
         **{f"signal {n:d}": lambda n=n: os.kill(up, n) for n in numbers},
         limits=lambda: resource.prlimit(up, resource.RLIMIT_CORE),
         priority=lambda: os.setpriority(os.PRIO_PROCESS, up, 10),
-        affinity=lambda: os.sched_setaffinity(up, os.sched_getaffinity(0)),
+        affinity=lambda: pinned(up),
         memory=lambda: os.open(f"/proc/{up}/mem", os.O_RDWR),
         environment=lambda: open(f"/proc/{up}/environ").read(),
         descriptors=lambda: os.listdir(f"/proc/{up}/fd"),

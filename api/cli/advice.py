@@ -1,0 +1,99 @@
+"""From what was measured of a plugin to what its author, or the operator, would better write.
+
+Called by ``check``. Pure: nothing here measures or runs anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from toolrunner.api.cli.examined import Examined
+from toolrunner.api.cli.measuring import Measured, gains_by_warming_up
+from toolrunner.plugins.manifest import Manifest
+from toolrunner.runner.start_mode import Start
+
+# A call has to gain this much to be worth a line: a factor, and milliseconds.
+_GAIN, _GAIN_MS = 1.5, 10.0
+_FULL = 0.8  # of a limit: more is too near
+_ROOM = 1.25
+_STEP_MB = 64
+_FINE_MS = 10  # below it, tenths are told
+
+
+def advise(manifest: Manifest, start: Start, measured: Measured) -> tuple[str, ...]:
+    """Return what to write, most useful first; nothing where all is well."""
+    return tuple(
+        words
+        for group in (
+            _modes(manifest, start, measured),
+            _warm_up(manifest, measured),
+            _memory(measured),
+        )
+        for words in group
+    )
+
+
+def memory_to_set(needed_mb: float) -> int:
+    """Return a ``memory_mb`` with some room, as people write them."""
+    return math.ceil(needed_mb * _ROOM / _STEP_MB) * _STEP_MB
+
+
+def _modes(manifest: Manifest, start: Start, measured: Measured) -> Iterator[str]:
+    p50 = measured.p50_ms
+    now = p50.get(start.mode)
+    if now is None or manifest.start == "cold":  # which its author has chosen
+        return
+    best = now
+    if start.mode != "warm" and _is_gain(now, p50.get("warm")):
+        best = p50["warm"]
+        yield (
+            f'say start = "warm" in the manifest, if no call needs what its import has started: '
+            f"{told_ms(best)} instead of {told_ms(now)}"
+        )
+    if measured.warmed_up_ms is not None:
+        best = min(best, measured.warmed_up_ms)  # which asks nothing of the operator
+    if start.mode != "resident" and _is_gain(best, p50.get("resident")):
+        say = "" if manifest.start == "resident" else 'say start = "resident", and '
+        yield (
+            f"{say}have the operator add {manifest.name} to allow_resident: "
+            f"{told_ms(p50['resident'])} instead of {told_ms(now)}; calls then share a process"
+        )
+
+
+def _is_gain(now: float, other: float | None) -> bool:
+    return other is not None and now > other * _GAIN and now - other > _GAIN_MS
+
+
+def _warm_up(manifest: Manifest, measured: Measured) -> Iterator[str]:
+    found = measured.examined
+    if found is None or manifest.warm_up or not gains_by_warming_up(found):
+        return
+    tried = measured.warmed_up_ms
+    then = f"; with warm_up = true a call was {told_ms(tried)}" if tried is not None else ""
+    has_sample = manifest.input == "image" or (manifest.input_schema or {}).get("examples")
+    yield (
+        f"write warm_up(){', or say warm_up = true' if has_sample else ''}: the first call takes "
+        f"{told_ms(found.first_ms)}, the next one {told_ms(found.second_ms)}"
+        f"{_imports_of_a_call(found)}{then}"
+    )
+
+
+def _imports_of_a_call(found: Examined) -> str:
+    if not found.calling.modules:
+        return ""
+    names = ", ".join(package.name for package in found.calling.packages[:3])
+    return f", and it imports {found.calling.modules} modules ({names})"
+
+
+def _memory(measured: Measured) -> Iterator[str]:
+    if measured.peak_memory_mb > measured.memory_mb * _FULL:
+        yield (
+            f"set memory_mb to {memory_to_set(measured.peak_memory_mb)}: a call held "
+            f"{measured.peak_memory_mb:.0f} of {measured.memory_mb} MiB, with what its import holds"
+        )
+
+
+def told_ms(value: float) -> str:
+    """Return a time as people read it."""
+    return f"{value:.1f} ms" if value < _FINE_MS else f"{value:.0f} ms"

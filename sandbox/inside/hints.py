@@ -1,0 +1,120 @@
+"""What to set or to use instead, said behind an exception that the walls of a box have caused.
+
+Called by the worker once a plugin has raised. It is advice alone, and goes by its words.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Iterator
+    from typing import Any
+
+_MOST_CAUSES = 8
+_FOR_THE_CALLER = "InvalidInput"  # who can set nothing
+# Where an exception came from: the end of the file's name, and what its message lacks.
+_INSTEAD = {
+    "multiprocessing/forkserver.py": "; a fork server needs sockets, which a plugin may not have: "
+    "use the start methods fork or spawn",
+    "multiprocessing/managers.py": "; a manager needs sockets, which a plugin may not have: use a "
+    "Queue, a Pipe or an Array of multiprocessing",
+    "multiprocessing/synchronize.py": "; locks between processes need /dev/shm, which this box has "
+    "not: use multiprocessing.Pipe, subprocess or threads",
+}
+_NO_NETWORK = (
+    "; a plugin has no network and no sockets but stream pairs: set network = true in its "
+    'manifest, and "{name}" in allow_network of the operator\'s settings'
+)
+_BESIDE = (
+    "; a single-file plugin has no files beside it: make it a folder with a toolrunner.toml, or "
+    "name the folder in read of its manifest"
+)
+_NO_MODULE = (
+    "; a single-file plugin has no modules beside it: make it a folder with a toolrunner.toml; a "
+    "library belongs into dependencies of its manifest"
+)
+_UNSEEN = "; if it is there, a plugin may not see it: name its folder in read of the manifest"
+
+
+def hint(error: BaseException, order: dict[str, Any]) -> str:
+    """Return what to do about an exception, or ""; ``order``: the one to load the plugin."""
+    if type(error).__name__ == _FOR_THE_CALLER:
+        return ""
+    causes = list(chain(error))
+    for cause in causes:
+        for file in files_of(cause):
+            for end, words in _INSTEAD.items():
+                if file.endswith(end):
+                    return words
+    for cause in causes:
+        found = network_hint(cause, order) or file_hint(cause, order)
+        if found:
+            return found
+    return ""
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and what it came from, without asking it."""
+    for _ in range(_MOST_CAUSES):
+        yield error
+        cause = BaseException.__dict__["__cause__"].__get__(error)
+        cause = cause or BaseException.__dict__["__context__"].__get__(error)
+        if cause is None:
+            return
+        error = cause
+
+
+def files_of(error: BaseException) -> Iterator[str]:
+    """Yield the files that an exception came through."""
+    frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
+    while frames is not None:
+        yield frames.tb_frame.f_code.co_filename
+        frames = frames.tb_next
+
+
+def network_hint(error: BaseException, order: dict[str, Any]) -> str:
+    """Tell of sockets that were refused, and of hosts that cannot be reached."""
+    if order["network"] or not isinstance(error, OSError):
+        return ""
+    is_refused = error.errno == errno.EPERM and any(
+        f.endswith("/socket.py") for f in files_of(error)
+    )
+    if is_refused or error.errno == errno.ENETUNREACH or type(error).__name__ == "gaierror":
+        return _NO_NETWORK.format(name=order["name"])
+    return ""
+
+
+def file_hint(error: BaseException, order: dict[str, Any]) -> str:
+    """Tell of files and modules that are there, or may be, and not in the box."""
+    is_file = not order["entry"].rpartition(":")[0]
+    if isinstance(error, ModuleNotFoundError):
+        return _NO_MODULE if is_file else ""
+    folder = os.path.dirname(order["path"])
+    for path in re.findall(r"/[^\s'\"<>:;,)\]]+", str(error)[:4096]):
+        if is_file and path != order["path"] and path.startswith(f"{folder}/"):
+            if cannot_be_opened(path):
+                return _BESIDE
+        elif isinstance(error, (FileNotFoundError, PermissionError)) and is_foreign(path, order):
+            return _UNSEEN
+    return ""
+
+
+def is_foreign(path: str, order: dict[str, Any]) -> bool:
+    """Tell whether a path is neither in the scratch nor in the plugin's own folder."""
+    own = [os.environ.get("TMPDIR", ""), order["folder"], "/proc", "/dev"]
+    is_own = any(place and f"{path}/".startswith(f"{place}/") for place in own)
+    return not is_own and cannot_be_opened(path)
+
+
+def cannot_be_opened(path: str) -> bool:
+    """Tell whether nothing can be read at a path."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+    except OSError:
+        return True
+    return False
