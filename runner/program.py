@@ -15,7 +15,6 @@ from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.payloads.samples import rehearsal
 from toolrunner.runner.plugin_files import SCARCE, PluginFiles, unreadable
 from toolrunner.runner.settings.settings import PluginSettings, Settings
-from toolrunner.sandbox.examined import examined
 from toolrunner.sandbox.paths import ForeignLinkError, Found, find
 from toolrunner.sandbox.profile import SCRATCH_PREFIX, Program
 
@@ -64,7 +63,7 @@ def build_program(plugin: Plugin, settings: Settings, files: PluginFiles) -> Pro
         message = f"OSError: {named} cannot be read: it is not there, or not for this user"
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
     readable = _readable(manifest, own, settings)
-    program = Program(
+    return Program(
         name=manifest.name,
         path=code.path,
         entry=_file_entry(plugin.entry) if is_file else plugin.entry,
@@ -79,8 +78,8 @@ def build_program(plugin: Plugin, settings: Settings, files: PluginFiles) -> Pro
         rehearsal=_rehearsal(manifest),
         misses_threads=manifest.start != "warm",
         log_level=logging.getLogger(f"{LOGGER_PREFIX}.{manifest.name}").getEffectiveLevel(),
+        examined=plugin.examined,
     )
-    return examined(program) if plugin.examined else program
 
 
 def _rehearsal(manifest: Manifest) -> str:

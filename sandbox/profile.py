@@ -62,6 +62,7 @@ class Program:
     led to when they were checked; the box refuses anything else in their place. ``rehearsal``: a
     request to run once after loading, as JSON ``{"payload", "image"}`` with the image in base64,
     or "". ``misses_threads``: threads that its import starts keep it from being forked.
+    ``examined``: its calls tell what they take, instead of their result.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Program:
     stamp: int = 0
     rehearsal: str = ""
     misses_threads: bool = True
+    examined: bool = False
     found: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from toolrunner.sandbox.frames import encode
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.limits import Limits
 from toolrunner.sandbox.profile import Program, module_path
+
+# Runs in an examined plugin's place, from its source.
+_EXAMINATION = Path(__file__).parents[1] / "inside" / "examination.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ def load_frame(
     program: Program, *, warms_up: bool, resident: bool, caches: bytes, wants_caches: bool
 ) -> list[bytes]:
     """Return the order to load a program: what a cell has to know of it, its source, its caches."""
+    if program.examined:
+        program = _in_its_place(program)
     order = load_order(
         program,
         warms_up=warms_up,
@@ -41,6 +47,14 @@ def load_frame(
         wants_caches=wants_caches,
     )
     return encode(protocol.LOAD, order, program.source + caches)
+
+
+def _in_its_place(program: Program) -> Program:
+    """Return a program that loads this one, calls it, and returns what that took."""
+    order = load_order(program, warms_up=True)
+    text = _EXAMINATION.read_text(encoding="utf-8")
+    source = f"{text}\nbegin({order!r}, {program.source!r})\n"
+    return replace(program, entry="", folder="", rehearsal="", source=source.encode())
 
 
 def load_order(

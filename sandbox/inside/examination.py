@@ -1,12 +1,12 @@
 """Runs in a plugin's place for ``plugins check``: loads it, calls it twice, tells what that took.
 
-Sent to a cell as if it were a plugin's source (``sandbox/examined.py``), and has a plugin's rights.
+Sent to a cell as if it were a plugin's source (``exchange/messages.py``); has a plugin's rights.
 It shares the process with the plugin, so what it returns is a reply like any other, and hostile.
 """
 
 from __future__ import annotations
 
-import _frozen_importlib as importing  # type: ignore[import-not-found]  # has no stub
+import _frozen_importlib
 import _thread
 import copy
 import json
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+_IMPORTING: Any = _frozen_importlib  # has functions that its stub does not tell of
 _MOST_PACKAGES, _MOST_LEFT, _LONGEST_NAME = 6, 12, 60
 _OWN = "the plugin"
 
@@ -29,14 +30,14 @@ class Imports:
     """Times every import of the thread that made it, and tells which one has left what behind."""
 
     def __init__(self) -> None:
-        self._original: Callable[[str, object], object] = importing._find_and_load
+        self._original: Callable[[str, object], object] = _IMPORTING._find_and_load
         self._thread = _thread.get_ident()
         self._inner: list[float] = []  # for each import under way, what those within it took
         self._looking = 0.0  # what is spent here, and is nobody's
         self._known = set(present())
         self._left: dict[tuple[str, str], str] = {}
         self._packages: dict[str, list[float]] = {}
-        importing._find_and_load = self._find_and_load
+        _IMPORTING._find_and_load = self._find_and_load
 
     def now(self) -> float:
         """Return the time, without what was spent here."""
