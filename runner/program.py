@@ -148,7 +148,8 @@ def _check(path: str, found: Found, name: str, settings: Settings) -> None:
         if is_inside or _lies_in(secret, found.path):
             message = (
                 f"{name} asks to read {path}, which plugins may not see for the sake of {secret}; "
-                f'move the data, or allow it in the settings: [plugin.{name}] read = ["{path}"]'
+                "move the data to where every user may read it, or allow it in the settings: "
+                f'[plugin.{name}] read = ["{path}"]'
             )
             raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
 

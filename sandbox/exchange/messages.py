@@ -77,6 +77,7 @@ def load_order(
         "entry": program.entry,
         "folder": program.folder,
         "network": program.network,
+        "read": list(program.read),
         "config": dict(program.config),
         "log_level": program.log_level,
         "sys_path": module_path(),

@@ -40,6 +40,11 @@ _NO_MODULE = (
 )
 _UNSEEN = "; if it is there, a plugin may not see it: name its folder in read of the manifest"
 
+_NOT_FOR_ALL = (
+    "; read names it, but not every user may read it: a plugin is a user of its own, who needs "
+    "that, and to enter the folders on the way (chmod a+rX)"
+)
+
 
 def hint(error: BaseException, order: dict[str, Any]) -> str:
     """Return what to do about an exception, or ""; ``order``: the one to load the plugin."""
@@ -99,16 +104,22 @@ def file_hint(error: BaseException, order: dict[str, Any]) -> str:
         if is_file and path != order["path"] and path.startswith(f"{folder}/"):
             if cannot_be_opened(path):
                 return _BESIDE
+        elif isinstance(error, PermissionError) and lies_in(path, order["read"]):
+            return _NOT_FOR_ALL
         elif isinstance(error, (FileNotFoundError, PermissionError)) and is_foreign(path, order):
             return _UNSEEN
     return ""
 
 
 def is_foreign(path: str, order: dict[str, Any]) -> bool:
-    """Tell whether a path is neither in the scratch nor in the plugin's own folder."""
-    own = [os.environ.get("TMPDIR", ""), order["folder"], "/proc", "/dev"]
-    is_own = any(place and f"{path}/".startswith(f"{place}/") for place in own)
-    return not is_own and cannot_be_opened(path)
+    """Tell whether a path is neither in the scratch nor in a folder that the plugin has."""
+    own = [os.environ.get("TMPDIR", ""), order["folder"], *order["read"], "/proc", "/dev"]
+    return not lies_in(path, own) and cannot_be_opened(path)
+
+
+def lies_in(path: str, folders: list[str]) -> bool:
+    """Tell whether a path is one of these folders, or below one."""
+    return any(folder and f"{path}/".startswith(f"{folder}/") for folder in folders)
 
 
 def cannot_be_opened(path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from toolrunner.sandbox.layers import Layers
 NO_NETWORK = 'set network = true in its manifest, and "sample" in allow_network of the operator'
 BESIDE = "no files beside it: make it a folder with a toolrunner.toml, or name the folder in read"
 NO_MODULE = "no modules beside it: make it a folder with a toolrunner.toml; a library belongs into"
+NOT_FOR_ALL = "; read names it, but not every user may read it"
 UNSEEN = "; if it is there, a plugin may not see it: name its folder in read of the manifest"
 
 
@@ -87,6 +89,12 @@ def test_files_elsewhere_are_for_read(
     assert message_of(make_runner, write_plugin(body), layers).endswith(UNSEEN)
     granted = write_plugin(body, read=f'["{open_folder}"]')
     assert message_of(make_runner, granted, layers) == ""
+    (open_folder / "model").chmod(0)
+    if os.geteuid() != 0:  # a box's user is the runner's then, and owns the file
+        (open_folder / "model").chmod(0o600)
+        assert message_of(make_runner, granted, layers) == ""
+    else:
+        assert NOT_FOR_ALL in message_of(make_runner, granted, layers)
     own = write_plugin("def run(payload):\n    open('mine')\n")
     assert message_of(make_runner, own, layers).endswith("'mine'")
 
