@@ -177,6 +177,9 @@ def _parameters() -> dict[str, Any]:
         "Det.model_path": _model(models, "det"),
         "Cls.model_path": _model(models, "cls"),
         "Rec.model_path": _model(models, "rec"),
+        # Lines are padded to the longest of their batch. Measured on 31 lines of 4,000 pixels: six
+        # at once take 1,970 MiB and 59 s, one at a time 910 MiB and 36 s.
+        "Rec.rec_batch_num": 1,
     }
 
 

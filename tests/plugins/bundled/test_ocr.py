@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tests.plugins.bundled.conftest import Analyze, Refuse
 from tests.plugins.bundled.pictures import SAMPLE, encoded, png_header
-from toolrunner import ToolRunner
+from toolrunner import Call, ToolRunner
 
 
 def is_installed(distribution: str) -> bool:
@@ -58,3 +58,20 @@ def test_ocr_reads_print_or_says_how_to_install_it(
     assert "too large" in refuse("ocr", image=png_header(8000, 8000), mime_type="image/png")
     wrong = {"min_confidence": 2}
     assert "0 to 1" in refuse("ocr", image=turned, mime_type="image/jpeg", options=wrong)
+
+
+def test_ocr_fits_its_memory_limit_on_long_lines(tool_runner: ToolRunner) -> None:
+    """The widest lines that it looks at take most: half of the limit is enough for them."""
+    if not (is_installed("rapidocr") and is_installed("onnxruntime")):
+        return
+    sheet = Image.new("RGB", (4000, 160), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
+    for y in range(4, 140, 24):
+        draw.text((4, y), " ".join(f"word{n * y}" for n in range(44)), "black", font)
+    call = Call()
+    payload = {"image": encoded(sheet), "mime_type": "image/png"}
+    result, error = tool_runner.run("ocr", payload, call=call)
+    assert error is None, error
+    assert result["lines"]
+    limit_mb = tool_runner.registry.plugin("ocr").manifest.limits.memory_mb
+    assert call.usage.peak_memory_bytes < limit_mb * 1024 * 1024 / 2
