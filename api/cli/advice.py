@@ -15,7 +15,7 @@ from toolrunner.runner.start_mode import Start
 
 # A call has to gain this much to be worth a line: a factor, and milliseconds.
 _GAIN, _GAIN_MS = 1.5, 10.0
-_FULL = 0.8  # of a limit: more is too near
+_FULL = 0.9  # of a limit: more is too near
 _ROOM = 1.25
 _STEP_MB = 64
 _FINE_MS = 10  # below it, tenths are told

@@ -83,3 +83,45 @@ def test_threads_of_numeric_libraries_are_the_operators_to_raise(
     assert {result[name] for name in names} == {str(threads)}
     others = {name: value for name, (value, _) in QUIET.items() if name not in names}
     assert {name: result[name] for name in others} == others
+
+
+@pytest.mark.parametrize("start", ["auto", "cold"])
+def test_a_call_has_the_priority_of_any_process_until_it_is_a_crowd(
+    start: str, layers: Layers, write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """Work is no slower than outside; many busy threads let others run, and each is told so."""
+    path = write_plugin(
+        """
+    import os, time
+
+    def spin():
+        while True:
+            pass
+
+    def run(payload):
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        pids = []
+        for _ in range(payload["busy"]):
+            pid = os.fork()
+            if pid == 0:
+                spin()
+            pids.append(pid)
+        while any(os.getpriority(os.PRIO_PROCESS, pid) == before for pid in pids):
+            time.sleep(0.01)
+        after = [os.getpriority(os.PRIO_PROCESS, pid) for pid in pids or [0]]
+        return {"before": before, "after": after}
+    """,
+        start=f'"{start}"',
+        limits="{ wall_seconds = 200, cpu_seconds = 800, processes = 200, threads = 300 }",
+    )
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    tool_runner = make_runner(path, layers=layers)
+    result, error = tool_runner.run("sample", {"busy": 0})
+    assert error is None, error
+    assert result == {"before": own, "after": [own]}
+    busy = 2 * (os.cpu_count() or 1) + 2
+    result, error = tool_runner.run("sample", {"busy": busy})
+    assert error is None, error
+    assert result == {"before": own, "after": [own + 5] * busy}
+    result, error = tool_runner.run("sample", {"busy": 0})
+    assert result == {"before": own, "after": [own]}
