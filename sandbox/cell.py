@@ -89,11 +89,6 @@ class Cell(CallEnds):
         with contextlib.suppress(OSError):  # a box that is gone has nothing to kill
             self.box.order({"op": "kill", "cell": self.number}, [])
 
-    def order_yield(self) -> None:
-        """Order a lower priority for the cell's whole group."""
-        with contextlib.suppress(OSError):
-            self.box.order({"op": "yield", "cell": self.number}, [])
-
     def members(self) -> list[int]:
         """Return the process ids, as the host knows them, of all that runs for the call."""
         return self.box.members(self.pid) if self.pid else []

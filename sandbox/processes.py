@@ -81,20 +81,6 @@ def proportional_bytes(pid: int) -> int:
     return total + held(pid).page_tables
 
 
-def running(pids: Iterable[int], enough: int) -> int:
-    """Count the threads that run or wait for a processor, up to about ``enough``."""
-    count = 0
-    for pid in pids:
-        with contextlib.suppress(OSError):  # it has ended
-            for task in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{task}/stat", "rb", buffering=0) as file:
-                    # Its name, in brackets, is the plugin's to choose.
-                    count += file.read().rpartition(b")")[2].split()[:1] == [b"R"]
-                if count >= enough:
-                    return count
-    return count
-
-
 def readable_folder(pid: int) -> str:
     """Return the folder in /proc that shows what a process has open and mapped.
 

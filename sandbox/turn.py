@@ -57,10 +57,6 @@ class Turn(CallEnds):
         """Order the cell's whole group killed."""
         self._cell.order_kill()
 
-    def order_yield(self) -> None:
-        """Order a lower priority for the cell's whole group."""
-        self._cell.order_yield()
-
     def members(self) -> list[int]:
         """Return the processes of the cell, as the host knows them."""
         return self._cell.members()

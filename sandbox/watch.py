@@ -7,7 +7,6 @@ none, /proc shows what is mapped, and what no figure of it shows is added at its
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import threading
 import time
@@ -22,7 +21,6 @@ from toolrunner.sandbox.processes import (
     descriptors,
     held,
     proportional_bytes,
-    running,
     running_seconds,
 )
 from toolrunner.sandbox.unseen import FREE_BYTES, unseen_bytes
@@ -38,9 +36,6 @@ _TICKS_SECONDS = 0.02  # psutil counts hundredths of a second, for each process
 # A call's end may take this much after its reply, which is not held against it.
 _AFTER_REPLY_SECONDS, _PROCESSORS = 0.1, os.cpu_count() or 1
 
-# More busy threads than this keep the watchdog, and the service, from running.
-_CROWD, _CROWD_INTERVAL_SECONDS = 2 * _PROCESSORS, 0.1
-
 
 class Watch:
     """One call under watch: its process tree and what it used at most."""
@@ -54,11 +49,9 @@ class Watch:
         *,
         scratch_is_memory: bool,
         group: Group | None = None,
-        give_way: Callable[[], None] = lambda: None,
     ) -> None:
         """``members`` returns the tree's process ids, ``scratch_bytes`` what its files take.
 
-        ``give_way``: called once, when so many threads are busy that others hardly come to run.
         ``scratch_is_memory``: the scratch is a tmpfs, so what it holds counts as memory.
         """
         self._limits = limits
@@ -67,8 +60,6 @@ class Watch:
         self._scratch_bytes = scratch_bytes
         self._scratch_is_memory = scratch_is_memory
         self._group = group
-        self._give_way = give_way
-        self._crowd_due = 0.0  # when it is looked for again
         self._lock = threading.Lock()
         self._cpu = _ProcessorTime()
         self._cpu_base: float | None = None
@@ -174,8 +165,6 @@ class Watch:
         if figures is not None and figures.memory_bytes > limits.memory_mb * MIB:
             figures = self._taken_back() or figures
         threads, resident, tables = self._measure(members)
-        if threads > _CROWD:
-            self._look_for_crowd(members)
         scratch = self._scratch_bytes()
         hidden = tables + (scratch if self._scratch_is_memory else 0)
         memory = self._judged_memory(len(members), resident, hidden, figures)
@@ -195,16 +184,6 @@ class Watch:
             if observed > configured:
                 return LimitHit(name, configured, observed)
         return None
-
-    def _look_for_crowd(self, members: list[int]) -> None:
-        """Have a tree of many busy threads give way; a few have the priority of any process."""
-        now = time.monotonic()
-        if now < self._crowd_due:
-            return
-        self._crowd_due = now + _CROWD_INTERVAL_SECONDS
-        if running(members, _CROWD + 1) > _CROWD:
-            self._crowd_due = math.inf
-            self._give_way()
 
     def _memory_hit(self, observed_bytes: int) -> LimitHit:
         self.peak_memory_bytes = max(self.peak_memory_bytes, observed_bytes)

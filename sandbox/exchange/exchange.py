@@ -80,7 +80,6 @@ class Exchange(abc.ABC):
             cell.scratch_bytes,
             scratch_is_memory=cell.box.scratch_is_memory,
             group=cell.group,
-            give_way=cell.order_yield,
         )
 
     def run(self) -> Ending:

@@ -11,7 +11,6 @@ stream where there is no such thing):
     warden -> parent     {"event": "inspected", "reasons": [...]}
     parent -> warden     {"op": "cell", "cell": n, "slot": s} + 4 descriptors, + those of cgroups
     parent -> warden     {"op": "kill", "cell": n}
-    parent -> warden     {"op": "yield", "cell": n}: its processes are many, and others come first
     parent -> warden     {"op": "renew", "cell": n}: a new scratch, for a resident's next call
 
 The four descriptors are a cell's channel, output and log, and its status: a SEQPACKET (or stream)

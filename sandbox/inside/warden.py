@@ -82,7 +82,6 @@ def main(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> NoR
 
 
 _MOST_SIGNALS = 10_000  # a call's; each costs the warden what a short system call costs a plugin
-_NICENESS = 5
 
 
 class Warden:
@@ -160,8 +159,6 @@ class Warden:
             order = json.loads(line)
             if order["op"] == "kill":
                 self._kill(order["cell"])
-            elif order["op"] == "yield":
-                self._lower(order["cell"])
             elif order["op"] == "renew":
                 self._renew(cells, order["cell"])
             elif order["op"] == "inspect":
@@ -278,14 +275,6 @@ class Warden:
         for known in self._cells.values():
             if known.number == number:
                 kill_group(known.pid)
-
-    def _lower(self, number: int) -> None:
-        """Lower the priority of a cell's whole group: many that are busy must let others run."""
-        lower = os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS
-        for known in self._cells.values():
-            if known.number == number:
-                with contextlib.suppress(OSError):  # it has ended, and waits to be reaped
-                    os.setpriority(os.PRIO_PGRP, known.pid, lower)
 
     def _renew(self, cells: Cells, number: int) -> None:
         """Give a resident a new scratch between two calls, or say why it has the old one."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .kept_files import KeptFile
 
+_NICENESS = 5
 _FIRST_TO_GO = 500
 _UNKNOWN_DATA_BYTES = 64 << 20  # more than an interpreter that has imported nothing has
 # Its own descriptors, above those of its cells.
@@ -162,6 +163,8 @@ def confine(kernel: Kernel, profile: dict[str, Any]) -> int | None:
     # A change of capabilities may clear it; the parent measures memory through /proc.
     kernel.prctl(PR_SET_DUMPABLE, int(not cell.hides_zygote(profile)))
     cell.lower_rlimit(resource.RLIMIT_CORE, 1, 1)
+    # Many busy processes must not keep the watchdog, or the service, from running.
+    os.nice(_NICENESS)
     if profile["landlock"]:
         # Not the folder above them: what holds a scratch is not a plugin's to replace.
         slots = [f"{profile['scratch']}/{slot}" for slot in range(profile["slots"])]
