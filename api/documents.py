@@ -64,7 +64,12 @@ def loaded_document(tool_runner: ToolRunner, name: str) -> dict[str, Any]:
     except GovernedError as error:
         start = Start("failed", (error.message,))
     status = tool_runner.registry.get_status(name)
-    known = {} if status is None else {"state": status.state, "reason": status.reason}
+    known: dict[str, Any] = (
+        {} if status is None else {"state": status.state, "reason": status.reason}
+    )
+    figures = tool_runner.residents().get(name)
+    if start.mode == "resident" and figures is not None:
+        known["residents"] = asdict(figures)
     return {**known, "start": asdict(start)}
 
 

@@ -44,7 +44,9 @@ class Fault:
         """The kind of fault: one of ``GROUPS``."""
         return self.name.partition("/")[0]
 
-    def plugin(self, folder: Path, *, start: Literal["auto", "warm", "cold"] = "auto") -> Plugin:
+    def plugin(
+        self, folder: Path, *, start: Literal["auto", "warm", "cold", "resident"] = "auto"
+    ) -> Plugin:
         """Copy what the fault needs to ``folder``, and return it as a plugin that runs from there.
 
         A copy, since some attack their own file.

@@ -53,6 +53,8 @@ _TABLE = ("tool", "toolrunner")
 _TOP_KEYS = {"requires-python": "requires_python", "dependencies": "dependencies"}
 _PROBLEMS_SHOWN = 10
 _LONGEST_TEXT = 1000
+_MOST_TOGETHER = 1024
+_LONGEST_WAIT_MS = 1000
 
 
 def _tuple(value: object) -> object:
@@ -82,6 +84,8 @@ class Manifest(BaseModel):
     read: Annotated[tuple[Annotated[_Text, AfterValidator(fields.absolute_path)], ...], _Many] = ()
     start: Literal["auto", "warm", "cold", "resident"] = "auto"
     warm_up: bool = False
+    batch: Annotated[int, Field(ge=1, le=_MOST_TOGETHER)] = 1
+    batch_ms: Annotated[int, Field(ge=0, le=_LONGEST_WAIT_MS)] = 0
     require: Annotated[tuple[Annotated[_Text, AfterValidator(fields.layer)], ...], _Many] = ()
     entry: Annotated[_Text, AfterValidator(fields.entry)] = ""
     requires_python: Annotated[_Text, AfterValidator(fields.specifier)] = ""
@@ -117,6 +121,18 @@ class Manifest(BaseModel):
                 "examples = [{...}], or write a function warm_up()"
             )
             raise ValueError(msg)
+        return value
+
+    @field_validator("batch", "batch_ms", mode="after")
+    @classmethod
+    def _batches_of_residents_only(cls, value: int, info: ValidationInfo) -> int:
+        if value != cls.model_fields[str(info.field_name)].default:
+            if info.data.get("start") not in (None, "resident"):
+                msg = 'is only for start = "resident"; set that, or remove it'
+                raise ValueError(msg)
+            if info.field_name == "batch_ms" and info.data.get("batch") == 1:
+                msg = "says how long a batch waits; set batch = 8, or remove it"
+                raise ValueError(msg)
         return value
 
     @field_validator("input_schema", mode="after")
@@ -254,6 +270,9 @@ def _explain(details: ErrorDetails) -> str:
         "missing": 'is missing; add name = "my-plugin"',
         "string_type": 'must be text in quotes, such as "1.0"',
         "bool_type": "must be true or false, without quotes",
+        "int_type": "must be a whole number, without quotes",
+        "greater_than_equal": f"must be at least {context.get('ge')}",
+        "less_than_equal": f"must be at most {context.get('le')}",
         "tuple_type": 'must be a list, such as ["..."]',
         "dict_type": "must be a table",
     }

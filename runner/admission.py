@@ -1,8 +1,9 @@
 """How many calls run at once, and whose turn it is: a fair queue, and never a long wait.
 
-A call needs a place among all calls and one among those of its plugin. Whoever leaves hands the
-place straight to one who can use it, so that nobody is woken in vain: to the caller, then the
-plugin, that holds the fewest places, and among equals to who came first.
+A call needs a place among all calls and one among those of its plugin. Calls that one process
+serves together, as a batch, share a place. Whoever leaves hands the place straight to one who can
+use it, so that nobody is woken in vain: to the caller, then the plugin, that holds the fewest
+places, and among equals to who came first.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from toolrunner.sandbox.interrupt import Interrupt
 class _Ticket:
     """One call that wants a place. Changed under the lock alone."""
 
-    def __init__(self, plugin: str, caller: str) -> None:
+    def __init__(self, plugin: str, caller: str, together: int) -> None:
         self.plugin = plugin
+        self.together = together
         self.caller = caller
         self.woken = threading.Event()
 
@@ -51,9 +53,14 @@ class Admission:
         return len(self._waiting)
 
     @contextlib.contextmanager
-    def place(self, plugin: str, interrupt: Interrupt, caller: str = "") -> Iterator[None]:
-        """Hold one place; raise ``GovernedError`` when there is none to be had or wanted."""
-        ticket = _Ticket(plugin, caller)
+    def place(
+        self, plugin: str, interrupt: Interrupt, caller: str = "", *, together: int = 1
+    ) -> Iterator[None]:
+        """Hold one place; raise ``GovernedError`` when there is none to be had or wanted.
+
+        ``together``: how many calls of the plugin share one.
+        """
+        ticket = _Ticket(plugin, caller, together)
         try:
             self._enter(ticket, interrupt)
             yield
@@ -62,7 +69,7 @@ class Admission:
 
     def _enter(self, ticket: _Ticket, interrupt: Interrupt) -> None:
         with self._lock:
-            if self._has_room(ticket.plugin):
+            if self._has_room(ticket):
                 # Those who wait cannot use this place, or it would be theirs already.
                 self._holding[ticket] = None
                 return
@@ -77,10 +84,13 @@ class Admission:
             if ticket not in self._holding:
                 raise _overloaded(f"no place was free for {self._queue_seconds:g} s")
 
-    def _has_room(self, plugin: str) -> bool:
-        if len(self._holding) >= self._places:
-            return False
-        return sum(ticket.plugin == plugin for ticket in self._holding) < self._parallel
+    def _has_room(self, wanting: _Ticket) -> bool:
+        held = collections.Counter((one.plugin, one.together) for one in self._holding)
+        own = held[wanting.plugin, wanting.together]
+        if own % wanting.together:
+            return True  # in a place that is held already
+        taken = sum(-(-count // together) for (_, together), count in held.items())
+        return taken < self._places and own // wanting.together < self._parallel
 
     def _leave(self, ticket: _Ticket) -> None:
         """Give up a place, or the wait for one, and hand the place to whose turn it is."""
@@ -90,8 +100,7 @@ class Admission:
                     self._waiting.remove(ticket)
                 return
             del self._holding[ticket]
-            chosen = self._next()
-            if chosen is not None:
+            while (chosen := self._next()) is not None:
                 self._waiting.remove(chosen)
                 self._holding[chosen] = None
                 chosen.woken.set()
@@ -101,7 +110,7 @@ class Admission:
             return None
         plugins = collections.Counter(ticket.plugin for ticket in self._holding)
         callers = collections.Counter(ticket.caller for ticket in self._holding)
-        able = [ticket for ticket in self._waiting if plugins[ticket.plugin] < self._parallel]
+        able = [ticket for ticket in self._waiting if self._has_room(ticket)]
         # Of equals the first, which has waited longest.
         return min(able, key=lambda t: (callers[t.caller], plugins[t.plugin]), default=None)
 

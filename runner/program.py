@@ -15,6 +15,7 @@ from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.payloads.samples import rehearsal
 from toolrunner.runner.plugin_files import SCARCE, PluginFiles, unreadable
 from toolrunner.runner.settings.settings import PluginSettings, Settings
+from toolrunner.runner.start_mode import calls_together
 from toolrunner.sandbox.paths import ForeignLinkError, Found, find
 from toolrunner.sandbox.profile import SCRATCH_PREFIX, Program
 
@@ -77,6 +78,8 @@ def build_program(plugin: Plugin, settings: Settings, files: PluginFiles) -> Pro
         config=dict(own.config) if own else {},
         rehearsal=_rehearsal(manifest),
         misses_threads=manifest.start != "warm",
+        batch=calls_together(manifest, settings),
+        batch_ms=manifest.batch_ms,
         log_level=logging.getLogger(f"{LOGGER_PREFIX}.{manifest.name}").getEffectiveLevel(),
         examined=plugin.examined,
     )

@@ -25,6 +25,12 @@ class Start:
         return f"{self.mode}: {'; '.join(self.reasons)}" if self.reasons else self.mode
 
 
+def calls_together(manifest: Manifest, settings: Settings) -> int:
+    """Return how many calls of a plugin one process serves at once, at most."""
+    mode, _ = start_asked(manifest, settings)
+    return min(manifest.batch, settings.max_batch) if mode == "resident" else 1
+
+
 def start_asked(manifest: Manifest, settings: Settings) -> tuple[StartMode, tuple[str, ...]]:
     """Return how a plugin's calls shall start, and why not as it asks for."""
     if manifest.start == "cold":

@@ -31,25 +31,26 @@ from toolrunner.runner.errors import (
     build_error_envelope,
     cut_end,
     harmless,
-    one_line,
 )
+from toolrunner.runner.listening import listener_of
 from toolrunner.runner.many import arun_many, run_many
 from toolrunner.runner.payloads import validation
 from toolrunner.runner.payloads.validation import Payload
 from toolrunner.runner.plugin_files import PluginFiles
-from toolrunner.runner.program import LOGGER_PREFIX, build_program
+from toolrunner.runner.program import build_program
 from toolrunner.runner.registry.registry import PluginRegistry, PluginState, PluginStatus
 from toolrunner.runner.settings.settings import Settings
-from toolrunner.runner.start_mode import Start, start_asked
+from toolrunner.runner.start_mode import Start, calls_together, start_asked
 from toolrunner.runner.threads import CallThreads
 from toolrunner.runner.verdict import Outcome, judge
 from toolrunner.sandbox.box import SetupError
 from toolrunner.sandbox.ending import Ending, Isolation, Usage
-from toolrunner.sandbox.exchange.messages import Listener, Request
+from toolrunner.sandbox.exchange.messages import Request
 from toolrunner.sandbox.forks import ForkedError
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB
 from toolrunner.sandbox.modes.resident import ResidentLimits
+from toolrunner.sandbox.modes.resident_figures import ResidentFigures
 from toolrunner.sandbox.modes.warm_box import PoolLimits
 from toolrunner.sandbox.sandbox import Sandbox
 
@@ -156,15 +157,16 @@ class ToolRunner:
     ) -> Generator[tuple[int, MaybeResult, Envelope | None, Call], None, None]:
         """Run a plugin on each payload; yield ``(index, result, error, call)`` as the calls end.
 
-        At most ``parallel`` calls (``max_parallel`` of the settings) are ahead of who takes the
-        answers, so ``payloads`` may be of any length. Closing the iterator cancels what runs.
-        Raises ValueError for less than one at once, and what iterating over ``payloads`` raises.
+        At most ``parallel`` calls (``max_parallel`` of the settings, times the plugin's ``batch``)
+        are ahead of who takes the answers, so ``payloads`` may be of any length. Closing the
+        iterator cancels what runs. Raises ValueError for less than one at once, and what iterating
+        over ``payloads`` raises.
         """
         return _flat(
             run_many(
                 lambda payload, call: self.run(plugin_name, payload, call=call),
                 payloads,
-                self._parallel(parallel),
+                self._parallel(plugin_name, parallel),
             )
         )
 
@@ -176,7 +178,7 @@ class ToolRunner:
         parallel: int | None = None,
     ) -> AsyncGenerator[tuple[int, MaybeResult, Envelope | None, Call], None]:
         """Do what ``map`` does, without blocking the event loop."""
-        most = self._parallel(parallel)
+        most = self._parallel(plugin_name, parallel)
         many = arun_many(
             lambda payload, call: self.arun(plugin_name, payload, call=call), payloads, most
         )
@@ -184,9 +186,13 @@ class ToolRunner:
             async for index, answer, call in many:
                 yield (index, *answer, call)
 
-    def _parallel(self, asked: int | None) -> int:
+    def _parallel(self, plugin_name: str, asked: int | None) -> int:
         if asked is None:
-            return self._settings.max_parallel
+            try:
+                manifest = self.registry.plugin(plugin_name).manifest
+            except (KeyError, ManifestError):
+                return self._settings.max_parallel  # each call will say so
+            return self._settings.max_parallel * calls_together(manifest, self._settings)
         if asked < 1:
             message = f"parallel is {asked}; give the number of calls at once, 1 or more"
             raise ValueError(message)
@@ -235,6 +241,10 @@ class ToolRunner:
     def waiting(self) -> int:
         """How many calls wait for their turn."""
         return self._admission.waiting
+
+    def residents(self) -> dict[str, ResidentFigures]:
+        """Return what there is to tell of the residents of each plugin that has or had some."""
+        return self._sandbox.residents()
 
     def isolation(self) -> Isolation:
         """Return what confines calls here, found out by trying."""
@@ -305,7 +315,12 @@ class ToolRunner:
         program = build_program(plugin, self._settings, self._files)
         limits = manifest.limits.capped(self._settings.caps)
         start, _ = start_asked(manifest, self._settings)
-        with under_way(call), self._admission.place(manifest.name, call.interrupt, call.caller):
+        with (
+            under_way(call),
+            self._admission.place(
+                manifest.name, call.interrupt, call.caller, together=program.batch
+            ),
+        ):
             self._check_open()  # it may have been closed while the call waited
             for _ in range(_MOST_REPLACED):
                 ending = self._sandbox.call(
@@ -313,10 +328,11 @@ class ToolRunner:
                     limits,
                     Request(call.call_id, payload.head_json, payload.image),
                     interrupt=call.interrupt,
-                    listener=_listener(manifest.name, call),
+                    listener=listener_of(manifest.name, call),
                     require=manifest.require,
                     start=start,
                     owner=call.caller if self._settings.resident_per == "caller" else "",
+                    on_behalf_of=call.caller,
                 )
                 if ending.setup is None or ending.setup.errno != errno.ESTALE:
                     break
@@ -471,24 +487,3 @@ def _reason(error_type: ErrorType, message: str) -> str:
 def _name_of(plugin_name: object) -> str:
     """Return the name, or "" for what is none: callers do not always keep to types."""
     return plugin_name if isinstance(plugin_name, str) else ""
-
-
-def _listener(name: str, call: Call) -> Listener:
-    """Return what passes a plugin's progress and log records on to the caller."""
-    logger = logging.getLogger(f"{LOGGER_PREFIX}.{name}")
-
-    def on_log(level: int, source: str, message: str) -> None:
-        # A line break in it would begin a record of its own, in a log that is read by lines.
-        extra = {"call_id": call.call_id, "plugin": name, "plugin_logger": one_line(source)}
-        logger.log(level, "%s: %s", call.call_id, one_line(message), extra=extra)
-
-    def on_progress(fraction: float, message: str) -> None:
-        if call.on_progress is None:
-            return
-        try:
-            call.on_progress(fraction, one_line(message))
-        except Exception:  # noqa: BLE001 - logged with its traceback
-            # The caller's own code, in the middle of the call: its mistake is not the plugin's.
-            _LOG.exception("on_progress of call %s raised; the call goes on", call.call_id)
-
-    return Listener(on_progress, on_log)

@@ -41,7 +41,7 @@ from toolrunner.sandbox.processes import (
 )
 from toolrunner.sandbox.profile import SCRATCH_PREFIX, Program, box_profile
 from toolrunner.sandbox.root_host import NOT_ALLOWED, refusal, unreachable_by
-from toolrunner.sandbox.scratch import HostScratch, remove_tree, tmpfs_bytes
+from toolrunner.sandbox.scratch import HostScratch, MountedScratch, remove_tree, tmpfs_bytes
 from toolrunner.sandbox.spawn import Launcher, Spawner
 
 _LOG = logging.getLogger("toolrunner.sandbox")
@@ -283,10 +283,20 @@ class Box:
     def scratch_bytes(self, slot: int) -> int:
         """Return what a cell's files take, in bytes."""
         if self._own_root:
-            return tmpfs_bytes(f"/proc/{self.warden}/root{self._scratch}/{slot}/work")
+            return tmpfs_bytes(self._mount_of(slot))
         enough = self.limits.scratch_mb * MIB
         folder = f"{self._scratch}/{slot}"
         return self._scratch_of.setdefault(slot, HostScratch(folder, enough)).bytes()
+
+    def mounted_scratch(self, slot: int) -> MountedScratch | None:
+        """Return a cell's scratch as it is now, if it is a tmpfs that can be seen."""
+        if self._own_root:
+            with contextlib.suppress(OSError, ValueError):
+                return MountedScratch(self._mount_of(slot))
+        return None
+
+    def _mount_of(self, slot: int) -> str:
+        return f"/proc/{self.warden}/root{self._scratch}/{slot}/work"
 
     def members(self, leader: int) -> list[int]:
         """Return the processes of a cell, as the host numbers them.
@@ -295,11 +305,14 @@ class Box:
         """
         if not self.warden:
             return []
-        tree = tree_below(self.warden)
         if self._layers.portable:
-            return tree
-        group = self._host_number(leader)
-        return [pid for pid in tree if group_of(pid) == group]
+            return tree_below(self.warden)
+        children = children_of(self.warden)
+        group = self._host_number(leader, children)
+        members = [pid for pid in children if group_of(pid) == group]
+        for pid in members:
+            members += children_of(pid)
+        return members
 
     def zygote_group(self) -> list[int]:
         """Return the zygote with the processes that it keeps: new cells, its import's, attacks."""
@@ -310,11 +323,10 @@ class Box:
         kept = self.scratch_bytes(protocol.LOADING_SLOT) if self._own_root else 0
         return kept + memory_of([self.warden, *tree_below(self.warden)])
 
-    def _host_number(self, number: int) -> int:
-        """Return the host's number of a process that the warden has named, 0 if it has ended."""
+    def _host_number(self, number: int, children: list[int]) -> int:
+        """Return the host's number of a child that the warden has named, 0 if it has ended."""
         if "pid" not in self._layers.namespaces:
             return number
-        children = children_of(self.warden)
         known = self._numbers
         self._numbers = {pid: known.get(pid) or inner_number(pid) for pid in children}
         return next((pid for pid, inner in self._numbers.items() if inner == number), 0)

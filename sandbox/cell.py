@@ -16,6 +16,8 @@ from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import Box
 from toolrunner.sandbox.call_ends import CallEnds
 from toolrunner.sandbox.inside import protocol
+from toolrunner.sandbox.processor_time import ProcessorTime
+from toolrunner.sandbox.scratch import MountedScratch
 from toolrunner.sandbox.spawn import MESSAGE_SOCKET
 
 
@@ -34,6 +36,7 @@ class Cell(CallEnds):
         self.slot = slot
         self.pid = 0
         self._is_ours = True
+        self.cpu: ProcessorTime | None = None  # of one that outlives its calls
         with (
             forks.held_off(),
             contextlib.ExitStack() as ours,
@@ -96,6 +99,10 @@ class Cell(CallEnds):
     def scratch_bytes(self) -> int:
         """Return what the cell's files take."""
         return self.box.scratch_bytes(self.slot)
+
+    def mounted_scratch(self) -> MountedScratch | None:
+        """Return the cell's scratch as it is now, if it is a tmpfs that can be seen."""
+        return self.box.mounted_scratch(self.slot)
 
     def __enter__(self) -> Cell:
         return self

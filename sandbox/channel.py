@@ -21,11 +21,11 @@ _MOST_ERRNO = 4096  # the kernel's own bound
 class Channel:
     """One call channel. Close it after use."""
 
-    def __init__(self, ours: socket.socket, output_cap: int) -> None:
-        """``output_cap``: the most bytes that a reply may hold."""
+    def __init__(self, ours: socket.socket, output_cap: int, replies: int = 1) -> None:
+        """``output_cap``: the most bytes that a reply may hold. ``replies``: how many may come."""
         ours.setblocking(False)
         self._socket = ours
-        self._reader = FrameReader(output_cap)
+        self._reader = FrameReader(output_cap, replies)
         self._outgoing: list[memoryview] = []
         self.closed = False
 

@@ -69,6 +69,16 @@ def in_each_child(owner: Owner, step: Callable[[Owner], None]) -> None:
     _FORKS.steps[owner] = step
 
 
+def check_it_is(pid: int) -> None:
+    """Raise ``ForkedError`` in a fork of the process that a call belongs to.
+
+    What a caller hears of its call may fork.
+    """
+    if os.getpid() != pid:
+        message = "this process was forked in the middle of the call: its parent goes on with it"
+        raise ForkedError(message)
+
+
 def held_off() -> AbstractContextManager[object]:
     """Let no fork happen meanwhile.
 

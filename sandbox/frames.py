@@ -35,8 +35,9 @@ def encode(kind: bytes, head: bytes, blob: bytes = b"") -> list[bytes]:
 class FrameReader:
     """Puts frames together from chunks of bytes, however they are cut."""
 
-    def __init__(self, output_cap: int) -> None:
-        """``output_cap``: the most bytes that a RETURNED frame may hold."""
+    def __init__(self, output_cap: int, replies: int = 1) -> None:
+        """``output_cap``: the most bytes of a RETURNED frame. ``replies``: how many may come."""
+        self._replies_left = replies
         self._caps = {
             protocol.CONFINED: protocol.SIGN_CAP,
             protocol.FAILED: protocol.REPORT_CAP,
@@ -50,7 +51,6 @@ class FrameReader:
         }
         self._buffer = bytearray()
         self._progress_bytes = 0
-        self._ended = False
         self._error: FrameError | ReplyTooLargeError | None = None
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -69,7 +69,7 @@ class FrameReader:
     def _frames(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
         self._buffer += data
         while len(self._buffer) >= protocol.HEADER.size:
-            if self._ended:
+            if not self._replies_left:
                 break
             kind, length = protocol.HEADER.unpack_from(self._buffer)
             self._check(kind, length)
@@ -78,11 +78,11 @@ class FrameReader:
                 return
             body = bytes(memoryview(self._buffer)[protocol.HEADER.size : end])
             del self._buffer[:end]
-            self._ended = kind in FINAL_KINDS
+            self._replies_left -= kind in FINAL_KINDS
             if kind == protocol.PROGRESS:
                 self._progress_bytes += length
             yield kind, body
-        if self._ended and self._buffer:
+        if not self._replies_left and self._buffer:
             message = "bytes after the reply"
             raise FrameError(message)
 

@@ -6,13 +6,18 @@ import contextlib
 import errno
 import functools
 import os
+import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14
+_HELD = re.compile(rb"^(VmRSS|VmPTE|Threads):\s+(\d+)", re.MULTILINE)
+_LINKS_OF_ONE_THREAD = 3
+_PROCESS_CLOCK = 2  # CPUCLOCK_SCHED, of all threads of a process, those that have ended included
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +31,26 @@ class Held:
 
 def held(pid: int) -> Held:
     """Return what a process holds (proc_pid_status(5)); ``OSError`` if it has ended."""
-    fields = _status(f"/proc/{pid}/status")
-    threads = int(fields.get(b"Threads", b"1").split()[0])
+    fields = _held(f"/proc/{pid}/status")
+    threads = int(fields.get(b"Threads", b"1"))
     if b"VmRSS" not in fields and threads > 1:
-        fields = _status(f"{living_thread(pid)}/status")
-    resident, tables = (_kib(fields, name) for name in (b"VmRSS", b"VmPTE"))
+        fields = _held(f"{living_thread(pid)}/status")
+    resident, tables = (int(fields.get(name, b"0")) for name in (b"VmRSS", b"VmPTE"))
     return Held(resident * 1024, tables * 1024, threads)
+
+
+def _held(path: str) -> dict[bytes, bytes]:
+    # By lines that end in line feeds: in a name, the plugin's to choose, only these are escaped.
+    return dict(_HELD.findall(_read(path)))
+
+
+def _read(path: str) -> bytes:
+    """Return a small file of /proc as a whole; half the time of a file object."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _CHUNK)
+    finally:
+        os.close(descriptor)
 
 
 def _status(path: str) -> dict[bytes, bytes]:
@@ -130,23 +149,48 @@ def watched(folder: str, number: str) -> int:
 
 
 def running_seconds(pid: int) -> float:
-    """Return the processor time of a process's first thread, finer than psutil's ticks.
+    """Return the processor time of a process itself, finer than the kernel's ticks.
 
-    0 where the kernel does not say (CONFIG_SCHED_INFO).
+    0 for one that has ended, and where there is no such clock (clock_getcpuclockid(3)).
     """
     try:
-        with open(f"/proc/{pid}/schedstat", "rb", buffering=0) as file:
-            return int(file.read().split()[0]) / 1e9
-    except (OSError, ValueError, IndexError):
+        return time.clock_gettime(~pid << 3 | _PROCESS_CLOCK)
+    except OSError:
         return 0.0
+
+
+def times(pid: int) -> tuple[float, float]:
+    """Return the processor time of a process, and that of children it has waited for.
+
+    ``OSError`` or ``psutil.Error`` if it has ended.
+    """
+    if not _kernel_has_proc():
+        found = psutil.Process(pid).cpu_times()
+        return found.user + found.system, found.children_user + found.children_system
+    text = _read(f"/proc/{pid}/stat")
+    # The name before these fields may hold anything, brackets and spaces too (proc_pid_stat(5)).
+    fields = text[text.rindex(b")") :].split(maxsplit=16)
+    user, system, waited_user, waited_system = map(int, fields[12:16])
+    tick = _tick_seconds()
+    return max((user + system) * tick, running_seconds(pid)), (waited_user + waited_system) * tick
+
+
+@functools.cache
+def _kernel_has_proc() -> bool:
+    return os.path.exists("/proc/self/stat")
+
+
+@functools.cache
+def _tick_seconds() -> float:
+    return 1 / os.sysconf("SC_CLK_TCK")
 
 
 def process_seconds(pids: Iterable[int]) -> float:
     """Return the processor time of some processes, with that of children they have waited for."""
     total = 0.0
     for pid in pids:
-        with contextlib.suppress(psutil.Error):
-            total += sum(psutil.Process(pid).cpu_times()[:4])
+        with contextlib.suppress(OSError, psutil.Error):
+            total += sum(times(pid))
     return total
 
 
@@ -176,14 +220,19 @@ def children_of(pid: int) -> list[int]:
         except psutil.Error:
             return []
     found: list[int] = []
+    tasks = f"/proc/{pid}/task"
     with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with (
-                contextlib.suppress(OSError),  # a thread that has ended hides nobody else's
-                open(f"/proc/{pid}/task/{task}/children", "rb") as file,
-            ):
-                found += map(int, file.read().split())
+        # One link for each thread beside its own two: mostly there is one, and no need to look.
+        alone = os.stat(tasks).st_nlink == _LINKS_OF_ONE_THREAD
+        for task in [str(pid)] if alone else os.listdir(tasks):
+            with contextlib.suppress(OSError):  # a thread that has ended hides nobody else's
+                found += map(int, _read_all(f"{tasks}/{task}/children").split())
     return found
+
+
+def _read_all(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
 
 
 def tree_below(pid: int) -> list[int]:

@@ -25,6 +25,7 @@ from toolrunner.sandbox.modes.boxes import Boxes
 from toolrunner.sandbox.modes.cold import Cold
 from toolrunner.sandbox.modes.mode import Caller, Mode, isolation_of
 from toolrunner.sandbox.modes.resident import ResidentLimits, Residents
+from toolrunner.sandbox.modes.resident_figures import ResidentFigures
 from toolrunner.sandbox.modes.warm import Warm
 from toolrunner.sandbox.modes.warm_box import PoolLimits, WarmBox
 from toolrunner.sandbox.probe import probe
@@ -112,11 +113,13 @@ class Sandbox:
         require: tuple[str, ...] = (),
         start: StartMode = "warm",
         owner: str = "",
+        on_behalf_of: str = "",
     ) -> Ending:
         """Run one call and tell how it ended; raise nothing but bugs.
 
         ``start``: "warm" in a cell of the program's warm box, "resident" in a process that serves
         no other ``owner``; "cold", and where that cannot be, in a box that loads the program anew.
+        ``on_behalf_of``: with no other's calls it is in a batch.
         """
         interrupt, listener = interrupt or Interrupt(), listener or Listener()
         try:
@@ -130,7 +133,7 @@ class Sandbox:
         if interrupt.cancelled:
             isolation = isolation_of(layers, "cold")
             return Ending(stage=Stage.SETUP, cancelled=True, isolation=isolation)
-        caller = Caller(program, limits, interrupt, listener, layers, owner)
+        caller = Caller(program, limits, interrupt, listener, layers, owner, on_behalf_of)
         modes: dict[StartMode, Mode] = {"warm": self._warm, "resident": self._residents}
         ending = modes[start].call(caller, request) if start in modes else None
         return ending if ending is not None else self._cold.call(caller, request)
@@ -153,6 +156,10 @@ class Sandbox:
             return self._residents.start(caller) or ()
         found = self._warm.box_of(caller)
         return () if isinstance(found, WarmBox) else found
+
+    def residents(self) -> dict[str, ResidentFigures]:
+        """Return what there is to tell of the residents of each program, by its name."""
+        return self._residents.figures()
 
     def _refusal(self, layers: Layers, require: tuple[str, ...]) -> SetupFailure | None:
         lacking = layers.lacks(require)

@@ -31,6 +31,26 @@ def tmpfs_bytes(mount: str) -> int:
     return used + max(0, space.f_files - space.f_ffree - _OWN_INODES) * _INODE_BYTES
 
 
+class MountedScratch:
+    """A new scratch on a tmpfs of its own, to be known again: a folder in the root of that."""
+
+    def __init__(self, mount: str) -> None:
+        """``OSError`` or ``ValueError`` if there is none, or more than that."""
+        (name,) = os.listdir(mount)
+        self._folder = f"{mount}/{name}"
+        self._number = os.stat(self._folder, follow_symlinks=False).st_ino
+
+    def is_untouched(self) -> bool:
+        """Tell whether it is the same folder, and holds nothing, nor a file without a name."""
+        try:
+            space = os.statvfs(self._folder)
+            number = os.stat(self._folder, follow_symlinks=False).st_ino
+        except OSError:
+            return False
+        is_empty = space.f_bfree == space.f_blocks
+        return is_empty and space.f_files - space.f_ffree == _OWN_INODES and number == self._number
+
+
 def tree_bytes(folder: str, enough: int) -> int:
     """Return the disk space of all files below a folder, links not followed.
 

@@ -22,6 +22,7 @@ class Turn(CallEnds):
         super().__init__()
         self._cell = cell
         self.box, self.status, self.group = cell.box, cell.status, cell.group
+        self.cpu = cell.cpu
         with (
             forks.held_off(),
             contextlib.ExitStack() as ours,

@@ -21,8 +21,8 @@ from toolrunner.sandbox.processes import (
     descriptors,
     held,
     proportional_bytes,
-    running_seconds,
 )
+from toolrunner.sandbox.processor_time import ProcessorTime
 from toolrunner.sandbox.unseen import FREE_BYTES, unseen_bytes
 
 # What a slow measure may cost in processor time: twice what honest trees were seen to.
@@ -32,7 +32,6 @@ _SLOW_DUTY = 5  # it goes on at most a fifth of the time
 _SLOW_INTERVAL_SECONDS = 0.05
 _MANY_DESCRIPTORS = 48
 _GROWN_BYTES = 16 * MIB
-_TICKS_SECONDS = 0.02  # psutil counts hundredths of a second, for each process
 # A call's end may take this much after its reply, which is not held against it.
 _AFTER_REPLY_SECONDS, _PROCESSORS = 0.1, os.cpu_count() or 1
 
@@ -49,10 +48,12 @@ class Watch:
         *,
         scratch_is_memory: bool,
         group: Group | None = None,
+        cpu: ProcessorTime | None = None,
     ) -> None:
         """``members`` returns the tree's process ids, ``scratch_bytes`` what its files take.
 
-        ``scratch_is_memory``: the scratch is a tmpfs, so what it holds counts as memory.
+        ``scratch_is_memory``: the scratch is a tmpfs, so what it holds counts as memory. ``cpu``:
+        what is known of a process that was there before and goes on after.
         """
         self._limits = limits
         self._members = members
@@ -61,7 +62,9 @@ class Watch:
         self._scratch_is_memory = scratch_is_memory
         self._group = group
         self._lock = threading.Lock()
-        self._cpu = _ProcessorTime()
+        self._outlived = cpu is not None
+        self._cpu = cpu or ProcessorTime()
+        self.members: list[int] = []  # as they were seen last
         self._cpu_base: float | None = None
         self.since = time.monotonic()
         self.due = self.since  # when the watchdog looks at it next
@@ -81,9 +84,12 @@ class Watch:
     def request_sent(self, *, fresh: bool) -> None:
         """Count processor time from here on. A ``fresh`` process has used none to speak of."""
         with self._lock:
-            if not fresh:
+            if self._outlived and self._cpu.is_sampled:
+                self._cpu.begin_turn()
+                self._note_cpu(self._group_seconds())
+            elif not fresh:
                 self._measure(self._members())
-                self._count_cpu(self._figures())
+                self._note_cpu(self._group_seconds())
             self._cpu_base = self.cpu_seconds
             self.since = time.monotonic()
 
@@ -91,11 +97,6 @@ class Watch:
     def call_cpu_seconds(self) -> float:
         """The processor time since the request."""
         return 0.0 if self._cpu_base is None else self.cpu_seconds - self._cpu_base
-
-    @property
-    def reaped_seconds(self) -> float:
-        """What the warden has told of ended processes."""
-        return self._cpu.reaped
 
     def reaped(self, cpu_seconds: float) -> None:
         """Take in the warden's word of what the call's ended processes have used, all in all."""
@@ -148,10 +149,19 @@ class Watch:
 
     def _count_cpu(self, figures: Figures | None) -> float:
         """Return the processor time since the request."""
-        known = None if figures is None else figures.cpu_seconds
+        self._note_cpu(None if figures is None else figures.cpu_seconds)
+        return self.call_cpu_seconds
+
+    def _note_cpu(self, known: float | None) -> None:
         used = self._cpu.seconds() if known is None else max(known, self._cpu.reaped)
         self.cpu_seconds = max(self.cpu_seconds, used)
-        return self.call_cpu_seconds
+
+    def _group_seconds(self) -> float | None:
+        """Return the kernel's count of processor time alone, if there is one."""
+        if self._group is not None:
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                return self._group.cpu_seconds()
+        return None
 
     def _judge_count(self, members: list[int]) -> LimitHit | None:
         self.peak_processes = max(self.peak_processes, len(members))
@@ -317,56 +327,5 @@ class Watch:
     def turn_ended(self) -> LimitHit | None:
         """Measure once more a process that goes on; return the limit that was passed meanwhile."""
         with self._lock:
-            return self._judge_use(self._members())
-
-
-class _ProcessorTime:
-    """The processor time of a tree of which some processes live too short to be seen.
-
-    What ends is counted by who waits for it: a process of the tree, or the warden. A tree that
-    ignores SIGCHLD leaves no such count. It is found out by that: more time was seen of processes
-    that are gone than anybody has counted. From then on each of them counts for all of the time
-    between the two samples that it ended in.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[int, psutil.Process] = {}
-        self._own: dict[int, float] = {}  # of those alive
-        self._gone = 0.0  # seen of those that are gone
-        self._gone_at_most = 0.0
-        self._children = 0.0  # counted by the living
-        self._sampled = time.monotonic()
-        self._interval = 0.0
-        self._most = 0.0
-        self.reaped = 0.0  # counted by the warden
-
-    def begin(self) -> None:
-        """Begin a sample."""
-        now = time.monotonic()
-        self._sampled, self._interval = now, now - self._sampled
-        self._children = 0.0
-
-    def read(self, pid: int) -> None:
-        """Read one process; ``psutil.Error`` if it has ended."""
-        process = self._known.get(pid)
-        if process is None:
-            process = self._known[pid] = psutil.Process(pid)
-        times = process.cpu_times()
-        self._own[pid] = max(times.user + times.system, running_seconds(pid))
-        self._children += times.children_user + times.children_system
-
-    def forget(self, alive: set[int]) -> None:
-        """Keep of the processes that have ended only the time they used."""
-        for pid in [p for p in self._known if p not in alive]:
-            del self._known[pid]
-            seen = self._own.pop(pid, 0.0)
-            self._gone += seen
-            self._gone_at_most += max(seen, self._interval) if seen else 0.0
-
-    def seconds(self) -> float:
-        """Return the tree's processor time, at its most where some of it was hidden."""
-        living, counted = sum(self._own.values()), self._children + self.reaped
-        slack = _TICKS_SECONDS + _TICKS_SECONDS / 2 * len(self._own)
-        hidden = self._gone_at_most if self._gone - counted > slack else 0.0
-        self._most = max(self._most, living + counted + hidden, living + self._gone)
-        return self._most
+            self.members = self._members()
+            return self._judge_use(self.members)

@@ -11,6 +11,7 @@ from toolrunner.api.attack.host_memory import Measure, allowed_bytes, measuring
 from toolrunner.api.attack.surroundings import surroundings
 from toolrunner.plugins.corpus import HARMLESS, Fault
 from toolrunner.plugins.plugin import Plugin
+from toolrunner.runner.call import Call
 from toolrunner.runner.envelope import GovernedErrorBody
 from toolrunner.runner.errors import Blame, ErrorType
 from toolrunner.runner.registry.registry import PluginRegistry, PluginStatus
@@ -19,6 +20,7 @@ from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.tool_runner import ToolRunner, build_sandbox
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.modes.resident_process import Replaced
 
 GRACE_MS = 250  # from a limit's end to the caller's answer
 _DONE = "done"
@@ -56,6 +58,7 @@ class _Trial:
     """The calls of one fault, in one runner."""
 
     def __init__(self, tool_runner: ToolRunner, fault: Plugin, next_one: Plugin) -> None:
+        self._tool_runner = tool_runner
         self._registry = tool_runner.registry
         self._analysis = analysis_of(tool_runner)
         self._fault = fault
@@ -78,13 +81,23 @@ class _Trial:
     def call(self, variant: str, payload: dict[str, Any]) -> Answer:
         """Call the fault, then the harmless plugin."""
         self._calls += 1
-        result, envelope = self._analysis.analyze(self._fault.name, payload)
+        _, failed = self._residents()
+        call = Call()
+        result, envelope = self._analysis.analyze(self._fault.name, payload, call=call)
         error = envelope["error"] if envelope is not None else None
         cost = []
         if error is not None and ErrorType(error["type"]).blame is Blame.HOST:  # type: ignore[call-arg]  # an enum's look-up by value
             cost.append(f"the host was blamed: {error['type']}: {error['message']}")
+        if error is not None and call.isolation.mode == "resident" and not call.cancelled:
+            serves_on = self._residents() == (1, failed)
+            cost += ["the process of a call that failed serves on"] * serves_on
         cost += [*self._late(), *self._next_call(), *self._books()]
         return Answer(variant, result, error, cost=tuple(cost))
+
+    def _residents(self) -> tuple[int, int]:
+        """Return how many there are of the fault, and how many have gone since a call failed."""
+        figures = self._tool_runner.residents().get(self._fault.name)
+        return (figures.processes, figures.replaced.get(Replaced.FAILED, 0)) if figures else (0, 0)
 
     def _status(self, plugin: Plugin) -> PluginStatus:
         status = self._registry.get_status(plugin.name)
@@ -118,13 +131,15 @@ def run_fault(
     settings: Settings,
     layers: Layers,
     *,
-    start: Literal["auto", "cold"] = "auto",
+    start: Literal["auto", "cold", "resident"] = "auto",
     degraded: bool = False,
 ) -> list[Answer]:
     """Call a fault once for each of its variants; return the answers.
 
     ``degraded``: run although the layers are less than the floor.
     """
+    if start == "resident":
+        settings = settings.model_copy(update={"allow_resident": ("*",), "max_residents": 1})
     with surroundings() as around, measuring() as measure:
         plugins = [f.plugin(around.plugins, start=start) for f in (fault, HARMLESS)]
         registry = PluginRegistry()

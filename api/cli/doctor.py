@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolrunner.api.cli.console import plain, table_of
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.start_mode import Start
 from toolrunner.sandbox.layers import floor_gaps, warm_gaps
 from toolrunner.sandbox.probe import Host, Trial, probe
@@ -71,12 +72,20 @@ def examine() -> Examination:
     return Examination(host, floor_gaps(host.layers), host.user_gap())
 
 
-def document(found: Examination) -> dict[str, Any]:
-    """Return it all as JSON shows it."""
+def document(found: Examination, settings: Settings) -> dict[str, Any]:
+    """Return it all as JSON shows it, with what the operator allows of residents."""
     return {
         "layers": [_layer(trial) for trial in _trials(found.host)],
         "floor": {"met": found.is_floor_met, "gaps": list(found.all_gaps)},
         "start": asdict(_start(found)),
+        "residents": {
+            "allowed": list(settings.allow_resident),
+            "per": settings.resident_per,
+            "most_each": settings.max_residents,
+            "memory_mb": settings.residents_memory_mb,
+            "calls_each": settings.calls_per_resident,
+            "most_together": settings.max_batch,
+        },
         "host": _about_host(),
     }
 
@@ -124,9 +133,9 @@ def _user() -> str:
         return f"uid {uid}"
 
 
-def view(found: Examination) -> RenderableType:
+def view(found: Examination, settings: Settings) -> RenderableType:
     """Return it all for a person."""
-    shown = document(found)
+    shown = document(found, settings)
     about = Table(box=None, show_header=False, pad_edge=False)
     for name, value in shown["host"].items():
         about.add_row(Text(name, style="cyan"), plain(value))
@@ -141,7 +150,23 @@ def view(found: Examination) -> RenderableType:
     parts: list[RenderableType] = [about, table]
     if remedies:
         parts += [Text("What would help:", style="bold"), *remedies, Text()]
-    return Group(*parts, *_floor(found))
+    parts += _floor(found)
+    if found.is_floor_met:
+        parts.append(plain(_residents_words(shown["residents"])))
+    return Group(*parts)
+
+
+def _residents_words(residents: Mapping[str, Any]) -> str:
+    """Return in a sentence which plugins may be resident, and within which bounds."""
+    if not residents["allowed"]:
+        return "No plugin may be resident (allow_resident): none serves two calls by one process."
+    names = "All plugins" if "*" in residents["allowed"] else ", ".join(residents["allowed"])
+    most, per = residents["most_each"], residents["per"]
+    return (
+        f"{names} may be resident: at most {most} processes for each {per}, "
+        f"{residents['memory_mb']} MiB in all, {residents['calls_each']} calls each, "
+        f"{residents['most_together']} of them together."
+    )
 
 
 def _state(layer: Mapping[str, Any]) -> tuple[Text, str]:

@@ -17,11 +17,17 @@ from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.services.plugin_management import Executed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import ModuleType
+
+    from prometheus_client import CollectorRegistry, Counter, Gauge
+
     from toolrunner.runner.services.backend import Backend
+    from toolrunner.sandbox.modes.resident_figures import ResidentFigures
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 # One worker's files, as the library names them, and room in each for a thousand plugins.
-_FILES, _FILE_BYTES = ("counter", "histogram", "gauge_livesum"), 4 << 20
+_FILES, _FILE_BYTES = ("counter", "histogram", "gauge_livesum", "gauge_livemax"), 4 << 20
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _KILLS = frozenset(
     {
@@ -96,6 +102,7 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=registry,
         )
+        self._residents = _ResidentMetrics(prometheus, registry)
 
     def observe(self, executed: Executed) -> None:
         """Count a call that has ended. A plugin that nobody knows is ""."""
@@ -108,6 +115,10 @@ class Metrics:
         """Note how many calls wait in this worker now."""
         self._waiting.set(calls)
 
+    def residents(self, figures: Mapping[str, ResidentFigures]) -> None:
+        """Note what there is to tell of this worker's residents now."""
+        self._residents.note(figures)
+
     def exposition(self, backend: Backend) -> bytes:
         """Return everybody's figures in Prometheus' text format."""
         import prometheus_client as prometheus  # noqa: PLC0415 - see above
@@ -116,6 +127,53 @@ class Metrics:
         everybody = prometheus.CollectorRegistry()
         multiprocess.MultiProcessCollector(everybody, path=str(self._folder))  # type: ignore[no-untyped-call]  # the library has no types here
         return prometheus.generate_latest(everybody) + _now(backend)
+
+
+class _ResidentMetrics:
+    """One worker's figures of its residents. Labels are names of plugins and a closed list."""
+
+    def __init__(self, prometheus: ModuleType, registry: CollectorRegistry) -> None:
+        def gauge(name: str, about: str, mode: str = "livesum") -> Gauge:
+            made: Gauge = prometheus.Gauge(
+                name, f"{about}, as of the last second.", ["plugin"],
+                multiprocess_mode=mode, registry=registry,
+            )  # fmt: skip
+            return made
+
+        self._processes = gauge("toolrunner_residents", "Resident processes")
+        self._idle = gauge("toolrunner_residents_idle", "Resident processes that serve nobody")
+        self._memory = gauge("toolrunner_residents_memory_bytes", "Memory of resident processes")
+        self._oldest = gauge(
+            "toolrunner_residents_oldest_seconds", "Age of the oldest resident process", "livemax"
+        )
+        self._calls: Counter = prometheus.Counter(
+            "toolrunner_residents_calls", "Calls that residents have served.", ["plugin"],
+            registry=registry,
+        )  # fmt: skip
+        self._turns: Counter = prometheus.Counter(
+            "toolrunner_residents_turns", "Turns that residents have had: a call or a batch each.",
+            ["plugin"], registry=registry,
+        )  # fmt: skip
+        self._replaced: Counter = prometheus.Counter(
+            "toolrunner_residents_replaced", "Resident processes that have been ended.",
+            ["plugin", "reason"], registry=registry,
+        )  # fmt: skip
+        self._noted: Mapping[str, ResidentFigures] = {}
+
+    def note(self, figures: Mapping[str, ResidentFigures]) -> None:
+        """Set what is there now, and count what has come since."""
+        noted, self._noted = self._noted, figures
+        for plugin, now in figures.items():
+            before = noted.get(plugin)
+            self._processes.labels(plugin).set(now.processes)
+            self._idle.labels(plugin).set(now.idle)
+            self._memory.labels(plugin).set(now.memory_bytes)
+            self._oldest.labels(plugin).set(now.oldest_seconds)
+            self._calls.labels(plugin).inc(now.calls - (before.calls if before else 0))
+            self._turns.labels(plugin).inc(now.turns - (before.turns if before else 0))
+            for reason, count in now.replaced.items():
+                known = before.replaced.get(reason, 0) if before else 0
+                self._replaced.labels(plugin, reason).inc(count - known)
 
 
 def _now(backend: Backend) -> bytes:

@@ -37,7 +37,7 @@ AUDIT_FILE = "audit.jsonl"
 # Request line and headers together: more than any browser or proxy sends.
 _MAX_HEAD_BYTES = 32 * 1024
 _KEEP_ALIVE_SECONDS = 15
-# How old the figure of waiting calls may be.
+# How old the figures of waiting calls and residents may be.
 _NOTE_SECONDS = 1.0
 
 
@@ -115,12 +115,13 @@ class _Server(uvicorn.Server):
         loop.add_signal_handler(signal.SIGTERM, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._in_thread, self._reload)
         self._backend.start()
-        self._note_waiting()
+        self._note_now()
         self._context.ready()
 
-    def _note_waiting(self) -> None:
+    def _note_now(self) -> None:
         self._metrics.waiting(self._backend.waiting())
-        asyncio.get_running_loop().call_later(_NOTE_SECONDS, self._note_waiting)
+        self._metrics.residents(self._backend.residents())
+        asyncio.get_running_loop().call_later(_NOTE_SECONDS, self._note_now)
 
     def _end(self) -> None:
         if self._draining.is_set():

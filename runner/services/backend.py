@@ -26,6 +26,7 @@ from toolrunner.runner.state.leases import Lease
 from toolrunner.runner.tool_runner import ToolRunner
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.modes.resident_figures import ResidentFigures
 
 FORKED = "this Backend was made before a fork: make one in each process, after it"
 
@@ -119,6 +120,10 @@ class Backend:
     def waiting(self) -> int:
         """Return how many calls wait for their turn in this process."""
         return self._tool_runner.waiting
+
+    def residents(self) -> dict[str, ResidentFigures]:
+        """Return what there is to tell of the residents of this process, by plugin."""
+        return self._tool_runner.residents()
 
     def isolation_layers(self) -> list[str]:
         """Return the layers that confine calls here."""

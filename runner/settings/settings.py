@@ -213,6 +213,9 @@ class Settings(BaseSettings):
     residents_memory_mb: Annotated[int, Field(ge=1, le=LIMIT_CEILING)] = Field(
         default=4096, description="memory of all residents together, idle ones closed beyond it"
     )
+    max_batch: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=64, description="calls that a resident may serve together; 1 turns batches off"
+    )
     calls_per_resident: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
         default=10_000, description="calls after which a resident is replaced"
     )

@@ -173,6 +173,11 @@ class Group:
             return int(read(f"{folder}/cpuacct.usage")) / 1e9
         return _numbers(read(f"{folder}/cpu.stat"))["usage_usec"] / 1e6
 
+    def cpu_seconds(self) -> float | None:
+        """Return the processor time since ``begin``, if the kernel knows it."""
+        seconds = self._cpu_seconds()
+        return None if seconds is None else seconds - (self._base.cpu_seconds or 0.0)
+
     def close(self) -> None:
         """Let go of descriptors; it has no peak any more."""
         if self._peak is not None:

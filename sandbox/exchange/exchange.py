@@ -16,6 +16,7 @@ import select
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import IntEnum
 
 from toolrunner.sandbox.box import setup_failure
@@ -26,6 +27,7 @@ from toolrunner.sandbox.ending import (
     Ending,
     Isolation,
     LimitHit,
+    Reply,
     Returned,
     SetupFailure,
     Stage,
@@ -55,13 +57,24 @@ class Exchange(abc.ABC):
     """The state of one call. Made for one ``run``."""
 
     setup_seconds = SETUP_SECONDS  # for each of being placed and being confined
+    grace_seconds = GRACE_SECONDS  # from the reply, or the end of the channel, to the end
     outlived = False  # the process goes on: a call ends with its channel, and used the difference
 
     def __init__(
-        self, cell: Cell | Turn, interrupt: Interrupt, listener: Listener, isolation: Isolation
+        self,
+        cell: Cell | Turn,
+        interrupt: Interrupt,
+        listener: Listener,
+        isolation: Isolation,
+        *,
+        calls: int = 1,
     ) -> None:
+        """``calls``: how many it serves at once. Each of them may use its processor time."""
         self._cell = cell
-        self._limits = limits = cell.box.limits
+        own = cell.box.limits
+        self._limits = limits = (
+            own if calls == 1 else replace(own, cpu_seconds=own.cpu_seconds * calls)
+        )
         self._interrupt = interrupt
         self._listener = listener
         self._isolation = isolation
@@ -70,7 +83,7 @@ class Exchange(abc.ABC):
         self._step = Step.PLACING
         self._deadline = time.monotonic() + self.setup_seconds
         self._facts = Facts()
-        self._channel = Channel(cell.channel, limits.output_mb * MIB)
+        self._channel = Channel(cell.channel, limits.output_mb * MIB, calls)
         self._poll = select.poll()
         self._listening = 0
         self.watch = Watch(
@@ -80,6 +93,7 @@ class Exchange(abc.ABC):
             cell.scratch_bytes,
             scratch_is_memory=cell.box.scratch_is_memory,
             group=cell.group,
+            cpu=cell.cpu,
         )
 
     def run(self) -> Ending:
@@ -184,9 +198,13 @@ class Exchange(abc.ABC):
         message = f"a frame {kind!r} that was not due"
         raise FrameError(message)
 
+    def is_last(self, _reply: Reply, _size: int) -> bool:
+        """Take note of a reply; tell whether it is the last that is due."""
+        return True
+
     def on_replied(self) -> None:
         """The reply has come; the cell only has to end."""
-        self.next(Step.ENDING, GRACE_SECONDS)
+        self.next(Step.ENDING, self.grace_seconds)
 
     # --- what it does it with --------------------------------------------------------------
 
@@ -208,8 +226,11 @@ class Exchange(abc.ABC):
         """Send a frame to the cell, or as much as it takes; the rest follows."""
         self._channel.send(frame)
 
-    def send_request(self, request: Request, *, fresh: bool) -> bool:
-        """Begin the call in its cell; tell whether there is one. ``fresh``: it serves no other."""
+    def send_request(self, *requests: Request, fresh: bool) -> bool:
+        """Begin the call in its cell; tell whether there is one. ``fresh``: it serves no other.
+
+        More than one request are a batch.
+        """
         if self._cell.is_gone():
             self._box_gone()
             return False
@@ -217,7 +238,8 @@ class Exchange(abc.ABC):
         self._facts.stage = Stage.RUN
         self._facts.started = time.monotonic()
         self.next(Step.RUNNING, self._limits.wall_seconds)
-        self.send(request_frame(request, self._limits, self._deadline))
+        for request in requests:
+            self.send(request_frame(request, self._limits, self._deadline, len(requests)))
         return True
 
     # --- what decides the call -------------------------------------------------------------
@@ -350,7 +372,7 @@ class Exchange(abc.ABC):
             if self._channel.was_cut_off:
                 self._facts.protocol_error = "the reply was cut off"
             # It has most likely ended: how it did says more than the missing reply.
-            self.next(Step.ENDING, GRACE_SECONDS)
+            self.next(Step.ENDING, self.grace_seconds)
         elif self.outlived and self._step is Step.ENDING and self._facts.reply is not None:
             hit = self.watch.turn_ended()
             if hit is not None and self._facts.limit is None:
@@ -379,23 +401,29 @@ class Exchange(abc.ABC):
             raise FrameError(message)
 
     def _accept(self, kind: bytes, body: bytes) -> None:
-        """Take the reply."""
+        """Take the reply, or one of a batch."""
         facts = self._facts
+        reply = _reply(kind, body)
+        facts.output_bytes += len(body)
+        if not self.is_last(reply, len(body)):
+            return
         facts.replied = time.monotonic()
-        facts.output_bytes = len(body)
-        if kind == protocol.RETURNED:
-            facts.reply = Returned(body)
-        elif kind == protocol.UNSERIALIZABLE:
-            facts.reply = Unserializable(body.decode("utf-8", "replace"))
-        elif kind == protocol.RAISED:
-            facts.reply = parse_raised(body)
-        else:
-            message = f"a frame {kind!r} that was not due"
-            raise FrameError(message)
+        facts.reply = reply
         # What it printed is in the pipes by now, and read at the end.
         self._ignore(self._cell.output)
         self._ignore(self._cell.log)
         self.on_replied()
+
+
+def _reply(kind: bytes, body: bytes) -> Reply:
+    if kind == protocol.RETURNED:
+        return Returned(body)
+    if kind == protocol.UNSERIALIZABLE:
+        return Unserializable(body.decode("utf-8", "replace"))
+    if kind == protocol.RAISED:
+        return parse_raised(body)
+    message = f"a frame {kind!r} that was not due"
+    raise FrameError(message)
 
 
 def _seconds(event: Mapping[str, object]) -> float:

@@ -86,17 +86,22 @@ def load_order(
         "rehearsal": program.rehearsal if warms_up else "",
         "caches": caches,
         "wants_caches": wants_caches,
+        "batch": program.batch,
     }
     return json.dumps(order).encode()
 
 
-def request_frame(request: Request, limits: Limits, deadline: float) -> list[bytes]:
-    """Return a request; ``deadline`` is when its time is over, on the monotonic clock."""
+def request_frame(request: Request, limits: Limits, deadline: float, batch: int = 1) -> list[bytes]:
+    """Return a request; ``deadline`` is when its time is over, on the monotonic clock.
+
+    ``batch``: how many requests the cell is to read before it begins, this one among them.
+    """
     terms = {
         "call_id": request.call_id,
         "has_image": request.image is not None,
         "deadline": deadline,
         "cpu_seconds": limits.cpu_seconds,
+        "batch": batch,
     }
     # The payload is JSON text already, and may be large: it is not written a second time.
     head = json.dumps(terms).encode()[:-1] + b', "payload": ' + request.payload + b"}"

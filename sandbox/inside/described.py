@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _FIRST_OWN_DESCRIPTOR = 5  # below are input, output, errors, channel and log
-_WORKER = f"{__package__}.worker"
+_OURS = (f"{__package__}.worker", f"{__package__}.answers")
 
 
 def describe(error: BaseException, order: dict[str, Any]) -> dict[str, object]:
@@ -75,7 +75,7 @@ def traceback_of(error: BaseException) -> str:
 
 def is_ours(module: object) -> bool:
     """Tell whether a frame is the worker's, or of the loop that it runs a coroutine on."""
-    return isinstance(module, str) and (module == _WORKER or module.startswith("asyncio."))
+    return isinstance(module, str) and (module in _OURS or module.startswith("asyncio."))
 
 
 def cut(text: str, cap: int) -> str:

@@ -211,9 +211,12 @@ def forbid_more_namespaces() -> None:
 
 
 def is_unused(folder: str) -> bool:
-    """Tell whether a scratch holds nothing, nor a file that is open without a name."""
+    """Tell whether a scratch holds nothing, nor a file that is open without a name.
+
+    Two inodes are ours: the root of the tmpfs, and the scratch in it.
+    """
     space = os.statvfs(folder)
-    return space.f_bfree == space.f_blocks and space.f_ffree >= space.f_files - 1
+    return space.f_bfree == space.f_blocks and space.f_ffree >= space.f_files - 2
 
 
 def mount_scratch(kernel: Kernel, folder: str, megabytes: int, owner: tuple[int, int]) -> None:

@@ -39,8 +39,9 @@ JSON head of that length, and raw bytes to the end. What the cell sends is untru
                           a cell of a warm box begins here: CONFINED comes by itself, and no LOAD
     parent -> cell   TURN + 3 descriptors, to a resident, again and again: a call channel for
                           one call, its output and its log. REQUEST and what follows go there
-    parent -> cell   REQUEST
-    cell -> parent   PROGRESS* then one of RETURNED | UNSERIALIZABLE | RAISED, and nothing more
+    parent -> cell   REQUEST; in a batch, as many as the head of the first one says
+    cell -> parent   PROGRESS* then one of RETURNED | UNSERIALIZABLE | RAISED, and nothing more;
+                          in a batch, one for each REQUEST, in their order
 """
 
 import struct

@@ -13,8 +13,8 @@ import socket
 import sys
 import time
 
-from . import by_descriptor, bytecode, caches, children, jsonable, logs, protocol
-from .described import attempt, cut, describe
+from . import answers, by_descriptor, bytecode, caches, children, jsonable, logs, protocol
+from .described import attempt, describe
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -37,9 +37,11 @@ class Context:
         lock: _thread.LockType,
         config: dict[str, Any],
         request: dict[str, Any],
+        *others: dict[str, Any],
     ) -> None:
-        """``channel``: ``None`` for nobody who listens."""
+        """``channel``: ``None`` for nobody who listens. ``others``: those of the same batch."""
         self.call_id: str = request["call_id"]
+        self.call_ids: list[str] = [one["call_id"] for one in (request, *others)]
         self.config = config
         self._channel = channel
         self._lock = lock
@@ -118,13 +120,18 @@ class Plugin:
     def __init__(
         self,
         run: Callable[[dict[str, Any], Context], object],
+        run_batch: Callable[[list[dict[str, Any]], Context], object],
         warm_up: Callable[[], object] | None,
         order: dict[str, Any],
         *,
         is_async: bool,
     ) -> None:
-        """``run`` takes a context, whether the plugin's own does or not. ``order``: to load it."""
+        """``run`` and ``run_batch`` take a context, whether the plugin's own do or not.
+
+        ``order``: to load it.
+        """
         self.run = run
+        self.run_batch = run_batch
         self.warm_up = warm_up
         self.order = order
         self.config: dict[str, Any] = order["config"]
@@ -230,10 +237,7 @@ def serve(channel: socket.socket, plugin: Plugin, *, is_fresh: bool) -> NoReturn
     """
     lock = _thread.allocate_lock()
     own_pid = os.getpid()
-    request, image = receive(channel, protocol.REQUEST)
-    payload = request["payload"]
-    if request["has_image"]:
-        payload["image"] = image
+    request, payload = receive_request(channel)
     if not is_fresh:
         set_cpu_limit(request["cpu_seconds"])
     context = Context(channel, lock, plugin.config, request)
@@ -244,59 +248,93 @@ def serve(channel: socket.socket, plugin: Plugin, *, is_fresh: bool) -> NoReturn
     finish(channel, lock, kind, body)
 
 
-def serve_many(control: socket.socket, log_descriptor: int, plugin: Plugin) -> NoReturn:
-    """Serve one call after the other, each on ends of its own that come by ``control``."""
+def serve_many(first: socket.socket, log_descriptor: int, plugin: Plugin) -> NoReturn:
+    """Serve one call after the other, each on ends of its own.
+
+    They come by ``first``, in whose place each call's channel is put.
+    """
     scratch = os.getcwd()
     folders = caches.folders()
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    place_of_channel = first.fileno()
+    control = first.dup()
+    first.detach()
     own_pid = os.getpid()
     while True:
         # In no folder of a call's, so that the last one's can be taken away.
         os.chdir("/")
-        for place in (1, 2, log_descriptor):
-            os.dup2(null, place, inheritable=place != log_descriptor)
+        for place in (1, 2, place_of_channel, log_descriptor):
+            os.dup2(null, place, inheritable=place in (1, 2))
         word, ends, _, _ = socket.recv_fds(control, 1, protocol.TURN_DESCRIPTORS)
         if not word:
             os._exit(0)
-        channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=ends[0])
-        for source, place in ((ends[1], 1), (ends[1], 2), (ends[2], log_descriptor)):
-            os.dup2(source, place, inheritable=place != log_descriptor)
-        for end in ends[1:]:
+        places = (
+            (ends[0], place_of_channel),
+            (ends[1], 1),
+            (ends[1], 2),
+            (ends[2], log_descriptor),
+        )
+        for source, place in places:
+            os.dup2(source, place, inheritable=place in (1, 2))
+        for end in ends:
             os.close(end)
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=place_of_channel)
         os.chdir(scratch)
         caches.make(folders)
         serve_one(channel, plugin, own_pid)
 
 
 def serve_one(channel: socket.socket, plugin: Plugin, own_pid: int) -> None:
-    """Run the plugin on a request and send the reply; the channel's end says that all is done."""
+    """Run the plugin on a request, or on a batch of them, and send the replies.
+
+    The channel's end says that all is done.
+    """
     lock = _thread.allocate_lock()
-    request, image = receive(channel, protocol.REQUEST)
-    payload = request["payload"]
-    if request["has_image"]:
-        payload["image"] = image
+    request, payload = receive_request(channel)
+    requests, payloads = [request], [payload]
+    for _ in range(request["batch"] - 1):
+        one, payload = receive_request(channel)
+        requests.append(one)
+        payloads.append(payload)
     set_cpu_limit(request["cpu_seconds"], again=True)
-    kind, body = reply_of(plugin, payload, Context(channel, lock, plugin.config, request))
+    context = Context(channel, lock, plugin.config, *requests)
+    replies = replies_of(plugin, payloads, context)
     if os.getpid() != own_pid:
         os._exit(1)
     flush_output()
     with lock:
-        send(channel, kind, body)
+        for kind, body in replies:
+            send(channel, kind, body)
         # Whatever has kept the context can tell nothing any more.
         os.chdir("/")
         for place in (1, 2):
             os.dup2(0, place)
-        channel.close()
+        os.dup2(0, channel.detach(), inheritable=False)
+
+
+def receive_request(channel: socket.socket) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read one request; return its terms, and the payload as the plugin sees it."""
+    request, image = receive(channel, protocol.REQUEST)
+    payload = request.pop("payload")
+    if request["has_image"]:
+        payload["image"] = image
+    return request, payload
+
+
+def replies_of(
+    plugin: Plugin, payloads: list[dict[str, Any]], context: Context
+) -> list[tuple[bytes, object]]:
+    """Run the plugin; return the frames that say what came of each payload."""
+    if len(payloads) == 1:
+        return [reply_of(plugin, payloads[0], context)]
+    return answers.answers(
+        lambda: settled(plugin.run_batch(payloads, context)), len(payloads), plugin.order
+    )
 
 
 def reply_of(plugin: Plugin, payload: dict[str, Any], context: Context) -> tuple[bytes, object]:
     """Run the plugin; return the kind and the body of the frame that says what came of it."""
-    try:
-        return protocol.RETURNED, jsonable.encode(settled(plugin.run(payload, context)))
-    except jsonable.NotJsonError as error:
-        return protocol.UNSERIALIZABLE, cut(str(error), protocol.MESSAGE_CAP).encode()
-    except BaseException as error:
-        return protocol.RAISED, describe(error, plugin.order)
+    return answers.answer(lambda: settled(plugin.run(payload, context)), plugin.order)
 
 
 def finish(channel: socket.socket, lock: _thread.LockType, kind: bytes, body: object) -> NoReturn:
@@ -329,15 +367,22 @@ def load_plugin(load: dict[str, Any], source: bytes) -> Plugin:
     found = find_entry(module, qualname)
     beside = module if isinstance(found, Function) else found
     warm_up = getattr(beside, "warm_up", None)
+    run_batch = getattr(beside, "run_batch", None)
+    if load["batch"] > 1 and not callable(run_batch):
+        message = (
+            f"the manifest says batch = {load['batch']}; define run_batch(payloads) beside run"
+        )
+        raise AttributeError(message)
     return Plugin(
         with_context(found.run),
+        with_context(run_batch if load["batch"] > 1 else found.run),
         warm_up if callable(warm_up) else None,
         load,
         is_async=bool(flags_of(found.run) & _CO_COROUTINE),
     )
 
 
-def with_context(run: Callable[..., object]) -> Callable[[dict[str, Any], Context], object]:
+def with_context(run: Callable[..., object]) -> Callable[[Any, Context], object]:
     """Return a function that takes a payload and a context, whatever ``run`` takes."""
     takes = context_parameter(run)
     if takes is None:

@@ -16,7 +16,10 @@ from toolrunner.sandbox.profile import Program
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What one call brings along; ``layers`` confine it. ``owner`` shares residents with nobody."""
+    """What one call brings along; ``layers`` confine it.
+
+    ``owner`` shares residents with nobody, and ``on_behalf_of`` no batch.
+    """
 
     program: Program
     limits: Limits
@@ -24,6 +27,7 @@ class Caller:
     listener: Listener
     layers: Layers
     owner: str = ""
+    on_behalf_of: str = ""
 
 
 class Mode(Protocol):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import select
 import time
+from enum import StrEnum
 
 from toolrunner.sandbox.box import memory_of
 from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.exchange.resident import ResidentExchange
 from toolrunner.sandbox.limits import MIB
-from toolrunner.sandbox.processes import process_seconds
+from toolrunner.sandbox.processor_time import ProcessorTime
+from toolrunner.sandbox.scratch import MountedScratch
 from toolrunner.sandbox.turn import Turn
 
 _RENEW_SECONDS = 2.0
@@ -18,53 +20,88 @@ _IDLE_CPU_SECONDS = 0.2  # what it may use between two looks at it while it is i
 _IDLE_CPU_SHARE = 0.05
 
 
+class Replaced(StrEnum):
+    """Why a resident has been ended, other than with its runner."""
+
+    FAILED = "failed"  # a call in it has failed
+    LEFTOVERS = "leftovers"  # a call has left a process or open files behind
+    BETWEEN_CALLS = "between calls"  # it did something that no call has asked for
+    CALLS = "calls"  # it has served as many as it may
+    IDLE = "idle"
+    CHANGED = "changed"  # the plugin's files, its limits or its configuration
+    MEMORY = "memory"  # all residents together took too much
+    ROOM = "room"  # for another plugin's
+    ENDED = "ended"  # by itself, or killed from outside
+
+
 class ResidentProcess:
     """Serves one call at a time. Not thread-safe: who has taken it has it alone."""
 
     def __init__(
-        self, stack: contextlib.ExitStack, cell: Cell, load_log: str, most_calls: int
+        self, stack: contextlib.ExitStack, cell: Cell, plugin: str, load_log: str, most_calls: int
     ) -> None:
         """``stack`` holds the box and its cell, which are taken over from it."""
+        self.plugin = plugin
+        self._since = time.monotonic()
         self._cell = cell
         self._load_log = load_log
         self._most_calls = most_calls
         self._renewing = False
         self._idle_since = time.monotonic()
         self._idle_cpu = 0.0
+        cell.cpu = self._cpu = ProcessorTime()
+        self._cpu.sample(cell.members())
+        self._scratch: MountedScratch | None = None  # as it was when it was new
         self.calls = 0
-        self.reaped_seconds = 0.0
         self.memory_bytes = self._memory_bytes()
-        self.is_spent = False
+        self.spent_by: Replaced | None = None  # why it serves no more
         self._stack = stack.pop_all()
 
-    def turn(self) -> Turn:
-        """Begin a call: hand the cell the ends of it; ``OSError`` if it is gone."""
-        self.calls += 1
+    def turn(self, calls: int) -> Turn:
+        """Begin a turn with so many calls: hand the cell its ends; ``OSError`` if it is gone."""
+        self.calls += calls
         return Turn(self._cell)
+
+    def spend(self, why: Replaced) -> None:
+        """Let it serve no more; the first reason stays."""
+        self.spent_by = self.spent_by or why
 
     def served(self, exchange: ResidentExchange) -> None:
         """Take note of how a call has left it."""
-        self.reaped_seconds = exchange.watch.reaped_seconds
         self.memory_bytes = exchange.watch.memory_bytes or self.memory_bytes
-        left_processes = exchange.went_well and len(self._cell.members()) != 1
-        if not exchange.went_well or left_processes or self.calls >= self._most_calls:
-            self.is_spent = True
+        if not exchange.went_well:
+            self.spend(Replaced.FAILED)
+        elif len(exchange.watch.members) != 1:
+            self.spend(Replaced.LEFTOVERS)
+        elif self.calls >= self._most_calls:
+            self.spend(Replaced.CALLS)
 
     def renew(self) -> bool:
-        """Order a new scratch for the next call; tell whether there can be one."""
-        if self.is_spent:
+        """Order a new scratch for the next call if need be; tell whether there can be one."""
+        if self.spent_by is not None:
             return False
+        self._idle_since = time.monotonic()
+        self._cpu.look_again()
+        self._idle_cpu = self._cpu.seconds()
+        if self._scratch is not None and self._scratch.is_untouched():
+            return True
         try:
             self._cell.box.order({"op": "renew", "cell": self._cell.number}, [])
         except OSError:
+            self.spend(Replaced.ENDED)
             return False
         self._renewing = True
-        self._idle_since = time.monotonic()
-        self._idle_cpu = process_seconds(self._cell.members())
         return True
 
     def is_ready(self) -> bool:
         """Wait for the new scratch; tell whether the next call can have it."""
+        if not self._is_renewed():
+            self.spend(Replaced.LEFTOVERS)
+        elif self._cell.is_gone():
+            self.spend(Replaced.ENDED)
+        return self.spent_by is None
+
+    def _is_renewed(self) -> bool:
         deadline = time.monotonic() + _RENEW_SECONDS
         while self._renewing:
             poll = select.poll()
@@ -76,12 +113,20 @@ class ResidentProcess:
                     self._renewing = False
                     if event["error"]:
                         return False
+                    self._scratch = self._cell.mounted_scratch()
                 elif event["event"] != "used":
+                    self.spend(Replaced.ENDED)
                     return False
-        return not self._cell.is_gone()
+        return True
 
     def fault(self) -> str:
         """Return what an idle one does that no call has asked for, in words, or nothing."""
+        words = self._fault()
+        if words:
+            self.spend(Replaced.BETWEEN_CALLS if self._cell.members() else Replaced.ENDED)
+        return words
+
+    def _fault(self) -> str:
         members = self._cell.members()
         if len(members) != 1:
             return "has processes of its own between calls" if members else "has ended"
@@ -89,7 +134,7 @@ class ResidentProcess:
         limit = self._cell.box.limits.memory_mb * MIB
         if self.memory_bytes > limit:
             return "takes memory between calls"
-        used = process_seconds(members) - self._idle_cpu
+        used = self._cpu.sample(members) - self._idle_cpu
         if used > _IDLE_CPU_SECONDS + _IDLE_CPU_SHARE * self.idle_seconds:
             return "uses processor time between calls"
         return ""
@@ -99,6 +144,11 @@ class ResidentProcess:
             with contextlib.suppress(OSError):
                 return self._cell.group.figures().memory_bytes
         return memory_of(self._cell.members())
+
+    @property
+    def age_seconds(self) -> float:
+        """For how long it has been there."""
+        return time.monotonic() - self._since
 
     @property
     def idle_seconds(self) -> float:

@@ -13,7 +13,7 @@ from toolrunner.plugins.corpus import Fault
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
 
-Start = Literal["auto", "cold"]
+Start = Literal["auto", "cold", "resident"]
 RunFault = Callable[[Fault, Start], list[Answer]]
 
 

@@ -62,7 +62,7 @@ def test_faults_are_never_discovered_as_plugins() -> None:
     assert [name for name in names if name.partition("-")[0] in GROUPS] == []
 
 
-@pytest.mark.parametrize("start", ["auto", "cold"])
+@pytest.mark.parametrize("start", ["auto", "cold", "resident"])
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.fault)
 def test_a_fault_harms_nobody(row: Row, start: Start, answers_of: RunFault) -> None:
     """What comes of it is what the table allows, in each of its variants."""

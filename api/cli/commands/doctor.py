@@ -39,9 +39,9 @@ def doctor(
     if attack:
         return _attack(session, found, _chosen(only or [""]))
     if session.shared.as_json:
-        session.terminal.document(doctors.document(found))
+        session.terminal.document(doctors.document(found, session.settings))
     else:
-        session.terminal.show(doctors.view(found))
+        session.terminal.show(doctors.view(found, session.settings))
     return Exit.DONE if found.is_floor_met else Exit.HOST
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from toolrunner.api.cli.console import plain, table_of
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.runner.registry.plugin_state import PluginState, PluginStatus
-from toolrunner.sandbox.limits import Limits
+from toolrunner.sandbox.limits import MIB, Limits
 
 _STARTS = {
     "warm": (
@@ -49,6 +49,17 @@ def _start_words(start: Mapping[str, Any], reason: str) -> str:
     return ": ".join([_STARTS[start["mode"]], *filter(None, [words])])
 
 
+def _residents_words(figures: Mapping[str, Any]) -> str:
+    """Return what the residents of this command's own runner are."""
+    memory = figures["memory_bytes"] / MIB
+    words = (
+        f"{figures['processes']} now, of {memory:.0f} MiB, {figures['oldest_seconds']:.1f} s old"
+    )
+    words += f"; {figures['calls']} calls served"
+    gone = ", ".join(f"{count} {why}" for why, count in figures["replaced"].items())
+    return f"{words}; replaced: {gone}" if gone else words
+
+
 def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> RenderableType:
     """Return what ``plugin_document`` says, and what its author asked for beyond the caps."""
     grid = Table(box=None, show_header=False, pad_edge=False)
@@ -64,6 +75,8 @@ def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> Renderabl
             value = _start_words(value, document["reason"])
         if value:
             grid.add_row(name.replace("_", " "), plain(value))
+    if "residents" in document:
+        grid.add_row("residents", plain(_residents_words(document["residents"])))
     if plugin is None:
         return grid
     return Group(grid, _limits_view(document["limits"], plugin.manifest.limits))

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.api.conftest import Cli
 from toolrunner.api.cli import doctor
 from toolrunner.api.cli.console import Terminal
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import LAYER_NAMES, Layers, floor_gaps
 from toolrunner.sandbox.probe import Host, Trial
 
@@ -43,18 +44,18 @@ def test_a_missing_layer_has_errno_and_remedy() -> None:
     found = doctor.Examination(Host(Layers(), (trial,)), floor_gaps(Layers()))
     terminal = Terminal()
     with terminal.out.capture() as captured:
-        terminal.show(doctor.view(found))
+        terminal.show(doctor.view(found, Settings()))
     text = captured.get()
     assert "EPERM: Operation not permitted" in text
     assert "seccomp: use another kernel" in text
     assert "the network is reachable" in text
-    assert doctor.document(found)["layers"][0]["errno_name"] == "EPERM"
+    assert doctor.document(found, Settings())["layers"][0]["errno_name"] == "EPERM"
 
 
 def test_a_plugin_that_would_be_root_is_no_matter_of_the_operators_word() -> None:
     """It is among what is missing, and degraded mode is not offered as a way out."""
     found = doctor.Examination(Host(Layers(), ()), (), "a plugin would run as root: do this")
-    assert doctor.document(found)["floor"] == {
+    assert doctor.document(found, Settings())["floor"] == {
         "met": False,
         "gaps": ["a plugin would run as root: do this"],
     }

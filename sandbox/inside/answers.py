@@ -1,0 +1,58 @@
+"""What the worker says of what a plugin has returned or raised: frames for the parent.
+
+Runs beside hostile code, as all of the worker: nothing here protects anybody.
+"""
+
+from __future__ import annotations
+
+from . import jsonable, protocol
+from .described import cut, describe
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+def answer(run: Callable[[], object], order: dict[str, Any]) -> tuple[bytes, object]:
+    """Run a plugin; return the kind and the body of the frame that says what came of it.
+
+    ``order``: what it was loaded by.
+    """
+    try:
+        return protocol.RETURNED, jsonable.encode(run())
+    except jsonable.NotJsonError as error:
+        return protocol.UNSERIALIZABLE, cut(str(error), protocol.MESSAGE_CAP).encode()
+    except BaseException as error:
+        return protocol.RAISED, describe(error, order)
+
+
+def answers(
+    run: Callable[[], object], count: int, order: dict[str, Any]
+) -> list[tuple[bytes, object]]:
+    """Run a plugin on ``count`` payloads at once; return what came of each, in order.
+
+    Among what it returns, an exception is what came of one; what it raises came of all.
+    """
+    try:
+        returned = run()
+        if isinstance(returned, (dict, str, bytes)):
+            found = [f"an object of type {type(returned).__name__}"]
+        else:
+            results = list(returned)  # type: ignore[call-overload]  # what cannot be iterated over raises
+            found = [] if len(results) == count else [f"{len(results)} results"]
+    except BaseException as error:
+        return [(protocol.RAISED, describe(error, order))] * count
+    if found:
+        message = (
+            f"run_batch returned {found[0]} for {count} payloads; return a list of a result each"
+        )
+        return [(protocol.UNSERIALIZABLE, message.encode())] * count
+    return [answer_of(result, order) for result in results]
+
+
+def answer_of(result: object, order: dict[str, Any]) -> tuple[bytes, object]:
+    """Return the frame for one of the results of a batch."""
+    if issubclass(type(result), BaseException):
+        return protocol.RAISED, describe(result, order)  # type: ignore[arg-type]  # not isinstance, which asks the object
+    return answer(lambda: result, order)
