@@ -37,10 +37,32 @@ class PluginFiles:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._sources: dict[Path, tuple[_State, bytes]] = {}
+        self._sources: dict[str, tuple[_State, bytes]] = {}
         self._stamps: dict[Path, tuple[float, int]] = {}
+        self._found: dict[str, tuple[float, paths.Found]] = {}
 
-    def source(self, path: Path) -> bytes:
+    def find(self, path: str) -> paths.Found:
+        """Return what a path leads to; ``OSError``, as ``ForeignLinkError``, if to nothing.
+
+        Walked at least once a second, and when it leads to another file than before.
+        """
+        with self._lock:
+            walked, known = self._found.get(path, (0.0, None))
+        if known is not None and time.monotonic() - walked < CHECK_SECONDS:
+            now = os.stat(path)  # noqa: PTH116 - every call asks, and a Path costs more than that
+            if (now.st_dev, now.st_ino) == (known.device, known.inode):
+                return known
+        found = paths.find(path)
+        with self._lock:
+            self._found[path] = (time.monotonic(), found)
+        return found
+
+    def forget(self) -> None:
+        """Have every path walked anew: what one led to was not there any more."""
+        with self._lock:
+            self._found.clear()
+
+    def source(self, path: str) -> bytes:
         """Return a single file's source, so that the box need not be able to open it.
 
         Raises ``GovernedError`` for a file that cannot be read, or is too large.
@@ -51,7 +73,7 @@ class PluginFiles:
                 known = self._sources.get(path)
             if known is not None and known[0] == state:
                 return known[1]
-            with os.fdopen(paths.open_file(str(path)), "rb") as file:
+            with os.fdopen(paths.open_file(path), "rb") as file:
                 # The state of what is read, whatever has taken its place since.
                 state = _state_of(os.fstat(file.fileno()))
                 source = file.read(MAX_SOURCE_BYTES + 1)
@@ -78,7 +100,7 @@ class PluginFiles:
         return stamp
 
 
-def unreadable(path: Path, error: OSError) -> GovernedError:
+def unreadable(path: str, error: OSError) -> GovernedError:
     """Return what to raise: the file may be at fault, or the host has run out of something."""
     if error.errno not in SCARCE:
         message = f"OSError: {path} cannot be read: {error.strerror}"
@@ -89,9 +111,9 @@ def unreadable(path: Path, error: OSError) -> GovernedError:
     return GovernedError(ErrorType.SANDBOX_ERROR, message, details)
 
 
-def _state(path: Path) -> _State:
+def _state(path: str) -> _State:
     """Return what is another one after each write: the change time cannot be set."""
-    return _state_of(path.stat())
+    return _state_of(os.stat(path))  # noqa: PTH116 - as above
 
 
 def _state_of(found: os.stat_result) -> _State:
@@ -118,7 +140,7 @@ def stamp_of(path: Path) -> int:
                     if entry.name != "__pycache__" and not entry.is_symlink():
                         waiting.append(entry.path)
                 else:
-                    found.append((entry.path, _state(Path(entry.path))))
+                    found.append((entry.path, _state(entry.path)))
             except OSError:
                 continue
     return hash(tuple(found))

@@ -16,7 +16,7 @@ from toolrunner.runner.payloads.samples import rehearsal
 from toolrunner.runner.plugin_files import SCARCE, PluginFiles, unreadable
 from toolrunner.runner.settings.settings import PluginSettings, Settings
 from toolrunner.runner.start_mode import calls_together
-from toolrunner.sandbox.paths import ForeignLinkError, Found, find
+from toolrunner.sandbox.paths import ForeignLinkError, Found
 from toolrunner.sandbox.profile import SCRATCH_PREFIX, Program
 
 LOGGER_PREFIX = "toolrunner.plugin"
@@ -59,16 +59,16 @@ def build_program(plugin: Plugin, settings: Settings, files: PluginFiles) -> Pro
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
     is_file = plugin.kind == "file"
     named = plugin.found_at
-    code = _found(named)
+    code = _found(named, files)
     if code is None:
         message = f"OSError: {named} cannot be read: it is not there, or not for this user"
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
-    readable = _readable(manifest, own, settings)
+    readable = _readable(manifest, own, settings, files)
     return Program(
         name=manifest.name,
         path=code.path,
         entry=_file_entry(plugin.entry) if is_file else plugin.entry,
-        source=files.source(Path(named)) if is_file else b"",
+        source=files.source(named) if is_file else b"",
         folder=code.path if plugin.kind == "folder" else "",
         stamp=0 if is_file else files.stamp(Path(code.path)),
         read=tuple(readable),
@@ -104,27 +104,27 @@ def _file_entry(entry: str) -> str:
     return f":{entry}" if entry else ""
 
 
-def _found(path: str) -> Found | None:
+def _found(path: str, files: PluginFiles) -> Found | None:
     """Return what a path leads to, ``None`` for nothing; refuse a way that others could change."""
     try:
-        return find(path)
+        return files.find(path)
     except ForeignLinkError as error:
         message = f"PermissionError: {path}: {error.strerror}"
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from None
     except OSError as error:
         if error.errno in SCARCE:
-            raise unreadable(Path(path), error) from error
+            raise unreadable(path, error) from error
         return None
 
 
 def _readable(
-    manifest: Manifest, own: PluginSettings | None, settings: Settings
+    manifest: Manifest, own: PluginSettings | None, settings: Settings, files: PluginFiles
 ) -> dict[str, Found]:
     """Return the paths beside its own that a plugin may read, and what each leads to."""
-    granted = {str(path): _found(str(path)) for path in (own.read if own else ())}
+    granted = {str(path): _found(str(path), files) for path in (own.read if own else ())}
     readable: dict[str, Found] = {}
     for path in manifest.read:
-        found = _found(path)
+        found = _found(path, files)
         if found is None:
             continue
         if not any(given and _lies_in(found.path, given.path) for given in granted.values()):

@@ -301,8 +301,8 @@ class ToolRunner:
         else:
             checked = validation.validate_input_payload(payload)
             validation.check_accepts(payload["mime_type"], manifest.accepts, manifest.name)
-        limits = manifest.limits.capped(self._settings.caps)
-        validation.check_size(checked, limits.payload_mb)
+        most = self._settings.caps.get("payload_mb", manifest.limits.payload_mb)
+        validation.check_size(checked, min(manifest.limits.payload_mb, most))
         return checked
 
     def _call(self, plugin: Plugin, payload: Payload, call: Call) -> Ending:
@@ -337,6 +337,7 @@ class ToolRunner:
                 if ending.setup is None or ending.setup.errno != errno.ESTALE:
                     break
                 # Its file has been replaced since it was checked, and nothing has run yet.
+                self._files.forget()
                 program = build_program(plugin, self._settings, self._files)
         call.usage = ending.usage
         call.isolation = ending.isolation

@@ -231,8 +231,14 @@ def children_of(pid: int) -> list[int]:
 
 
 def _read_all(path: str) -> bytes:
-    with open(path, "rb", buffering=0) as file:
-        return file.read()
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = b""
+        while piece := os.read(descriptor, _CHUNK):
+            found += piece
+        return found
+    finally:
+        os.close(descriptor)
 
 
 def tree_below(pid: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import time
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from toolrunner.sandbox.limits import MIB
 
 _RESIDUE_BYTES = 2 * MIB  # what may stay charged to a slot after its cell, as inodes do
 _REMOVAL_SECONDS = 0.5
+_PAIRS = re.compile(r"^(\w+) (\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +151,12 @@ class Group:
 
     def _page_cache(self) -> tuple[int, int]:
         """Return bytes of files that the kernel can drop, and bytes that are swapped out."""
-        numbers = _numbers(read(f"{self._folders['memory']}/memory.stat"))
+        text = read(f"{self._folders['memory']}/memory.stat")
         if self._version == 1:
-            return numbers["cache"] - numbers.get("shmem", 0), numbers.get("swap", 0)
-        return numbers["file"] - numbers["shmem"] + numbers.get("slab_reclaimable", 0), 0
+            cache, shared, swapped = _numbers(text, "cache", "shmem", "swap")
+            return cache - shared, swapped
+        files, shared, slab = _numbers(text, "file", "shmem", "slab_reclaimable")
+        return files - shared + slab, 0
 
     def _memory(self) -> int:
         memory = self._folders["memory"]
@@ -163,7 +167,7 @@ class Group:
 
     def _kills(self) -> int:
         name = "memory.oom_control" if self._version == 1 else "memory.events"
-        return _numbers(read(f"{self._folders['memory']}/{name}")).get("oom_kill", 0)
+        return _numbers(read(f"{self._folders['memory']}/{name}"), "oom_kill")[0]
 
     def _cpu_seconds(self) -> float | None:
         folder = self._folders.get("cpu")
@@ -171,7 +175,7 @@ class Group:
             return None
         if self._version == 1:
             return int(read(f"{folder}/cpuacct.usage")) / 1e9
-        return _numbers(read(f"{folder}/cpu.stat"))["usage_usec"] / 1e6
+        return _numbers(read(f"{folder}/cpu.stat"), "usage_usec")[0] / 1e6
 
     def cpu_seconds(self) -> float | None:
         """Return the processor time since ``begin``, if the kernel knows it."""
@@ -199,6 +203,7 @@ class Group:
                     break
 
 
-def _numbers(text: str) -> dict[str, int]:
-    pairs = (line.split() for line in text.splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs}
+def _numbers(text: str, *names: str) -> list[int]:
+    """Return some of the numbers in a file with a name and a number on each line; 0 for none."""
+    found = dict(_PAIRS.findall(text))
+    return [int(found.get(name, 0)) for name in names]

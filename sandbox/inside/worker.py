@@ -375,7 +375,7 @@ def load_plugin(load: dict[str, Any], source: bytes) -> Plugin:
         raise AttributeError(message)
     return Plugin(
         with_context(found.run),
-        with_context(run_batch if load["batch"] > 1 else found.run),
+        with_context(run_batch if callable(run_batch) else found.run),
         warm_up if callable(warm_up) else None,
         load,
         is_async=bool(flags_of(found.run) & _CO_COROUTINE),

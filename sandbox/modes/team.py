@@ -57,7 +57,7 @@ class Batch:
             return False
         self.tickets.append(ticket)
         ticket.batch = self
-        if not self.has_room:
+        if len(self.tickets) == self._most:
             self.full.set()
         return True
 
