@@ -6,7 +6,6 @@ it in the registry, exactly once, whatever happens. It never imports plugin code
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import difflib
 import errno
@@ -24,33 +23,30 @@ from toolrunner.runner.admission import Admission
 from toolrunner.runner.call import Call, under_way
 from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import (
-    MAX_MESSAGE_BYTES,
     Blame,
     ErrorType,
     GovernedError,
     build_error_envelope,
-    cut_end,
-    harmless,
+    one_line,
 )
-from toolrunner.runner.listening import listener_of
 from toolrunner.runner.many import arun_many, run_many
 from toolrunner.runner.payloads import validation
 from toolrunner.runner.payloads.validation import Payload
 from toolrunner.runner.plugin_files import PluginFiles
-from toolrunner.runner.program import build_program
+from toolrunner.runner.program import LOGGER_PREFIX, build_program
+from toolrunner.runner.reasons import reason, reason_of
 from toolrunner.runner.registry.registry import PluginRegistry, PluginState, PluginStatus
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.start_mode import Start, calls_together, start_asked
 from toolrunner.runner.threads import CallThreads
 from toolrunner.runner.verdict import Outcome, judge
 from toolrunner.sandbox.box import SetupError
-from toolrunner.sandbox.ending import Ending, Isolation, Usage
-from toolrunner.sandbox.exchange.messages import Request
+from toolrunner.sandbox.ending import Ending, Isolation, ResidentFigures, Usage
+from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.forks import ForkedError
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB
 from toolrunner.sandbox.modes.resident import ResidentLimits
-from toolrunner.sandbox.modes.resident_figures import ResidentFigures
 from toolrunner.sandbox.modes.warm_box import PoolLimits
 from toolrunner.sandbox.sandbox import Sandbox
 
@@ -113,9 +109,10 @@ class ToolRunner:
         try:
             plugin = self._look_up(name)
             checked = self._validate(plugin, payload)
-            ending = self._call(plugin, checked, call)
+            reader = validation.ResultReader()
+            ending = self._call(plugin, checked, call, reader)
             outcome = judge(replace(ending, log_tail=ending.log_tail[-LOG_TAIL_CHARACTERS:]))
-            result = self._result(outcome, plugin, ending)
+            result = self._result(outcome, plugin, ending, reader)
             failure = None
         except GovernedError as error:
             failure = error
@@ -219,7 +216,7 @@ class ToolRunner:
             return Start("cold", found) if found else Start(mode)
         outcome = judge(found)
         if outcome.error_type is not None and outcome.error_type.blame is Blame.PLUGIN:
-            self.registry.mark_failed(name, _reason(outcome.error_type, outcome.message))
+            self.registry.mark_failed(name, reason(outcome.error_type, outcome.message))
         return Start("failed", (f"{outcome.error_type}: {outcome.message}",))
 
     def warm_up(self, *plugin_names: str) -> dict[str, Start]:
@@ -305,7 +302,9 @@ class ToolRunner:
         validation.check_size(checked, min(manifest.limits.payload_mb, most))
         return checked
 
-    def _call(self, plugin: Plugin, payload: Payload, call: Call) -> Ending:
+    def _call(
+        self, plugin: Plugin, payload: Payload, call: Call, reader: validation.ResultReader
+    ) -> Ending:
         """Run the plugin in a box and note on the handle what it used."""
         if call.used:
             message = "this Call has served a call already; make a new one for each"
@@ -328,11 +327,12 @@ class ToolRunner:
                     limits,
                     Request(call.call_id, payload.head_json, payload.image),
                     interrupt=call.interrupt,
-                    listener=listener_of(manifest.name, call),
+                    listener=_listener(manifest.name, call),
                     require=manifest.require,
                     start=start,
                     owner=call.caller if self._settings.resident_per == "caller" else "",
                     on_behalf_of=call.caller,
+                    is_sound=reader.is_sound,
                 )
                 if ending.setup is None or ending.setup.errno != errno.ESTALE:
                     break
@@ -344,11 +344,14 @@ class ToolRunner:
         call.log_tail = ending.log_tail
         return ending
 
-    def _result(self, outcome: Outcome, plugin: Plugin, ending: Ending) -> Result:
+    def _result(
+        self, outcome: Outcome, plugin: Plugin, ending: Ending, reader: validation.ResultReader
+    ) -> Result:
         """Return the result of a call that succeeded; raise what its outcome says otherwise."""
         if outcome.error_type is None:
             assert outcome.result_body is not None
-            return validation.parse_result(outcome.result_body)
+            known = reader.known(outcome.result_body)
+            return known or validation.parse_result(outcome.result_body)
         details = dict(outcome.details)
         if "limit" not in details and outcome.error_type in _KERNEL_LIMITS:
             # The kernel's backstop was first: the process met an error, and nobody a figure.
@@ -365,7 +368,7 @@ class ToolRunner:
         if failure is None:
             return PluginState.INITIALIZED.value
         if failure.error_type.blame is Blame.PLUGIN:
-            self.registry.note_fault(name, _reason_of(failure))
+            self.registry.note_fault(name, reason_of(failure))
             return PluginState.FAILED.value
         return self.registry.settled_state(name)
 
@@ -467,24 +470,27 @@ def _observed(limit: str, usage: Usage) -> float | None:
     }.get(limit)
 
 
-def _reason_of(failure: GovernedError) -> str:
-    """Return why a plugin failed, for everybody who may ask how it is.
-
-    What a plugin raises or returns may quote the payload of its caller: that is for the caller.
-    """
-    message = failure.message
-    if failure.error_type is ErrorType.EXECUTION_ERROR:
-        raised = str(failure.details.get("exception"))
-        message = f"run raised {raised if hasattr(builtins, raised) else 'an exception of its own'}"
-    elif failure.error_type is ErrorType.OUTPUT_VALIDATION_ERROR:
-        message = "the result of run is not a strict JSON object"
-    return _reason(failure.error_type, message)
-
-
-def _reason(error_type: ErrorType, message: str) -> str:
-    return cut_end(harmless(f"{error_type}: {message}"), MAX_MESSAGE_BYTES)
-
-
 def _name_of(plugin_name: object) -> str:
     """Return the name, or "" for what is none: callers do not always keep to types."""
     return plugin_name if isinstance(plugin_name, str) else ""
+
+
+def _listener(name: str, call: Call) -> Listener:
+    """Return what passes a plugin's progress and log records on to the caller."""
+    logger = logging.getLogger(f"{LOGGER_PREFIX}.{name}")
+
+    def on_log(level: int, source: str, message: str) -> None:
+        # A line break in it would begin a record of its own, in a log that is read by lines.
+        extra = {"call_id": call.call_id, "plugin": name, "plugin_logger": one_line(source)}
+        logger.log(level, "%s: %s", call.call_id, one_line(message), extra=extra)
+
+    def on_progress(fraction: float, message: str) -> None:
+        if call.on_progress is None:
+            return
+        try:
+            call.on_progress(fraction, one_line(message))
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            # The caller's own code, in the middle of the call: its mistake is not the plugin's.
+            _LOG.exception("on_progress of call %s raised; the call goes on", call.call_id)
+
+    return Listener(on_progress, on_log)

@@ -1,4 +1,4 @@
-"""How a call in a box ended: plain facts, without judgement.
+"""How a call in a box ended, and why a resident was: plain facts, without judgement.
 
 The box fills an ``Ending`` in; the runner's verdict turns it into a result or an error envelope.
 Everything under ``reply`` comes from the plugin's side and is untrusted.
@@ -121,3 +121,35 @@ class Ending:
     reply: Reply | None = None
     log_tail: str = ""
     details: Mapping[str, object] = field(default_factory=dict)
+
+
+class Replaced(StrEnum):
+    """Why a resident has been ended, other than with its runner."""
+
+    FAILED = "failed"  # a call in it has failed
+    LEFTOVERS = "leftovers"  # a call has left a process or open files behind
+    BETWEEN_CALLS = "between calls"  # it did something that no call has asked for
+    CALLS = "calls"  # it has served as many as it may
+    IDLE = "idle"
+    CHANGED = "changed"  # the plugin's files, its limits or its configuration
+    MEMORY = "memory"  # all residents together took too much
+    ROOM = "room"  # for another plugin's
+    ENDED = "ended"  # by itself, or killed from outside
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentFigures:
+    """The residents of one plugin, of all callers.
+
+    ``processes`` are there now, of which ``idle`` serve nobody; the oldest is so old. ``calls``
+    have been served and ``turns`` taken by all that there were: fewer, if some were batches.
+    ``replaced``: how many have gone, by reason.
+    """
+
+    processes: int
+    idle: int
+    oldest_seconds: float
+    memory_bytes: int
+    calls: int
+    turns: int
+    replaced: dict[Replaced, int]

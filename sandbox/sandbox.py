@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -16,16 +17,22 @@ from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import SetupError
 from toolrunner.sandbox.bytecode import Bytecode
 from toolrunner.sandbox.caches import Caches
-from toolrunner.sandbox.ending import Ending, Isolation, SetupFailure, Stage, StartMode
+from toolrunner.sandbox.ending import (
+    Ending,
+    Isolation,
+    ResidentFigures,
+    SetupFailure,
+    Stage,
+    StartMode,
+)
 from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.layers import Layers, floor_gaps
 from toolrunner.sandbox.limits import Limits
 from toolrunner.sandbox.modes.boxes import Boxes
 from toolrunner.sandbox.modes.cold import Cold
-from toolrunner.sandbox.modes.mode import Caller, Mode, isolation_of
+from toolrunner.sandbox.modes.mode import Caller, Mode, isolation_of, whatever_it_is
 from toolrunner.sandbox.modes.resident import ResidentLimits, Residents
-from toolrunner.sandbox.modes.resident_figures import ResidentFigures
 from toolrunner.sandbox.modes.warm import Warm
 from toolrunner.sandbox.modes.warm_box import PoolLimits, WarmBox
 from toolrunner.sandbox.probe import probe
@@ -114,12 +121,14 @@ class Sandbox:
         start: StartMode = "warm",
         owner: str = "",
         on_behalf_of: str = "",
+        is_sound: Callable[[bytes], bool] = whatever_it_is,
     ) -> Ending:
         """Run one call and tell how it ended; raise nothing but bugs.
 
         ``start``: "warm" in a cell of the program's warm box, "resident" in a process that serves
         no other ``owner``; "cold", and where that cannot be, in a box that loads the program anew.
-        ``on_behalf_of``: with no other's calls it is in a batch.
+        ``on_behalf_of``: with no other's calls it is in a batch. ``is_sound`` tells whether a
+        reply's body is a result, before the process that has sent it may serve another call.
         """
         interrupt, listener = interrupt or Interrupt(), listener or Listener()
         try:
@@ -133,7 +142,7 @@ class Sandbox:
         if interrupt.cancelled:
             isolation = isolation_of(layers, "cold")
             return Ending(stage=Stage.SETUP, cancelled=True, isolation=isolation)
-        caller = Caller(program, limits, interrupt, listener, layers, owner, on_behalf_of)
+        caller = Caller(program, limits, interrupt, listener, layers, owner, on_behalf_of, is_sound)
         modes: dict[StartMode, Mode] = {"warm": self._warm, "resident": self._residents}
         ending = modes[start].call(caller, request) if start in modes else None
         return ending if ending is not None else self._cold.call(caller, request)

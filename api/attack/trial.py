@@ -18,9 +18,9 @@ from toolrunner.runner.registry.registry import PluginRegistry, PluginStatus
 from toolrunner.runner.services.wiring import analysis_of
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.tool_runner import ToolRunner, build_sandbox
+from toolrunner.sandbox.ending import Replaced
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB
-from toolrunner.sandbox.modes.resident_process import Replaced
 
 GRACE_MS = 250  # from a limit's end to the caller's answer
 _DONE = "done"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge
 
     from toolrunner.runner.services.backend import Backend
-    from toolrunner.sandbox.modes.resident_figures import ResidentFigures
+    from toolrunner.sandbox.ending import ResidentFigures
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 # One worker's files, as the library names them, and room in each for a thousand plugins.

@@ -150,6 +150,27 @@ def parse_result(body: bytes) -> dict[str, Any]:
     return _result(output)
 
 
+class ResultReader:
+    """Reads a call's reply once: whether it is a result may be asked before it is wanted."""
+
+    def __init__(self) -> None:
+        self._known: tuple[bytes, dict[str, Any]] | None = None
+
+    def is_sound(self, body: bytes) -> bool:
+        """Tell whether a reply's JSON text is a result."""
+        try:
+            self._known = body, parse_result(body)
+        except GovernedError:
+            return False
+        return True
+
+    def known(self, body: bytes) -> dict[str, Any] | None:
+        """Return the result in a reply's JSON text, if it has been read."""
+        if self._known is not None and self._known[0] is body:
+            return self._known[1]
+        return None
+
+
 def _result(output: object) -> dict[str, Any]:
     if isinstance(output, dict):
         return output

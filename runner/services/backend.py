@@ -25,8 +25,8 @@ from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.state.leases import Lease
 from toolrunner.runner.tool_runner import ToolRunner
 from toolrunner.sandbox import forks
+from toolrunner.sandbox.ending import ResidentFigures
 from toolrunner.sandbox.limits import MIB
-from toolrunner.sandbox.modes.resident_figures import ResidentFigures
 
 FORKED = "this Backend was made before a fork: make one in each process, after it"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,11 +15,17 @@ from toolrunner.sandbox.limits import Limits
 from toolrunner.sandbox.profile import Program
 
 
+def whatever_it_is(_body: bytes) -> bool:
+    """Take any reply for a result."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """What one call brings along; ``layers`` confine it.
 
-    ``owner`` shares residents with nobody, and ``on_behalf_of`` no batch.
+    ``owner`` shares residents with nobody, and ``on_behalf_of`` no batch. ``is_sound`` tells of a
+    reply's body whether it is a result: a resident that sends another one serves no more.
     """
 
     program: Program
@@ -28,6 +35,7 @@ class Caller:
     layers: Layers
     owner: str = ""
     on_behalf_of: str = ""
+    is_sound: Callable[[bytes], bool] = whatever_it_is
 
 
 class Mode(Protocol):

@@ -14,14 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from toolrunner.sandbox import forks
-from toolrunner.sandbox.ending import Ending, Stage
+from toolrunner.sandbox.ending import Ending, Replaced, ResidentFigures, Returned, Stage
 from toolrunner.sandbox.exchange.messages import Request
 from toolrunner.sandbox.exchange.resident import ResidentExchange
 from toolrunner.sandbox.modes.boxes import Boxes
 from toolrunner.sandbox.modes.mode import Caller, isolation_of
-from toolrunner.sandbox.modes.resident_figures import ResidentFigures
 from toolrunner.sandbox.modes.resident_pool import ResidentLimits, ResidentPool
-from toolrunner.sandbox.modes.resident_process import Replaced, ResidentProcess
+from toolrunner.sandbox.modes.resident_process import ResidentProcess
 from toolrunner.sandbox.modes.team import Batch, Ticket
 
 __all__ = ["ResidentLimits", "Residents"]
@@ -81,7 +80,7 @@ class Residents:
         """Run a call in a resident that it has got, and others that wait together with it."""
         batch = self._gather(resident, ticket)
         if batch is None:
-            endings = self._serve(resident, ticket.caller, _requests([ticket]))
+            endings = self._serve(resident, ticket.caller, [ticket])
             return endings[0] if endings else None
         if batch.tickets:
             self._in_batch_thread(resident, batch)
@@ -90,15 +89,18 @@ class Residents:
         return self._wait_for(batch, ticket)
 
     def _serve(
-        self, resident: ResidentProcess, caller: Caller, requests: Sequence[Request]
+        self, resident: ResidentProcess, caller: Caller, tickets: Sequence[Ticket]
     ) -> list[Ending] | None:
         """Give a resident its turn, then back; ``None`` if it was gone and nothing was sent."""
         endings = None
+        requests = [ticket.request for ticket in tickets if ticket.request is not None]
         try:
             endings = self._turn(resident, caller, requests)
-        finally:
             if endings is None:
                 resident.spend(Replaced.ENDED)
+            elif not all(map(_is_sound, tickets, endings)):
+                resident.spend(Replaced.FAILED)
+        finally:
             self._pool.give_back(resident, calls=len(requests))
         return endings
 
@@ -155,7 +157,7 @@ class Residents:
     def _serve_batch(self, resident: ResidentProcess, batch: Batch) -> None:
         endings = None
         try:
-            endings = self._serve(resident, batch.caller, _requests(batch.tickets))
+            endings = self._serve(resident, batch.caller, batch.tickets)
         finally:
             self._pool.end_batch(batch, endings)
 
@@ -180,5 +182,6 @@ class Residents:
         return ticket.ending
 
 
-def _requests(tickets: Sequence[Ticket]) -> list[Request]:
-    return [ticket.request for ticket in tickets if ticket.request is not None]
+def _is_sound(ticket: Ticket, ending: Ending) -> bool:
+    """Tell whether a reply is none, or one that its call takes for a result."""
+    return not isinstance(ending.reply, Returned) or ticket.caller.is_sound(ending.reply.body)

@@ -4,27 +4,9 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from toolrunner.sandbox.modes.resident_process import Replaced, ResidentProcess
-
-
-@dataclass(frozen=True, slots=True)
-class ResidentFigures:
-    """The residents of one plugin, of all callers.
-
-    ``processes`` are there now, of which ``idle`` serve nobody; the oldest is so old. ``calls``
-    have been served and ``turns`` taken by all that there were: fewer, if some were batches.
-    ``replaced``: how many have gone, by reason.
-    """
-
-    processes: int
-    idle: int
-    oldest_seconds: float
-    memory_bytes: int
-    calls: int
-    turns: int
-    replaced: dict[Replaced, int]
+from toolrunner.sandbox.ending import Replaced, ResidentFigures
+from toolrunner.sandbox.modes.resident_process import ResidentProcess
 
 
 class ResidentCounts:

@@ -14,20 +14,21 @@ from dataclasses import dataclass
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import SetupError
 from toolrunner.sandbox.cell import Cell
-from toolrunner.sandbox.ending import Ending, SetupFailure, Stage
+from toolrunner.sandbox.ending import Ending, Replaced, ResidentFigures, SetupFailure, Stage
 from toolrunner.sandbox.exchange.load import LoadExchange
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.limits import MIB
 from toolrunner.sandbox.modes.boxes import Boxes
 from toolrunner.sandbox.modes.mode import Caller, isolation_of
-from toolrunner.sandbox.modes.resident_figures import ResidentCounts, ResidentFigures
-from toolrunner.sandbox.modes.resident_process import Replaced, ResidentProcess
+from toolrunner.sandbox.modes.resident_figures import ResidentCounts
+from toolrunner.sandbox.modes.resident_process import ResidentProcess
 from toolrunner.sandbox.modes.team import Batch, Team, Ticket, forget
 
 _LOG = logging.getLogger("toolrunner.sandbox")
 
 _ROUND_SECONDS = 1.0
 _LOOK_SECONDS = 0.05  # after which who waits looks by himself whether there is room
+_CLOSE_SECONDS = 3.0  # for the calls that run to hear of their end
 _NEARLY = 0.9  # of the calls that a resident serves, after which the next one is loaded
 _CLOSED = SetupFailure("find a resident", "the sandbox has been closed")
 
@@ -60,6 +61,7 @@ class ResidentPool:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
+        self._gone = threading.Condition(self._lock)
         self._counts = ResidentCounts()
         self._teams: dict[tuple[str, str], Team] = {}
         self._there: dict[ResidentProcess, Team] = {}
@@ -224,7 +226,7 @@ class ResidentPool:
         team.busy.discard(resident)
         if not usable:
             self._leave(resident)
-        elif team.is_left:
+        elif team.is_left or self._closed:
             self._leave(resident, Replaced.CHANGED)
         elif is_old and team.idle:
             self._leave(resident, Replaced.CALLS)
@@ -242,6 +244,7 @@ class ResidentPool:
         self._counts.left(resident.plugin, why or resident.spent_by or Replaced.ENDED)
         self._leaving.append(resident)
         self._wake.set()
+        self._gone.notify_all()
 
     def figures(self) -> dict[str, ResidentFigures]:
         """Return what there is to tell of the residents of each plugin."""
@@ -310,7 +313,7 @@ class ResidentPool:
                 return  # closed meanwhile
             if fault:
                 self._leave(resident)
-            elif team.is_left:
+            elif team.is_left or self._closed:
                 self._leave(resident, Replaced.CHANGED)
             elif resident.idle_seconds > self._limits.idle_seconds:
                 self._leave(resident, Replaced.IDLE)
@@ -381,15 +384,23 @@ class ResidentPool:
         """End all residents, with the calls that still run in them."""
         with self._lock:
             self._closed = True
-            self._leaving += self._there
-            self._there.clear()
             for team in self._teams.values():
+                for resident in team.idle:
+                    del self._there[resident]
+                    self._leaving.append(resident)
                 team.idle.clear()
                 for ticket in team.waiting:
                     ticket.woken.set()
-            self._teams.clear()
+            serving = list(self._there)
             self._wake.set()
             thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
+        for resident in serving:
+            resident.kill()
+        with self._lock:
+            # Each is let go by the thread that has it: its call hears of the end as of any other.
+            self._gone.wait_for(lambda: not self._there, _CLOSE_SECONDS)
+            self._leaving += self._there
+            self._there.clear()
         self._close_leaving()

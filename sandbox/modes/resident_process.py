@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import select
 import time
-from enum import StrEnum
 
 from toolrunner.sandbox.box import memory_of
 from toolrunner.sandbox.cell import Cell
+from toolrunner.sandbox.ending import Replaced
 from toolrunner.sandbox.exchange.resident import ResidentExchange
 from toolrunner.sandbox.limits import MIB
 from toolrunner.sandbox.processor_time import ProcessorTime
@@ -18,20 +18,6 @@ from toolrunner.sandbox.turn import Turn
 _RENEW_SECONDS = 2.0
 _IDLE_CPU_SECONDS = 0.2  # what it may use between two looks at it while it is idle
 _IDLE_CPU_SHARE = 0.05
-
-
-class Replaced(StrEnum):
-    """Why a resident has been ended, other than with its runner."""
-
-    FAILED = "failed"  # a call in it has failed
-    LEFTOVERS = "leftovers"  # a call has left a process or open files behind
-    BETWEEN_CALLS = "between calls"  # it did something that no call has asked for
-    CALLS = "calls"  # it has served as many as it may
-    IDLE = "idle"
-    CHANGED = "changed"  # the plugin's files, its limits or its configuration
-    MEMORY = "memory"  # all residents together took too much
-    ROOM = "room"  # for another plugin's
-    ENDED = "ended"  # by itself, or killed from outside
 
 
 class ResidentProcess:
@@ -159,6 +145,10 @@ class ResidentProcess:
         """Return what the import printed, once."""
         text, self._load_log = self._load_log, ""
         return text
+
+    def kill(self) -> None:
+        """End its processes at once; whoever has it hears of that, and closes it."""
+        self._cell.box.destroy()
 
     def close(self) -> None:
         """End it, with the call that may still run in it."""

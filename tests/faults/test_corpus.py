@@ -16,6 +16,8 @@ from toolrunner.api.attack.trial import Answer
 from toolrunner.plugins.corpus import GROUPS, faults
 from toolrunner.runner.errors import ErrorType
 
+# What a resident keeps between its calls by design: the state and the descriptors of its process.
+LASTS = {"escape/mailboxes", "escape/inherited_descriptors"}
 FAULTS = {fault.name: fault for fault in faults()}
 
 
@@ -62,7 +64,16 @@ def test_faults_are_never_discovered_as_plugins() -> None:
     assert [name for name in names if name.partition("-")[0] in GROUPS] == []
 
 
-@pytest.mark.parametrize("start", ["auto", "cold", "resident"])
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.fault not in LASTS], ids=lambda row: row.fault
+)
+def test_a_fault_harms_no_later_call_of_a_resident(row: Row, answers_of: RunFault) -> None:
+    """A process that a call has failed in serves no other, and all else holds as in other modes."""
+    for answer in answers_of(FAULTS[row.fault], "resident"):
+        check(row, answer, "resident")
+
+
+@pytest.mark.parametrize("start", ["auto", "cold"])
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.fault)
 def test_a_fault_harms_nobody(row: Row, start: Start, answers_of: RunFault) -> None:
     """What comes of it is what the table allows, in each of its variants."""
