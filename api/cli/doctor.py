@@ -72,22 +72,17 @@ def examine() -> Examination:
     return Examination(host, floor_gaps(host.layers), host.user_gap())
 
 
-def document(found: Examination, settings: Settings) -> dict[str, Any]:
-    """Return it all as JSON shows it, with what the operator allows of residents."""
-    return {
+def document(found: Examination, settings: Settings | None = None) -> dict[str, Any]:
+    """Return it all as JSON shows it; with settings, also what the operator allows of residents."""
+    shown: dict[str, Any] = {
         "layers": [_layer(trial) for trial in _trials(found.host)],
         "floor": {"met": found.is_floor_met, "gaps": list(found.all_gaps)},
         "start": asdict(_start(found)),
-        "residents": {
-            "allowed": list(settings.allow_resident),
-            "per": settings.resident_per,
-            "most_each": settings.max_residents,
-            "memory_mb": settings.residents_memory_mb,
-            "calls_each": settings.calls_per_resident,
-            "most_together": settings.max_batch,
-        },
         "host": _about_host(),
     }
+    if settings is not None:
+        shown["residents"] = _residents(settings)
+    return shown
 
 
 def _trials(host: Host) -> list[Trial]:
@@ -133,7 +128,7 @@ def _user() -> str:
         return f"uid {uid}"
 
 
-def view(found: Examination, settings: Settings) -> RenderableType:
+def view(found: Examination, settings: Settings | None = None) -> RenderableType:
     """Return it all for a person."""
     shown = document(found, settings)
     about = Table(box=None, show_header=False, pad_edge=False)
@@ -151,9 +146,20 @@ def view(found: Examination, settings: Settings) -> RenderableType:
     if remedies:
         parts += [Text("What would help:", style="bold"), *remedies, Text()]
     parts += _floor(found)
-    if found.is_floor_met:
+    if found.is_floor_met and "residents" in shown:
         parts.append(plain(_residents_words(shown["residents"])))
     return Group(*parts)
+
+
+def _residents(settings: Settings) -> dict[str, Any]:
+    return {
+        "allowed": list(settings.allow_resident),
+        "per": settings.resident_per,
+        "most_each": settings.max_residents,
+        "memory_mb": settings.residents_memory_mb,
+        "calls_each": settings.calls_per_resident,
+        "most_together": settings.max_batch,
+    }
 
 
 def _residents_words(residents: Mapping[str, Any]) -> str:

@@ -62,6 +62,8 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         "read": ("/srv/models",),
         "start": "cold",
         "warm_up": True,
+        "batch": 1,
+        "batch_ms": 0,
         "require": ("seccomp", "landlock:6", "namespaces.net"),
         "entry": "",
         "requires_python": ">=3.11",

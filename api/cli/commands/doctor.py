@@ -13,6 +13,7 @@ from toolrunner.api.cli.progress import Progress
 from toolrunner.api.cli.session import Session
 from toolrunner.plugins.corpus import Fault, faults
 from toolrunner.plugins.errors import suggestion
+from toolrunner.runner.settings.settings import Settings, SettingsError
 
 
 def doctor(
@@ -39,10 +40,18 @@ def doctor(
     if attack:
         return _attack(session, found, _chosen(only or [""]))
     if session.shared.as_json:
-        session.terminal.document(doctors.document(found, session.settings))
+        session.terminal.document(doctors.document(found, _settings(session)))
     else:
-        session.terminal.show(doctors.view(found, session.settings))
+        session.terminal.show(doctors.view(found, _settings(session)))
     return Exit.DONE if found.is_floor_met else Exit.HOST
+
+
+def _settings(session: Session) -> Settings | None:
+    """Return the settings, if they can be read: a mistake in them is none of the host."""
+    try:
+        return session.settings
+    except SettingsError:
+        return None
 
 
 def _chosen(patterns: list[str]) -> list[Fault]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from tests.api.conftest import Cli
 from toolrunner.api.cli import doctor
 from toolrunner.api.cli.console import Terminal
-from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import LAYER_NAMES, Layers, floor_gaps
 from toolrunner.sandbox.probe import Host, Trial
 
@@ -33,6 +32,17 @@ def test_doctor_speaks_plainly(cli: Cli) -> None:
         assert words in ended.out
 
 
+def test_doctor_says_what_may_be_resident(cli: Cli) -> None:
+    """And within which bounds."""
+    [shown] = cli("doctor", "--json", TOOLRUNNER_ALLOW_RESIDENT="one,two").documents
+    assert shown["residents"]["allowed"] == ["one", "two"]
+    assert shown["residents"]["per"] == "caller"
+    assert "No plugin may be resident" in " ".join(cli("doctor").out.split())
+    allowed = cli("doctor", TOOLRUNNER_ALLOW_RESIDENT="*", TOOLRUNNER_MAX_BATCH="7").out
+    assert "All plugins may be resident" in " ".join(allowed.split())
+    assert "7 of them together" in " ".join(allowed.split())
+
+
 def test_doctor_works_whatever_the_settings(cli: Cli) -> None:
     """A broken setting does not keep anyone from asking what is wrong with the host."""
     assert cli("doctor", TOOLRUNNER_NONSENSE="1").status in {0, 3}
@@ -44,18 +54,18 @@ def test_a_missing_layer_has_errno_and_remedy() -> None:
     found = doctor.Examination(Host(Layers(), (trial,)), floor_gaps(Layers()))
     terminal = Terminal()
     with terminal.out.capture() as captured:
-        terminal.show(doctor.view(found, Settings()))
+        terminal.show(doctor.view(found))
     text = captured.get()
     assert "EPERM: Operation not permitted" in text
     assert "seccomp: use another kernel" in text
     assert "the network is reachable" in text
-    assert doctor.document(found, Settings())["layers"][0]["errno_name"] == "EPERM"
+    assert doctor.document(found)["layers"][0]["errno_name"] == "EPERM"
 
 
 def test_a_plugin_that_would_be_root_is_no_matter_of_the_operators_word() -> None:
     """It is among what is missing, and degraded mode is not offered as a way out."""
     found = doctor.Examination(Host(Layers(), ()), (), "a plugin would run as root: do this")
-    assert doctor.document(found, Settings())["floor"] == {
+    assert doctor.document(found)["floor"] == {
         "met": False,
         "gaps": ["a plugin would run as root: do this"],
     }

@@ -57,6 +57,22 @@ def test_show_says_how_calls_start_and_why(cli: Cli, write_plugin: WritePlugin) 
     assert "no_such_module" in " ".join(cli(*options, "broken").out.split())
 
 
+def test_show_tells_of_residents(cli: Cli, write_plugin: WritePlugin) -> None:
+    """Loading the plugin has made one: how old it is, what it holds, what it has served."""
+    options = ("--plugins", write_plugin(GOOD, start='"resident"'), "plugins", "show", "sample")
+    [shown] = cli(*options, "--json", TOOLRUNNER_ALLOW_RESIDENT="sample").documents
+    assert shown["start"] == {"mode": "resident", "reasons": []}
+    residents = shown["residents"]
+    assert (residents["processes"], residents["calls"], residents["replaced"]) == (1, 0, {})
+    assert residents["memory_bytes"] > 0
+    people = cli(*options, TOOLRUNNER_ALLOW_RESIDENT="sample").out
+    assert "1 now" in people
+    assert "0 calls served" in " ".join(people.split())
+    [shown] = cli(*options, "--json").documents
+    assert shown["start"]["mode"] == "cold"
+    assert "residents" not in shown
+
+
 def test_show_of_a_broken_plugin_has_its_reason(cli: Cli, write_plugin: WritePlugin) -> None:
     """A plugin that cannot run can still be looked at."""
     ended = cli("--plugins", write_plugin(GOOD, memory="1"), "plugins", "show", "sample")

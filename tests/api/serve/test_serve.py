@@ -14,6 +14,7 @@ import pytest
 from tests.api.conftest import Cli
 from tests.api.serve.conftest import Serve
 from tests.conftest import WritePlugin
+from tests.sandbox.boxes import wait_until
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 HTTP = Path(__file__).parents[3] / "docs/http.md"
@@ -74,21 +75,29 @@ QUICK_AND_SLOW = """
 def test_every_documented_figure_is_there(serve: Serve, write_plugin: WritePlugin) -> None:
     """By its name, with the values of what happened; killed calls by their reason."""
     plugin = write_plugin(QUICK_AND_SLOW, limits="{ wall_seconds = 2 }")
-    address = serve("--workers", "2", "--plugins", plugin).ready()
+    failing = write_plugin(
+        "def run(payload):\n    return 1 // 0\n", name="kept", start='"resident"'
+    )
+    options = ("--workers", "2", "--plugins", plugin, "--plugins", failing)
+    address = serve(*options, TOOLRUNNER_ALLOW_RESIDENT="kept").ready()
     for seconds in (0, 0, 30):
         httpx.post(
             f"{address}/v1/analyze", json={"plugin": "sample", "payload": {"seconds": seconds}}
         )
+    httpx.post(f"{address}/v1/analyze", json={"plugin": "kept", "payload": {}})
+    replaced = 'toolrunner_residents_replaced_total{plugin="kept",reason="failed"} 1.0'
+    wait_until(lambda: replaced in httpx.get(f"{address}/metrics").text, "it is noted")
     text = httpx.get(f"{address}/metrics").text
     guide = HTTP.read_text(encoding="utf-8")
     documented = re.findall(r"(?m)^\| `(toolrunner_\w+)` \|", guide)
-    assert len(documented) == 8
+    assert len(documented) == 15
     for name in documented:
         assert re.search(rf"^{name}(_count)?[ {{]", text, re.MULTILINE), name
     assert 'toolrunner_calls_total{outcome="success",plugin="sample"} 2.0' in text
     assert 'toolrunner_kills_total{plugin="sample",reason="TimeLimitExceeded"} 1.0' in text
     assert 'toolrunner_call_seconds_count{plugin="sample"} 3.0' in text
     assert 'toolrunner_in_flight{plugin="sample"} 0' in text
+    assert 'toolrunner_residents_calls_total{plugin="kept"} 1.0' in text
     assert 'toolrunner_isolation_layer{layer="seccomp"} 1' in text
     assert re.search(r"^toolrunner_waiting 0\.0$", text, re.MULTILINE)
 
