@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.conftest import MakeRunner, WritePlugin
-from tests.sandbox.boxes import has_ended, value, wait_until, wardens
+from tests.sandbox.boxes import PATIENCE_SECONDS, has_ended, value, wait_until, wardens
 from toolrunner import Call, ToolRunner
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.modes.resident import ResidentLimits
@@ -57,11 +57,9 @@ def kill(processes: list[psutil.Process]) -> None:
 
 
 @pytest.fixture
-def gates(tmp_path: Path) -> Path:
+def gates(open_folder: Path) -> Path:
     """A folder with files that hold the plugin up: "load" and "call"."""
-    folder = tmp_path / "gates"
-    folder.mkdir(mode=0o755)
-    return folder
+    return open_folder
 
 
 @pytest.fixture
@@ -109,7 +107,7 @@ def test_killed_while_a_call_runs(victim: str, runner: ToolRunner, gates: Path) 
         )
     )
     first.start()
-    reached.wait()
+    assert reached.wait(PATIENCE_SECONDS)
     (warden,) = wardens()
     assert value(runner.run("sample", {"number": 1}))["number"] == 1  # in the other resident
     kill(VICTIMS[victim](warden))
@@ -160,7 +158,7 @@ def test_killed_while_the_next_one_loads(victim: str, runner: ToolRunner, gates:
         threading.Thread(target=lambda: runner.run("sample", {"number": 2})),
     ]
     calls[0].start()
-    reached.wait()
+    assert reached.wait(PATIENCE_SECONDS)
     calls[1].start()  # the first one is busy, so another one is loaded for it
     wait_until(
         lambda: any(len(w.children()) > 1 for w in wardens() if w.pid != old.pid),
