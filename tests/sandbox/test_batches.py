@@ -316,7 +316,12 @@ def test_processor_time_is_shared_equally(runner: ToolRunner) -> None:
 def test_nothing_is_left_of_a_batch_when_the_runner_closes(runner: ToolRunner) -> None:
     """Its calls end, each once."""
     reached = threading.Event()
-    closer = threading.Thread(target=lambda: (reached.wait(), runner.close()))
+
+    def close() -> None:
+        reached.wait()
+        runner.close()
+
+    closer = threading.Thread(target=close)
     closer.start()
     answers = together(
         runner,

@@ -40,6 +40,25 @@ SOURCE = """
         with open("file", "w") as file:
             file.write("text")
 
+    def leaves_a_nameless_file():
+        kept.append(open("open", "w+"))
+        kept[-1].write("x" * 5000)
+        os.unlink("open")
+
+    def leaves_a_file_beside():
+        with open("../beside", "w") as file:
+            file.write("text")
+
+    def makes_its_scratch_anew():
+        here = os.getcwd()
+        os.rmdir(here)
+        os.mkdir(here)
+        os.chdir(here)
+
+    def removes_its_scratch():
+        os.rmdir(os.getcwd())
+        os.chdir("/")
+
     def hangs():
         time.sleep(600)
 
@@ -61,7 +80,13 @@ SOURCE = """
         calls[0] += 1
         if "do" in payload:
             globals()[payload["do"]]()
-        return {"process": os.getppid(), "calls": calls[0], "files": os.listdir()}
+        beside = os.listdir("..") if os.getcwd() != "/" else []
+        return {
+            "process": os.getppid(),
+            "calls": calls[0],
+            "files": os.listdir() if beside else [],
+            "beside": len(beside),
+        }
 """
 LIMITS = "{ wall_seconds = 5, cpu_seconds = 1, memory_mb = 64 }"
 ONE = ResidentLimits(each=1)
@@ -131,6 +156,29 @@ def test_each_call_has_an_empty_scratch(runner: ToolRunner) -> None:
     assert value(runner.run("sample", {"do": "leaves_a_file"}))["files"] == ["file"]
     answer = value(runner.run("sample", {}))
     assert (answer["calls"], answer["files"]) == (2, [])
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "leaves_a_nameless_file",
+        "leaves_a_file_beside",
+        "makes_its_scratch_anew",
+        "removes_its_scratch",
+    ],
+)
+def test_whatever_a_call_does_with_its_scratch_the_next_one_is_empty(
+    what: str, write_plugin: WritePlugin, make_runner: MakeRunner, host_layers: Layers
+) -> None:
+    """In the same process, where that goes, or in another."""
+    if "mount" not in host_layers.namespaces:
+        pytest.skip("this kernel gives this user no mount namespace (CLONE_NEWNS is refused)")
+    plugin = write_plugin(SOURCE, start='"resident"', limits=LIMITS)
+    runner = make_runner(plugin, layers=host_layers, allow_resident=["sample"], residents=ONE)
+    for _ in range(3):
+        value(runner.run("sample", {"do": what}))
+        answer = value(runner.run("sample", {}))
+        assert (answer["files"], answer["beside"]) == ([], 1)
 
 
 def test_usage_is_the_calls_own(runner: ToolRunner) -> None:
