@@ -63,6 +63,7 @@ class Watch:
         self._group = group
         self._lock = threading.Lock()
         self._outlived = cpu is not None
+        self._is_over = False
         self._cpu = cpu or ProcessorTime()
         self.members: list[int] = []  # as they were seen last
         self._cpu_base: float | None = None
@@ -105,6 +106,8 @@ class Watch:
     def sample(self) -> None:
         """Measure the tree once; report the first limit that it has passed."""
         with self._lock:
+            if self._is_over:
+                return
             members = self._members()
             # Counting is cheap and measuring is not: a fork bomb is to be met while it is small.
             hit = self._judge_count(members) or self._judge_use(members)
@@ -328,4 +331,6 @@ class Watch:
         """Measure once more a process that goes on; return the limit that was passed meanwhile."""
         with self._lock:
             self.members = self._members()
-            return self._judge_use(self.members)
+            hit = self._judge_use(self.members)
+            self._is_over = True  # what is known of the process is the next turn's from here on
+            return hit

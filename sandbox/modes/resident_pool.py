@@ -98,7 +98,7 @@ class ResidentPool:
             resident, team = ticket.resident, None
             if resident is None and refusal is None:
                 team = self._team(ticket.caller)
-                if ticket.request is not None and any(one.join(ticket) for one in team.open):
+                if any(batch.join(ticket) for batch in team.open):
                     forget(ticket)
                     return ticket.batch
                 resident = ticket.resident = team.take_idle()

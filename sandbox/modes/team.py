@@ -52,8 +52,9 @@ class Batch:
 
     def join(self, ticket: Ticket) -> bool:
         """Take a call along, if it is the same caller's; tell whether it could be."""
-        first = self.tickets[0].caller
-        if not self.has_room or ticket.caller.on_behalf_of != first.on_behalf_of:
+        first, caller = self.tickets[0].caller, ticket.caller
+        is_call = ticket.request is not None and not caller.interrupt.cancelled
+        if not (is_call and self.has_room and caller.on_behalf_of == first.on_behalf_of):
             return False
         self.tickets.append(ticket)
         ticket.batch = self
