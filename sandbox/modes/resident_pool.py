@@ -60,8 +60,7 @@ class ResidentPool:
         forks.in_each_child(self, ResidentPool._begin)
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
-        self._gone = threading.Condition(self._lock)
+        self._condition = threading.Condition()
         self._counts = ResidentCounts()
         self._teams: dict[tuple[str, str], Team] = {}
         self._there: dict[ResidentProcess, Team] = {}
@@ -82,7 +81,7 @@ class ResidentPool:
                     ticket.woken.wait(_LOOK_SECONDS)
                     ticket.woken.clear()
         except BaseException:
-            with self._lock:
+            with self._condition:
                 forget(ticket)
                 resident = ticket.resident
             if resident is not None:
@@ -91,7 +90,7 @@ class ResidentPool:
 
     def _seat(self, ticket: Ticket) -> ResidentProcess | Batch | Ending | None:
         """Return what a call can have now; let it wait when that is nothing."""
-        with self._lock:
+        with self._condition:
             if ticket.batch is not None:
                 return ticket.batch
             refusal = self._refusal(ticket)
@@ -167,7 +166,7 @@ class ResidentPool:
         try:
             loaded = self._started(caller)
         finally:
-            with self._lock:
+            with self._condition:
                 team.loading -= 1
                 self._start_thread()
                 if isinstance(loaded, Ending):
@@ -211,7 +210,7 @@ class ResidentPool:
     def give_back(self, resident: ResidentProcess, *, calls: int = 0) -> None:
         """End a turn, in which so many calls were served: the next one waits, or it is idle."""
         usable = resident.renew()
-        with self._lock:
+        with self._condition:
             team = self._there.get(resident)
             if calls:
                 self._counts.served(resident.plugin, calls)
@@ -244,11 +243,11 @@ class ResidentPool:
         self._counts.left(resident.plugin, why or resident.spent_by or Replaced.ENDED)
         self._leaving.append(resident)
         self._wake.set()
-        self._gone.notify_all()
+        self._condition.notify_all()
 
     def figures(self) -> dict[str, ResidentFigures]:
         """Return what there is to tell of the residents of each plugin."""
-        with self._lock:
+        with self._condition:
             idle = [resident for team in self._teams.values() for resident in team.idle]
             return self._counts.figures(self._there, idle)
 
@@ -273,7 +272,7 @@ class ResidentPool:
                 _LOG.exception("the residents could not be looked after")
 
     def _close_leaving(self) -> None:
-        with self._lock:
+        with self._condition:
             going, self._leaving = self._leaving, []
         with contextlib.ExitStack() as closing:  # what one raises leaves out none of the others
             for resident in going:
@@ -281,11 +280,11 @@ class ResidentPool:
 
     def _look_at_idle(self) -> None:
         """Let those go that are idle for long, do something between calls, or take too much."""
-        with self._lock:
+        with self._condition:
             idle = [(team, resident) for team in self._teams.values() for resident in team.idle]
         for team, resident in idle:
             self._look_at(team, resident)
-        with self._lock:
+        with self._condition:
             for key in [key for key, team in self._teams.items() if team.is_unused]:
                 del self._teams[key]
             over = sum(one.memory_bytes for one in self._there) - self._limits.memory_mb * MIB
@@ -299,7 +298,7 @@ class ResidentPool:
 
     def _look_at(self, team: Team, resident: ResidentProcess) -> None:
         """Measure one that is idle; it serves nobody meanwhile, and holds up no other."""
-        with self._lock:
+        with self._condition:
             if resident not in team.idle:
                 return  # it serves a call by now
             team.idle.remove(resident)
@@ -307,7 +306,7 @@ class ResidentPool:
         fault = resident.fault()
         if fault:
             _LOG.warning("a resident of plugin %s is replaced: it %s", resident.plugin, fault)
-        with self._lock:
+        with self._condition:
             team.busy.discard(resident)
             if resident not in self._there:
                 return  # closed meanwhile
@@ -325,7 +324,7 @@ class ResidentPool:
 
     def _load_wanted(self) -> None:
         """Load the next residents of teams that will need one soon."""
-        with self._lock:
+        with self._condition:
             wanting = [team for team in self._teams.values() if team.count < team.wanted]
             for team in self._teams.values():
                 team.wanted = 0
@@ -334,7 +333,7 @@ class ResidentPool:
         for team in wanting:
             loaded = self._load(team, team.caller)
             if isinstance(loaded, ResidentProcess):
-                with self._lock:
+                with self._condition:
                     team.busy.discard(loaded)
                     if team.is_left or self._closed:
                         self._leave(loaded, Replaced.CHANGED)
@@ -350,7 +349,7 @@ class ResidentPool:
 
         It has room for more calls until it is closed. ``None`` when there are no batches.
         """
-        with self._lock:
+        with self._condition:
             team = self._there.get(resident)
             if team is None or team.caller.program.batch == 1:
                 return None
@@ -361,7 +360,7 @@ class ResidentPool:
 
     def close_batch(self, batch: Batch) -> None:
         """Let no more calls join, and leave those out that were withdrawn meanwhile."""
-        with self._lock:
+        with self._condition:
             for team in self._teams.values():
                 if batch in team.open:
                     team.open.remove(batch)
@@ -369,7 +368,7 @@ class ResidentPool:
 
     def end_batch(self, batch: Batch, endings: list[Ending] | None) -> None:
         """Tell each call how it ended; ``None``: nothing was sent, and they begin anew."""
-        with self._lock:
+        with self._condition:
             for number, ticket in enumerate(batch.tickets):
                 ticket.ending = endings[number] if endings else None
                 ticket.is_over = True
@@ -377,12 +376,12 @@ class ResidentPool:
 
     def withdraw(self, batch: Batch, ticket: Ticket) -> bool:
         """Leave a call out of its batch; tell whether the others go on without it."""
-        with self._lock:
+        with self._condition:
             return not ticket.is_over and batch.withdraw(ticket)
 
     def close(self) -> None:
         """End all residents, with the calls that still run in them."""
-        with self._lock:
+        with self._condition:
             self._closed = True
             for team in self._teams.values():
                 for resident in team.idle:
@@ -398,9 +397,9 @@ class ResidentPool:
             thread.join()
         for resident in serving:
             resident.kill()
-        with self._lock:
+        with self._condition:
             # Each is let go by the thread that has it: its call hears of the end as of any other.
-            self._gone.wait_for(lambda: not self._there, _CLOSE_SECONDS)
+            self._condition.wait_for(lambda: not self._there, _CLOSE_SECONDS)
             self._leaving += self._there
             self._there.clear()
         self._close_leaving()
