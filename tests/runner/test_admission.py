@@ -367,3 +367,36 @@ def test_a_storm_of_callers_loses_no_place() -> None:
         for _ in range(parallel):
             stack.enter_context(admission.place("a", Interrupt()))
         assert free_places(admission, "b") == places - parallel
+
+
+def test_calls_that_are_served_together_share_a_place() -> None:
+    """As many as fit into one; another one waits, and so does another plugin's."""
+    admission = Admission(places=1, parallel=1, max_waiting=0, queue_seconds=0)
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(admission.place("batched", Interrupt(), together=3))
+        for plugin, together in (("batched", 3), ("other", 1)):
+            with pytest.raises(GovernedError, match="waiting already"):
+                stack.enter_context(admission.place(plugin, Interrupt(), together=together))
+    with admission.place("other", Interrupt()):
+        pass
+
+
+def test_a_place_that_is_left_takes_as_many_as_share_it() -> None:
+    """All of them are woken."""
+    admission = Admission(places=1, parallel=1, max_waiting=9, queue_seconds=FOR_EVER_SECONDS)
+    entered = threading.Barrier(4)
+
+    def call() -> None:
+        with admission.place("batched", Interrupt(), together=3):
+            entered.wait(PATIENCE_SECONDS)
+
+    threads = [threading.Thread(target=call) for _ in range(3)]
+    with admission.place("other", Interrupt()):
+        for thread in threads:
+            thread.start()
+        spin(lambda: waiting(admission) == 3)
+    entered.wait(PATIENCE_SECONDS)
+    for thread in threads:
+        thread.join(PATIENCE_SECONDS)
+    assert waiting(admission) == 0
