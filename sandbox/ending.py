@@ -141,13 +141,15 @@ class Replaced(StrEnum):
 class ResidentFigures:
     """The residents of one plugin, of all callers.
 
-    ``processes`` are there now, of which ``idle`` serve nobody; the oldest is so old. ``calls``
+    ``processes`` are there now, of which ``idle`` serve nobody, and ``waiting`` calls wait for one;
+    the oldest is so old. ``calls``
     have been served and ``turns`` taken by all that there were: fewer, if some were batches.
     ``replaced``: how many have gone, by reason.
     """
 
     processes: int
     idle: int
+    waiting: int
     oldest_seconds: float
     memory_bytes: int
     calls: int

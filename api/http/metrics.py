@@ -142,6 +142,7 @@ class _ResidentMetrics:
 
         self._processes = gauge("toolrunner_residents", "Resident processes")
         self._idle = gauge("toolrunner_residents_idle", "Resident processes that serve nobody")
+        self._waiting = gauge("toolrunner_residents_waiting", "Calls that wait for a resident")
         self._memory = gauge("toolrunner_residents_memory_bytes", "Memory of resident processes")
         self._oldest = gauge(
             "toolrunner_residents_oldest_seconds", "Age of the oldest resident process", "livemax"
@@ -167,6 +168,7 @@ class _ResidentMetrics:
             before = noted.get(plugin)
             self._processes.labels(plugin).set(now.processes)
             self._idle.labels(plugin).set(now.idle)
+            self._waiting.labels(plugin).set(now.waiting)
             self._memory.labels(plugin).set(now.memory_bytes)
             self._oldest.labels(plugin).set(now.oldest_seconds)
             self._calls.labels(plugin).inc(now.calls - (before.calls if before else 0))

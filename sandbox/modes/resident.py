@@ -166,15 +166,18 @@ class Residents:
         caller, owner = ticket.caller, os.getpid()
         try:
             with caller.interrupt.waking(ticket.woken.set):
-                while not ticket.is_over:
-                    ticket.woken.wait()
-                    ticket.woken.clear()
+                is_over = False
+                while not is_over:
+                    is_over = ticket.is_over  # and what was heard before that is told still
                     while ticket.heard:
                         caller.listener.on_progress(*ticket.heard.popleft())
                         forks.check_it_is(owner)
                     if caller.interrupt.cancelled and self._pool.withdraw(batch, ticket):
                         isolation = isolation_of(caller.layers, "resident")
                         return Ending(stage=Stage.RUN, cancelled=True, isolation=isolation)
+                    if not is_over:
+                        ticket.woken.wait()
+                        ticket.woken.clear()
         except BaseException:
             if os.getpid() == owner:
                 self._pool.withdraw(batch, ticket)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from toolrunner.sandbox.ending import Replaced, ResidentFigures
 from toolrunner.sandbox.modes.resident_process import ResidentProcess
@@ -27,18 +27,22 @@ class ResidentCounts:
         self._replaced[plugin, why] += 1
 
     def figures(
-        self, residents: Iterable[ResidentProcess], idle: Iterable[ResidentProcess]
+        self,
+        residents: Iterable[ResidentProcess],
+        idle: Iterable[ResidentProcess],
+        waiting: Mapping[str, int],
     ) -> dict[str, ResidentFigures]:
         """Return it all by plugin, with those that are there."""
         there: dict[str, list[ResidentProcess]] = collections.defaultdict(list)
         for resident in residents:
             there[resident.plugin].append(resident)
         idles = collections.Counter(resident.plugin for resident in idle)
-        names = {*there, *self._calls, *(name for name, _ in self._replaced)}
+        names = {*there, *waiting, *self._calls, *(name for name, _ in self._replaced)}
         return {
             name: ResidentFigures(
                 processes=len(there[name]),
                 idle=idles[name],
+                waiting=waiting.get(name, 0),
                 oldest_seconds=max((one.age_seconds for one in there[name]), default=0.0),
                 memory_bytes=sum(one.memory_bytes for one in there[name]),
                 calls=self._calls[name],

@@ -6,6 +6,7 @@ the next ones ahead.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import logging
 import threading
@@ -249,7 +250,10 @@ class ResidentPool:
         """Return what there is to tell of the residents of each plugin."""
         with self._condition:
             idle = [resident for team in self._teams.values() for resident in team.idle]
-            return self._counts.figures(self._there, idle)
+            waiting: collections.Counter[str] = collections.Counter()
+            for (name, _), team in self._teams.items():
+                waiting[name] += len(team.waiting)
+            return self._counts.figures(self._there, idle, waiting)
 
     # --- the thread ------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,6 +41,8 @@ SOURCE = """
 
     def run(payload, context):
         turns[0] += 1
+        while "gate" in payload and os.path.exists(payload["gate"]):
+            time.sleep(0.01)
         return {"together": 1, "turn": turns[0], "number": payload.get("number")}
 
     def outcome(payload, count):
@@ -74,33 +77,46 @@ SOURCE = """
 KEYS = {
     "start": '"resident"',
     "batch": "8",
-    "batch_ms": "1000",
     "limits": "{ wall_seconds = 3, cpu_seconds = 1, memory_mb = 128 }",
 }
 Answer = tuple[Any, Any, Call]
 
 
 @pytest.fixture
-def runner(write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers) -> ToolRunner:
+def gate(open_folder: Path) -> Path:
+    """A file; as long as it is there, a call with its path as "gate" goes on."""
+    return open_folder / "gate"
+
+
+@pytest.fixture
+def runner(
+    gate: Path, write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+) -> ToolRunner:
     """A runner with one resident plugin that takes batches, and one process for it."""
-    made = make_runner(
+    return make_runner(
         write_plugin(SOURCE, **KEYS),
         layers=layers,
         allow_resident=["sample"],
+        plugin={"sample": {"read": [str(gate.parent)]}},
         residents=ResidentLimits(each=1),
     )
-    made.start("sample")
-    return made
+
+
+def is_busy(runner: ToolRunner) -> bool:
+    """Tell whether the one resident serves a call."""
+    figures = runner.residents().get("sample")
+    return figures is not None and (figures.processes, figures.idle) == (1, 0)
 
 
 def together(
     runner: ToolRunner,
+    gate: Path,
     payloads: list[dict[str, Any]],
     make_call: Callable[[int], Call] = lambda _number: Call(),
 ) -> list[Answer]:
     """Call a plugin with all of these at once; return what came of each, in order.
 
-    As many as make a batch: it begins when the last of them is there.
+    They wait for the one resident, which another call has until all of them are there.
     """
     answers: list[Answer | None] = [None] * len(payloads)
 
@@ -108,13 +124,22 @@ def together(
         payload = {"number": number, **payloads[number]}
         answers[number] = (*runner.run("sample", payload, call=call), call)
 
+    gate.touch()
+    first = threading.Thread(target=runner.run, args=("sample", {"gate": str(gate)}))
     threads = [
         threading.Thread(target=run, args=(number, make_call(number)))
         for number in range(len(payloads))
     ]
+    first.start()
+    wait_until(lambda: is_busy(runner), "the resident is busy")
     for thread in threads:
         thread.start()
-    for thread in threads:
+    invalid = sum("bad" in payload for payload in payloads)
+    wait_until(
+        lambda: runner.residents()["sample"].waiting == len(payloads) - invalid, "all of them wait"
+    )
+    gate.unlink()
+    for thread in (first, *threads):
         thread.join()
     return [answer for answer in answers if answer is not None]
 
@@ -125,21 +150,21 @@ def error_of(answer: Answer) -> str:
     return "" if error is None else str(error["error"]["type"])
 
 
-def test_calls_that_wait_are_served_together(runner: ToolRunner) -> None:
+def test_calls_that_wait_are_served_together(runner: ToolRunner, gate: Path) -> None:
     """Each has its own answer and id; what was used and printed is told with each."""
-    answers = together(runner, [{}] * 8)
+    answers = together(runner, gate, [{}] * 8)
     results = [value(answer[:2]) for answer in answers]
-    assert {result["turn"] for result in results} == {1}
+    assert {result["turn"] for result in results} == {2}
     assert [result["number"] for result in results] == list(range(8))
     assert [result["call_id"] for result in results] == [call.call_id for _, _, call in answers]
     assert {call.isolation.mode for _, _, call in answers} == {"resident"}
     assert {call.log_tail for _, _, call in answers} == {"printed by 8\n"}
     status = runner.registry.get_status("sample")
     assert status is not None
-    assert (status.success_count, status.error_count, status.in_flight) == (8, 0, 0)
+    assert (status.success_count, status.error_count, status.in_flight) == (9, 0, 0)
 
 
-def test_progress_reaches_each_call(runner: ToolRunner) -> None:
+def test_progress_reaches_each_call(runner: ToolRunner, gate: Path) -> None:
     """In the thread of its own call."""
     heard: list[tuple[int, str, int]] = []
 
@@ -150,7 +175,7 @@ def test_progress_reaches_each_call(runner: ToolRunner) -> None:
             )
         )
 
-    together(runner, [{}] * 8, listening)
+    together(runner, gate, [{}] * 8, listening)
     assert sorted(number for number, _, _ in heard) == list(range(8))
     assert {message for _, message, _ in heard} == {"half"}
     assert len({thread for _, _, thread in heard}) == 8
@@ -170,9 +195,9 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize("what", OUTCOMES)
-def test_one_outcome_harms_no_other(what: str, runner: ToolRunner) -> None:
+def test_one_outcome_harms_no_other(what: str, runner: ToolRunner, gate: Path) -> None:
     """An exception among the results is what came of that call alone."""
-    answers = together(runner, [{"what": what} if number == 3 else {} for number in range(8)])
+    answers = together(runner, gate, [{"what": what} if number == 3 else {} for number in range(8)])
     assert [error_of(answer) for answer in answers] == [""] * 3 + [OUTCOMES[what]] + [""] * 4
     if what in ("refused", "error"):
         assert "3" in answers[3][1]["error"]["message"]
@@ -188,51 +213,52 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("how", FAILURES)
-def test_what_ends_a_batch_fails_all_of_its_calls(how: str, runner: ToolRunner) -> None:
+def test_what_ends_a_batch_fails_all_of_its_calls(how: str, runner: ToolRunner, gate: Path) -> None:
     """Once each, and nothing is run a second time; the next call begins with a new process."""
-    answers = together(runner, [{"do": how} if number == 3 else {} for number in range(8)])
+    answers = together(runner, gate, [{"do": how} if number == 3 else {} for number in range(8)])
     assert {error_of(answer) for answer in answers} == {FAILURES[how]}
     status = runner.registry.get_status("sample")
     assert status is not None
-    assert (status.success_count, status.error_count, status.in_flight) == (0, 8, 0)
+    assert (status.success_count, status.error_count, status.in_flight) == (1, 8, 0)
     assert value(runner.run("sample", {"number": 1}))["turn"] == 1
 
 
 @pytest.mark.parametrize("what", ["too few", "a dict"])
-def test_as_many_results_as_payloads(what: str, runner: ToolRunner) -> None:
+def test_as_many_results_as_payloads(what: str, runner: ToolRunner, gate: Path) -> None:
     """Else nobody can tell whose is whose."""
-    answers = together(runner, [{"what": what} if number == 3 else {} for number in range(8)])
+    answers = together(runner, gate, [{"what": what} if number == 3 else {} for number in range(8)])
     assert {error_of(answer) for answer in answers} == {"OutputValidationError"}
     assert "8 payloads" in answers[0][1]["error"]["message"]
 
 
-def test_an_invalid_payload_joins_no_batch(runner: ToolRunner) -> None:
+def test_an_invalid_payload_joins_no_batch(runner: ToolRunner, gate: Path) -> None:
     """It is refused before."""
-    answers = together(runner, [{"bad": float("nan")}, *[{}] * 8])
+    answers = together(runner, gate, [{"bad": float("nan")}, *[{}] * 8])
     assert [error_of(answer) for answer in answers] == ["ValidationError"] + [""] * 8
     assert {answer[0]["together"] for answer in answers[1:]} == {8}
 
 
 def test_callers_share_no_batch(
-    write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+    gate: Path, write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
 ) -> None:
     """Even where they share a process."""
     runner = make_runner(
-        write_plugin(SOURCE, **{**KEYS, "batch_ms": "100"}),
+        write_plugin(SOURCE, **KEYS),
         layers=layers,
         allow_resident=["sample"],
+        plugin={"sample": {"read": [str(gate.parent)]}},
         resident_per="plugin",
         residents=ResidentLimits(each=1),
     )
-    runner.start("sample")
-    answers = together(runner, [{}] * 8, lambda number: Call(caller=f"caller {number % 2}"))
+    answers = together(runner, gate, [{}] * 8, lambda number: Call(caller=f"caller {number % 2}"))
+    assert {result["together"] for result, _, _ in answers} == {4}
     by_turn: dict[int, set[int]] = {}
     for result, _, _ in answers:
         by_turn.setdefault(result["turn"], set()).add(result["number"] % 2)
-    assert all(len(callers) == 1 for callers in by_turn.values()), by_turn
+    assert sorted(map(len, by_turn.values())) == [1, 1]
 
 
-def test_a_cancelled_call_leaves_its_batch(runner: ToolRunner) -> None:
+def test_a_cancelled_call_leaves_its_batch(runner: ToolRunner, gate: Path) -> None:
     """At once, and the others go on."""
     reached = threading.Event()
     calls = [Call(on_progress=lambda _fraction, _message: reached.set()) for _ in range(8)]
@@ -245,14 +271,17 @@ def test_a_cancelled_call_leaves_its_batch(runner: ToolRunner) -> None:
     canceller = threading.Thread(target=cancel)
     canceller.start()
     answers = together(
-        runner, [{"do": "hangs"} if number == 3 else {} for number in range(8)], calls.__getitem__
+        runner,
+        gate,
+        [{"do": "hangs"} if number == 3 else {} for number in range(8)],
+        calls.__getitem__,
     )
     canceller.join()
     expected = ["Cancelled"] * 2 + ["TimeLimitExceeded"] * 6
     assert [error_of(answer) for answer in answers] == expected
 
 
-def test_the_last_call_to_be_cancelled_ends_the_process(runner: ToolRunner) -> None:
+def test_the_last_call_to_be_cancelled_ends_the_process(runner: ToolRunner, gate: Path) -> None:
     """Nobody waits for it any more."""
     reached = threading.Event()
     calls = [Call(on_progress=lambda _fraction, _message: reached.set()) for _ in range(8)]
@@ -264,33 +293,43 @@ def test_the_last_call_to_be_cancelled_ends_the_process(runner: ToolRunner) -> N
 
     canceller = threading.Thread(target=cancel)
     canceller.start()
-    answers = together(runner, [{"do": "hangs"}] * 8, calls.__getitem__)
+    answers = together(runner, gate, [{"do": "hangs"}] * 8, calls.__getitem__)
     canceller.join()
     assert {error_of(answer) for answer in answers} == {"Cancelled"}
     assert value(runner.run("sample", {"number": 1}))["turn"] == 1
 
 
-def test_map_fills_batches(runner: ToolRunner) -> None:
-    """Without being told how many to run at once."""
-    results = [
-        value((result, error))
-        for _, result, error, _ in runner.map("sample", [{"number": n} for n in range(16)])
+def test_map_fills_batches(write_plugin: WritePlugin, make_runner: MakeRunner) -> None:
+    """Without being told how many to run at once: one that is early waits for more."""
+    runner = make_runner(
+        write_plugin(SOURCE, **KEYS, batch_ms="1000"),
+        allow_resident=["sample"],
+        residents=ResidentLimits(each=1),
+    )
+    payloads = [{"number": number} for number in range(16)]
+    answers = [
+        (value((result, error)), call) for _, result, error, call in runner.map("sample", payloads)
     ]
-    assert max(result["together"] for result in results) == 8
+    assert max(result["together"] for result, _ in answers) > 1
+    assert len({call.call_id for _, call in answers}) == 16
     figures = runner.residents()["sample"]
     assert (figures.calls, figures.processes) == (16, 1)
     assert figures.turns < 16
 
 
-def test_the_operator_caps_batches(write_plugin: WritePlugin, make_runner: MakeRunner) -> None:
+def test_the_operator_caps_batches(
+    gate: Path, write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
     """1 turns them off."""
     runner = make_runner(
         write_plugin(SOURCE, **KEYS),
         allow_resident=["sample"],
+        plugin={"sample": {"read": [str(gate.parent)]}},
         max_batch=1,
+        max_parallel=4,
         residents=ResidentLimits(each=1),
     )
-    assert {answer[0]["together"] for answer in together(runner, [{}] * 4)} == {1}
+    assert {answer[0]["together"] for answer in together(runner, gate, [{}] * 3)} == {1}
 
 
 def test_batch_without_run_batch_does_not_load(
@@ -305,15 +344,15 @@ def test_batch_without_run_batch_does_not_load(
     assert "define run_batch(payloads)" in error["error"]["message"]
 
 
-def test_processor_time_is_shared_equally(runner: ToolRunner) -> None:
+def test_processor_time_is_shared_equally(runner: ToolRunner, gate: Path) -> None:
     """A batch of eight may use what eight calls may."""
-    answers = together(runner, [{"do": "spins"}] * 8)
+    answers = together(runner, gate, [{"do": "spins"}] * 8)
     assert {error_of(answer) for answer in answers} == {"TimeLimitExceeded"}
     (used,) = {call.usage.cpu_ms for _, _, call in answers}
     assert 0 < used < 1000
 
 
-def test_nothing_is_left_of_a_batch_when_the_runner_closes(runner: ToolRunner) -> None:
+def test_nothing_is_left_of_a_batch_when_the_runner_closes(runner: ToolRunner, gate: Path) -> None:
     """Its calls end, each once."""
     reached = threading.Event()
 
@@ -325,6 +364,7 @@ def test_nothing_is_left_of_a_batch_when_the_runner_closes(runner: ToolRunner) -
     closer.start()
     answers = together(
         runner,
+        gate,
         [{"do": "hangs"}] * 8,
         lambda _number: Call(on_progress=lambda _fraction, _message: reached.set()),
     )

@@ -90,7 +90,7 @@ def test_every_documented_figure_is_there(serve: Serve, write_plugin: WritePlugi
     text = httpx.get(f"{address}/metrics").text
     guide = HTTP.read_text(encoding="utf-8")
     documented = re.findall(r"(?m)^\| `(toolrunner_\w+)` \|", guide)
-    assert len(documented) == 15
+    assert len(documented) == 16
     for name in documented:
         assert re.search(rf"^{name}(_count)?[ {{]", text, re.MULTILINE), name
     assert 'toolrunner_calls_total{outcome="success",plugin="sample"} 2.0' in text
