@@ -62,8 +62,8 @@ class Program:
     led to when they were checked; the box refuses anything else in their place. ``rehearsal``: a
     request to run once after loading, as JSON ``{"payload", "image"}`` with the image in base64,
     or "". ``misses_threads``: threads that its import starts keep it from being forked.
-    ``examined``: its calls tell what they take, instead of their result. ``batch``: the most calls that a resident
-    serves at once; for ``batch_ms``, more are waited for.
+    ``examined``: its calls tell what they take, instead of their result. ``batch``: the most calls
+    that a resident serves at once; for ``batch_ms``, more are waited for.
     """
 
     name: str
