@@ -121,9 +121,9 @@ def enter(
         channel.sendall(worker.CONFINED_FRAME)
         if order_to_load is not None:
             plugin = worker.load(channel, LOG, *order_to_load)
-            worker.send(channel, protocol.LOADED, {})
             if order_to_load[0]["resident"]:
                 worker.serve_many(channel, LOG, plugin)
+            worker.send(channel, protocol.LOADED, {})
         assert plugin is not None
         worker.serve(channel, plugin, is_fresh=order_to_load is None)
     except OSError as error:

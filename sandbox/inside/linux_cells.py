@@ -78,8 +78,11 @@ class LinuxCells:
         self._scratches[slot] = scratch
         return scratch
 
-    def renew(self, slot: int, pid: int) -> None:
-        """Put a new scratch in the place of one that no process has open, or stands in."""
+    def renew(self, slot: int, pid: int, *, aside: bool) -> None:
+        """Put a new scratch in the place of one that no process has open, or stands in.
+
+        ``aside``: one that is in use stays mounted elsewhere.
+        """
         folder = slot_folder(self._profile, slot)
         if not self._mounts:
             inspection.check_unused(pid, folder)
@@ -87,7 +90,12 @@ class LinuxCells:
         elif not os.listdir(self._scratches[slot]) and namespaces.is_unused(f"{folder}/work"):
             return
         else:
-            self._kernel.unmount(f"{folder}/work", detach=False)
+            try:
+                self._kernel.unmount(f"{folder}/work", detach=False)
+            except OSError as error:
+                if error.errno != errno.EBUSY or not aside:
+                    raise
+                namespaces.set_aside(self._kernel, f"{folder}/work", f"{folder}/load")
         self._make_scratch(slot)
 
     @contextlib.contextmanager

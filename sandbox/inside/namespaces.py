@@ -2,7 +2,7 @@
 
 The launcher, which stays outside, writes the user mapping; the warden, first process inside,
 builds the root before anything else happens. Nothing here runs after plugin code has started
-but ``mount_scratch`` and ``Kernel.unmount``, by the warden.
+but ``mount_scratch``, ``set_aside`` and ``Kernel.unmount``, by the warden.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import os
 from . import landlock
 from .syscalls import (
     MS_BIND,
+    MS_MOVE,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
     MS_PRIVATE,
     MS_RDONLY,
     MS_REC,
+    MS_REMOUNT,
     Kernel,
 )
 
@@ -37,6 +39,7 @@ CLONE_FLAGS = {
 
 BOX_UID = 1000  # the plugin's uid and gid as seen in a user namespace
 SCRATCH_ROOT = "/scratch"
+_ASIDE_MB = 1  # that a scratch may hold which stays mounted beside the next one
 DEVICES = ("null", "zero", "full", "random", "urandom")
 # Of /proc; what counts memory, processors and mounts stays.
 _COVERED = (
@@ -115,7 +118,8 @@ def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
     for name, text in _ETC.items():
         if not os.path.lexists(f"{stage}/etc/{name}"):
             _write(f"{stage}/etc/{name}", text)
-    _make_slots(kernel, stage, profile["slots"], box_user(profile))
+    names = ("work", "load") if profile["resident"] else ("work",)
+    _make_slots(kernel, stage, profile["slots"], names, box_user(profile))
     os.chdir(stage)
     kernel.pivot_root_here()
     os.chdir("/")
@@ -146,13 +150,14 @@ def devices(profile: dict[str, Any]) -> tuple[str, ...]:
     return DEVICES if profile["landlock"] else tuple(name for name in DEVICES if name != "zero")
 
 
-def _make_slots(kernel: Kernel, stage: str, slots: int, owner: int) -> None:
+def _make_slots(kernel: Kernel, stage: str, slots: int, names: tuple[str, ...], owner: int) -> None:
     """Make the mount points of the cells' scratch folders, and let nobody write beside them."""
     root = stage + SCRATCH_ROOT
     options = f"size=1m,mode=711,uid={owner},gid={owner}"
     kernel.mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, options)
     for slot in range(slots):
-        os.makedirs(f"{root}/{slot}/work")
+        for name in names:
+            os.makedirs(f"{root}/{slot}/{name}")
     kernel.restrict_mount(root, MS_RDONLY, recursive=False)
 
 
@@ -217,6 +222,16 @@ def is_unused(folder: str) -> bool:
     """
     space = os.statvfs(folder)
     return space.f_bfree == space.f_blocks and space.f_ffree >= space.f_files - 2
+
+
+def set_aside(kernel: Kernel, folder: str, target: str) -> None:
+    """Move a scratch that is in use; what it holds can hardly grow any more.
+
+    ``OSError`` if it holds more than a little.
+    """
+    options = f"size={_ASIDE_MB}m,nr_inodes={_ASIDE_MB * 256}"
+    kernel.mount("tmpfs", folder, "tmpfs", MS_REMOUNT | MS_NOSUID | MS_NODEV, options)
+    kernel.mount(folder, target, "", MS_MOVE)
 
 
 def mount_scratch(kernel: Kernel, folder: str, megabytes: int, owner: tuple[int, int]) -> None:

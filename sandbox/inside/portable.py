@@ -78,7 +78,7 @@ class ForkedCells:
     def release(self, slot: int) -> None:
         """Leave it: the box has one cell, and its end removes all scratch."""
 
-    def renew(self, _slot: int, _pid: int) -> None:
+    def renew(self, _slot: int, _pid: int, *, aside: bool) -> None:  # noqa: ARG002 - as the other one
         """Refuse: nobody here could tell whether the old one is used still."""
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 

@@ -11,7 +11,8 @@ stream where there is no such thing):
     warden -> parent     {"event": "inspected", "reasons": [...]}
     parent -> warden     {"op": "cell", "cell": n, "slot": s} + 4 descriptors, + those of cgroups
     parent -> warden     {"op": "kill", "cell": n}
-    parent -> warden     {"op": "renew", "cell": n}: a new scratch, for a resident's next call
+    parent -> warden     {"op": "renew", "cell": n, "aside": what a load uses may stay mounted
+                         elsewhere}: a new scratch, for a resident's next call
 
 The four descriptors are a cell's channel, output and log, and its status: a SEQPACKET (or stream)
 of its own, which only the warden gets, so that calls need not share a reader. What is on it is

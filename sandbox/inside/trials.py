@@ -172,6 +172,7 @@ def trial_profile(*, proc: bool) -> dict[str, Any]:
         "found": {},
         "proc": proc,
         "slots": 1,
+        "resident": False,
     }
 
 

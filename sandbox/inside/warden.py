@@ -42,8 +42,11 @@ if TYPE_CHECKING:
         def release(self, slot: int) -> None:
             """Take away the scratch of a cell that is gone."""
 
-        def renew(self, slot: int, pid: int) -> None:
-            """Put a new scratch in the place of a resident's; ``OSError`` if it uses that."""
+        def renew(self, slot: int, pid: int, *, aside: bool) -> None:
+            """Put a new scratch in the place of a resident's; ``OSError`` if it uses that.
+
+            ``aside``: then the old one stays mounted elsewhere, if that is possible.
+            """
 
         def receive(self) -> bytes:
             """Return a report of the maker of cells, or nothing when no more will come."""
@@ -160,7 +163,7 @@ class Warden:
             if order["op"] == "kill":
                 self._kill(order["cell"])
             elif order["op"] == "renew":
-                self._renew(cells, order["cell"])
+                self._renew(cells, order["cell"], aside=order["aside"])
             elif order["op"] == "inspect":
                 self._inspect(cells, threads=order["threads"])
             else:
@@ -276,14 +279,14 @@ class Warden:
             if known.number == number:
                 kill_group(known.pid)
 
-    def _renew(self, cells: Cells, number: int) -> None:
+    def _renew(self, cells: Cells, number: int, *, aside: bool) -> None:
         """Give a resident a new scratch between two calls, or say why it has the old one."""
         for known in self._cells.values():
             if known.number == number and known.slot is not None:
                 problem = ""
                 known.signals = 0
                 try:
-                    cells.renew(known.slot, known.pid)
+                    cells.renew(known.slot, known.pid, aside=aside)
                 except OSError as error:
                     problem = str(error)
                 known.tell({"event": "renewed", "error": problem})

@@ -249,12 +249,14 @@ def serve(channel: socket.socket, plugin: Plugin, *, is_fresh: bool) -> NoReturn
 
 
 def serve_many(first: socket.socket, log_descriptor: int, plugin: Plugin) -> NoReturn:
-    """Serve one call after the other, each on ends of its own.
+    """Say that the plugin is loaded; serve one call after the other, each on ends of its own.
 
     They come by ``first``, in whose place each call's channel is put.
     """
     scratch = os.getcwd()
     folders = caches.folders()
+    os.chdir("/")
+    send(first, protocol.LOADED, {})
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     place_of_channel = first.fileno()
     control = first.dup()

@@ -201,7 +201,12 @@ class ResidentPool:
                 if not exchange.loaded:
                     return ending
                 name, calls = caller.program.name, self._limits.calls
-                return ResidentProcess(stack, cell, name, ending.log_tail, calls)
+                resident = ResidentProcess(stack, cell, name, ending.log_tail, calls)
+                with contextlib.ExitStack() as unused:
+                    unused.callback(resident.close)
+                    resident.leave_load()
+                    unused.pop_all()
+                return resident
         except SetupError as error:
             return Ending(stage=Stage.SETUP, setup=error.failure, isolation=isolation)
         except OSError as error:

@@ -72,12 +72,26 @@ class ResidentProcess:
         if self._scratch is not None and self._scratch.is_untouched():
             return True
         try:
-            self._cell.box.order({"op": "renew", "cell": self._cell.number}, [])
+            self._order_scratch(aside=False)
         except OSError:
             self.spend(Replaced.ENDED)
             return False
-        self._renewing = True
         return True
+
+    def _order_scratch(self, *, aside: bool) -> None:
+        order = {"op": "renew", "cell": self._cell.number, "aside": aside}
+        self._cell.box.order(order, [])
+        self._renewing = True
+
+    def leave_load(self) -> None:
+        """Have a scratch for the first call, as for any; what the load has open it keeps.
+
+        As a lock of multiprocessing, a file without a name. Where that cannot be, as without a
+        mount namespace, the first call has the scratch of the load.
+        """
+        if self._cell.box.scratch_is_memory:
+            self._order_scratch(aside=True)
+            self._is_renewed()
 
     def is_ready(self) -> bool:
         """Wait for the new scratch; tell whether the next call can have it."""

@@ -88,7 +88,7 @@ SOURCE = """
             "beside": len(beside),
         }
 """
-LIMITS = "{ wall_seconds = 5, cpu_seconds = 1, memory_mb = 64 }"
+LIMITS = "{ wall_seconds = 20, cpu_seconds = 1, memory_mb = 64 }"
 ONE = ResidentLimits(each=1)
 
 
@@ -179,6 +179,33 @@ def test_whatever_a_call_does_with_its_scratch_the_next_one_is_empty(
         value(runner.run("sample", {"do": what}))
         answer = value(runner.run("sample", {}))
         assert (answer["files"], answer["beside"]) == ([], 1)
+
+
+KEEPS_A_LOCK = """
+    import multiprocessing, os
+    lock = multiprocessing.Lock()
+    calls = [0]
+
+    def run(payload):
+        with lock:
+            calls[0] += 1
+        if payload.get("grow"):
+            open("/dev/shm/file", "wb").write(b"x" * payload["grow"])
+        return {"calls": calls[0], "files": os.listdir("/dev/shm")}
+"""
+
+
+def test_a_lock_that_its_load_made_costs_no_process(
+    write_plugin: WritePlugin, make_runner: MakeRunner, host_layers: Layers
+) -> None:
+    """It lies, without a name, in the scratch of the load; each call has one of its own."""
+    if "mount" not in host_layers.namespaces:
+        pytest.skip("this kernel gives this user no namespaces (CLONE_NEWUSER is refused)")
+    plugin = write_plugin(KEEPS_A_LOCK, start='"resident"')
+    runner = make_runner(plugin, layers=host_layers, residents=ONE, allow_resident=["*"])
+    for count in (1, 2, 3):
+        answer = value(runner.run("sample", {"grow": 1 << 20}))
+        assert answer == {"calls": count, "files": ["file"]}
 
 
 def test_usage_is_the_calls_own(runner: ToolRunner) -> None:
