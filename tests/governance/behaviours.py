@@ -21,7 +21,7 @@ from tests.governance.violations import (
 STATE = "runner/registry/plugin_state.py"
 SHARED = "runner/registry/shared_metrics.py"
 VALIDATION = "runner/payloads/validation.py"
-RESULT = "            result = self._result(outcome, plugin, ending)\n"
+RESULT = "            result = self._result(outcome, plugin, ending, reader)\n"
 STEPS = "            plugin = self._look_up(name)\n"
 BROAD = (
     "        except Exception as bug:  # noqa: BLE001 - the one place where bugs become envelopes\n"
@@ -59,19 +59,19 @@ RUN = (
     b("interrupt-counted-as-success", RUNNER, '        failure: GovernedError | None = GovernedError(ErrorType.CANCELLED, "interrupted")\n', "        failure: GovernedError | None = None\n"),
     b("bugs-escape", RUNNER, BROAD, "        except ValueError as bug:\n"),
     b("governed-errors-escape", RUNNER, FAILED, FAILED + "            raise\n"),
-    b("swallowed-by-a-stack", RUNNER, "            ending = self._call(plugin, checked, call)\n", "            import contextlib\n            with contextlib.ExitStack() as stack:\n                stack.push(lambda *error: True)\n                ending = self._call(plugin, checked, call)\n                result = self._result(judge(ending), plugin, ending)\n            failure = None\n            return result, None\n"),
+    b("swallowed-by-a-stack", RUNNER, "            ending = self._call(plugin, checked, call, reader)\n", "            import contextlib\n            with contextlib.ExitStack() as stack:\n                stack.push(lambda *error: True)\n                ending = self._call(plugin, checked, call, reader)\n                result = self._result(judge(ending), plugin, ending, reader)\n            failure = None\n            return result, None\n"),
     b("look-up-outside", RUNNER, "        try:\n" + STEPS, "        plugin = self._look_up(name)\n        try:\n"),
     b("early-answer", RUNNER, "        try:\n" + STEPS, "        if not name:\n            return None, self._envelope(None, call, GovernedError(ErrorType.PLUGIN_NOT_FOUND, 'none'))\n        try:\n" + STEPS),
     b("validation-skipped-for-bundled", RUNNER, "        manifest = plugin.manifest\n        if manifest.input == \"json\":\n", "        manifest = plugin.manifest\n        if plugin.origin == \"bundled\":\n            return Payload({k: v for k, v in payload.items() if k != 'image'}, payload.get('image'))\n        if manifest.input == \"json\":\n"),
     b("schema-not-checked", RUNNER, "validate_json_payload(payload, manifest.input_schema)", "validate_json_payload(payload)"),
     b("accepts-not-checked", RUNNER, '            validation.check_accepts(payload["mime_type"], manifest.accepts, manifest.name)\n', ""),
-    b("size-not-checked", RUNNER, "        validation.check_size(checked, limits.payload_mb)\n", ""),
-    b("output-loosely-parsed", RUNNER, "            return validation.parse_result(outcome.result_body)\n", "            import json\n            validation.parse_result(b'{}')\n            return json.loads(outcome.result_body)\n"),
+    b("size-not-checked", RUNNER, "        validation.check_size(checked, min(manifest.limits.payload_mb, most))\n", ""),
+    b("output-loosely-parsed", RUNNER, "            return known or validation.parse_result(outcome.result_body)\n", "            import json\n            validation.parse_result(b'{}')\n            return json.loads(outcome.result_body)\n"),
     b("envelope-without-its-plugin", RUNNER, "            plugin=name,\n            call_id", "            plugin=None,\n            call_id"),
     b("envelope-without-traceback", RUNNER, "            traceback=failure.traceback,\n", ""),
     b("envelope-without-usage", RUNNER, "            usage=call.usage,\n", ""),
     b("both-answered", RUNNER, "        return None, self._envelope(name or None, call, failure)\n", "        return {}, self._envelope(name or None, call, failure)\n"),
-    b("called-twice", RUNNER, "            ending = self._call(plugin, checked, call)\n", "            ending = self._call(plugin, checked, Call())\n            ending = self._call(plugin, checked, call)\n"),
+    b("called-twice", RUNNER, "            ending = self._call(plugin, checked, call, reader)\n", "            ending = self._call(plugin, checked, Call(), reader)\n            ending = self._call(plugin, checked, call, reader)\n"),
     b("unavailable-run-all-the-same", RUNNER, "        if status.state == PluginState.UNAVAILABLE:\n", "        if status.state == 'GONE':\n"),
 )  # fmt: skip
 
