@@ -111,12 +111,12 @@ def test_readmes_python_runs_as_written(clone: Path) -> None:
     assert done.stdout.splitlines()[0] == "ValidationError"
 
 
-@pytest.mark.parametrize("number", range(5))
-def test_every_plugin_of_the_documents_works(clone: Path, number: int) -> None:
+SOURCES = [*blocks(PLUGINS, "python"), *blocks(FAST, "python"), blocks(README, "python")[0]]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=range(len(SOURCES)))
+def test_every_plugin_of_the_documents_works(clone: Path, source: str) -> None:
     """Those of the authors' guides and README's pass the check that the guide recommends."""
-    sources = [*blocks(PLUGINS, "python"), *blocks(FAST, "python"), blocks(README, "python")[0]]
-    assert len(sources) == 5
-    source = sources[number]
     (clone / "plugin.py").write_text(source)
     command = [str(Path(sys.executable).parent / "toolrunner"), "plugins", "check", "plugin.py"]
     done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
