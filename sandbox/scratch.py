@@ -15,7 +15,10 @@ from toolrunner.sandbox.inside.folders import empty_folder, open_folder
 
 MEASURE_SECONDS = 0.05
 _INODE_BYTES, _OWN_INODES = 1024, 2  # of a tmpfs: an inode with a name; its root, the scratch
-_GONE = {errno.ENOENT, errno.ENOTDIR}
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+_SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # of the host, which is no plugin's fault
+_MOST_DEPTH = 100  # folders in one another, each a descriptor
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def tmpfs_bytes(mount: str) -> int:
@@ -54,34 +57,52 @@ class MountedScratch:
 def tree_bytes(folder: str, enough: int) -> int:
     """Return the disk space of all files below a folder, links not followed.
 
-    An empty file or folder counts as one block of 4 KiB, since the disk keeps it somewhere.
-    Counting ends at ``enough``; what cannot be looked at, as below a path that is too long, counts
-    as more than that.
+    Code of a plugin may run meanwhile and change names: below ``folder``, which no plugin can
+    replace, every step goes by the descriptor of a folder and a name in it. An empty file or folder
+    counts as one block of 4 KiB, since the disk keeps it somewhere. Counting ends at ``enough``;
+    what cannot be looked at, and what lies very deep, counts as more than that.
     """
+    try:
+        return _bytes_below(None, folder, enough, _MOST_DEPTH)
+    except OSError as error:
+        return 0 if error.errno in _GONE | _SCARCE else enough + 1
+
+
+def _bytes_below(holder: int | None, name: str, enough: int, depth: int) -> int:
+    if depth == 0:
+        return enough + 1
     total = 0
-    waiting = [folder]
-    while waiting and total <= enough:
-        try:
-            with _entries(waiting.pop()) as entries:
-                for entry in entries:
-                    total += _entry_bytes(entry)
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    if total > enough:
-                        break
-        except OSError as error:
-            if error.errno not in _GONE:
-                return enough + 1
+    opened = _opened(holder, name)
+    try:
+        with os.scandir(opened) as entries:
+            for entry in entries:
+                total += _entry_bytes(entry)
+                if total <= enough and entry.is_dir(follow_symlinks=False):
+                    with _unless_gone():
+                        total += _bytes_below(opened, entry.name, enough - total, depth - 1)
+                if total > enough:
+                    break
+    finally:
+        os.close(opened)
     return total
 
 
-def _entries(folder: str) -> contextlib.AbstractContextManager[Iterator[os.DirEntry[str]]]:
-    """Look into a folder, whatever its mode: a plugin's are our own user's, or we are root."""
+@contextlib.contextmanager
+def _unless_gone() -> Iterator[None]:
+    """Pass over a folder that has been removed, or whose place a file or a link has taken."""
     try:
-        return os.scandir(folder)
+        yield
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+
+
+def _opened(holder: int | None, name: str) -> int:
+    """Open a folder, whatever its mode: a plugin's are our own user's, or we are root."""
+    try:
+        return os.open(name, _FOLDER, dir_fd=holder)
     except PermissionError:
-        os.close(open_folder(None, folder))
-        return os.scandir(folder)
+        return open_folder(holder, name)
 
 
 def _entry_bytes(entry: os.DirEntry[str]) -> int:

@@ -394,6 +394,8 @@ class Exchange(abc.ABC):
         elif step is Step.RUNNING and kind == protocol.PROGRESS:
             self._listener.on_progress(*parse_progress(body))
             self._cell.check_it_is_ours()
+            if time.monotonic() >= self._deadline:
+                self._time_over()  # there may be any number of reports in one turn of the loop
         elif (step is Step.RUNNING) or (step is Step.LOADING and kind == protocol.RAISED):
             self._accept(kind, body)
         else:

@@ -20,6 +20,34 @@ _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ROUNDS = 100_000  # folders; more than any scratch may hold
 
 
+def make_inner(path: str, name: str) -> None:
+    """Make a folder and another in it, whatever takes the place of the first meanwhile.
+
+    A resident may rename what lies in the folder that holds its scratch.
+    """
+    outer, inner = os.path.split(path)
+    holder = os.open(outer, os.O_PATH | _FOLDER)
+    try:
+        os.mkdir(inner, 0o700, dir_fd=holder)
+        made = os.open(inner, os.O_PATH | _FOLDER, dir_fd=holder)
+        try:
+            os.mkdir(name, 0o700, dir_fd=made)
+        finally:
+            os.close(made)
+    finally:
+        os.close(holder)
+
+
+def list_folder(folder: int | None, name: str) -> list[os.DirEntry[str]]:
+    """Return what lies in a folder, which is no link; its entries are good for their kind alone."""
+    opened = os.open(name, os.O_RDONLY | _FOLDER, dir_fd=folder)
+    try:
+        with os.scandir(opened) as entries:
+            return list(entries)
+    finally:
+        os.close(opened)
+
+
 def empty_folder(folder: str) -> None:
     """Remove all that is in a folder, however deep; raise ``OSError`` if something stays.
 

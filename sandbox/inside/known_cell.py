@@ -7,12 +7,15 @@ import json
 import os
 import resource
 import socket
+import time
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     from typing import Any
 
 
+# Each costs the warden what a short system call costs a plugin. So many at once, or a second.
+MOST_SIGNALS, _SIGNALS_A_SECOND = 10_000, 1000
 _TELL_SECONDS = 0.01  # of processor time, of processes that have ended
 
 
@@ -26,7 +29,7 @@ class KnownCell:
         self.pid = 0
         self.status: int | None = None
         self.ended_by_us = ""
-        self.signals = 0  # that it has asked for
+        self._signals, self._signalled = 0.0, 0.0
         self._channel = status_channel
         self.cpu_seconds = 0.0
         self.maxrss_kib = 0
@@ -46,6 +49,13 @@ class KnownCell:
         for door in self._doors:
             os.close(door)
         self._doors = []
+
+    def may_signal(self) -> bool:
+        """Count a signal that it asks for; false when it has asked for too many."""
+        now = time.monotonic()
+        left = self._signals - (now - self._signalled) * _SIGNALS_A_SECOND
+        self._signals, self._signalled = max(0.0, left) + 1, now
+        return self._signals <= MOST_SIGNALS
 
     def ended(self, pid: int, status: int, usage: resource.struct_rusage) -> None:
         """Take in the end of a process of this cell's group."""

@@ -9,7 +9,7 @@ import os
 import socket
 import time
 
-from . import cell, inspection, kept_files, namespaces, protocol, zygote
+from . import cell, folders, inspection, kept_files, namespaces, protocol, zygote
 from .box_setup import slot_folder
 from .signal_scope import SignalScope
 from .syscalls import MS_RDONLY, Kernel
@@ -63,18 +63,18 @@ class LinuxCells:
     def _make_scratch(self, slot: int) -> str:
         """Make a slot's scratch, by a name that no other cell can guess."""
         folder = f"{slot_folder(self._profile, slot)}/work"
+        scratch = self._scratches.get(slot) or f"{folder}/{os.urandom(8).hex()}"
         if self._mounts:
             owner = (os.getuid(), os.getgid())
             megabytes = self._profile["limits"]["scratch_mb"]
             namespaces.mount_scratch(self._kernel, folder, megabytes, owner)
+            try:
+                os.mkdir(scratch, 0o700)
+            except OSError:
+                self.release(slot)
+                raise
         else:
-            os.mkdir(folder, 0o700)
-        scratch = self._scratches.get(slot) or f"{folder}/{os.urandom(8).hex()}"
-        try:
-            os.mkdir(scratch, 0o700)
-        except OSError:
-            self.release(slot)
-            raise
+            folders.make_inner(folder, os.path.basename(scratch))
         self._scratches[slot] = scratch
         return scratch
 

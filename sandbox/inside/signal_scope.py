@@ -72,8 +72,11 @@ class SignalScope:
         """
         try:
             process = os.pidfd_open(target)
-        except OSError as error:
-            self._send(asked, error=error.errno or errno.EPERM)
+        except ProcessLookupError:
+            self._send(asked, error=errno.ESRCH)
+            return
+        except OSError:  # a thread of another process
+            self._send(asked, error=errno.EPERM)
             return
         try:
             if os.getpgid(target) != group:

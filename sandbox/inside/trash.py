@@ -50,19 +50,19 @@ class Trash:
 
 def _is_small(path: str) -> bool:
     """Tell whether a scratch, a folder in its folder, holds few files and no other folders."""
-    left = _FEW
-    with os.scandir(path) as outer:
-        for scratch in outer:
-            if not scratch.is_dir(follow_symlinks=False):
-                return False
+    holder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        left = _FEW
+        for scratch in os.listdir(holder):
             try:
-                with os.scandir(scratch.path) as entries:
-                    for entry in entries:
-                        left -= 1
-                        if left < 0 or entry.is_dir(follow_symlinks=False):
-                            return False
-            except PermissionError:
+                entries = folders.list_folder(holder, scratch)
+            except OSError:  # no folder, or one of another mode
                 return False
+            left -= len(entries)
+            if left < 0 or any(entry.is_dir(follow_symlinks=False) for entry in entries):
+                return False
+    finally:
+        os.close(holder)
     return True
 
 

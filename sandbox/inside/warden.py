@@ -18,7 +18,7 @@ import time
 from . import cell, folders, protocol, zygote
 from .box_setup import set_up
 from .groups import has_ended, kill_group, reap_ended, session_members
-from .known_cell import KnownCell
+from .known_cell import MOST_SIGNALS, KnownCell
 from .linux_cells import LinuxCells
 from .syscalls import Kernel
 
@@ -82,9 +82,6 @@ def main(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> NoR
         warden.report({"event": "failed", **cell.failure(error)})
         os._exit(1)
     warden.serve(LinuxCells(kernel, profile, ours, pid), profile)
-
-
-_MOST_SIGNALS = 10_000  # a call's; each costs the warden what a short system call costs a plugin
 
 
 class Warden:
@@ -227,9 +224,8 @@ class Warden:
         asking = self._cells.get(group) if group is not None else None
         if asking is None:
             return
-        asking.signals += 1
-        if asking.signals > _MOST_SIGNALS:
-            asking.ended_by_us = f"it sent more than {_MOST_SIGNALS} signals"
+        if not asking.may_signal():
+            asking.ended_by_us = f"it sent more than {MOST_SIGNALS} signals"
             kill_group(asking.pid)
 
     def _zygote_failed(self, cells: Cells, why: str) -> None:
@@ -284,7 +280,6 @@ class Warden:
         for known in self._cells.values():
             if known.number == number and known.slot is not None:
                 problem = ""
-                known.signals = 0
                 try:
                     cells.renew(known.slot, known.pid, aside=aside)
                 except OSError as error:

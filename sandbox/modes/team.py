@@ -13,6 +13,8 @@ from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.modes.mode import Caller
 from toolrunner.sandbox.modes.resident_process import ResidentProcess
 
+_MOST_HEARD = 16  # reports of progress
+
 
 class Ticket:
     """One call that waits: for a resident, or for the end of the batch that has taken it along."""
@@ -24,7 +26,8 @@ class Ticket:
         self.team: Team | None = None  # where it waits
         self.resident: ResidentProcess | None = None  # that it has been given
         self.batch: Batch | None = None
-        self.heard: collections.deque[tuple[float, str]] = collections.deque()
+        # The newest, for a caller that is slower to hear than the plugin is to tell.
+        self.heard: collections.deque[tuple[float, str]] = collections.deque(maxlen=_MOST_HEARD)
         self.is_withdrawn = False
         self.is_over = False
         self.ending: Ending | None = None  # once it is over; ``None``: nothing was sent

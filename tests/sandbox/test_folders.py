@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import threading
 from pathlib import Path
@@ -13,6 +14,8 @@ from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import Call
 from toolrunner.sandbox.inside import folders
 from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.scratch import tree_bytes
 
 
 def test_everything_goes(tmp_path: Path) -> None:
@@ -132,3 +135,30 @@ def test_an_import_cannot_have_the_cleaning_follow_its_links(
     assert [entry.name for entry in victim.iterdir()] == ["kept"]
     assert (victim / "kept").read_text() == "x"
     assert victim.stat().st_mode & 0o777 == 0o777
+
+
+def test_measuring_follows_no_link_that_takes_a_folders_place(tmp_path: Path) -> None:
+    """Code of a plugin runs while its files are measured, and may exchange names at any time."""
+    libc = ctypes.CDLL(None)
+    scratch, victim = tmp_path / "scratch", tmp_path / "victim"
+    (victim / "inner").mkdir(parents=True)
+    (victim / "inner/large").write_bytes(bytes(8 * MIB))
+    (scratch / "folder/inner").mkdir(parents=True)
+    (scratch / "link").symlink_to(victim)
+    (scratch / "folder/inner").chmod(0)
+    names = [os.fsencode(scratch / name) for name in ("folder", "link")]
+    stop = threading.Event()
+
+    def exchange() -> None:
+        while not stop.is_set():
+            libc.renameat2(-100, names[0], -100, names[1], 2)
+
+    thread = threading.Thread(target=exchange)
+    thread.start()
+    try:
+        most = max(tree_bytes(str(scratch), 64 * MIB) for _ in range(3000))
+    finally:
+        stop.set()
+        thread.join()
+    assert most < MIB
+    assert (victim / "inner").stat().st_mode & 0o777 == 0o755
