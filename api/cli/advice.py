@@ -45,7 +45,8 @@ def _modes(manifest: Manifest, start: Start, measured: Measured) -> Iterator[str
     if now is None or manifest.start == "cold":  # which its author has chosen
         return
     best = now
-    if start.mode != "warm" and _is_gain(now, p50.get("warm")):
+    wants_resident = manifest.start == "resident"
+    if start.mode != "warm" and not wants_resident and _is_gain(now, p50.get("warm")):
         best = p50["warm"]
         yield (
             f'say start = "warm" in the manifest, if no call needs what its import has started: '
@@ -54,7 +55,7 @@ def _modes(manifest: Manifest, start: Start, measured: Measured) -> Iterator[str
     if measured.warmed_up_ms is not None:
         best = min(best, measured.warmed_up_ms)  # which asks nothing of the operator
     if start.mode != "resident" and _is_gain(best, p50.get("resident")):
-        say = "" if manifest.start == "resident" else 'say start = "resident", and '
+        say = "" if wants_resident else 'say start = "resident", and '
         yield (
             f"{say}have the operator add {manifest.name} to allow_resident: "
             f"{told_ms(p50['resident'])} instead of {told_ms(now)}; calls then share a process"

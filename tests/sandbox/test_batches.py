@@ -77,7 +77,7 @@ SOURCE = """
 KEYS = {
     "start": '"resident"',
     "batch": "8",
-    "limits": "{ wall_seconds = 3, cpu_seconds = 1, memory_mb = 128 }",
+    "limits": "{ wall_seconds = 7, cpu_seconds = 1, memory_mb = 128 }",
 }
 Answer = tuple[Any, Any, Call]
 
