@@ -16,6 +16,7 @@ import psutil
 
 _CHUNK = 1 << 14
 _HELD = re.compile(rb"^(VmRSS|VmPTE|Threads):\s+(\d+)", re.MULTILINE)
+_SCARCE = {errno.EMFILE, errno.ENFILE}
 _LINKS_OF_ONE_THREAD = 3
 _PROCESS_CLOCK = 2  # CPUCLOCK_SCHED, of all threads of a process, those that have ended included
 
@@ -186,11 +187,19 @@ def _tick_seconds() -> float:
 
 
 def process_seconds(pids: Iterable[int]) -> float:
-    """Return the processor time of some processes, with that of children they have waited for."""
+    """Return the processor time of some processes, with that of children they have waited for.
+
+    ``OSError`` when no descriptor is left to measure with.
+    """
     total = 0.0
     for pid in pids:
-        with contextlib.suppress(OSError, psutil.Error):
+        try:
             total += sum(times(pid))
+        except psutil.Error:
+            continue
+        except OSError as error:
+            if error.errno in _SCARCE:
+                raise
     return total
 
 

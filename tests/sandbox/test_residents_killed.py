@@ -180,6 +180,7 @@ def test_killing_at_random_loses_no_call_but_its_own(runner: ToolRunner) -> None
     """Each call has one answer, and nothing is left."""
     over = threading.Event()
     served: list[int] = []
+    killed: list[psutil.Process] = []
 
     def killing() -> None:
         while not over.wait(0.1):
@@ -187,6 +188,7 @@ def test_killing_at_random_loses_no_call_but_its_own(runner: ToolRunner) -> None
                 for process in VICTIMS["cell"](warden):
                     if not has_ended(process):
                         process.kill()
+                        killed.append(process)
 
     killer = threading.Thread(target=killing)
     killer.start()
@@ -198,6 +200,7 @@ def test_killing_at_random_loses_no_call_but_its_own(runner: ToolRunner) -> None
         assert result is None or result["number"] == index
     over.set()
     killer.join()
+    wait_until(lambda: all(map(has_ended, killed)), "what was killed has ended")
     assert sorted(served) == list(range(300))
     status = runner.registry.get_status("sample")
     assert status is not None
