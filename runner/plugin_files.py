@@ -6,7 +6,6 @@ a second at most.
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.sandbox import forks, paths
+from toolrunner.sandbox.ending import SCARCE
 from toolrunner.sandbox.limits import MIB
 
 CHECK_SECONDS = 1.0
@@ -21,9 +21,6 @@ MAX_SOURCE_BYTES = 4 * MIB
 _MOST_FILES = 2000
 
 _SETTLED_NS = 100_000_000  # two writes may bear one time, if they are closer than a clock tick
-
-# What a host runs out of, whatever file is asked for.
-SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 _State = tuple[int, int, int, int, int]
 

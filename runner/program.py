@@ -13,9 +13,10 @@ from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.payloads.samples import rehearsal
-from toolrunner.runner.plugin_files import SCARCE, PluginFiles, unreadable
+from toolrunner.runner.plugin_files import PluginFiles, unreadable
 from toolrunner.runner.settings.settings import PluginSettings, Settings
 from toolrunner.runner.start_mode import calls_together
+from toolrunner.sandbox.ending import SCARCE
 from toolrunner.sandbox.paths import ForeignLinkError, Found
 from toolrunner.sandbox.profile import SCRATCH_PREFIX, Program
 

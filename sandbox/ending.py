@@ -6,6 +6,7 @@ Everything under ``reply`` comes from the plugin's side and is untrusted.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -30,6 +31,8 @@ class SetupFailure:
     remedy: str = ""
 
 
+# What a host runs out of, whatever is asked of it: no plugin's fault.
+SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 INVALID_INPUT = "InvalidInput"  # the exception by which a plugin blames its caller
 HOST_MEMORY = "host_memory_mb"
 

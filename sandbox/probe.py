@@ -86,6 +86,15 @@ class Host:
         return next((f"{trial.detail}: {trial.remedy}" for trial in failed), "")
 
 
+def probe_host() -> Host:
+    """Try every layer, by processes of its own; raise ``SetupError`` as ``probe``."""
+    spawner = Spawner()
+    try:
+        return probe(spawner)
+    finally:
+        spawner.close()
+
+
 def probe(spawner: Spawner) -> Host:
     """Try every layer; raise ``SetupError`` when not even trying is possible."""
     found, cgroup, cgroup_version = _inside(spawner)

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import psutil
 
+from toolrunner.sandbox.ending import SCARCE
+
 _CHUNK = 1 << 14
 _HELD = re.compile(rb"^(VmRSS|VmPTE|Threads):\s+(\d+)", re.MULTILINE)
-_SCARCE = {errno.EMFILE, errno.ENFILE}
+_AVAILABLE = re.compile(rb"^MemAvailable:\s+(\d+)", re.MULTILINE)
 _LINKS_OF_ONE_THREAD = 3
 _PROCESS_CLOCK = 2  # CPUCLOCK_SCHED, of all threads of a process, those that have ended included
 
@@ -54,17 +56,6 @@ def _read(path: str) -> bytes:
         os.close(descriptor)
 
 
-def _status(path: str) -> dict[bytes, bytes]:
-    with open(path, "rb", buffering=0) as file:
-        # Not splitlines: in a process's name, the plugin's to choose, only line feeds are escaped.
-        lines = file.read().split(b"\n")
-    return {name: value for name, _, value in (line.partition(b":") for line in lines)}
-
-
-def _kib(fields: dict[bytes, bytes], name: bytes) -> int:
-    return int(fields[name].split()[0]) if name in fields else 0
-
-
 def living_thread(pid: int) -> str:
     """Return the folder in /proc of a thread that shows its process's memory.
 
@@ -73,7 +64,7 @@ def living_thread(pid: int) -> str:
     folder = f"/proc/{pid}/task"
     for thread in os.listdir(folder):
         with contextlib.suppress(OSError):
-            if b"VmRSS" in _status(f"{folder}/{thread}/status"):
+            if b"VmRSS" in _held(f"{folder}/{thread}/status"):
                 return f"{folder}/{thread}"
     return f"/proc/{pid}"
 
@@ -113,7 +104,7 @@ def readable_folder(pid: int) -> str:
     except PermissionError:
         # A process, or its first thread, that is ending shows nothing either.
         folder = living_thread(pid)
-        if b"VmRSS" not in _status(f"{folder}/status"):
+        if b"VmRSS" not in _held(f"{folder}/status"):
             raise ProcessLookupError(errno.ESRCH, "it is ending") from None
         os.scandir(f"{folder}/fd").close()
     return folder
@@ -198,7 +189,7 @@ def process_seconds(pids: Iterable[int]) -> float:
         except psutil.Error:
             continue
         except OSError as error:
-            if error.errno in _SCARCE:
+            if error.errno in SCARCE:
                 raise
     return total
 
@@ -206,9 +197,9 @@ def process_seconds(pids: Iterable[int]) -> float:
 def available_bytes() -> int | None:
     """Return what the host can still give of memory (proc_meminfo(5)); ``None`` if untold."""
     with contextlib.suppress(OSError):
-        fields = _status("/proc/meminfo")
-        if b"MemAvailable" in fields:
-            return _kib(fields, b"MemAvailable") * 1024
+        available = _AVAILABLE.search(_read("/proc/meminfo"))
+        if available is not None:
+            return int(available[1]) * 1024
     return None
 
 

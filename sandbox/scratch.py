@@ -11,14 +11,13 @@ import os
 import time
 from collections.abc import Iterator
 
-from toolrunner.sandbox.inside.folders import empty_folder, open_folder
+from toolrunner.sandbox.ending import SCARCE
+from toolrunner.sandbox.inside.folders import FOLDER, empty_folder, open_folder
 
 MEASURE_SECONDS = 0.05
 _INODE_BYTES, _OWN_INODES = 1024, 2  # of a tmpfs: an inode with a name; its root, the scratch
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
-_SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # of the host, which is no plugin's fault
 _MOST_DEPTH = 100  # folders in one another, each a descriptor
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def tmpfs_bytes(mount: str) -> int:
@@ -65,7 +64,7 @@ def tree_bytes(folder: str, enough: int) -> int:
     try:
         return _bytes_below(None, folder, enough, _MOST_DEPTH)
     except OSError as error:
-        return 0 if error.errno in _GONE | _SCARCE else enough + 1
+        return 0 if error.errno in _GONE | SCARCE else enough + 1
 
 
 def _bytes_below(holder: int | None, name: str, enough: int, depth: int) -> int:
@@ -100,7 +99,7 @@ def _unless_gone() -> Iterator[None]:
 def _opened(holder: int | None, name: str) -> int:
     """Open a folder, whatever its mode: a plugin's are our own user's, or we are root."""
     try:
-        return os.open(name, _FOLDER, dir_fd=holder)
+        return os.open(name, os.O_RDONLY | FOLDER, dir_fd=holder)
     except PermissionError:
         return open_folder(holder, name)
 

@@ -18,10 +18,9 @@ from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.modes.resident import ResidentLimits
 from toolrunner.sandbox.modes.warm_box import PoolLimits
-from toolrunner.sandbox.probe import probe
+from toolrunner.sandbox.probe import probe_host
 from toolrunner.sandbox.root_host import box_uid, refusal
 from toolrunner.sandbox.sandbox import Sandbox
-from toolrunner.sandbox.spawn import Spawner
 
 collect_ignore = ["toolrunner/pytest_projects"]  # those of authors, which tests run pytest on
 ISOLATIONS = ("namespaces", "no-namespaces")
@@ -66,11 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @functools.cache
 def layers_of_this_host() -> Layers:
     """Return everything that this host can isolate, found out once."""
-    spawner = Spawner()
-    try:
-        layers = probe(spawner).layers
-    finally:
-        spawner.close()
+    layers = probe_host().layers
     return replace(layers, landlock=min(layers.landlock, AS_IF.get("landlock", layers.landlock)))
 
 

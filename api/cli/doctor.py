@@ -21,8 +21,7 @@ from toolrunner.api.cli.console import plain, table_of
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.start_mode import Start
 from toolrunner.sandbox.layers import floor_gaps, warm_gaps
-from toolrunner.sandbox.probe import Host, Trial, probe
-from toolrunner.sandbox.spawn import Spawner
+from toolrunner.sandbox.probe import Host, Trial, probe_host
 
 _MEANING = {
     "namespaces.user": "a user of its own, with no rights here",
@@ -64,11 +63,7 @@ class Examination:
 
 def examine() -> Examination:
     """Try every layer; raise ``SetupError`` when not even trying is possible."""
-    spawner = Spawner()
-    try:
-        host = probe(spawner)
-    finally:
-        spawner.close()
+    host = probe_host()
     return Examination(host, floor_gaps(host.layers), host.user_gap())
 
 

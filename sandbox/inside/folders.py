@@ -16,7 +16,7 @@ TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC  # a folder, and no link to one
 _ROUNDS = 100_000  # folders; more than any scratch may hold
 
 
@@ -26,10 +26,10 @@ def make_inner(path: str, name: str) -> None:
     A resident may rename what lies in the folder that holds its scratch.
     """
     outer, inner = os.path.split(path)
-    holder = os.open(outer, os.O_PATH | _FOLDER)
+    holder = os.open(outer, os.O_PATH | FOLDER)
     try:
         os.mkdir(inner, 0o700, dir_fd=holder)
-        made = os.open(inner, os.O_PATH | _FOLDER, dir_fd=holder)
+        made = os.open(inner, os.O_PATH | FOLDER, dir_fd=holder)
         try:
             os.mkdir(name, 0o700, dir_fd=made)
         finally:
@@ -40,7 +40,7 @@ def make_inner(path: str, name: str) -> None:
 
 def list_folder(folder: int | None, name: str) -> list[os.DirEntry[str]]:
     """Return what lies in a folder, which is no link; its entries are good for their kind alone."""
-    opened = os.open(name, os.O_RDONLY | _FOLDER, dir_fd=folder)
+    opened = os.open(name, os.O_RDONLY | FOLDER, dir_fd=folder)
     try:
         with os.scandir(opened) as entries:
             return list(entries)
@@ -53,7 +53,7 @@ def empty_folder(folder: str) -> None:
 
     ``folder`` itself must be one that no plugin can rename or replace.
     """
-    root = os.open(folder, os.O_RDONLY | _FOLDER)
+    root = os.open(folder, os.O_RDONLY | FOLDER)
     token = os.urandom(8).hex()  # for names that no plugin has thought of
     numbers = itertools.count()
     try:
@@ -98,7 +98,7 @@ def _unlinked(folder: int, name: str) -> bool:
 
 def open_folder(folder: int | None, name: str) -> int:
     """Open a folder in a folder, whatever its mode was; it is changed by that."""
-    handle = os.open(name, os.O_PATH | _FOLDER, dir_fd=folder)
+    handle = os.open(name, os.O_PATH | FOLDER, dir_fd=folder)
     try:
         os.chmod(f"/proc/self/fd/{handle}", 0o700)
         return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

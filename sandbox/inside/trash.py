@@ -50,7 +50,7 @@ class Trash:
 
 def _is_small(path: str) -> bool:
     """Tell whether a scratch, a folder in its folder, holds few files and no other folders."""
-    holder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    holder = os.open(path, os.O_RDONLY | folders.FOLDER)
     try:
         left = _FEW
         for scratch in os.listdir(holder):

@@ -15,8 +15,7 @@ from benchmarks import libraries
 
 from toolrunner import Call
 from toolrunner.sandbox.layers import Layers
-from toolrunner.sandbox.probe import probe
-from toolrunner.sandbox.spawn import Spawner
+from toolrunner.sandbox.probe import probe_host
 
 
 def done(order: dict[str, Any], layers: Layers) -> dict[str, Any]:
@@ -37,11 +36,7 @@ def done(order: dict[str, Any], layers: Layers) -> dict[str, Any]:
 
 def main() -> None:
     """Answer until there are no more orders."""
-    spawner = Spawner()
-    try:
-        host = probe(spawner).layers
-    finally:
-        spawner.close()
+    host = probe_host().layers
     for line in sys.stdin:
         order = json.loads(line)
         is_reduced = order["isolation"] == "no-namespaces"

@@ -12,16 +12,13 @@ from pathlib import Path
 
 from toolrunner import PluginRegistry, ToolRunner
 from toolrunner.runner.settings.settings import Settings
-from toolrunner.sandbox.probe import probe
+from toolrunner.sandbox.probe import probe_host
 from toolrunner.sandbox.sandbox import Sandbox
-from toolrunner.sandbox.spawn import Spawner
 
 
 def main() -> None:
     """Report what was found and how the call ended."""
-    spawner = Spawner()
-    host = probe(spawner)
-    spawner.close()
+    host = probe_host()
     settings = Settings.load()
     registry = PluginRegistry.discover([Path(sys.argv[1])], settings=settings)
     sandbox = Sandbox(degraded="degraded" in sys.argv)

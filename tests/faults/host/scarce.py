@@ -25,9 +25,8 @@ from toolrunner.runner.registry.shared_metrics import SharedMetrics
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.state.leases import Lease
 from toolrunner.sandbox.inside.syscalls import Kernel
-from toolrunner.sandbox.probe import probe
+from toolrunner.sandbox.probe import probe_host
 from toolrunner.sandbox.sandbox import Sandbox
-from toolrunner.sandbox.spawn import Spawner
 
 
 @contextlib.contextmanager
@@ -94,9 +93,7 @@ def main(what: str, plugin: str) -> None:
         return
     if what == "temporary":
         tempfile.tempdir = str(small)
-    spawner = Spawner()
-    layers = probe(spawner).layers
-    spawner.close()
+    layers = probe_host().layers
     with contextlib.ExitStack() as stack:
         state = (
             small if what == "state" else Path(stack.enter_context(tempfile.TemporaryDirectory()))
