@@ -195,7 +195,8 @@ class Box:
     def group(self, number: int, slot: int) -> tuple[Group | None, list[int]]:
         """Return the cgroup of a cell that is about to be ordered, and descriptors that lead there.
 
-        ``None`` where there are no cgroups; no descriptors where the cell is in it from its fork.
+        ``None`` where there are no cgroups; no descriptors where the cell is in it from its fork,
+        or the warden has them.
         The descriptors are the caller's to close. ``OSError`` if there is no such cgroup.
         """
         if self._groups is None:
@@ -203,7 +204,7 @@ class Box:
         if number == protocol.THE_ZYGOTE or self._slots == 1:
             return self._groups.imported, []
         group = self._groups.slot(slot)
-        return group, group.doors()
+        return group, [] if group.has_opened else group.doors()
 
     def imported_bytes(self) -> int:
         """Return the memory of the zygote and of what its import has left."""

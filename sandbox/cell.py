@@ -47,11 +47,14 @@ class Cell(CallEnds):
             theirs.enter_context(status)
             ours.enter_context(self.status)
             operation = "load" if number == protocol.THE_ZYGOTE else "cell"
-            order = {"op": operation, "cell": number, "slot": slot}
             self.group, doors = box.group(number, slot)
             for door in doors:
                 theirs.callback(os.close, door)
+            enters = self.group is not None and (self.group.has_opened or bool(doors))
+            order = {"op": operation, "cell": number, "slot": slot, "enters": enters}
             box.order(order, [*ends, status.fileno(), *doors])
+            if self.group is not None and enters:
+                self.group.has_opened = True
             self._stack = ours.pop_all()
             forks.in_each_child(self, Cell._let_go)
 
@@ -73,7 +76,9 @@ class Cell(CallEnds):
     def read_status(self) -> list[dict[str, object]] | None:
         """Return what the warden has said of this cell, or ``None`` when the box is gone."""
         try:
-            data = self.status.recv(protocol.CONTROL_MESSAGE_CAP)
+            data = self.status.recv(protocol.CONTROL_MESSAGE_CAP, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
         except ConnectionError:
             return None
         return [json.loads(line) for line in data.splitlines()] if data else None
@@ -86,6 +91,11 @@ class Cell(CallEnds):
             return False
         except OSError:
             return True
+
+    def let_go(self) -> None:
+        """Have a cell that waits for a request end."""
+        with contextlib.suppress(OSError):  # it has ended
+            self.channel.shutdown(socket.SHUT_RDWR)
 
     def order_kill(self) -> None:
         """Order the cell's whole group killed."""

@@ -5,6 +5,7 @@ Never waits: what cannot be sent or is not there yet is for the next turn.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -61,6 +62,11 @@ class Channel:
             return
         except OSError:
             self._outgoing.clear()  # its end is closed; how the cell ended says the rest
+
+    def let_go(self) -> None:
+        """Let the cell end, which waits for this after its reply."""
+        with contextlib.suppress(OSError):  # it has not waited
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def receive(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield the frames (kind, body) that have come, within bounds for one turn.

@@ -5,6 +5,7 @@ Pure data and decisions. ``probe`` finds out what a host has; ``box`` applies it
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 NAMESPACES = ("user", "mount", "pid", "net", "ipc", "uts")
@@ -82,6 +83,8 @@ class Layers:
 
     def lacks(self, required: tuple[str, ...]) -> tuple[str, ...]:
         """Return those of ``required`` ("seccomp", "landlock:6") that are not in force."""
+        if not required:
+            return ()
         on = {name.split(":")[0] for name in self.names()}
         lacking = []
         for name in required:
@@ -110,6 +113,7 @@ def warm_gaps(layers: Layers) -> tuple[str, ...]:
     return tuple(gaps)
 
 
+@functools.cache
 def floor_gaps(layers: Layers) -> tuple[str, ...]:
     """Return what of the floor these layers cannot promise; empty when a call may run.
 

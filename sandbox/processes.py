@@ -18,6 +18,7 @@ from toolrunner.sandbox.ending import SCARCE
 
 _CHUNK = 1 << 14
 _HELD = re.compile(rb"^(VmRSS|VmPTE|Threads):\s+(\d+)", re.MULTILINE)
+_MOST_HELD = re.compile(rb"^VmHWM:\s+(\d+)", re.MULTILINE)
 _AVAILABLE = re.compile(rb"^MemAvailable:\s+(\d+)", re.MULTILINE)
 _LINKS_OF_ONE_THREAD = 3
 _PROCESS_CLOCK = 2  # CPUCLOCK_SCHED, of all threads of a process, those that have ended included
@@ -40,6 +41,15 @@ def held(pid: int) -> Held:
         fields = _held(f"{living_thread(pid)}/status")
     resident, tables = (int(fields.get(name, b"0")) for name in (b"VmRSS", b"VmPTE"))
     return Held(resident * 1024, tables * 1024, threads)
+
+
+def most_resident_bytes(pid: int) -> int:
+    """Return the most that a process has held at once; 0 for one that is ending."""
+    with contextlib.suppress(OSError):
+        most = _MOST_HELD.search(_read(f"/proc/{pid}/status"))
+        if most is not None:
+            return int(most[1]) * 1024
+    return 0
 
 
 def _held(path: str) -> dict[bytes, bytes]:

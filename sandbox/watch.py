@@ -20,6 +20,7 @@ from toolrunner.sandbox.limits import MIB, Limits
 from toolrunner.sandbox.processes import (
     descriptors,
     held,
+    most_resident_bytes,
     proportional_bytes,
 )
 from toolrunner.sandbox.processor_time import ProcessorTime
@@ -183,7 +184,7 @@ class Watch:
         memory = self._judged_memory(len(members), resident, hidden, figures)
         self.memory_bytes = memory
         self.is_sampled = self.is_sampled or memory > 0  # it may have ended by now
-        self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
+        self._note_peak(memory)
         if figures is not None and figures.kills:
             # At the kernel's ceiling, which is above the limit.
             return self._memory_hit(max(memory, self._limits.memory_mb * MIB + 1))
@@ -199,7 +200,7 @@ class Watch:
         return None
 
     def _memory_hit(self, observed_bytes: int) -> LimitHit:
-        self.peak_memory_bytes = max(self.peak_memory_bytes, observed_bytes)
+        self._note_peak(observed_bytes)
         return LimitHit("memory_mb", self._limits.memory_mb, observed_bytes / MIB)
 
     def end_unmeasured(self) -> None:
@@ -279,7 +280,7 @@ class Watch:
             if left() < 0:
                 memory = max(memory, self._cheap, limit + 1)
             if exact is not None or left() < 0:
-                self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
+                self._note_peak(memory)
         if memory > limit and (exact is not None or left() < 0):
             self._on_limit(self._memory_hit(memory))
 
@@ -318,7 +319,7 @@ class Watch:
         if self._group is not None:
             with contextlib.suppress(OSError, ValueError, KeyError):
                 figures = self._group.last_figures()
-                self.peak_memory_bytes = max(self.peak_memory_bytes, figures.memory_bytes)
+                self._note_peak(figures.memory_bytes)
         self._cpu.forget(set())  # the warden's sum has them now
         used = self._count_cpu(figures)
         if (unexplained or not replied) and figures is not None and figures.kills:
@@ -326,6 +327,43 @@ class Watch:
         if used > limits.cpu_seconds + (0 if unexplained else _AFTER_REPLY_SECONDS * _PROCESSORS):
             return LimitHit("cpu_seconds", limits.cpu_seconds, used)
         return None
+
+    def is_alone(self) -> bool:
+        """Tell whether the call is one process, and that one there still."""
+        processes = 0
+        if self._group is None:
+            self.members = self._members()
+            processes = len(self.members)
+        else:
+            with contextlib.suppress(OSError, ValueError):
+                processes = self._group.processes()
+        self.peak_processes = max(self.peak_processes, processes)
+        return processes == 1
+
+    def answered(self) -> LimitHit | None:
+        """Measure once more a lone process that has only to end; return the limit it has passed."""
+        with self._lock:
+            if self._group is None:
+                hit = self._judge_use(self.members)
+                self._note_peak(most_resident_bytes(self.members[0]))
+                return hit
+            known = None
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                self._note_peak(self._group.peak_bytes())
+                known = self._group.cpu_seconds()
+            if known is None:
+                self._cpu.sample(self._members())
+            self._note_cpu(known)
+            if self.call_cpu_seconds > self._limits.cpu_seconds:
+                return LimitHit("cpu_seconds", self._limits.cpu_seconds, self.call_cpu_seconds)
+            return None
+
+    def hand_over(self, on_limit: Callable[[LimitHit], None]) -> None:
+        """Report limits to somebody else from here on: the call is over."""
+        self._on_limit = on_limit
+
+    def _note_peak(self, memory_bytes: int) -> None:
+        self.peak_memory_bytes = max(self.peak_memory_bytes, memory_bytes)
 
     def turn_ended(self) -> LimitHit | None:
         """Measure once more a process that goes on; return the limit that was passed meanwhile."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from toolrunner.sandbox import forks
@@ -40,6 +41,7 @@ class Watchdog:
     def _begin(self) -> None:
         self._condition = threading.Condition()
         self._watches: set[Watch] = set()
+        self._chores: set[Callable[[], bool]] = set()
         self._thread: threading.Thread | None = None
         self._asleep = False
         self._measurers: ThreadPoolExecutor | None = None
@@ -48,13 +50,22 @@ class Watchdog:
         """Begin to watch a call."""
         with self._condition:
             self._watches.add(watch)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="toolrunner-watchdog", daemon=True
-                )
-                self._thread.start()
-            elif self._asleep:
-                self._condition.notify()
+            self._wake()
+
+    def attend(self, chore: Callable[[], bool]) -> None:
+        """Do this in each round from here on, until it says that nothing is left to do."""
+        with self._condition:
+            self._chores.add(chore)
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._run, name="toolrunner-watchdog", daemon=True
+            )
+            self._thread.start()
+        elif self._asleep:
+            self._condition.notify()
 
     def remove(self, watch: Watch) -> None:
         """End watching a call."""
@@ -77,18 +88,22 @@ class Watchdog:
         looked_at_host = 0.0
         while True:
             with self._condition:
-                idle_ticks = 0 if self._watches else idle_ticks + 1
-                while idle_ticks > _LINGER_TICKS and not self._watches and not self._closed:
+                idle_ticks = 0 if self._watches or self._chores else idle_ticks + 1
+                while idle_ticks > _LINGER_TICKS and not self._has_work():
                     self._asleep = True
                     self._condition.wait()
                     self._asleep = False
                 if self._closed:
                     return
                 watches = list(self._watches)
+                chores, self._chores = self._chores, set()
             started = time.monotonic()
             for watch in watches:
                 if started >= watch.due and started - watch.since >= _FIRST_SECONDS:
                     self._look(watch)
+            for chore in chores:
+                if self._is_left(chore):
+                    self.attend(chore)
             if started - looked_at_host > _HOST_SECONDS:
                 looked_at_host = started
                 _relieve_host(watches)
@@ -97,6 +112,17 @@ class Watchdog:
             with self._condition:
                 if not self._closed:
                     self._condition.wait(pause)
+
+    def _has_work(self) -> bool:
+        return bool(self._watches or self._chores or self._closed)
+
+    def _is_left(self, chore: Callable[[], bool]) -> bool:
+        """Do it; tell whether there is more to do."""
+        try:
+            return chore()
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            _LOG.exception("a call that is over could not be seen to its end; it is tried again")
+            return True
 
     def _look(self, watch: Watch) -> None:
         """Look at one call. One that takes long is looked at less often, and holds up no other."""

@@ -47,7 +47,7 @@ _SPACE = b" \t\n\r"
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 # What a container counts as. Each look of the garbage collector goes through all of them, and no
 # other thread runs meanwhile.
-_CONTAINER = 2
+_CONTAINER = 3
 _PLACEHOLDER = '""'  # no character before or behind it can make another value of it
 
 Parse = Callable[[str], object]
@@ -79,7 +79,7 @@ def read(data: bytes, parse: Parse, *, max_depth: int, max_values: int) -> objec
     """Return the value of a text; ``parse`` is what a piece of it is given to.
 
     Raises ``JsonError``, and what ``parse`` raises: ``NotJsonError`` for what is no JSON. A list
-    or an object counts as two values, an empty one as three.
+    or an object counts as three values, an empty one as four.
     """
     return _Reader(data, parse, max_depth, max_values).read()
 

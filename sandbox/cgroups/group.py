@@ -9,7 +9,7 @@ import re
 import time
 from dataclasses import dataclass
 
-from toolrunner.sandbox.cgroups.files import read, remove_tree, write
+from toolrunner.sandbox.cgroups.files import OpenFiles, read, remove_tree, write
 from toolrunner.sandbox.cgroups.peak import Peak
 from toolrunner.sandbox.cgroups.place import Place, hand_down
 from toolrunner.sandbox.limits import MIB
@@ -34,18 +34,28 @@ class Figures:
 class Group:
     """One cgroup, in as many hierarchies as its version has."""
 
-    def __init__(self, place: Place, path: str, inherited_bytes: int = 0) -> None:
-        """Make it; ``path`` is relative to the place.
+    def __init__(
+        self,
+        place: Place,
+        path: str,
+        files: OpenFiles,
+        *,
+        inherited_bytes: int = 0,
+        supervisors: int = 0,
+    ) -> None:
+        """Make it; ``path`` is relative to the place, ``files`` are the runner's.
 
         ``inherited_bytes``: what its processes share with the one that they are forked from, which
-        is charged elsewhere.
+        is charged elsewhere. ``supervisors``: how many of its processes run no call.
         """
+        self._files = files
+        self._supervisors = supervisors
         self.inherited_bytes = inherited_bytes
         self._version = place.version
         self._folders = {name: f"{folder}/{path}" for name, folder in place.folders.items()}
         self._base = Figures(0, 0.0, 0)
-        self._cpu_read, self._kills_read = 0.0, 0
         self._ceiling = 0
+        self.has_opened = False  # the warden has its doors
         for folder in self._distinct():
             os.mkdir(folder)
         self._peak = Peak(self._folders["memory"]) if place.version > 1 else None
@@ -95,21 +105,19 @@ class Group:
         return doors
 
     def begin(self) -> bool:
-        """Count from here on; false when too much of those before is charged to it still.
-
-        Nothing has run in it since its figures were read last.
-        """
+        """Count from here on; false when too much of those before is charged to it still."""
         if self._peak is None:
-            write(f"{self._folders['memory']}/memory.max_usage_in_bytes", "0")
+            self._files.write(f"{self._folders['memory']}/memory.max_usage_in_bytes", "0")
         else:
             self._peak.begin()
         memory = self._memory()
-        self._base = Figures(memory, self._cpu_read, self._kills_read)
+        self._base = Figures(memory, self._cpu_seconds(), self._kills())
         return memory < _RESIDUE_BYTES
 
     def figures(self) -> Figures:
         """Return what has been used since ``begin``."""
-        return self._figures(self._memory())
+        memory = max(0, self._memory() - self._base.memory_bytes)
+        return Figures(memory, self.cpu_seconds(), self._kills() - self._base.kills)
 
     def take_back(self, memory_bytes: int) -> Figures:
         """Have the kernel give up what it only remembers, down to so much; return the figures then.
@@ -128,30 +136,31 @@ class Group:
         return self.figures()
 
     def last_figures(self) -> Figures:
-        """Return the same of a call that is over, with the most memory that it held.
+        """Return the same of a call that is over, with the most memory that it held."""
+        return Figures(self.peak_bytes(), self.cpu_seconds(), self._kills() - self._base.kills)
 
-        That is 0 where the kernel does not tell. The page cache of the end is taken off, as if it
-        had been there then.
+    def peak_bytes(self) -> int:
+        """Return the most memory that was held since ``begin``; 0 where the kernel does not tell.
+
+        The page cache of now is taken off, as if it had been there then.
         """
         if self._peak is None:
-            most = int(read(f"{self._folders['memory']}/memory.max_usage_in_bytes"))
+            path = f"{self._folders['memory']}/memory.max_usage_in_bytes"
+            most = int(self._files.read(path, os.O_RDWR))
         else:
             most = self._peak.most_bytes()
-        return self._figures(most - self._page_cache()[0] if most else 0)
+        return max(0, most - self._page_cache()[0] - self._base.memory_bytes) if most else 0
 
-    def _figures(self, memory: int) -> Figures:
-        base, seconds = self._base, self._cpu_seconds()
-        self._kills_read = self._kills()
-        self._cpu_read = seconds or 0.0
-        return Figures(
-            max(0, memory - base.memory_bytes),
-            None if seconds is None else seconds - (base.cpu_seconds or 0.0),
-            self._kills_read - base.kills,
-        )
+    def processes(self) -> int:
+        """Return how many processes of a call are in it."""
+        folder = self._folders["pids"]
+        if int(self._files.read(f"{folder}/pids.current")) == 1 + self._supervisors:
+            return 1  # with one thread
+        return len(read(f"{folder}/cgroup.procs").split()) - self._supervisors
 
     def _page_cache(self) -> tuple[int, int]:
         """Return bytes of files that the kernel can drop, and bytes that are swapped out."""
-        text = read(f"{self._folders['memory']}/memory.stat")
+        text = self._files.read(f"{self._folders['memory']}/memory.stat")
         if self._version == 1:
             cache, shared, swapped = _numbers(text, "cache", "shmem", "swap")
             return cache - shared, swapped
@@ -161,21 +170,21 @@ class Group:
     def _memory(self) -> int:
         memory = self._folders["memory"]
         name = "memory.usage_in_bytes" if self._version == 1 else "memory.current"
-        held = int(read(f"{memory}/{name}"))
+        held = int(self._files.read(f"{memory}/{name}"))
         cache, swapped = self._page_cache()
         return max(0, held - cache + swapped)
 
     def _kills(self) -> int:
         name = "memory.oom_control" if self._version == 1 else "memory.events"
-        return _numbers(read(f"{self._folders['memory']}/{name}"), "oom_kill")[0]
+        return _numbers(self._files.read(f"{self._folders['memory']}/{name}"), "oom_kill")[0]
 
     def _cpu_seconds(self) -> float | None:
         folder = self._folders.get("cpu")
         if folder is None:
             return None
         if self._version == 1:
-            return int(read(f"{folder}/cpuacct.usage")) / 1e9
-        return _numbers(read(f"{folder}/cpu.stat"), "usage_usec")[0] / 1e6
+            return int(self._files.read(f"{folder}/cpuacct.usage")) / 1e9
+        return _numbers(self._files.read(f"{folder}/cpu.stat"), "usage_usec")[0] / 1e6
 
     def cpu_seconds(self) -> float | None:
         """Return the processor time since ``begin``, if the kernel knows it."""
@@ -184,23 +193,29 @@ class Group:
 
     def close(self) -> None:
         """Let go of descriptors; it has no peak any more."""
+        for folder in self._distinct():
+            self._files.forget(f"{folder}/")
         if self._peak is not None:
             self._peak.close()
 
     def remove(self) -> None:
         """Remove it, with what is in it; a process that is about to end holds that up a little."""
-        self.close()
         deadline = time.monotonic() + _REMOVAL_SECONDS
-        for folder in reversed(self._distinct()):
-            while True:
-                try:
-                    remove_tree(folder)
-                except OSError as error:
-                    if error.errno != errno.EBUSY or time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.001)
-                else:
-                    break
+        try:
+            for folder in reversed(self._distinct()):
+                _remove(folder, deadline)
+        finally:
+            self.close()
+
+
+def _remove(folder: str, deadline: float) -> None:
+    while True:
+        try:
+            return remove_tree(folder)
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.001)
 
 
 def _numbers(text: str, *names: str) -> list[int]:

@@ -10,7 +10,7 @@ import os
 import secrets
 
 from toolrunner.sandbox import forks
-from toolrunner.sandbox.cgroups.files import remove_tree
+from toolrunner.sandbox.cgroups.files import OpenFiles, remove_tree
 from toolrunner.sandbox.cgroups.group import Group
 from toolrunner.sandbox.cgroups.place import Place, hand_down
 from toolrunner.sandbox.limits import MIB, Limits
@@ -20,24 +20,32 @@ PREFIX = "toolrunner-"
 CEILING_FACTOR, CEILING_SLACK = 1.1, 8 * MIB
 # An import and a call together: a call may write to what it shares with the import, and so copy it.
 BOTH_FACTOR, BOTH_SLACK = 1.25, 64 * MIB
+_SUPERVISORS = 2  # warden and zygote, beside the cell of a box that has only one
 
 
 class BoxGroups:
     """The cgroups of one box: of its import, and of each slot once a cell is ordered for it."""
 
-    def __init__(self, place: Place, path: str, limits: Limits) -> None:
+    def __init__(self, place: Place, path: str, limits: Limits, files: OpenFiles) -> None:
         self._place = place
+        self._files = files
         self._path = path
         self._limits = limits
-        self._group = Group(place, path)
+        self._group = Group(place, path, files)
         self._group.hand_down()
         self._slots: dict[int, Group] = {}
         self._spent = 0
-        self.imported = self._make("import")
+        self.imported = self._make("import", supervisors=_SUPERVISORS)
 
-    def _make(self, name: str, inherited_bytes: int = 0) -> Group:
+    def _make(self, name: str, inherited_bytes: int = 0, supervisors: int = 0) -> Group:
         limits = self._limits
-        group = Group(self._place, f"{self._path}/{name}", inherited_bytes)
+        group = Group(
+            self._place,
+            f"{self._path}/{name}",
+            self._files,
+            inherited_bytes=inherited_bytes,
+            supervisors=supervisors,
+        )
         memory = limits.memory_mb * MIB
         ceiling = int(memory * CEILING_FACTOR) + CEILING_SLACK
         both = int(memory * BOTH_FACTOR) + BOTH_SLACK
@@ -82,6 +90,7 @@ class Cgroups:
         sweep(place)
         self._name, self._locks = _make_locked(place)
         self._numbers = itertools.count()
+        self._files = OpenFiles()
         try:
             if place.version == 2:  # noqa: PLR2004 - a version of the kernel's interface
                 hand_down(f"{place.folders['memory']}/{self._name}")
@@ -98,7 +107,7 @@ class Cgroups:
         """Make the cgroups of a box; ``OSError`` if the kernel refuses."""
         if not self._locks:
             raise OSError(errno.ESHUTDOWN, "these cgroups have been removed, or are a parent's")
-        return BoxGroups(self._place, f"{self._name}/{next(self._numbers)}", limits)
+        return BoxGroups(self._place, f"{self._name}/{next(self._numbers)}", limits, self._files)
 
     def close(self) -> None:
         """Remove them all, after the last box."""

@@ -27,9 +27,12 @@ class ColdExchange(LoadExchange):
         *,
         program: Program,
         request: Request,
+        may_leave: bool,
     ) -> None:
+        """``may_leave``: who called sees to the end of its process."""
         super().__init__(cell, interrupt, listener, isolation, program)
         self._request = request
+        self.may_leave = may_leave
 
     def on_loaded(self) -> None:
         """The call begins."""

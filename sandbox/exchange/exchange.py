@@ -59,6 +59,7 @@ class Exchange(abc.ABC):
     setup_seconds = SETUP_SECONDS  # for each of being placed and being confined
     grace_seconds = GRACE_SECONDS  # from the reply, or the end of the channel, to the end
     outlived = False  # the process goes on: a call ends with its channel, and used the difference
+    may_leave = False  # a call ends with its channel; others see to the end of its process
 
     def __init__(
         self,
@@ -78,6 +79,7 @@ class Exchange(abc.ABC):
         self._interrupt = interrupt
         self._listener = listener
         self._isolation = isolation
+        self.left = False  # the call is over, its process may be there still
         self._tail = Tail(limits.log_kb * 1024)
         self._log = LogLines(limits.log_kb * 1024, listener.on_log)
         self._step = Step.PLACING
@@ -145,12 +147,10 @@ class Exchange(abc.ABC):
     def _listen_to_the_channel(self) -> None:
         """Wait for as much of the channel as matters now.
 
-        Nothing of a cell counts before it is in its place, and nothing but its end after its
-        reply: what else there may be is read then.
+        Nothing of a cell counts before it is in its place, nor once it is killed.
         """
         wanted = 0
-        last = Step.KILLED if self.outlived else Step.ENDING
-        if not self._channel.closed and Step.PLACING < self._step < last:
+        if not self._channel.closed and Step.PLACING < self._step < Step.KILLED:
             wanted = select.POLLIN
             if self._channel.has_more_to_send:
                 wanted |= select.POLLOUT
@@ -328,8 +328,7 @@ class Exchange(abc.ABC):
         hit = self.watch.ended(
             _seconds(report), unexplained=unexplained, replied=facts.reply is not None
         )
-        if hit is not None and not facts.cancelled and facts.limit is None:
-            facts.limit = hit
+        self._note(hit)
 
     def _placed(self, pid: object) -> None:
         assert isinstance(pid, int)
@@ -373,11 +372,29 @@ class Exchange(abc.ABC):
                 self._facts.protocol_error = "the reply was cut off"
             # It has most likely ended: how it did says more than the missing reply.
             self.next(Step.ENDING, self.grace_seconds)
-        elif self.outlived and self._step is Step.ENDING and self._facts.reply is not None:
-            hit = self.watch.turn_ended()
-            if hit is not None and self._facts.limit is None:
-                self._facts.limit = hit
+        elif self._step is Step.ENDING and self._facts.reply is not None:
+            if self.outlived:
+                self._note(self.watch.turn_ended())
+                self.finish()
+            elif self.may_leave and self._facts.report is None and self.watch.is_alone():
+                self._leave()
+        if not self.outlived:
+            self._channel.let_go()
+
+    def _leave(self) -> None:
+        """End the call here, while its process, all that there is of it, waits to be let go."""
+        hit = self.watch.answered()
+        if hit is not None:
+            self._note(hit)
+            self._kill()
+        else:
+            self.left = True
             self.finish()
+
+    def _note(self, hit: LimitHit | None) -> None:
+        """Take in a limit that was passed, if it is the first."""
+        if hit is not None and not self._facts.cancelled and self._facts.limit is None:
+            self._facts.limit = hit
 
     def _frame(self, kind: bytes, body: bytes) -> None:
         step = self._step

@@ -30,13 +30,13 @@ class WarmExchange(Exchange):
         *,
         request: Request,
         on_sent: Callable[[], None],
-        on_reply: Callable[[], None],
+        may_leave: bool,
     ) -> None:
-        """``on_sent`` is called while the cell works, ``on_reply`` while it ends."""
+        """``on_sent`` is called while the cell works; ``may_leave``: who called sees to its end."""
         super().__init__(cell, interrupt, listener, isolation)
         self._request = request
         self._on_sent = on_sent
-        self._on_reply = on_reply
+        self.may_leave = may_leave
 
     def on_placed(self) -> None:
         """Nothing is to be ordered: a cell that was made ahead has been confined long since."""
@@ -46,8 +46,3 @@ class WarmExchange(Exchange):
         """The call begins."""
         if self.send_request(self._request, fresh=True):
             self._on_sent()
-
-    def on_replied(self) -> None:
-        """The cell ends; others may be made meanwhile."""
-        super().on_replied()
-        self._on_reply()

@@ -23,7 +23,7 @@ class KnownCell:
     """What the warden knows of one cell, from its order to its group's end."""
 
     def __init__(self, order: dict[str, Any], status_channel: int, doors: list[int]) -> None:
-        """``doors``: descriptors that put a process in the cell's cgroups."""
+        """``doors``: descriptors that put a process in the cell's cgroups; they are the slot's."""
         self.number: int = order["cell"]
         self.slot: int | None = order["slot"]
         self.pid = 0
@@ -38,17 +38,9 @@ class KnownCell:
 
     def enter_cgroups(self, pid: int) -> None:
         """Put the cell's process in its cgroups; ``OSError`` if that is refused."""
-        try:
-            for door in self._doors:
-                with contextlib.suppress(ProcessLookupError):  # it has ended by now
-                    os.write(door, str(pid).encode())
-        finally:
-            self._close_doors()
-
-    def _close_doors(self) -> None:
         for door in self._doors:
-            os.close(door)
-        self._doors = []
+            with contextlib.suppress(ProcessLookupError):  # it has ended by now
+                os.write(door, str(pid).encode())
 
     def may_signal(self) -> bool:
         """Count a signal that it asks for; false when it has asked for too many."""
@@ -87,5 +79,4 @@ class KnownCell:
     def over(self, event: dict[str, Any]) -> None:
         """Tell the last there is to tell."""
         self.tell(event)
-        self._close_doors()
         os.close(self._channel)

@@ -6,10 +6,11 @@ stream where there is no such thing):
     parent -> launcher   the profile: namespaces, layers, folders, limits of the box
     launcher -> parent   {"event": "warden", "pid": host pid}
     warden -> parent     {"event": "ready"} | {"event": "failed", operation, errno, message}
-    parent -> warden     {"op": "load", "cell": 0, "slot": 0} + 4 descriptors: to the zygote
+    parent -> warden     {"op": "load", "cell": 0, "slot": 0, "enters": false} + 4 descriptors
     parent -> warden     {"op": "inspect", "threads": whether these matter}
     warden -> parent     {"event": "inspected", "reasons": [...]}
-    parent -> warden     {"op": "cell", "cell": n, "slot": s} + 4 descriptors, + those of cgroups
+    parent -> warden     {"op": "cell", "cell": n, "slot": s, "enters": whether it has cgroups of
+                         its own} + 4 descriptors, + those of its slot's cgroups, the first time
     parent -> warden     {"op": "kill", "cell": n}
     parent -> warden     {"op": "renew", "cell": n, "aside": what a load uses may stay mounted
                          elsewhere}: a new scratch, for a resident's next call
@@ -43,6 +44,7 @@ JSON head of that length, and raw bytes to the end. What the cell sends is untru
     parent -> cell   REQUEST; in a batch, as many as the head of the first one says
     cell -> parent   PROGRESS* then one of RETURNED | UNSERIALIZABLE | RAISED, and nothing more;
                           in a batch, one for each REQUEST, in their order
+    cell                  after its last frame, shuts its direction; ends when the parent does too
 """
 
 import struct

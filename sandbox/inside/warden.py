@@ -92,6 +92,7 @@ class Warden:
         self._own_session = own_session
         self._ordered: dict[int, KnownCell] = {}  # by number, until the zygote has named a process
         self._cells: dict[int, KnownCell] = {}  # by process
+        self._doors: dict[int, list[int]] = {}  # to the cgroups of each slot
         self._zygote_is_ready = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._stopping = False
@@ -166,10 +167,19 @@ class Warden:
             else:
                 own, status, doors = descriptors[:3], descriptors[3], descriptors[4:]
                 descriptors = own
-                self._make(cells, KnownCell(order, status, doors), order, own)
+                known = KnownCell(order, status, self._doors_of(order, doors))
+                self._make(cells, known, order, own)
         for descriptor in descriptors:
             os.close(descriptor)
         return bool(data)
+
+    def _doors_of(self, order: dict[str, Any], doors: list[int]) -> list[int]:
+        """Return what leads to the cgroups of a cell's slot; they come with its first order."""
+        if doors:
+            for door in self._doors.pop(order["slot"], []):
+                os.close(door)
+            self._doors[order["slot"]] = doors
+        return self._doors[order["slot"]] if order["enters"] else []
 
     def _inspect(self, cells: Cells, *, threads: bool) -> None:
         """Say what forbids cells of the loaded zygote, and take the scratch of its load away."""

@@ -340,11 +340,18 @@ def reply_of(plugin: Plugin, payload: dict[str, Any], context: Context) -> tuple
 
 
 def finish(channel: socket.socket, lock: _thread.LockType, kind: bytes, body: object) -> NoReturn:
-    """Send the reply and end at once: no exit handler, finalizer or thread of a plugin runs on."""
+    """Send the reply and end: no exit handler, finalizer or thread of a plugin runs on.
+
+    The end waits for the parent, which looks once more at what the call has used.
+    """
     flush_output()
-    with lock:
-        send(channel, kind, body)
-    os._exit(0)
+    try:
+        with lock:
+            send(channel, kind, body)
+            channel.shutdown(socket.SHUT_WR)  # nobody can add to it any more
+            channel.recv(1)
+    finally:
+        os._exit(0)
 
 
 def flush_output() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import Box, cgroup_failure
@@ -15,7 +17,10 @@ from toolrunner.sandbox.ending import Ending
 from toolrunner.sandbox.exchange.exchange import Exchange
 from toolrunner.sandbox.modes.mode import Caller
 from toolrunner.sandbox.spawn import Spawner
+from toolrunner.sandbox.watch import Watch
 from toolrunner.sandbox.watchdog import Watchdog
+
+_CLOSERS, _MOST_UNCLOSED = 2, 8  # threads that end boxes; boxes that wait for them
 
 
 class Boxes:
@@ -31,7 +36,7 @@ class Boxes:
         self._spawner = spawner
         self._caches = caches
         self._bytecode = bytecode
-        self._watchdog = Watchdog()
+        self.watchdog = Watchdog()
         self._users = BoxUsers()
         self._begin()
         forks.in_each_child(self, Boxes._begin)
@@ -39,6 +44,8 @@ class Boxes:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._cgroups: Cgroups | None = None
+        self._closing: ThreadPoolExecutor | None = None
+        self._unclosed: list[Future[None]] = []
 
     def box(self, caller: Caller, *, slots: int = 1, resident: bool = False) -> Box:
         """Return a box that is not started yet.
@@ -70,15 +77,33 @@ class Boxes:
     def watched(self, caller: Caller, exchange: Exchange) -> Ending:
         """Run an exchange to its end, under the watchdog."""
         if caller.layers.watchdog:
-            self._watchdog.add(exchange.watch)
+            self.watchdog.add(exchange.watch)
         try:
             return exchange.run()
         finally:
-            self._watchdog.remove(exchange.watch)
+            if not exchange.left:
+                self.watchdog.remove(exchange.watch)
+
+    def close_later(self, box: contextlib.ExitStack, watch: Watch) -> None:
+        """End a box whose call has been answered, and its watch after it."""
+        watch.hand_over(lambda _limit: None)  # it is being ended already
+        with contextlib.ExitStack() as closing:
+            closing.callback(self.watchdog.remove, watch)
+            closing.enter_context(box)
+            with self._lock:
+                if self._closing is None:
+                    self._closing = ThreadPoolExecutor(_CLOSERS, "toolrunner-closer")
+                self._unclosed = [future for future in self._unclosed if not future.done()]
+                if len(self._unclosed) < _MOST_UNCLOSED:
+                    self._unclosed.append(self._closing.submit(closing.pop_all().close))
 
     def close(self) -> None:
         """End the threads. Boxes are ended by those who made them, before this."""
-        self._watchdog.close()
+        with self._lock:
+            closing = self._closing
+        if closing is not None:
+            closing.shutdown()
+        self.watchdog.close()
         if self._bytecode is not None:
             self._bytecode.close()
         with self._lock:

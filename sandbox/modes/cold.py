@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from toolrunner.sandbox.box import SetupError
 from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.ending import Ending, SetupFailure, Stage
@@ -22,10 +24,9 @@ class Cold:
         """Run one call and tell how it ended."""
         isolation = isolation_of(caller.layers, "cold")
         try:
-            with (
-                self._boxes.box(caller) as box,
-                Cell(box, protocol.THE_ZYGOTE + 1, 0) as cell,
-            ):
+            with contextlib.ExitStack() as stack:
+                box = stack.enter_context(self._boxes.box(caller))
+                cell = stack.enter_context(Cell(box, protocol.THE_ZYGOTE + 1, 0))
                 exchange = ColdExchange(
                     cell,
                     caller.interrupt,
@@ -33,8 +34,12 @@ class Cold:
                     isolation,
                     program=caller.program,
                     request=request,
+                    may_leave=caller.layers.watchdog,
                 )
-                return self._boxes.watched(caller, exchange)
+                ending = self._boxes.watched(caller, exchange)
+                if exchange.left:
+                    self._boxes.close_later(stack.pop_all(), exchange.watch)
+                return ending
         except SetupError as error:
             return Ending(stage=Stage.SETUP, setup=error.failure, isolation=isolation)
         except OSError as error:

@@ -52,7 +52,7 @@ class Warm:
                     reasons = tuple(box.inspect())
                 if reasons:
                     return reasons
-                warm = WarmBox(stack, box, sizes, ending.log_tail)
+                warm = WarmBox(stack, box, sizes, ending.log_tail, self._boxes.watchdog)
         except SetupError as error:
             return Ending(stage=Stage.SETUP, setup=error.failure, isolation=isolation)
         except OSError as error:
@@ -96,16 +96,18 @@ class Warm:
             caller.listener,
             isolation,
             request=request,
-            on_sent=lambda: box.replenish(urgently=True),
-            on_reply=box.replenish,
+            on_sent=box.replenish,
+            may_leave=caller.layers.watchdog,
         )
         served = False
         try:
             ending = self._boxes.watched(caller, exchange)
             served = ending.stage is Stage.RUN
         finally:
-            box.give_back(cell, is_over=exchange.is_over, served=served)
-            box.replenish()
+            if exchange.left:
+                box.see_off(cell, exchange.watch)
+            else:
+                box.give_back(cell, is_over=exchange.is_over, served=served)
         load_log = box.take_load_log()
         return replace(ending, log_tail=load_log + ending.log_tail) if load_log else ending
 

@@ -20,7 +20,10 @@ from toolrunner.sandbox.box import Box
 from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.modes.ending_cell import ENDING_SECONDS, EndingCell
 from toolrunner.sandbox.processes import process_seconds
+from toolrunner.sandbox.watch import Watch
+from toolrunner.sandbox.watchdog import Watchdog
 
 _SPARE_SLOTS = 4  # for cells whose end is not known yet
 # What a zygote may use beside its import: a fork takes it about a millisecond.
@@ -69,10 +72,12 @@ class WarmBox:
         box: Box,
         sizes: PoolLimits,
         load_log: str,
+        watchdog: Watchdog,
     ) -> None:
         """``stack`` holds the started box, which is taken over from it.
 
-        ``load_log``: what the import printed, for the first call to show. After an ``OSError``,
+        ``load_log``: what the import printed, for the first call to show. ``watchdog``: what sees
+        to cells whose calls have been answered. After an ``OSError``,
         as where no descriptor is left to measure with, the box is still the stack's to end.
         """
         self._box = box
@@ -82,6 +87,8 @@ class WarmBox:
         self._group_before: set[int] = set()
         self._lock = threading.Lock()
         self._standby: collections.deque[Cell] = collections.deque()
+        self._ending: list[EndingCell] = []
+        self._watchdog = watchdog
         self._slots = collections.deque(set(range(sizes.slots)) - {protocol.LOADING_SLOT})
         self._numbers = itertools.count(protocol.THE_ZYGOTE + 1)
         self._target = sizes.standby
@@ -97,6 +104,7 @@ class WarmBox:
         self._lock = threading.Lock()
         self._retired = True
         self._standby.clear()
+        self._ending.clear()
         self._stack = contextlib.ExitStack()
 
     def take(self) -> Cell:
@@ -110,6 +118,8 @@ class WarmBox:
                 else:
                     # Calls come faster than cells are made ready: keep more of them.
                     self._target = min(self._target + 1, self._sizes.most_standby)
+                    if not self._slots:
+                        self._wait_for_slot()
                     cell = self._order()
             except (OSError, IndexError) as error:
                 raise GoneError from error
@@ -125,14 +135,10 @@ class WarmBox:
             self._slots.append(slot)
             raise
 
-    def replenish(self, *, urgently: bool = False) -> None:
-        """Order as many cells as are to be kept ready; ``urgently``: if there are few left.
-
-        A fork beside a working cell slows it down, one beside its end much less.
-        """
+    def replenish(self) -> None:
+        """Order as many cells as are to be kept ready."""
         with self._lock, contextlib.suppress(OSError):
-            if urgently and 2 * len(self._standby) >= self._target:
-                return
+            self._collect()
             while len(self._standby) < self._target and self._slots and not self._retired:
                 self._standby.append(self._order())
 
@@ -163,6 +169,39 @@ class WarmBox:
             else:
                 self._retired = True
 
+    def see_off(self, cell: Cell, watch: Watch) -> None:
+        """End a call whose cell has only to end, and see that it does."""
+        with self._lock:
+            self.has_served = True
+            self._last_used = time.monotonic()
+            self._ending.append(EndingCell(cell, watch))
+        self._watchdog.attend(self.collect)
+
+    def collect(self) -> bool:
+        """Take note of the cells that have ended; tell whether others are still to end."""
+        with self._lock:
+            self._collect()
+            return bool(self._ending)
+
+    def _collect(self) -> None:
+        for ending in list(self._ending):
+            if ending.is_over():
+                self._ending.remove(ending)
+                if ending.watch is not None:
+                    self._watchdog.remove(ending.watch)
+                    self._running -= 1
+                    self._last_used = time.monotonic()
+                self._slots.append(ending.cell.slot)
+                self._retired = self._retired or ending.is_lost
+                ending.cell.close()
+
+    def _wait_for_slot(self) -> None:
+        poll = select.poll()
+        for ending in self._ending:
+            poll.register(ending.cell.status, select.POLLIN)
+        poll.poll(ENDING_SECONDS * 1000)
+        self._collect()
+
     def take_load_log(self) -> str:
         """Return what the import printed, once."""
         with self._lock:
@@ -178,6 +217,12 @@ class WarmBox:
         """Forget a little of what was needed when calls came faster."""
         with self._lock:
             self._target = max(self._sizes.standby, self._target - 1)
+            spare = self._standby.popleft() if len(self._standby) > self._target else None
+            if spare is not None:
+                self._ending.append(EndingCell(spare))
+                spare.let_go()
+        if spare is not None:
+            self._watchdog.attend(self.collect)
 
     @property
     def is_retired(self) -> bool:
@@ -234,6 +279,11 @@ class WarmBox:
                 cell.close()
             self._standby.clear()
             self._stack.close()
+            for ending in self._ending:
+                if ending.watch is not None:
+                    self._watchdog.remove(ending.watch)
+                ending.cell.close()
+            self._ending.clear()
 
 
 def _works(cell: Cell) -> bool:

@@ -14,9 +14,9 @@ SIZE = 16 << 20
 # Just below the most values that are taken, where they would fit into SIZE.
 SHAPES: dict[str, Callable[[], bytes]] = {
     "empty lists, too many": lambda: b"[" + b"[]," * (SIZE // 3) + b"[]]",
-    "empty lists": lambda: b"[" + b"[]," * 333_000 + b"[]]",
-    "lists, deep": lambda: b"[" + b",".join([b"[" * 98 + b"]" * 98] * 5000) + b"]",
-    "objects": lambda: b"[" + b",".join([b'{"a":{}}'] * 199_000) + b"]",
+    "empty lists": lambda: b"[" + b"[]," * 249_000 + b"[]]",
+    "lists, deep": lambda: b"[" + b",".join([b"[" * 98 + b"]" * 98] * 3380) + b"]",
+    "objects": lambda: b"[" + b",".join([b'{"a":{}}'] * 142_000) + b"]",
     "numbers": lambda: b"[" + b",".join([b"0.123456789012345"] * 900_000) + b"]",
     "keys": lambda: b"{" + b",".join(b'"key%d":1' % i for i in range(990_000)) + b"}",
     "one string": lambda: b'{"a":"' + b",[{" * (SIZE // 3) + b'"}',

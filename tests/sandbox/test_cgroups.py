@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeRunner, WritePlugin
-from tests.sandbox.boxes import value
+from tests.sandbox.boxes import value, wait_until, wardens
 from toolrunner import Call
 from toolrunner.sandbox.cgroups.files import remove_tree
 from toolrunner.sandbox.cgroups.groups import PREFIX, Cgroups, sweep
@@ -163,6 +163,7 @@ def test_a_call_without_its_cgroup_is_refused(
     """Nothing runs uncounted when the runner's own cgroup has been removed by somebody."""
     tool_runner = make_runner(write_plugin("def run(payload):\n    return {}\n", start='"cold"'))
     value(tool_runner.run("sample", {}))
+    wait_until(lambda: not wardens(), "the box has ended")
     for folder in folders_of(place, os.getpid()):
         remove_tree(folder)
     result, error = tool_runner.run("sample", {})

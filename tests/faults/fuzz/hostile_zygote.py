@@ -95,7 +95,9 @@ class Box:
         os.makedirs(f"{self._folder}/{number}", exist_ok=True)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            message = json.dumps({"op": "cell", "cell": number, "slot": number}).encode()
+            message = json.dumps(
+                {"op": "cell", "cell": number, "slot": number, "enters": False}
+            ).encode()
             own = [theirs.fileno()] * protocol.CELL_DESCRIPTORS
             socket.send_fds(self._control, [message + b"\n"], own)
             assert self.warden._obey(self.cells)

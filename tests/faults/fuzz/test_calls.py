@@ -93,11 +93,10 @@ def ended_call(data: bytes, *, is_warm: bool) -> Ending:
         terms = (cell, Interrupt(), Listener(check_progress, check_log), Isolation())
         request = Request("call", b"{}")
         if is_warm:
-            warm = WarmExchange(
-                *terms, request=request, on_sent=lambda: None, on_reply=lambda: None
-            )
+            warm = WarmExchange(*terms, request=request, on_sent=lambda: None, may_leave=False)
             return warm.run()
-        return ColdExchange(*terms, program=Program("sample", "/sample.py"), request=request).run()
+        program = Program("sample", "/sample.py")
+        return ColdExchange(*terms, program=program, request=request, may_leave=False).run()
 
 
 def check_progress(fraction: float, message: str) -> None:

@@ -107,11 +107,11 @@ def test_no_more_values_are_parsed_than_are_taken() -> None:
 
 
 def test_values_are_counted_outside_of_strings() -> None:
-    """A list or an object counts as two, an empty one as three, a key not at all."""
-    text = b'{"a,[{": ["x,,,\\",", [], 1]}'  # 2 + 2 + 1 + 3 + 1
-    assert loads(text, max_values=9) == {"a,[{": ['x,,,",', [], 1]}
+    """A list or an object counts as three, an empty one as four, a key not at all."""
+    text = b'{"a,[{": ["x,,,\\",", [], 1]}'  # 3 + 3 + 1 + 4 + 1
+    assert loads(text, max_values=12) == {"a,[{": ['x,,,",', [], 1]}
     with pytest.raises(TooManyValuesError):
-        loads(text, max_values=8)
+        loads(text, max_values=11)
 
 
 def _value(chance: random.Random, depth: int = 0) -> Any:

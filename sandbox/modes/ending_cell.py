@@ -1,0 +1,43 @@
+"""A cell that has only to end, until the kernel has reported that."""
+
+from __future__ import annotations
+
+import time
+
+from toolrunner.sandbox.cell import Cell
+from toolrunner.sandbox.exchange.exchange import GRACE_SECONDS, KILL_SECONDS
+from toolrunner.sandbox.watch import Watch
+
+ENDING_SECONDS = GRACE_SECONDS + KILL_SECONDS  # after which its box is ended
+
+
+class EndingCell:
+    """Such a cell. Its call has been answered, or there was none."""
+
+    def __init__(self, cell: Cell, watch: Watch | None = None) -> None:
+        """``watch``: the call's. Any limit that it passes now ends the cell."""
+        self.cell = cell
+        self.watch = watch
+        self.is_lost = False  # its box is gone
+        self._is_killed = False
+        # One without a call may have to be forked first.
+        grace = KILL_SECONDS if watch is None else GRACE_SECONDS
+        self._deadline = time.monotonic() + grace
+        if watch is not None:
+            watch.hand_over(lambda _limit: cell.order_kill())
+
+    def is_over(self) -> bool:
+        """Tell whether it has ended; end it when its time is over."""
+        events = self.cell.read_status()
+        if events is None:
+            self.is_lost = True
+            return True
+        if any(event["event"] == "exit" for event in events):
+            return True
+        if time.monotonic() >= self._deadline:
+            if self._is_killed:
+                self.cell.box.destroy()
+            self._is_killed = True
+            self._deadline += KILL_SECONDS
+            self.cell.order_kill()
+        return False
