@@ -206,6 +206,11 @@ class Box:
         group = self._groups.slot(slot)
         return group, [] if group.has_opened else group.doors()
 
+    def rest(self) -> None:
+        """Let go of what only makes calls fast: there are none."""
+        if self._groups is not None:
+            self._groups.rest()
+
     def imported_bytes(self) -> int:
         """Return the memory of the zygote and of what its import has left."""
         if self._groups is not None:

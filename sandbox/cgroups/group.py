@@ -191,10 +191,14 @@ class Group:
         seconds = self._cpu_seconds()
         return None if seconds is None else seconds - (self._base.cpu_seconds or 0.0)
 
-    def close(self) -> None:
-        """Let go of descriptors; it has no peak any more."""
+    def rest(self) -> None:
+        """Let go of descriptors that can be opened anew."""
         for folder in self._distinct():
             self._files.forget(f"{folder}/")
+
+    def close(self) -> None:
+        """Let go of descriptors; it has no peak any more."""
+        self.rest()
         if self._peak is not None:
             self._peak.close()
 

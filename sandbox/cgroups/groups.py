@@ -75,6 +75,11 @@ class BoxGroups:
         self.close()
         self._group.remove()
 
+    def rest(self) -> None:
+        """Let go of descriptors that can be opened anew."""
+        for group in (self.imported, *self._slots.values()):
+            group.rest()
+
     def close(self) -> None:
         """Let go of descriptors; what is left is removed with the runner's."""
         for group in (self.imported, *self._slots.values()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -11,6 +12,7 @@ from toolrunner.sandbox.box import Box, cgroup_failure
 from toolrunner.sandbox.box_users import BoxUsers
 from toolrunner.sandbox.bytecode import Bytecode
 from toolrunner.sandbox.caches import Caches
+from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.cgroups.groups import Cgroups
 from toolrunner.sandbox.cgroups.place import find
 from toolrunner.sandbox.ending import Ending
@@ -20,7 +22,16 @@ from toolrunner.sandbox.spawn import Spawner
 from toolrunner.sandbox.watch import Watch
 from toolrunner.sandbox.watchdog import Watchdog
 
+_LOG = logging.getLogger("toolrunner.sandbox")
+
 _CLOSERS, _MOST_UNCLOSED = 2, 8  # threads that end boxes; boxes that wait for them
+
+
+def _close(box: contextlib.ExitStack) -> None:
+    try:
+        box.close()
+    except Exception:  # noqa: BLE001 - logged with its traceback
+        _LOG.exception("a box whose call has been answered could not be ended")
 
 
 class Boxes:
@@ -84,18 +95,28 @@ class Boxes:
             if not exchange.left:
                 self.watchdog.remove(exchange.watch)
 
-    def close_later(self, box: contextlib.ExitStack, watch: Watch) -> None:
+    def close_later(self, box: contextlib.ExitStack, cell: Cell, watch: Watch) -> None:
         """End a box whose call has been answered, and its watch after it."""
-        watch.hand_over(lambda _limit: None)  # it is being ended already
-        with contextlib.ExitStack() as closing:
-            closing.callback(self.watchdog.remove, watch)
-            closing.enter_context(box)
-            with self._lock:
-                if self._closing is None:
-                    self._closing = ThreadPoolExecutor(_CLOSERS, "toolrunner-closer")
-                self._unclosed = [future for future in self._unclosed if not future.done()]
-                if len(self._unclosed) < _MOST_UNCLOSED:
-                    self._unclosed.append(self._closing.submit(closing.pop_all().close))
+        watch.hand_over(lambda _limit: cell.order_kill())
+        cell.order_kill()  # its box may have to wait for the end of others
+        ends = contextlib.ExitStack()
+        ends.callback(self.watchdog.remove, watch)
+        ends.push(box)
+        if not self._is_queued(ends):
+            ends.close()
+
+    def _is_queued(self, ends: contextlib.ExitStack) -> bool:
+        with self._lock:
+            if self._closing is None:
+                self._closing = ThreadPoolExecutor(_CLOSERS, "toolrunner-closer")
+            self._unclosed = [future for future in self._unclosed if not future.done()]
+            if len(self._unclosed) >= _MOST_UNCLOSED:
+                return False
+            try:
+                self._unclosed.append(self._closing.submit(_close, ends))
+            except RuntimeError:  # no thread can be started, or any more
+                return False
+            return True
 
     def close(self) -> None:
         """End the threads. Boxes are ended by those who made them, before this."""

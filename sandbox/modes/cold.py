@@ -36,10 +36,11 @@ class Cold:
                     request=request,
                     may_leave=caller.layers.watchdog,
                 )
-                ending = self._boxes.watched(caller, exchange)
-                if exchange.left:
-                    self._boxes.close_later(stack.pop_all(), exchange.watch)
-                return ending
+                try:
+                    return self._boxes.watched(caller, exchange)
+                finally:
+                    if exchange.left:
+                        self._boxes.close_later(stack.pop_all(), cell, exchange.watch)
         except SetupError as error:
             return Ending(stage=Stage.SETUP, setup=error.failure, isolation=isolation)
         except OSError as error:

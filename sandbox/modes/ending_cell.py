@@ -32,7 +32,7 @@ class EndingCell:
         if events is None:
             self.is_lost = True
             return True
-        if any(event["event"] == "exit" for event in events):
+        if any(event["event"] in {"exit", "failed"} for event in events):
             return True
         if time.monotonic() >= self._deadline:
             if self._is_killed:

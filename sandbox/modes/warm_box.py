@@ -25,6 +25,7 @@ from toolrunner.sandbox.processes import process_seconds
 from toolrunner.sandbox.watch import Watch
 from toolrunner.sandbox.watchdog import Watchdog
 
+_REST_SECONDS = 1.0
 _SPARE_SLOTS = 4  # for cells whose end is not known yet
 # What a zygote may use beside its import: a fork takes it about a millisecond.
 _CPU_SECONDS, _CPU_SECONDS_PER_CALL = 2.0, 0.1
@@ -85,7 +86,7 @@ class WarmBox:
         self._load_log = load_log
         self._cpu_seconds = box.imported_cpu_seconds()
         self._group_before: set[int] = set()
-        self._lock = threading.Lock()
+        self._condition = threading.Condition()  # notified of a slot that is free
         self._standby: collections.deque[Cell] = collections.deque()
         self._ending: list[EndingCell] = []
         self._watchdog = watchdog
@@ -101,7 +102,7 @@ class WarmBox:
         self._stack = stack.pop_all()  # last, since nobody ends the box if something fails after it
 
     def _let_go(self) -> None:
-        self._lock = threading.Lock()
+        self._condition = threading.Condition()  # notified of a slot that is free
         self._retired = True
         self._standby.clear()
         self._ending.clear()
@@ -109,7 +110,7 @@ class WarmBox:
 
     def take(self) -> Cell:
         """Return the cell that has waited longest, or a new one; raise ``GoneError``."""
-        with self._lock:
+        with self._condition:
             if self._retired or self._calls >= self._sizes.calls:
                 raise GoneError
             try:
@@ -118,9 +119,8 @@ class WarmBox:
                 else:
                     # Calls come faster than cells are made ready: keep more of them.
                     self._target = min(self._target + 1, self._sizes.most_standby)
-                    if not self._slots:
-                        self._wait_for_slot()
-                    cell = self._order()
+                    self._condition.wait_for(self._has_cells, ENDING_SECONDS)
+                    cell = self._standby.popleft() if self._standby else self._order()
             except (OSError, IndexError) as error:
                 raise GoneError from error
             self._running += 1
@@ -137,7 +137,7 @@ class WarmBox:
 
     def replenish(self) -> None:
         """Order as many cells as are to be kept ready."""
-        with self._lock, contextlib.suppress(OSError):
+        with self._condition, contextlib.suppress(OSError):
             self._collect()
             while len(self._standby) < self._target and self._slots and not self._retired:
                 self._standby.append(self._order())
@@ -147,7 +147,7 @@ class WarmBox:
 
         An import can say that it is done, and go on or hang.
         """
-        with self._lock:
+        with self._condition:
             if not self._standby:
                 return True
             poll = select.poll()
@@ -160,7 +160,7 @@ class WarmBox:
         Without the warden's word that the cell ``is_over`` the box is used no more.
         """
         cell.close()
-        with self._lock:
+        with self._condition:
             self._running -= 1
             self.has_served = self.has_served or served
             self._last_used = time.monotonic()
@@ -168,20 +168,28 @@ class WarmBox:
                 self._slots.append(cell.slot)
             else:
                 self._retired = True
+            self._condition.notify()
 
     def see_off(self, cell: Cell, watch: Watch) -> None:
         """End a call whose cell has only to end, and see that it does."""
-        with self._lock:
+        with self._condition:
             self.has_served = True
             self._last_used = time.monotonic()
             self._ending.append(EndingCell(cell, watch))
         self._watchdog.attend(self.collect)
 
     def collect(self) -> bool:
-        """Take note of the cells that have ended; tell whether others are still to end."""
-        with self._lock:
+        """Take note of the cells that have ended; tell whether others are still to end.
+
+        It never waits: who calls it has all calls to watch.
+        """
+        if not self._condition.acquire(blocking=False):
+            return True
+        try:
             self._collect()
             return bool(self._ending)
+        finally:
+            self._condition.release()
 
     def _collect(self) -> None:
         for ending in list(self._ending):
@@ -194,33 +202,32 @@ class WarmBox:
                 self._slots.append(ending.cell.slot)
                 self._retired = self._retired or ending.is_lost
                 ending.cell.close()
+                self._condition.notify()
 
-    def _wait_for_slot(self) -> None:
-        poll = select.poll()
-        for ending in self._ending:
-            poll.register(ending.cell.status, select.POLLIN)
-        poll.poll(ENDING_SECONDS * 1000)
-        self._collect()
+    def _has_cells(self) -> bool:
+        return bool(self._slots or self._standby or self._retired)
 
     def take_load_log(self) -> str:
         """Return what the import printed, once."""
-        with self._lock:
+        with self._condition:
             text, self._load_log = self._load_log, ""
             return text
 
     def retire(self) -> None:
         """Take no more calls; those that run go on."""
-        with self._lock:
+        with self._condition:
             self._retired = True
 
     def relax(self) -> None:
         """Forget a little of what was needed when calls came faster."""
-        with self._lock:
+        with self._condition:
             self._target = max(self._sizes.standby, self._target - 1)
             spare = self._standby.popleft() if len(self._standby) > self._target else None
             if spare is not None:
                 self._ending.append(EndingCell(spare))
                 spare.let_go()
+            if self.idle_seconds > _REST_SECONDS:
+                self._box.rest()
         if spare is not None:
             self._watchdog.attend(self.collect)
 
@@ -254,7 +261,7 @@ class WarmBox:
             return "its import starts processes later on"
         if self._box.imported_bytes() > self._box.limits.memory_mb * MIB:
             return "its import goes on to take memory"
-        with self._lock:
+        with self._condition:
             standby = list(self._standby)
         if any(_works(cell) for cell in standby):
             return "its forks work before they have a call"
@@ -273,7 +280,7 @@ class WarmBox:
 
     def close(self) -> None:
         """End everything in it."""
-        with self._lock:
+        with self._condition:
             self._retired = True
             for cell in self._standby:
                 cell.close()
