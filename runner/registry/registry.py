@@ -27,6 +27,7 @@ MaybeStatus = PluginStatus | Any
 __all__ = ["MaybeStatus", "PluginRegistry", "PluginState", "PluginStatus"]
 
 _LOG = logging.getLogger("toolrunner.registry")
+_MOST_TOLD = 100  # unknown names: callers can make up any number
 
 
 class PluginRegistry:
@@ -36,6 +37,7 @@ class PluginRegistry:
         self._unlocked()
         self._entries: dict[str, Entry] = {}
         self._shared: SharedMetrics | None = None
+        self._told: set[str] = set()  # unknown names that the log has
         # What discovery would find today, for a registry that was made by it.
         self._find: Callable[[], tuple[list[Plugin], list[Broken]]] | None = None
         forks.in_each_child(self, PluginRegistry._in_child)
@@ -212,7 +214,7 @@ class PluginRegistry:
             if entry is not None:
                 entry.begin()
         if entry is None:
-            _unknown("mark_running", name)
+            self._unknown("mark_running", name)
         elif self._shared is not None:
             self._shared.begin(name)
 
@@ -224,7 +226,7 @@ class PluginRegistry:
                 entry.settle(PluginState.INITIALIZED)
                 entry.reason = ""
         if entry is None:
-            _unknown("mark_initialized", name)
+            self._unknown("mark_initialized", name)
         elif self._shared is not None:
             self._shared.settle(name, PluginState.INITIALIZED, "")
 
@@ -237,7 +239,7 @@ class PluginRegistry:
                 entry.settle(PluginState.FAILED)
                 entry.reason = reason
         if entry is None:
-            _unknown("mark_failed", name)
+            self._unknown("mark_failed", name)
         elif self._shared is not None and is_available:
             self._shared.settle(name, PluginState.FAILED, reason)
 
@@ -269,11 +271,24 @@ class PluginRegistry:
                 entry.record(state, elapsed_ms, had_error=had_error)
                 settled, reason = entry.settled, entry.reason
         if entry is None:
-            _unknown("update_execution_metrics", plugin_name)
+            self._unknown("update_execution_metrics", plugin_name)
         elif self._shared is not None:
             self._shared.record(
                 plugin_name, settled, elapsed_ms, had_error=had_error, reason=reason
             )
+
+    def _unknown(self, method: str, name: str) -> None:
+        """Log that a name is unknown: once for each, as a warning, and no more than some."""
+        shown = f"{name!r:.100}"
+        with self._lock:
+            is_new = shown not in self._told and len(self._told) < _MOST_TOLD
+            if is_new:
+                self._told.add(shown)
+            is_last = is_new and len(self._told) == _MOST_TOLD
+        level = logging.WARNING if is_new else logging.DEBUG
+        _LOG.log(level, "%s: there is no plugin %s; nothing was recorded", method, shown)
+        if is_last:
+            _LOG.warning("%d unknown plugins were named; no more are told of", _MOST_TOLD)
 
 
 def _discovered(plugin: Plugin) -> Entry:
@@ -302,7 +317,3 @@ def _resolved_now(name: str, instance: object) -> tuple[Plugin | None, str]:
         return plugin, missing_requirements(plugin.manifest) or ""
     except ManifestError as error:
         return None, f"{type(error).__name__}: {error}"
-
-
-def _unknown(method: str, name: str) -> None:
-    _LOG.warning("%s: there is no plugin %.100r; nothing was recorded", method, name)
