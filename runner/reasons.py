@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 
 from toolrunner.runner.errors import (
     MAX_MESSAGE_BYTES,
@@ -11,6 +12,10 @@ from toolrunner.runner.errors import (
     cut_end,
     harmless,
 )
+
+# What a process says of its own ``run_batch``: numbers alone are taken from it.
+_WRONG_NUMBER = re.compile(r"run_batch returned \d{1,9} results? for \d{1,9} payloads")
+_NO_LIST = "run_batch returned an object of type "
 
 
 def reason_of(failure: GovernedError) -> str:
@@ -23,8 +28,17 @@ def reason_of(failure: GovernedError) -> str:
         raised = str(failure.details.get("exception"))
         message = f"run raised {raised if hasattr(builtins, raised) else 'an exception of its own'}"
     elif failure.error_type is ErrorType.OUTPUT_VALIDATION_ERROR:
-        message = "the result of run is not a strict JSON object"
+        message = _of_a_result(message)
     return reason(failure.error_type, message)
+
+
+def _of_a_result(message: str) -> str:
+    wrong_number = _WRONG_NUMBER.match(message)
+    if wrong_number:
+        return wrong_number.group()
+    if message.startswith(_NO_LIST):
+        return "what run_batch returned is not a list"
+    return "the result of run is not a strict JSON object"
 
 
 def reason(error_type: ErrorType, message: str) -> str:

@@ -130,6 +130,7 @@ class Replaced(StrEnum):
     """Why a resident has been ended, other than with its runner."""
 
     FAILED = "failed"  # a call in it has failed
+    CANCELLED = "cancelled"  # the call in it was withdrawn, or all of a batch
     LEFTOVERS = "leftovers"  # a call has left a process or open files behind
     BETWEEN_CALLS = "between calls"  # it did something that no call has asked for
     CALLS = "calls"  # it has served as many as it may

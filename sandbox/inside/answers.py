@@ -36,11 +36,13 @@ def answers(
     """
     try:
         returned = run()
-        if isinstance(returned, (dict, str, bytes)):
+        can_be_iterated = hasattr(type(returned), "__iter__") or hasattr(returned, "__getitem__")
+        if isinstance(returned, (dict, str, bytes)) or not can_be_iterated:
             found = [f"an object of type {type(returned).__name__}"]
         else:
-            results = list(returned)  # type: ignore[call-overload]  # what cannot be iterated over raises
-            found = [] if len(results) == count else [f"{len(results)} results"]
+            results = list(returned)  # type: ignore[call-overload]  # it has just been looked at
+            results_are = "1 result" if len(results) == 1 else f"{len(results)} results"
+            found = [] if len(results) == count else [results_are]
     except BaseException as error:
         return [(protocol.RAISED, describe(error, order))] * count
     if found:

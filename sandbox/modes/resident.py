@@ -117,6 +117,8 @@ class Residents:
                 turn, caller.interrupt, caller.listener, isolation, requests=requests
             )
             ending = self._boxes.watched(caller, exchange)
+            if ending.cancelled:
+                resident.spend(Replaced.CANCELLED)
             resident.served(exchange)
         if ending.stage is Stage.SETUP and not ending.cancelled:
             return None

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import MakeRunner, WritePlugin
 from tests.sandbox.boxes import value, wait_until
 from toolrunner import Call, ToolRunner
+from toolrunner.sandbox.ending import Replaced
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.modes.resident import ResidentLimits
 
@@ -67,6 +68,8 @@ SOURCE = """
         results = [outcome(payload, len(payloads)) for payload in payloads]
         if any(payload.get("what") == "too few" for payload in payloads):
             results.pop()
+        if any(payload.get("what") == "nothing" for payload in payloads):
+            return None
         if any(payload.get("what") == "a dict" for payload in payloads):
             return {str(number): {} for number in range(len(payloads))}
         for result, call_id in zip(results, context.call_ids):
@@ -223,12 +226,22 @@ def test_what_ends_a_batch_fails_all_of_its_calls(how: str, runner: ToolRunner, 
     assert value(runner.run("sample", {"number": 1}))["turn"] == 1
 
 
-@pytest.mark.parametrize("what", ["too few", "a dict"])
+WRONG = {
+    "too few": "run_batch returned 7 results for 8 payloads",
+    "a dict": "what run_batch returned is not a list",
+    "nothing": "what run_batch returned is not a list",
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
 def test_as_many_results_as_payloads(what: str, runner: ToolRunner, gate: Path) -> None:
-    """Else nobody can tell whose is whose."""
+    """Else nobody can tell whose is whose; whoever asks how the plugin is hears of that."""
     answers = together(runner, gate, [{"what": what} if number == 3 else {} for number in range(8)])
     assert {error_of(answer) for answer in answers} == {"OutputValidationError"}
     assert "8 payloads" in answers[0][1]["error"]["message"]
+    status = runner.registry.get_status("sample")
+    assert status is not None
+    assert status.reason == f"OutputValidationError: {WRONG[what]}"
 
 
 def test_an_invalid_payload_joins_no_batch(runner: ToolRunner, gate: Path) -> None:
@@ -297,6 +310,7 @@ def test_the_last_call_to_be_cancelled_ends_the_process(runner: ToolRunner, gate
     canceller.join()
     assert {error_of(answer) for answer in answers} == {"Cancelled"}
     assert value(runner.run("sample", {"number": 1}))["turn"] == 1
+    assert runner.residents()["sample"].replaced == {Replaced.CANCELLED: 1}
 
 
 def test_map_fills_batches(write_plugin: WritePlugin, make_runner: MakeRunner) -> None:

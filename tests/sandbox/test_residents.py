@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import MakeRunner, WritePlugin
 from tests.sandbox.boxes import has_ended, mode_of, value, wait_until, wardens
 from toolrunner import Call, ToolRunner
+from toolrunner.sandbox.ending import Replaced
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.modes.resident import ResidentLimits
 
@@ -78,6 +79,8 @@ SOURCE = """
 
     def run(payload, context):
         calls[0] += 1
+        if payload.get("tells"):
+            context.progress(0.5)
         if "do" in payload:
             globals()[payload["do"]]()
         beside = os.listdir("..") if os.getcwd() != "/" else []
@@ -373,6 +376,20 @@ def test_calls_wait_for_a_resident_and_can_be_cancelled(runner: ToolRunner) -> N
         thread.join()
     assert [error["error"]["type"] for _, error in answers if error] == ["Cancelled"] * 2
     assert calls_of(runner) in {1, 2}
+
+
+def test_a_call_that_is_cancelled_has_not_failed(runner: ToolRunner) -> None:
+    """Its process goes with it, and the figures say why."""
+    reached = threading.Event()
+    call = Call(on_progress=lambda _fraction, _message: reached.set())
+    hanging = threading.Thread(
+        target=lambda: runner.run("sample", {"do": "hangs", "tells": True}, call=call)
+    )
+    hanging.start()
+    assert reached.wait(60)
+    call.cancel()
+    hanging.join()
+    assert runner.residents()["sample"].replaced == {Replaced.CANCELLED: 1}
 
 
 def test_killing_a_resident_loses_no_call_but_its_own(runner: ToolRunner) -> None:
