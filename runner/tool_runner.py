@@ -353,10 +353,10 @@ class ToolRunner:
             known = reader.known(outcome.result_body)
             return known or validation.parse_result(outcome.result_body)
         details = dict(outcome.details)
-        if "limit" not in details and outcome.error_type in _KERNEL_LIMITS:
+        limit = outcome.limit
+        if "limit" not in details and limit:
             # The kernel's backstop was first: the process met an error, and nobody a figure.
             limits = asdict(plugin.manifest.limits.capped(self._settings.caps))
-            limit = _KERNEL_LIMITS[outcome.error_type]
             observed = _observed(limit, ending.usage)
             details["limit"] = {"name": limit, "configured": limits[limit], "observed": observed}
         raise GovernedError(
@@ -407,15 +407,6 @@ class ToolRunner:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-# The limit that stands behind a type of error which the plugin itself met.
-_KERNEL_LIMITS = {
-    ErrorType.CPU_LIMIT_EXCEEDED: "cpu_seconds",
-    ErrorType.MEMORY_LIMIT_EXCEEDED: "memory_mb",
-    ErrorType.PROCESS_LIMIT_EXCEEDED: "processes",
-    ErrorType.DISK_LIMIT_EXCEEDED: "scratch_mb",
-}
 
 
 def build_sandbox(

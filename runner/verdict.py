@@ -30,7 +30,8 @@ _FORK_ERRORS = frozenset({"BlockingIOError", "OSError"})
 class Outcome:
     """What a call came to: exactly one of ``result_body`` and ``error_type`` is set.
 
-    ``result_body`` is JSON text that nobody has parsed yet.
+    ``result_body`` is JSON text that nobody has parsed yet. ``limit``: the name of the one behind
+    an error of this type, where the process itself has met it.
     """
 
     result_body: bytes | None
@@ -38,6 +39,16 @@ class Outcome:
     message: str = ""
     details: Mapping[str, object] = field(default_factory=dict)
     traceback: str = ""
+    limit: str = ""
+
+
+# The limit that stands behind a type of error which the plugin itself met.
+_KERNEL_LIMITS = {
+    ErrorType.CPU_LIMIT_EXCEEDED: "cpu_seconds",
+    ErrorType.MEMORY_LIMIT_EXCEEDED: "memory_mb",
+    ErrorType.PROCESS_LIMIT_EXCEEDED: "processes",
+    ErrorType.DISK_LIMIT_EXCEEDED: "scratch_mb",
+}
 
 
 def judge(ending: Ending) -> Outcome:
@@ -55,11 +66,14 @@ def _error(
     message: str,
     details: Mapping[str, object] | None = None,
     traceback: str = "",
+    *,
+    limit: str = "",
 ) -> Outcome:
     merged = {**ending.details, **(details or {})}
     if ending.log_tail:
         merged["log_tail"] = ending.log_tail
-    return Outcome(None, error_type, message, merged, traceback)
+    limit = limit or _KERNEL_LIMITS.get(error_type, "")
+    return Outcome(None, error_type, message, merged, traceback, limit)
 
 
 # Could not confine
@@ -242,7 +256,9 @@ def _raised(ending: Ending) -> Outcome | None:
     details: dict[str, object] = {"exception": raised.exception}
     if raised.errno is not None:
         details["errno"] = raised.errno
-    return _error(ending, error_type, message + _while_loading(ending), details, raised.traceback)
+    message += _while_loading(ending)
+    limit = "threads" if raised.cannot_start_thread else ""
+    return _error(ending, error_type, message, details, raised.traceback, limit=limit)
 
 
 def _hint(raised: Raised) -> str:

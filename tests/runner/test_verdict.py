@@ -226,6 +226,16 @@ def test_reply_of_failure_gets_its_type(reply: Reply, error_type: ErrorType) -> 
     assert judge(ending(reply=reply)).error_type is error_type
 
 
+def test_a_thread_that_cannot_be_started_is_a_matter_of_threads() -> None:
+    """And a process that cannot be forked one of processes, where nobody has taken a figure."""
+    no_thread = raised("RuntimeError", cannot_start_thread=True)
+    no_process = raised("BlockingIOError", errno=errno.EAGAIN)
+    assert judge(ending(reply=no_thread)).limit == "threads"
+    assert judge(ending(reply=no_thread, stage=Stage.LOAD)).limit == "threads"
+    assert judge(ending(reply=no_process)).limit == "processes"
+    assert judge(ending(reply=ANSWER)).limit == ""
+
+
 @pytest.mark.parametrize("exception", ["ValueError", "InvalidInput", "OSError"])
 def test_raising_while_loading_is_a_load_error(exception: str) -> None:
     """Before there was any input, no exception can blame it."""
