@@ -52,6 +52,17 @@ IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"
 _TABLE = ("tool", "toolrunner")
 _TOP_KEYS = {"requires-python": "requires_python", "dependencies": "dependencies"}
 _PROBLEMS_SHOWN = 10
+# What a line may look like whose value has the wrong type.
+_EXAMPLES = {
+    "name": '"my-plugin"',
+    "accepts": '"image/png"',
+    "read": '"/srv/models"',
+    "require": '"landlock"',
+    "entry": '"main:run"',
+    "requires_python": '">=3.11"',
+    "dependencies": '"numpy>=2"',
+    "description": '"Average colour of an image"',
+}
 _LONGEST_TEXT = 1000
 _MOST_TOGETHER = 1024
 _LONGEST_WAIT_MS = 1000
@@ -266,15 +277,16 @@ def _explain(details: ErrorDetails) -> str:
         return f"must be {context['expected']}"
     if kind == "string_too_long":
         return f"must be at most {context['max_length']} characters; shorten it"
+    example = _EXAMPLES.get(str(details["loc"][0]), '"1.0"')
     words = {
         "missing": 'is missing; add name = "my-plugin"',
-        "string_type": 'must be text in quotes, such as "1.0"',
+        "string_type": f"must be text in quotes, such as {example}",
         "bool_type": "must be true or false, without quotes",
         "int_type": "must be a whole number, without quotes",
         "greater_than_equal": f"must be at least {context.get('ge')}",
         "less_than_equal": f"must be at most {context.get('le')}",
-        "tuple_type": 'must be a list, such as ["..."]',
-        "dict_type": "must be a table",
+        "tuple_type": f"must be a list, such as [{example}]",
+        "dict_type": 'must be a table, such as { type = "object" }',
     }
     return words.get(kind) or details["msg"].removeprefix("Value error, ")
 

@@ -25,6 +25,7 @@ from toolrunner.plugins.errors import suggestion
 from toolrunner.plugins.fields import LIMIT_CEILING, is_name
 from toolrunner.runner.payloads.strict_json import JsonError, check
 from toolrunner.runner.settings.caps import default_caps
+from toolrunner.runner.settings.complaints import explain
 from toolrunner.runner.settings.sources import (
     KeyPath,
     Layer,
@@ -320,9 +321,12 @@ def _complaint(error: ValidationError, layers: list[Layer], model: type[BaseMode
         location = tuple(part for part in finding["loc"] if part != "[key]")
         path = tuple(str(part) for part in location)
         origin = _origin(layers, path, "settings")
-        words = finding["msg"].removeprefix("Value error, ")
-        if finding["type"] == "extra_forbidden":
-            known = model.model_fields if len(path) == 1 else PluginSettings.model_fields
-            words = f"unknown setting; {suggestion(path[-1], known)}"
+        words = explain(
+            finding,
+            path,
+            model.model_fields,
+            PluginSettings.model_fields,
+            is_variable=origin.startswith("environment "),
+        )
         lines.append(f"{origin}: {told(path)}: {words}")
     return "\n".join(lines)

@@ -76,7 +76,24 @@ MISTAKES = {
     ),
     "text as boolean": (f'{HEAD}network = "yes"', 4, "tool.toolrunner.network", "true or false"),
     "number as boolean": (f"{HEAD}network = 1", 4, "tool.toolrunner.network", "true or false"),
-    "text as list": (f'{HEAD}read = "/srv"', 4, "tool.toolrunner.read", "must be a list"),
+    "text as list": (
+        f'{HEAD}read = "/srv"',
+        4,
+        "tool.toolrunner.read",
+        'must be a list, such as ["/srv/models"]',
+    ),
+    "type as text": (
+        f'{HEAD}accepts = "image/png"',
+        4,
+        "tool.toolrunner.accepts",
+        'must be a list, such as ["image/png"]',
+    ),
+    "numbers as types": (
+        f"{HEAD}accepts = [1]",
+        4,
+        "tool.toolrunner.accepts[0]",
+        'must be text in quotes, such as "image/png"',
+    ),
     "home folder": (f'{HEAD}read = ["~/m"]', 4, "tool.toolrunner.read[0]", "~ and relative"),
     "relative folder": (
         f'{HEAD}read = [\n  "/srv/a",  # [1]\n  "b",\n]',
