@@ -9,7 +9,7 @@ import errno
 import getpass
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolrunner.api.cli.console import plain, table_of
+from toolrunner.plugins.errors import suggestion
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.start_mode import Start
 from toolrunner.sandbox.layers import floor_gaps, warm_gaps
@@ -67,16 +68,42 @@ def examine() -> Examination:
     return Examination(host, floor_gaps(host.layers), host.user_gap())
 
 
-def document(found: Examination, settings: Settings | None = None) -> dict[str, Any]:
-    """Return it all as JSON shows it; with settings, also what the operator allows of residents."""
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the operator's settings are, if they can be read, and what is wrong with them."""
+
+    settings: Settings | None = None
+    mistakes: tuple[str, ...] = ()
+
+
+def misnamed(settings: Settings, known: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence for each name in the settings that no plugin here has."""
+    named = {
+        "allow_resident": [name for name in settings.allow_resident if name != "*"],
+        "allow_network": settings.allow_network,
+        "plugin": settings.plugin,
+    }
+    return tuple(
+        f"{key} names {name}, and no plugin that is known here has that name; "
+        f"{suggestion(name, known)}"
+        for key, names in named.items()
+        for name in names
+        if name not in known
+    )
+
+
+def document(found: Examination, said: Said | None = None) -> dict[str, Any]:
+    """Return it all as JSON shows it, with what the operator has said."""
     shown: dict[str, Any] = {
         "layers": [_layer(trial) for trial in _trials(found.host)],
         "floor": {"met": found.is_floor_met, "gaps": list(found.all_gaps)},
         "start": asdict(_start(found)),
         "host": _about_host(),
     }
-    if settings is not None:
-        shown["residents"] = _residents(settings)
+    if said is not None:
+        shown["mistakes"] = list(said.mistakes)
+    if said is not None and said.settings is not None:
+        shown["residents"] = _residents(said.settings)
     return shown
 
 
@@ -123,9 +150,9 @@ def _user() -> str:
         return f"uid {uid}"
 
 
-def view(found: Examination, settings: Settings | None = None) -> RenderableType:
+def view(found: Examination, said: Said | None = None) -> RenderableType:
     """Return it all for a person."""
-    shown = document(found, settings)
+    shown = document(found, said)
     about = Table(box=None, show_header=False, pad_edge=False)
     for name, value in shown["host"].items():
         about.add_row(Text(name, style="cyan"), plain(value))
@@ -143,6 +170,7 @@ def view(found: Examination, settings: Settings | None = None) -> RenderableType
     parts += _floor(found)
     if found.is_floor_met and "residents" in shown:
         parts.append(plain(_residents_words(shown["residents"])))
+    parts += [plain(f"Settings: {words}", "yellow") for words in shown.get("mistakes", ())]
     return Group(*parts)
 
 

@@ -12,8 +12,8 @@ from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.progress import Progress
 from toolrunner.api.cli.session import Session
 from toolrunner.plugins.corpus import Fault, faults
-from toolrunner.plugins.errors import suggestion
-from toolrunner.runner.settings.settings import Settings, SettingsError
+from toolrunner.plugins.errors import DiscoveryError, suggestion
+from toolrunner.runner.settings.settings import SettingsError
 
 
 def doctor(
@@ -39,19 +39,25 @@ def doctor(
     found = doctors.examine()
     if attack:
         return _attack(session, found, _chosen(only or [""]))
+    said = _said(session)
     if session.shared.as_json:
-        session.terminal.document(doctors.document(found, _settings(session)))
+        session.terminal.document(doctors.document(found, said))
     else:
-        session.terminal.show(doctors.view(found, _settings(session)))
+        session.terminal.show(doctors.view(found, said))
     return Exit.DONE if found.is_floor_met else Exit.HOST
 
 
-def _settings(session: Session) -> Settings | None:
-    """Return the settings, if they can be read: a mistake in them is none of the host."""
+def _said(session: Session) -> doctors.Said:
+    """Return what the operator has said, or what is wrong with it: that is none of the host."""
     try:
-        return session.settings
-    except SettingsError:
-        return None
+        settings = session.settings
+    except SettingsError as error:
+        return doctors.Said(None, tuple(str(error).splitlines()))
+    try:
+        known = session.registry.list_plugins()
+    except DiscoveryError as error:
+        return doctors.Said(settings, (str(error),))
+    return doctors.Said(settings, doctors.misnamed(settings, known))
 
 
 def _chosen(patterns: list[str]) -> list[Fault]:

@@ -44,8 +44,25 @@ def test_doctor_says_what_may_be_resident(cli: Cli) -> None:
 
 
 def test_doctor_works_whatever_the_settings(cli: Cli) -> None:
-    """A broken setting does not keep anyone from asking what is wrong with the host."""
-    assert cli("doctor", TOOLRUNNER_NONSENSE="1").status in {0, 3}
+    """A broken setting does not keep anyone from asking what is wrong with the host; it is told."""
+    ended = cli("doctor", TOOLRUNNER_NONSENSE="1")
+    assert ended.status in {0, 3}
+    assert "Settings: environment TOOLRUNNER_NONSENSE: unknown variable" in ended.out
+
+
+def test_doctor_tells_of_names_that_no_plugin_has(cli: Cli) -> None:
+    """With the one that was meant: a name in the settings allows nothing else."""
+    mistaken = {
+        "TOOLRUNNER_ALLOW_RESIDENT": "palete,barcode,*",
+        "TOOLRUNNER_ALLOW_NETWORK": "ocr,bar-code",
+        "TOOLRUNNER_PLUGIN__OCRR__READ": '["/srv"]',
+    }
+    [shown] = cli("doctor", "--json", **mistaken).documents
+    told = ["allow_resident names palete", "allow_network names bar-code", "plugin names ocrr"]
+    assert [words.partition(",")[0] for words in shown["mistakes"]] == told
+    assert shown["mistakes"][0].endswith("did you mean palette?")
+    assert "allow_resident names palete" in cli("doctor", **mistaken).out
+    assert cli("doctor", "--json").documents[0]["mistakes"] == []
 
 
 def test_a_missing_layer_has_errno_and_remedy() -> None:
