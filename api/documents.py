@@ -14,7 +14,7 @@ from toolrunner.runner.errors import GovernedError
 from toolrunner.runner.registry.plugin_state import PluginStatus
 from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.runner.settings.settings import Settings
-from toolrunner.runner.start_mode import Start
+from toolrunner.runner.start_mode import Start, calls_together
 from toolrunner.runner.tool_runner import ToolRunner
 
 
@@ -51,6 +51,8 @@ def plugin_document(
         "limits": asdict(manifest.limits.capped(settings.caps)),
         "read": [*manifest.read, *(str(path) for path in (own.read if own else ()))],
         "network": _network(plugin, settings),
+        "threads_per_call": settings.threads_per_call,
+        "batch": _batch(plugin, settings),
         "require": list(manifest.require),
         "requires_python": manifest.requires_python,
         "dependencies": list(manifest.dependencies),
@@ -71,6 +73,19 @@ def loaded_document(tool_runner: ToolRunner, name: str) -> dict[str, Any]:
     if start.mode == "resident" and figures is not None:
         known["residents"] = asdict(figures)
     return {**known, "start": asdict(start)}
+
+
+def _batch(plugin: Plugin, settings: Settings) -> dict[str, int] | None:
+    """Return how many calls are served together, of how many asked for; None for no batches."""
+    manifest = plugin.manifest
+    if manifest.batch == 1:
+        return None
+    return {
+        "asked": manifest.batch,
+        "most": calls_together(manifest, settings),
+        "max_batch": settings.max_batch,
+        "wait_ms": manifest.batch_ms,
+    }
 
 
 def _network(plugin: Plugin, settings: Settings) -> str:

@@ -60,6 +60,18 @@ def _residents_words(figures: Mapping[str, Any]) -> str:
     return f"{words}; replaced: {gone}" if gone else words
 
 
+def _batch_words(batch: Mapping[str, int]) -> str:
+    """Return how many calls are served together, or why each is served alone."""
+    asked, most = batch["asked"], batch["most"]
+    if batch["max_batch"] == 1:
+        return f"no calls together: {asked} were asked for, and max_batch = 1 turns batches off"
+    if most == 1:
+        return f"no calls together: {asked} were asked for, and its calls do not start resident"
+    capped = f" ({asked} were asked for; max_batch caps them)" if most < asked else ""
+    wait = f", for which a call waits up to {batch['wait_ms']} ms" if batch["wait_ms"] else ""
+    return f"up to {most} calls of one caller together{capped}{wait}"
+
+
 def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> RenderableType:
     """Return what ``plugin_document`` says, and what its author asked for beyond the caps."""
     grid = Table(box=None, show_header=False, pad_edge=False)
@@ -75,6 +87,11 @@ def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> Renderabl
             value = _start_words(value, document["reason"])
         if value:
             grid.add_row(name.replace("_", " "), plain(value))
+    if document.get("batch"):
+        grid.add_row("batch", plain(_batch_words(document["batch"])))
+    if "threads_per_call" in document:
+        words = f"{document['threads_per_call']} of each numeric library (threads_per_call)"
+        grid.add_row("threads", plain(words))
     if "residents" in document:
         grid.add_row("residents", plain(_residents_words(document["residents"])))
     if plugin is None:

@@ -73,6 +73,27 @@ def test_show_tells_of_residents(cli: Cli, write_plugin: WritePlugin) -> None:
     assert "residents" not in shown
 
 
+def test_show_tells_of_batches_and_threads(cli: Cli, write_plugin: WritePlugin) -> None:
+    """What was asked for, what the operator's caps leave of it, and where it does not apply."""
+    body = f"{GOOD}\ndef run_batch(payloads):\n    return [{{}} for _ in payloads]\n"
+    path = write_plugin(body, start='"resident"', batch="16", batch_ms="5")
+    options = ("--plugins", path, "plugins", "show", "sample")
+    allowed = {"TOOLRUNNER_ALLOW_RESIDENT": "sample"}
+    [shown] = cli(*options, "--json", **allowed, TOOLRUNNER_THREADS_PER_CALL="3").documents
+    assert shown["batch"] == {"asked": 16, "most": 16, "max_batch": 64, "wait_ms": 5}
+    assert shown["threads_per_call"] == 3
+    people = cli(*options, **allowed, TOOLRUNNER_MAX_BATCH="4", TOOLRUNNER_THREADS_PER_CALL="3").out
+    words = " ".join(people.split())
+    assert "up to 4 calls of one caller together (16 were asked for; max_batch caps them)" in words
+    assert "for which a call waits up to 5 ms" in words
+    assert "3 of each numeric library" in words
+    off = " ".join(cli(*options, **allowed, TOOLRUNNER_MAX_BATCH="1").out.split())
+    assert "max_batch = 1 turns batches off" in off
+    assert "do not start resident" in " ".join(cli(*options).out.split())
+    [shown] = cli("plugins", "show", "palette", "--json").documents
+    assert shown["batch"] is None
+
+
 def test_show_of_a_broken_plugin_has_its_reason(cli: Cli, write_plugin: WritePlugin) -> None:
     """A plugin that cannot run can still be looked at."""
     ended = cli("--plugins", write_plugin(GOOD, memory="1"), "plugins", "show", "sample")
