@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 
 from toolrunner.api.cli.examined import Examined
-from toolrunner.api.cli.measuring import Measured, gains_by_warming_up
+from toolrunner.api.cli.measuring import Measured, Tried, gains_by_warming_up
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.start_mode import Start
 
@@ -26,6 +26,7 @@ def advise(manifest: Manifest, start: Start, measured: Measured) -> tuple[str, .
     return tuple(
         words
         for group in (
+            _missed(manifest, start, measured),
             _modes(manifest, start, measured),
             _warm_up(manifest, measured),
             _memory(measured),
@@ -34,9 +35,44 @@ def advise(manifest: Manifest, start: Start, measured: Measured) -> tuple[str, .
     )
 
 
+def advise_after_failure(manifest: Manifest, start: Start, tried: Tried) -> tuple[str, ...]:
+    """Return what to write about a plugin whose call has failed, if something has helped."""
+    if tried.memory_mb is not None:
+        needed = tried.memory_mb
+        return (f"set memory_mb to {memory_to_set(needed)}: it held {needed:.0f} MiB",)
+    if "cold" not in tried.p50_ms:
+        return ()
+    cold = told_ms(tried.p50_ms["cold"])
+    if start.mode == "failed":
+        return (f"loaded for one call alone (cold), without warm_up(), it answers in {cold}",)
+    how = "forked from the loaded plugin" if start.mode == "warm" else "in a process that stays"
+    instead = (
+        f'say start = "cold": a call that runs {how} fails, one that loads it anew takes {cold}'
+    )
+    if "resident" in tried.p50_ms:
+        instead += (
+            f'; or start = "resident", and have the operator add {manifest.name} to '
+            f"allow_resident: {told_ms(tried.p50_ms['resident'])}"
+        )
+    return (instead,)
+
+
 def memory_to_set(needed_mb: float) -> int:
     """Return a ``memory_mb`` with some room, as people write them."""
     return math.ceil(needed_mb * _ROOM / _STEP_MB) * _STEP_MB
+
+
+def _missed(manifest: Manifest, start: Start, measured: Measured) -> Iterator[str]:
+    """Warn of what its author may try next, and what would fail."""
+    failed = {missed.what: missed.why for missed in measured.missed if missed.by_call}
+    if "warm calls" in failed and manifest.start == "auto":
+        yield (
+            f'do not say start = "warm": forked from the loaded plugin, {failed["warm calls"]}; '
+            "it may wait for a thread that only its import has. Leave it as it is, or say "
+            'start = "cold"'
+        )
+    if "resident calls" in failed and manifest.start not in ("resident", start.mode):
+        yield f'do not say start = "resident": in a process that stays, {failed["resident calls"]}'
 
 
 def _modes(manifest: Manifest, start: Start, measured: Measured) -> Iterator[str]:

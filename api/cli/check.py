@@ -5,39 +5,26 @@ Called by ``commands``. The plugin is only ever run as every plugin is: through 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toolrunner.api.cli.advice import advise, memory_to_set
+from toolrunner.api.cli.advice import advise, advise_after_failure, told_ms
+from toolrunner.api.cli.bench import Answer, Bench, NotTakenError
 from toolrunner.api.cli.calls import Done
 from toolrunner.api.cli.exits import Exit, Refused, exit_of
-from toolrunner.api.cli.measuring import Answer, Bench, Measured, measure, memory_needed_mb
+from toolrunner.api.cli.measuring import Measured, after_failure, measure
+from toolrunner.api.cli.remedies import WHILE_LOADING, of_a_resident, what_to_do
 from toolrunner.api.cli.session import Session
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.errors import shown
+from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.payloads.samples import sample_payload
 from toolrunner.runner.start_mode import Start
-
-_WHILE_LOADING = " while loading"
-
-_WHAT_TO_DO = {
-    ErrorType.PLUGIN_LOAD_ERROR: "mend what happens at import: --debug shows the traceback",
-    ErrorType.EXECUTION_ERROR: "mend run(): --debug shows the traceback; for input that you "
-    "cannot take, raise an exception of a class named InvalidInput",
-    ErrorType.OUTPUT_VALIDATION_ERROR: "return a dict of what JSON can carry",
-    ErrorType.SANDBOX_ERROR: "see `toolrunner doctor`",
-    ErrorType.TIME_LIMIT_EXCEEDED: "make it faster, or raise limits.wall_seconds in its manifest",
-    ErrorType.CPU_LIMIT_EXCEEDED: "make it faster, or raise limits.cpu_seconds in its manifest",
-    ErrorType.MEMORY_LIMIT_EXCEEDED: "use less, or raise limits.memory_mb in its manifest",
-    ErrorType.PROCESS_LIMIT_EXCEEDED: "start fewer, or raise limits.processes and limits.threads",
-    ErrorType.DISK_LIMIT_EXCEEDED: "write less, or raise limits.scratch_mb in its manifest",
-    ErrorType.OUTPUT_LIMIT_EXCEEDED: "return less, or raise limits.output_mb in its manifest",
-    ErrorType.PLUGIN_CRASHED: "see what it printed last; native code may be at fault",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +147,14 @@ def _run(session: Session, plugin: Plugin, bench: Bench, report: Report, about: 
     """Return the report with what running the plugin tells."""
     manifest, caps = plugin.manifest, session.settings.caps
     own = bench.runner()
+    began = time.monotonic()
     try:
-        start = bench.start(own)
+        start = own.start(plugin.name)
     except GovernedError as error:
         start = Start("failed", (error.message,))
-    answer = bench.call(own)
-    status, steps, notes = _judge(answer, about)
+    load_seconds = time.monotonic() - began
+    answer = bench.first(own, start)
+    status, steps, notes = _judge(answer, about, rehearses=manifest.warm_up)
     done = Done(plugin.name, None, answer.call, answer.result, answer.envelope)
     report = replace(
         report,
@@ -176,20 +165,44 @@ def _run(session: Session, plugin: Plugin, bench: Bench, report: Report, about: 
         start=start,
     )
     if answer.envelope is not None:
-        is_memory = answer.envelope["error"]["type"] == ErrorType.MEMORY_LIMIT_EXCEEDED
-        needed = memory_needed_mb(bench, plugin, caps) if is_memory else None
-        words = (
-            f"set memory_mb to {memory_to_set(needed or 0)}: it held {needed:.0f} MiB"
-            if needed
-            else ""
-        )
-        return replace(report, advice=(words,) if words else ())
+        bench.begin(load_seconds)
+        tried = after_failure(bench, plugin, caps, start, answer.envelope["error"]["type"])
+        advice = advise_after_failure(manifest, start, tried)
+        if start.mode != "failed" and "cold" in tried.p50_ms:
+            steps = [step if step.ok else replace(step, advice=advice[0]) for step in report.steps]
+            return replace(report, steps=tuple(steps))
+        return replace(report, advice=advice)
+    bench.begin(time.monotonic() - began)
+    if manifest.start == "resident":
+        served = list(_as_resident(bench, manifest, start))
+        if not all(step.ok for step in served):
+            report = replace(report, status=Exit.PLUGIN)
+        report = replace(report, steps=(*report.steps, *served))
     limit_mb = manifest.limits.capped(caps).memory_mb
-    measured = measure(bench, own, start, limit_mb)
+    measured = measure(bench, own, start, limit_mb, answer.ms)
     return replace(report, measured=measured, advice=advise(manifest, start, measured))
 
 
-def _judge(done: Answer, about: str) -> tuple[Exit, list[Step], list[str]]:
+def _as_resident(bench: Bench, manifest: Manifest, start: Start) -> Iterator[Step]:
+    """Try what the manifest asks for, also where the operator has not allowed it yet."""
+    if start.mode != "resident":
+        try:
+            bench.started("resident")
+        except NotTakenError as error:
+            advice = of_a_resident(str(error))
+            yield Step("resident", not error.by_call, str(error), advice)
+            return
+    if manifest.batch > 1:
+        try:
+            took = bench.batch_ms()
+        except NotTakenError as error:
+            advice = "return a list with one result for each of the payloads, in their order"
+            yield Step("batch", not error.by_call, str(error), advice)
+        else:
+            yield Step("batch", True, f"two calls together: {told_ms(took)}")
+
+
+def _judge(done: Answer, about: str, *, rehearses: bool) -> tuple[Exit, list[Step], list[str]]:
     """Return the exit status, the steps of the run, and notes."""
     confined = Step("sandbox", True, f"{len(done.call.isolation.layers)} layers")
     loads = Step("loads", True, "in the sandbox")
@@ -210,7 +223,7 @@ def _judge(done: Answer, about: str) -> tuple[Exit, list[Step], list[str]]:
         refused = Step("runs", False, f"{about} is refused: {error['message']}", advice)
         return Exit.PLUGIN, [refused], []
     failed = _failing_step(error_type, error["message"])
-    advice = _WHAT_TO_DO.get(error_type, "")
+    advice = what_to_do(error, done.envelope["_internal"]["traceback"], rehearses=rehearses)
     if error_type is ErrorType.EXECUTION_ERROR and about.startswith("an empty object"):
         advice = "if it needs more than {}, give input_schema an example: examples = [{ ... }]"
     step = Step(failed, False, f"{error_type}: {error['message']}", advice)
@@ -224,7 +237,7 @@ def _judge(done: Answer, about: str) -> tuple[Exit, list[Step], list[str]]:
 def _failing_step(error_type: ErrorType, message: str) -> str:
     if error_type.blame.value == "host" or error_type is ErrorType.PLUGIN_UNAVAILABLE:
         return "sandbox"
-    if error_type is ErrorType.PLUGIN_LOAD_ERROR or message.endswith(_WHILE_LOADING):
+    if error_type is ErrorType.PLUGIN_LOAD_ERROR or message.endswith(WHILE_LOADING):
         return "loads"
     if error_type is ErrorType.OUTPUT_VALIDATION_ERROR:
         return "returns"

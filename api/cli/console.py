@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass, field
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +21,7 @@ from toolrunner.runner.errors import harmless
 
 # A pipe has no width: lines are wrapped late, so that words stay together for grep.
 _PIPE_COLUMNS = 200
+_FEW_COLUMNS = 20  # that words get at least, in whatever terminal
 
 
 class _Console(Console):
@@ -60,6 +61,28 @@ class Terminal:
 def plain(text: object, style: str = "") -> Text:
     """Return text of any origin so that it can only ever be read."""
     return Text(harmless(str(text)).expandtabs(), style=style)
+
+
+class Hanging:
+    """A line of ours that ends in words of any origin, however many lines these take.
+
+    Each of their lines but the first stands behind ``mark``, also where a terminal's width breaks
+    them: so none of them can pass for a line of ours.
+    """
+
+    def __init__(self, first: str | Text, words: object, mark: str, style: str = "") -> None:
+        self._first = first if isinstance(first, Text) else Text(first, style=style)
+        self._words = plain(words, style)
+        self._mark = Text(mark, style=style)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the lines, none of them longer than there is room for."""
+        before = max(self._first.cell_len, self._mark.cell_len)
+        lines = self._words.wrap(console, max(_FEW_COLUMNS, options.max_width - before))
+        for number, line in enumerate(lines or [Text()]):
+            whole = Text.assemble(self._mark if number else self._first, line)
+            whole.no_wrap, whole.overflow = True, "ignore"
+            yield whole
 
 
 def table_of(*columns: str) -> Table:

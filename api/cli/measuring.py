@@ -1,45 +1,49 @@
 """Measures a plugin for ``plugins check``: what its calls take in each mode, and what they hold.
 
-Called by ``check`` once a call has succeeded. All of it are calls like any other, through
-ToolRunner and in the sandbox, a few in each mode, each within the plugin's own limits; after
-``MEASURING_SECONDS`` nothing more is begun.
+Called by ``check`` once a call has succeeded. What cannot be measured is told with its reason.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
+import contextlib
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
+from toolrunner.api.cli.bench import MEASURING_SECONDS, MODE_SECONDS, Bench, NotTakenError
 from toolrunner.api.cli.examined import Examined, examined
 from toolrunner.plugins.discovery import Plugin
-from toolrunner.runner.call import Call
-from toolrunner.runner.envelope import Envelope
-from toolrunner.runner.registry.registry import PluginRegistry
-from toolrunner.runner.services.wiring import analysis_of
-from toolrunner.runner.settings.settings import Settings
+from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.start_mode import Start
-from toolrunner.runner.tool_runner import ToolRunner, build_sandbox
+from toolrunner.runner.tool_runner import ToolRunner
 from toolrunner.sandbox.limits import MIB
 
-MEASURING_SECONDS = 10.0
-_MODE_SECONDS = 2.0
 _GAIN_MS, _GAIN = 5.0, 0.25  # of a first call: less is no matter
-_CALLS = {"warm": 7, "resident": 7, "cold": 3}
 _MORE_MEMORY = 4  # times the limit, as far as the caps allow it
+
+T = TypeVar("T")
+
+# Whether these are met may depend on how the call has started.
+_PERHAPS_BY_START = frozenset(
+    {
+        ErrorType.PLUGIN_LOAD_ERROR,
+        ErrorType.TIME_LIMIT_EXCEEDED,
+        ErrorType.CPU_LIMIT_EXCEEDED,
+        ErrorType.PROCESS_LIMIT_EXCEEDED,
+        ErrorType.PLUGIN_CRASHED,
+        ErrorType.PROTOCOL_ERROR,
+        ErrorType.EXECUTION_ERROR,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One call: its result or its envelope, and how long its caller has waited."""
+class Missed:
+    """A measure that was not taken. ``by_call``: since a call failed, or did not come to an end."""
 
-    result: Any
-    envelope: Envelope | None
-    call: Call
-    ms: float
+    what: str
+    why: str
+    by_call: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,8 @@ class Measured:
 
     ``p50_ms`` by mode, of those that it can start in: as its manifest says, or would with the
     ``start`` that has the mode's name. ``warmed_up_ms``: the p50 as it would be with
-    ``warm_up = true``. ``peak_memory_mb``: the most that one of the calls has held.
+    ``warm_up = true``. ``peak_memory_mb``: the most that one of the calls has held. ``missed``:
+    what could not be measured.
     """
 
     p50_ms: Mapping[str, float] = field(default_factory=dict)
@@ -56,6 +61,7 @@ class Measured:
     peak_memory_mb: float = 0.0
     memory_mb: int = 0
     examined: Examined | None = None
+    missed: tuple[Missed, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON shows it."""
@@ -63,104 +69,53 @@ class Measured:
         return {**asdict(replace(self, examined=None)), "examined": within}
 
 
-class Bench:
-    """Runs one plugin as it is and with other manifests, all in one sandbox. A context manager."""
+def measure(
+    bench: Bench, own: ToolRunner, start: Start, limit_mb: int, first_ms: float = 0.0
+) -> Measured:
+    """Measure a plugin whose calls succeed, and ``start`` as told in its ``own`` runner.
 
-    def __init__(self, plugin: Plugin, settings: Settings, payload: dict[str, Any]) -> None:
-        self._plugin = plugin
-        self._settings = settings
-        self._payload = payload
-        self._stack = ExitStack()
-        self._sandbox = build_sandbox(settings)
-        self._stack.callback(self._sandbox.close)
-        self._end = time.monotonic() + MEASURING_SECONDS
-        self.peak_bytes = 0
-
-    def __enter__(self) -> Bench:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def runner(self, *, is_examined: bool = False, **manifest: object) -> ToolRunner:
-        """Return a runner for the plugin, with some of its manifest changed."""
-        settings = self._settings
-        if manifest.get("start") == "resident":
-            # For this measurement alone, in a process of the check's own.
-            settings = settings.model_copy(update={"allow_resident": ("*",)})
-        changed = self._plugin.manifest.model_copy(update=manifest)
-        plugin = replace(self._plugin, manifest=changed, examined=is_examined)
-        registry = PluginRegistry()
-        registry.register(plugin.name, instance=plugin)
-        return self._stack.enter_context(
-            ToolRunner(registry, settings=settings, sandbox=self._sandbox)
-        )
-
-    def call(self, tool_runner: ToolRunner) -> Answer:
-        """Run the plugin once."""
-        call = Call()
-        began = time.monotonic()
-        result, envelope = analysis_of(tool_runner).analyze(
-            self._plugin.name, self._payload, call=call
-        )
-        ms = (time.monotonic() - began) * 1000
-        self.peak_bytes = max(self.peak_bytes, call.usage.peak_memory_bytes)
-        return Answer(result, envelope, call, ms)
-
-    def start(self, tool_runner: ToolRunner) -> Start:
-        """Load the plugin, if there is time, and tell how its calls start."""
-        return tool_runner.start(self._plugin.name) if self.has_time else Start("failed")
-
-    @property
-    def has_time(self) -> bool:
-        """Whether another call may be begun."""
-        return time.monotonic() < self._end
-
-    def p50_ms(self, tool_runner: ToolRunner, mode: str) -> float | None:
-        """Return the median of some calls; ``None`` if there was no time, or one has failed."""
-        times: list[float] = []
-        end = min(self._end, time.monotonic() + _MODE_SECONDS)
-        while len(times) < _CALLS[mode] and time.monotonic() < end:
-            answer = self.call(tool_runner)
-            if answer.envelope is not None or answer.call.isolation.mode != mode:
-                return None
-            times.append(answer.ms)
-        return round(statistics.median(times), 1) if times else None
-
-
-def measure(bench: Bench, own: ToolRunner, start: Start, limit_mb: int) -> Measured:
-    """Measure a plugin whose calls succeed, and ``start`` as told in its ``own`` runner."""
-    found = examine(bench)
+    ``first_ms``: what its first call there took, which is measure enough of a slow one.
+    """
     p50: dict[str, float] = {}
+    if first_ms > MODE_SECONDS * 1000:
+        p50[start.mode] = round(first_ms, 1)
+    missed: list[Missed] = []
 
-    def add(mode: str, tool_runner: Callable[[], ToolRunner]) -> None:
-        if bench.has_time and (ms := bench.p50_ms(tool_runner(), mode)) is not None:
-            p50[mode] = ms
+    def taken(what: str, take: Callable[[], T]) -> T | None:
+        try:
+            return take()
+        except NotTakenError as error:
+            if str(error) != "; ".join(start.reasons):  # which is told already
+                missed.append(Missed(what, str(error), error.by_call))
+            return None
 
-    add(start.mode, lambda: own)
-    for mode in ("warm", "cold", "resident"):
-        if mode in p50 or not bench.has_time:
+    def p50_of(mode: str) -> float:
+        return bench.p50_ms(own if mode == start.mode else bench.started(mode), mode)
+
+    found = taken("imports and a second call", lambda: examine(bench))
+    for mode in dict.fromkeys((start.mode, "warm", "cold", "resident")):
+        if mode in p50:
             continue
-        # Threads alone are what the author's word can do something about.
-        other = bench.runner(start=mode)
-        if mode == "cold" or bench.start(other).mode == mode:
-            add(mode, lambda other=other: other)  # type: ignore[misc]  # one kind of runner
+        ms = taken(f"{mode} calls", lambda mode=mode: p50_of(mode))  # type: ignore[misc]  # a mode
+        if ms is not None:
+            p50[mode] = ms
     warmed_up = None
-    if found is not None and gains_by_warming_up(found):
-        mode = "warm" if "warm" in p50 else "resident"
-        rehearsed = bench.runner(start=mode, warm_up=True)
-        if mode in p50 and bench.start(rehearsed).mode == mode:
-            warmed_up = bench.p50_ms(rehearsed, mode)
+    mode = "warm" if "warm" in p50 else "resident"
+    if found is not None and gains_by_warming_up(found) and mode in p50:
+        warmed_up = taken(
+            "warm_up = true", lambda: bench.p50_ms(bench.started(mode, warm_up=True), mode)
+        )
     peak = round(bench.peak_bytes / MIB, 1)
-    return Measured(p50, warmed_up, peak, limit_mb, found)
+    return Measured(p50, warmed_up, peak, limit_mb, found, tuple(missed))
 
 
-def examine(bench: Bench) -> Examined | None:
+def examine(bench: Bench) -> Examined:
     """Load the plugin and call it twice in one process, which tells what that took."""
-    if not bench.has_time:
-        return None
-    answer = bench.call(bench.runner(is_examined=True, start="cold"))
-    return None if answer.envelope is not None else examined(answer.result)
+    answer = bench.trial(bench.examiner(), "cold", calls=2)
+    found = examined(answer.result)
+    if found is None:
+        raise NotTakenError("what its process tells of itself is of no known shape")
+    return found
 
 
 def gains_by_warming_up(found: Examined) -> bool:
@@ -169,12 +124,36 @@ def gains_by_warming_up(found: Examined) -> bool:
     return not found.has_warm_up and gain > max(_GAIN_MS, found.first_ms * _GAIN)
 
 
-def memory_needed_mb(bench: Bench, plugin: Plugin, caps: Mapping[str, float]) -> float | None:
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What helped a plugin whose call had failed: with more memory, or started otherwise."""
+
+    memory_mb: float | None = None
+    p50_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+def after_failure(
+    bench: Bench, plugin: Plugin, caps: Mapping[str, float], start: Start, error_type: str
+) -> Tried:
+    """Try a plugin whose call has failed with more memory, or started in other ways."""
+    if error_type == ErrorType.MEMORY_LIMIT_EXCEEDED:
+        return Tried(memory_mb=_memory_needed_mb(bench, plugin, caps))
+    p50: dict[str, float] = {}
+    if start.mode == "cold" or error_type not in _PERHAPS_BY_START:
+        return Tried()
+    with contextlib.suppress(NotTakenError):
+        p50["cold"] = bench.trial(bench.runner(start="cold"), "cold").ms
+        if start.mode == "warm":
+            p50["resident"] = bench.p50_ms(bench.started("resident"), "resident")
+    return Tried(p50_ms=p50)
+
+
+def _memory_needed_mb(bench: Bench, plugin: Plugin, caps: Mapping[str, float]) -> float | None:
     """Return what a plugin holds that its limit ends, tried with a larger one within the caps."""
     limits = plugin.manifest.limits
     more = replace(limits, memory_mb=limits.memory_mb * _MORE_MEMORY).capped(caps)
     if more.memory_mb <= limits.memory_mb or not bench.has_time:
         return None
     bench.peak_bytes = 0
-    answer = bench.call(bench.runner(limits=more, start="cold"))
+    answer = bench.call(bench.runner(limits=more, start="cold"), MEASURING_SECONDS)
     return bench.peak_bytes / MIB if answer.envelope is None else None

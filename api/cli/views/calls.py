@@ -18,7 +18,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from toolrunner.api.cli.calls import Done, isolation_of
-from toolrunner.api.cli.console import plain, table_of
+from toolrunner.api.cli.console import Hanging, plain, table_of
 from toolrunner.runner.errors import Blame
 
 MAX_ITEMS = 200
@@ -144,14 +144,14 @@ def error_view(envelope: Mapping[str, Any], *, file: str | None, debug: bool) ->
         title.append_text(plain(f"{subject}: ", "bold"))
     title.append_text(plain(error["type"], "bold red"))
     title.append(f" ({_AT_FAULT[Blame(details['blame'])]})")
-    lines = [title, _indented(error["message"])]
+    lines: list[RenderableType] = [title, _quoted(error["message"])]
     if limit := details.get("limit"):
-        lines.append(_indented(_limit_words(limit), "dim"))
+        lines.append(Text(f"  {_limit_words(limit)}", style="dim"))
     if tail := details.get("log_tail"):
-        lines += [_indented("the last that it printed:", "dim"), _indented(tail, "dim", "    | ")]
+        lines += [Text("  the last that it printed:", style="dim"), _quoted(tail, "dim", "    | ")]
     if debug and (trace := envelope["_internal"]["traceback"]):
-        lines += [_indented("traceback:", "dim"), _indented(trace, "dim", "    | ")]
-    lines.append(_indented(f"call {details['call_id']}", "dim"))
+        lines += [Text("  traceback:", style="dim"), _quoted(trace, "dim", "    | ")]
+    lines.append(Text(f"  call {details['call_id']}", style="dim"))
     return Group(*lines)
 
 
@@ -161,6 +161,6 @@ def _limit_words(limit: Mapping[str, Any]) -> str:
     return words if observed is None else f"{words}, observed {observed:g}"
 
 
-def _indented(text: object, style: str = "", indent: str = "  ") -> Text:
-    lines = str(text).rstrip("\n").split("\n")
-    return plain("\n".join(indent + line for line in lines), style)
+def _quoted(text: str, style: str = "", mark: str = "  | ") -> Hanging:
+    """Return words of a plugin's, or of a caller's, every line of which shows that it is theirs."""
+    return Hanging(mark, text.rstrip("\n"), mark, style)

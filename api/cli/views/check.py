@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
@@ -9,7 +10,7 @@ from rich.text import Text
 
 from toolrunner.api.cli.advice import told_ms
 from toolrunner.api.cli.check import Report, Step
-from toolrunner.api.cli.console import plain
+from toolrunner.api.cli.console import Hanging, plain
 from toolrunner.api.cli.examined import Examined, Imported
 from toolrunner.api.cli.exits import Exit
 from toolrunner.api.cli.measuring import Measured
@@ -22,35 +23,43 @@ _STARTS = {
     "resident": "calls start resident: one process serves many",
 }
 
+# Before each further line of words: our own, which stand deeper than any line of ours, and those of
+# a plugin, which are marked as such.
+_DEEPER, _QUOTED = "      ", "    | "
+
 
 def report_view(report: Report, *, debug: bool) -> RenderableType:
     """Return how calls start, the steps, each with a tick or what to do, and what was measured."""
     title = plain(report.plugin, "bold").append_text(plain(f"  {report.path}", "dim"))
-    lines = [title, *_starts(report.start), *(line for s in report.steps for line in _step(s))]
+    lines: list[RenderableType] = [title, *_starts(report.start)]
+    lines += [line for step in report.steps for line in _step(step)]
     if report.measured is not None:
-        lines += [plain(f"    {line}") for line in _measured(report.measured)]
-    lines += [plain(f"  advice: {words}", "yellow") for words in report.advice]
-    lines += [plain(f"  note: {note}", "yellow") for note in report.notes]
-    parts: list[RenderableType] = [*lines]
+        lines += [Hanging("    ", line, _DEEPER) for line in _measured(report.measured)]
+    lines += [Hanging("  advice: ", words, _DEEPER, "yellow") for words in report.advice]
+    lines += [Hanging("  note: ", note, _QUOTED, "yellow") for note in report.notes]
     done = report.done
     if report.status is not Exit.DONE and done is not None and done.envelope is not None:
-        parts.append(error_view(done.envelope, file=None, debug=debug))
-    return Group(*parts)
+        lines.append(error_view(done.envelope, file=None, debug=debug))
+    return Group(*lines)
 
 
-def _step(step: Step) -> Iterator[Text]:
+def _step(step: Step) -> Iterator[RenderableType]:
     mark = Text("  ✓ ", style="green") if step.ok else Text("  ✗ ", style="red")
     mark.append(step.name, "" if step.ok else "bold")
     if step.detail:
-        mark.append(": ").append_text(plain(step.detail.replace("\n", "\n    ")))
-    yield mark
+        # What is wrong with a manifest is our own list, with lines to be copied.
+        yield Hanging(
+            mark.append(": "), step.detail, "    " if step.name == "manifest" else _QUOTED
+        )
+    else:
+        yield mark
     if not step.ok and step.advice:
-        yield plain(f"    what to do: {step.advice}")
+        yield Hanging("    what to do: ", step.advice, _DEEPER)
 
 
-def _starts(start: Start | None) -> Iterator[Text]:
+def _starts(start: Start | None) -> Iterator[RenderableType]:
     if start is not None and start.mode != "failed":
-        yield plain(f"  {'; '.join((_STARTS[start.mode], *start.reasons))}", "bold")
+        yield Hanging("  ", "; ".join((_STARTS[start.mode], *start.reasons)), _DEEPER, "bold")
 
 
 def _measured(measured: Measured) -> Iterator[str]:
@@ -60,6 +69,11 @@ def _measured(measured: Measured) -> Iterator[str]:
     yield f"memory: {measured.peak_memory_mb:.0f} of {measured.memory_mb} MiB"
     if measured.examined is not None:
         yield from _examined(measured.examined)
+    missed: dict[str, list[str]] = {}
+    for one in measured.missed:
+        missed.setdefault(one.why, []).append(one.what)
+    for why, what in missed.items():
+        yield f"not measured: {', '.join(what)}: {why}"
 
 
 def _examined(found: Examined) -> Iterator[str]:
@@ -68,9 +82,14 @@ def _examined(found: Examined) -> Iterator[str]:
         f"first call: {told_ms(found.first_ms)}, the next one {told_ms(found.second_ms)}"
         f"{_imports(found.calling)}"
     )
-    left = [f"{thing.kind} {thing.name} ({thing.by})".replace("  ", " ") for thing in found.left]
+    left = collections.Counter((thing.kind, thing.name, thing.by) for thing in found.left)
     if left:
-        yield f"its import leaves: {', '.join(left)}"
+        yield f"its import leaves: {', '.join(_thing(*of, count) for of, count in left.items())}"
+
+
+def _thing(kind: str, name: str, by: str, count: int) -> str:
+    several = f"{count} times " if count > 1 else ""
+    return f"{several}{kind} {name} ({by})".replace("  ", " ")
 
 
 def _imports(imported: Imported) -> str:

@@ -1,0 +1,117 @@
+"""From why a plugin's call failed to what its author would better do.
+
+Called by ``check``. Pure, and advice alone: it goes by what the plugin itself has said.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from typing import Any
+
+from toolrunner.runner.errors import ErrorType
+
+WHILE_LOADING = " while loading"
+
+_WHAT_TO_DO = {
+    ErrorType.EXECUTION_ERROR: "mend run(): --debug shows the traceback; for input that you "
+    "cannot take, raise an exception of a class named InvalidInput",
+    ErrorType.OUTPUT_VALIDATION_ERROR: "return a dict of what JSON can carry",
+    ErrorType.SANDBOX_ERROR: "see `toolrunner doctor`",
+    ErrorType.TIME_LIMIT_EXCEEDED: "make it faster, or raise limits.wall_seconds in its manifest",
+    ErrorType.CPU_LIMIT_EXCEEDED: "make it faster, or raise limits.cpu_seconds in its manifest",
+    ErrorType.MEMORY_LIMIT_EXCEEDED: "use less, or raise limits.memory_mb in its manifest",
+    ErrorType.DISK_LIMIT_EXCEEDED: "write less, or raise limits.scratch_mb in its manifest",
+    ErrorType.OUTPUT_LIMIT_EXCEEDED: "return less, or raise limits.output_mb in its manifest",
+    ErrorType.PLUGIN_CRASHED: "see what it printed last; native code may be at fault",
+}
+_OF_A_LOAD = {
+    "load_seconds": "import less, do less in Plugin() and warm_up(), or raise limits.load_seconds "
+    "in its manifest",
+    "memory_mb": "load less in its import and in warm_up(), or raise limits.memory_mb in its "
+    "manifest: it includes what the import holds",
+    "threads": "start fewer threads in its import, or raise limits.threads in its manifest",
+    "processes": "start fewer processes in its import, or raise limits.processes in its manifest",
+    "scratch_mb": "write less in its import, or raise limits.scratch_mb in its manifest",
+}
+# Words that are ours, wherever they stand in the message of what was raised.
+_BY_WORDS = {
+    "a plugin has no network": "load it from files: ship them with it, or name their folder in "
+    "read of its manifest; or say network = true there, which the operator has to allow",
+    "defines neither run(payload)": "define run(payload), or a class Plugin with "
+    "run(self, payload)",
+    "define run_batch(payloads)": "write run_batch(payloads), or take batch out of its manifest",
+}
+_BY_EXCEPTION = {
+    "SyntaxError": "correct the line: --debug shows it",
+    "IndentationError": "correct the line: --debug shows it",
+    "ModuleNotFoundError": "name the library in dependencies of its manifest, and install it; "
+    "modules of its own need a folder with a toolrunner.toml",
+    "FileNotFoundError": "ship the file beside its code (a folder with a toolrunner.toml), or name "
+    "the file's folder in read of its manifest",
+    "PermissionError": "let every user read it, and name its folder in read of the manifest; write "
+    "to the working directory alone",
+    "SystemExit": "it may not end its process: take that out of what is run at import",
+}
+_BY_ERRNO = {
+    errno.ENOSPC: "scratch_mb",
+    errno.EDQUOT: "scratch_mb",
+    errno.EFBIG: "scratch_mb",
+    errno.EAGAIN: "processes",
+}
+_TOO_MANY_FILES = "leave fewer files open, or raise limits.open_files in its manifest"
+_ENDED = "see what it printed last; it may not end its process, and native code may be at fault"
+_WARM_UP = "mend warm_up(), which is called once after loading: --debug shows the traceback"
+_REHEARSAL = (
+    "mend run(), which warm_up = true calls once after loading, or take that out of its manifest: "
+    "--debug shows the traceback"
+)
+_IMPORT = "mend what happens at import: --debug shows the traceback"
+_STAYING = "mend warm_up() and what else is done once it is loaded: cold calls have no warm_up()"
+
+
+def what_to_do(error: Mapping[str, Any], traceback: str, *, rehearses: bool = False) -> str:
+    """Return what to do about an error, "" where nobody knows.
+
+    ``rehearses``: its manifest says ``warm_up = true``.
+    """
+    details, kind = error["details"], error["type"]
+    limit = (details.get("limit") or {}).get("name", "")
+    if kind == ErrorType.PLUGIN_LOAD_ERROR:
+        return _of_a_load(error["message"], details, limit, traceback, rehearses=rehearses)
+    if limit in _OF_A_LOAD and error["message"].endswith(WHILE_LOADING):
+        return _OF_A_LOAD[limit]
+    if kind == ErrorType.PROCESS_LIMIT_EXCEEDED:
+        what = limit or "processes"
+        return f"start fewer {what}, or raise limits.{what} in its manifest"
+    return _WHAT_TO_DO.get(kind, "")
+
+
+def of_a_resident(why: str) -> str:
+    """Return what to do about a plugin that answers cold, and cannot be loaded to stay."""
+    return _by_words(why) or _STAYING
+
+
+def _by_words(message: str) -> str:
+    return next((remedy for words, remedy in _BY_WORDS.items() if words in message), "")
+
+
+def _of_a_load(
+    message: str, details: Mapping[str, Any], limit: str, traceback: str, *, rehearses: bool
+) -> str:
+    number = details.get("errno")
+    if number == errno.EMFILE:
+        return _TOO_MANY_FILES
+    known = _OF_A_LOAD.get(limit or _BY_ERRNO.get(number or 0, ""))
+    if known:
+        return known
+    by_words = _by_words(message)
+    if by_words:
+        return by_words
+    if details.get("exception") in _BY_EXCEPTION:
+        return _BY_EXCEPTION[details["exception"]]
+    if "signal" in details or "exit_code" in details:
+        return _ENDED
+    if ", in warm_up\n" in traceback:
+        return _WARM_UP
+    return _REHEARSAL if rehearses and ", in run\n" in traceback else _IMPORT
