@@ -61,8 +61,9 @@ class Warm:
         with contextlib.ExitStack() as unused:
             unused.callback(warm.close)
             warm.replenish()
-            if not warm.answers(min(WARM_SECONDS, caller.limits.load_seconds / 2)):
-                return ("its import does not come to an end, whatever it says",)
+            fault = warm.fault_of_first(min(WARM_SECONDS, caller.limits.load_seconds / 2))
+            if fault:
+                return (fault,)
             unused.pop_all()
         return warm
 

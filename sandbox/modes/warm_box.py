@@ -11,6 +11,7 @@ import collections
 import contextlib
 import itertools
 import select
+import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _REST_SECONDS = 1.0
 _SPARE_SLOTS = 4  # for cells whose end is not known yet
 # What a zygote may use beside its import: a fork takes it about a millisecond.
 _CPU_SECONDS, _CPU_SECONDS_PER_CALL = 2.0, 0.1
+_MOST_WORDS = 200
 _STANDBY_CPU_SECONDS = 0.5  # more than a fork hook of a library needs
 
 
@@ -142,17 +144,27 @@ class WarmBox:
             while len(self._standby) < self._target and self._slots and not self._retired:
                 self._standby.append(self._order())
 
-    def answers(self, seconds: float) -> bool:
-        """Wait until the first cell is there; tell whether one came, or none was ordered.
+    def fault_of_first(self, seconds: float) -> str:
+        """Wait until the first cell has come to where a call begins; return why it has not, or "".
 
-        An import can say that it is done, and go on or hang.
+        An import can say that it is done, and go on or hang; and what it leaves open, a fork may
+        have no room for.
         """
         with self._condition:
             if not self._standby:
-                return True
+                return ""  # none was ordered
+            first = self._standby[0]
             poll = select.poll()
-            poll.register(self._standby[0].status, select.POLLIN)
-            return bool(poll.poll(seconds * 1000))
+            poll.register(first.channel, select.POLLIN)
+            if not poll.poll(seconds * 1000):
+                return "its import does not come to an end, whatever it says"
+            if first.channel.recv(1, socket.MSG_PEEK):
+                return ""
+            events = first.read_status() or []
+            said = " ".join(str(event["message"]) for event in events if "message" in event)
+            # Code of its import may have put it into the zygote's mouth.
+            words = "".join(c if c.isprintable() else "?" for c in said[:_MOST_WORDS])
+            return f"no call can be forked from it: {words or 'its first fork has ended'}"
 
     def give_back(self, cell: Cell, *, is_over: bool, served: bool) -> None:
         """End a call, which was ``served`` or ended before it began.

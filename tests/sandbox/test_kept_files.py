@@ -158,6 +158,31 @@ def test_a_file_that_was_replaced_is_opened_by_the_next_load(
     wait_until(lambda: mode_of(tool_runner) == "warm", "and is warm again")
 
 
+FULL = """
+    import os
+    kept = []
+    try:
+        while True:
+            kept.append(os.open(os.__file__, os.O_RDONLY))
+    except OSError:
+        pass
+    def run(payload):
+        return {"kept": len(kept) > 0}
+"""
+
+
+def test_an_import_that_leaves_no_room_for_a_fork_is_cold_from_the_start(
+    write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+) -> None:
+    """What is told of how calls start is how they start."""
+    path = write_plugin(FULL, limits="{ open_files = 16 }")
+    tool_runner = make_runner(path, layers=layers)
+    start = tool_runner.start("sample")
+    assert start.mode == "cold"
+    assert "no call can be forked from it" in str(start)
+    assert mode_of(tool_runner) == "cold"
+
+
 HOSTILE = """
     import os
     fd = os.open(os.__file__, os.O_RDONLY)
