@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from toolrunner.api.cli.examined import Examined
+from toolrunner.api.cli.examined import Examined, Imported
 from toolrunner.api.cli.measuring import Measured, Tried, gains_by_warming_up
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.start_mode import Start
@@ -40,6 +40,8 @@ def advise_after_failure(manifest: Manifest, start: Start, tried: Tried) -> tupl
     if tried.memory_mb is not None:
         needed = tried.memory_mb
         return (f"set memory_mb to {memory_to_set(needed)}: it held {needed:.0f} MiB",)
+    if tried.too_little_mb:
+        return (f"it has too little with memory_mb = {tried.too_little_mb}, too",)
     if "cold" not in tried.p50_ms:
         return ()
     cold = told_ms(tried.p50_ms["cold"])
@@ -120,7 +122,12 @@ def _imports_of_a_call(found: Examined) -> str:
     if not found.calling.modules:
         return ""
     names = ", ".join(package.name for package in found.calling.packages[:3])
-    return f", and it imports {found.calling.modules} modules ({names})"
+    return f", and it imports {counted(found.calling)} ({names})"
+
+
+def counted(imported: Imported) -> str:
+    """Return how many modules were imported, in words."""
+    return "1 module" if imported.modules == 1 else f"{imported.modules} modules"
 
 
 def _memory(measured: Measured) -> Iterator[str]:

@@ -16,7 +16,7 @@ from toolrunner.api.cli.bench import Answer, Bench, NotTakenError
 from toolrunner.api.cli.calls import Done
 from toolrunner.api.cli.exits import Exit, Refused, exit_of
 from toolrunner.api.cli.measuring import Measured, after_failure, measure
-from toolrunner.api.cli.remedies import WHILE_LOADING, of_a_resident, what_to_do
+from toolrunner.api.cli.remedies import CALLED_AGAIN, of_a_resident, what_to_do
 from toolrunner.api.cli.session import Session
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
@@ -25,6 +25,7 @@ from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.payloads.samples import sample_payload
 from toolrunner.runner.start_mode import Start
+from toolrunner.runner.tool_runner import ToolRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ def _run(session: Session, plugin: Plugin, bench: Bench, report: Report, about: 
         start = Start("failed", (error.message,))
     load_seconds = time.monotonic() - began
     answer = bench.first(own, start)
-    status, steps, notes = _judge(answer, about, rehearses=manifest.warm_up)
+    status, steps, notes = _judge(answer, about, manifest, is_loaded=start.mode != "failed")
     done = Done(plugin.name, None, answer.call, answer.result, answer.envelope)
     report = replace(
         report,
@@ -174,7 +175,7 @@ def _run(session: Session, plugin: Plugin, bench: Bench, report: Report, about: 
         return replace(report, advice=advice)
     bench.begin(time.monotonic() - began)
     if manifest.start == "resident":
-        served = list(_as_resident(bench, manifest, start))
+        served = list(_as_resident(bench, own, manifest, start))
         if not all(step.ok for step in served):
             report = replace(report, status=Exit.PLUGIN)
         report = replace(report, steps=(*report.steps, *served))
@@ -183,15 +184,19 @@ def _run(session: Session, plugin: Plugin, bench: Bench, report: Report, about: 
     return replace(report, measured=measured, advice=advise(manifest, start, measured))
 
 
-def _as_resident(bench: Bench, manifest: Manifest, start: Start) -> Iterator[Step]:
+def _as_resident(bench: Bench, own: ToolRunner, manifest: Manifest, start: Start) -> Iterator[Step]:
     """Try what the manifest asks for, also where the operator has not allowed it yet."""
-    if start.mode != "resident":
-        try:
-            bench.started("resident")
-        except NotTakenError as error:
-            advice = of_a_resident(str(error))
-            yield Step("resident", not error.by_call, str(error), advice)
-            return
+    try:
+        resident = own if start.mode == "resident" else bench.started("resident")
+    except NotTakenError as error:
+        yield Step("resident", not error.by_call, str(error), of_a_resident(str(error)))
+        return
+    try:
+        took = [bench.trial(resident, "resident").ms for _ in range(2)][-1]
+    except NotTakenError as error:
+        yield Step("resident", not error.by_call, str(error), CALLED_AGAIN)
+        return
+    yield Step("resident", True, f"called again in the same process: {told_ms(took)}")
     if manifest.batch > 1:
         try:
             took = bench.batch_ms()
@@ -202,8 +207,13 @@ def _as_resident(bench: Bench, manifest: Manifest, start: Start) -> Iterator[Ste
             yield Step("batch", True, f"two calls together: {told_ms(took)}")
 
 
-def _judge(done: Answer, about: str, *, rehearses: bool) -> tuple[Exit, list[Step], list[str]]:
-    """Return the exit status, the steps of the run, and notes."""
+def _judge(
+    done: Answer, about: str, manifest: Manifest, *, is_loaded: bool
+) -> tuple[Exit, list[Step], list[str]]:
+    """Return the exit status, the steps of the run, and notes.
+
+    ``is_loaded``: it has been loaded before, or is loaded by each call.
+    """
     confined = Step("sandbox", True, f"{len(done.call.isolation.layers)} layers")
     loads = Step("loads", True, "in the sandbox")
     if done.envelope is None:
@@ -222,10 +232,14 @@ def _judge(done: Answer, about: str, *, rehearses: bool) -> tuple[Exit, list[Ste
         advice = "give input_schema an example that fits: examples = [{ ... }]"
         refused = Step("runs", False, f"{about} is refused: {error['message']}", advice)
         return Exit.PLUGIN, [refused], []
-    failed = _failing_step(error_type, error["message"])
-    advice = what_to_do(error, done.envelope["_internal"]["traceback"], rehearses=rehearses)
-    if error_type is ErrorType.EXECUTION_ERROR and about.startswith("an empty object"):
-        advice = "if it needs more than {}, give input_schema an example: examples = [{ ... }]"
+    failed = _failing_step(error_type, error["message"], is_loaded=is_loaded)
+    advice = what_to_do(
+        error,
+        done.envelope["_internal"]["traceback"],
+        is_loading=failed == "loads",
+        rehearses=manifest.warm_up,
+        given_nothing=about.startswith("an empty object"),
+    )
     step = Step(failed, False, f"{error_type}: {error['message']}", advice)
     before: dict[str, list[Step]] = {"sandbox": [], "loads": [confined]}
     ran = Step("runs", True, f"on {about}")
@@ -234,10 +248,11 @@ def _judge(done: Answer, about: str, *, rehearses: bool) -> tuple[Exit, list[Ste
     return exit_of(done.envelope), [*before[failed], step], []
 
 
-def _failing_step(error_type: ErrorType, message: str) -> str:
+def _failing_step(error_type: ErrorType, message: str, *, is_loaded: bool) -> str:
     if error_type.blame.value == "host" or error_type is ErrorType.PLUGIN_UNAVAILABLE:
         return "sandbox"
-    if error_type is ErrorType.PLUGIN_LOAD_ERROR or message.endswith(WHILE_LOADING):
+    is_load_error = error_type is ErrorType.PLUGIN_LOAD_ERROR
+    if is_load_error or not is_loaded or message.endswith(" while loading"):
         return "loads"
     if error_type is ErrorType.OUTPUT_VALIDATION_ERROR:
         return "returns"

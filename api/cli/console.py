@@ -80,6 +80,7 @@ class Hanging:
         before = max(self._first.cell_len, self._mark.cell_len)
         lines = self._words.wrap(console, max(_FEW_COLUMNS, options.max_width - before))
         for number, line in enumerate(lines or [Text()]):
+            line.rstrip()
             whole = Text.assemble(self._mark if number else self._first, line)
             whole.no_wrap, whole.overflow = True, "ignore"
             yield whole

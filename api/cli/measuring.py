@@ -19,7 +19,7 @@ from toolrunner.runner.tool_runner import ToolRunner
 from toolrunner.sandbox.limits import MIB
 
 _GAIN_MS, _GAIN = 5.0, 0.25  # of a first call: less is no matter
-_MORE_MEMORY = 4  # times the limit, as far as the caps allow it
+_MORE_MEMORY = (4, 16)  # times the limit, as far as the caps allow it
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ def measure(
         try:
             return take()
         except NotTakenError as error:
-            if str(error) != "; ".join(start.reasons):  # which is told already
+            if _kinds(str(error)) != _kinds("; ".join(start.reasons)):  # which is told already
                 missed.append(Missed(what, str(error), error.by_call))
             return None
 
@@ -109,6 +109,11 @@ def measure(
     return Measured(p50, warmed_up, peak, limit_mb, found, tuple(missed))
 
 
+def _kinds(reasons: str) -> list[str]:
+    """Return reasons without what they are about, which has another name in each box."""
+    return [reason.partition(" (")[0] for reason in reasons.split("; ")]
+
+
 def examine(bench: Bench) -> Examined:
     """Load the plugin and call it twice in one process, which tells what that took."""
     answer = bench.trial(bench.examiner(), "cold", calls=2)
@@ -126,9 +131,13 @@ def gains_by_warming_up(found: Examined) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What helped a plugin whose call had failed: with more memory, or started otherwise."""
+    """What helped a plugin whose call had failed: with more memory, or started otherwise.
+
+    ``memory_mb``: what it then held. ``too_little_mb``: the most that did not help.
+    """
 
     memory_mb: float | None = None
+    too_little_mb: int = 0
     p50_ms: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -137,7 +146,7 @@ def after_failure(
 ) -> Tried:
     """Try a plugin whose call has failed with more memory, or started in other ways."""
     if error_type == ErrorType.MEMORY_LIMIT_EXCEEDED:
-        return Tried(memory_mb=_memory_needed_mb(bench, plugin, caps))
+        return _with_more_memory(bench, plugin, caps)
     p50: dict[str, float] = {}
     if start.mode == "cold" or error_type not in _PERHAPS_BY_START:
         return Tried()
@@ -148,12 +157,18 @@ def after_failure(
     return Tried(p50_ms=p50)
 
 
-def _memory_needed_mb(bench: Bench, plugin: Plugin, caps: Mapping[str, float]) -> float | None:
-    """Return what a plugin holds that its limit ends, tried with a larger one within the caps."""
-    limits = plugin.manifest.limits
-    more = replace(limits, memory_mb=limits.memory_mb * _MORE_MEMORY).capped(caps)
-    if more.memory_mb <= limits.memory_mb or not bench.has_time:
-        return None
-    bench.peak_bytes = 0
-    answer = bench.call(bench.runner(limits=more, start="cold"), MEASURING_SECONDS)
-    return bench.peak_bytes / MIB if answer.envelope is None else None
+def _with_more_memory(bench: Bench, plugin: Plugin, caps: Mapping[str, float]) -> Tried:
+    """Try larger limits within the caps, until one is enough."""
+    limits, most = plugin.manifest.limits, 0
+    for times in _MORE_MEMORY:
+        more = replace(limits, memory_mb=limits.memory_mb * times).capped(caps)
+        if more.memory_mb <= max(most, limits.memory_mb) or not bench.has_time:
+            break
+        bench.peak_bytes = 0
+        answer = bench.call(bench.runner(limits=more, start="cold"), MEASURING_SECONDS)
+        if answer.envelope is None:
+            return Tried(memory_mb=bench.peak_bytes / MIB)
+        if answer.envelope["error"]["type"] != ErrorType.MEMORY_LIMIT_EXCEEDED:
+            break
+        most = more.memory_mb
+    return Tried(too_little_mb=most)

@@ -11,11 +11,7 @@ from typing import Any
 
 from toolrunner.runner.errors import ErrorType
 
-WHILE_LOADING = " while loading"
-
 _WHAT_TO_DO = {
-    ErrorType.EXECUTION_ERROR: "mend run(): --debug shows the traceback; for input that you "
-    "cannot take, raise an exception of a class named InvalidInput",
     ErrorType.OUTPUT_VALIDATION_ERROR: "return a dict of what JSON can carry",
     ErrorType.SANDBOX_ERROR: "see `toolrunner doctor`",
     ErrorType.TIME_LIMIT_EXCEEDED: "make it faster, or raise limits.wall_seconds in its manifest",
@@ -66,25 +62,59 @@ _REHEARSAL = (
     "mend run(), which warm_up = true calls once after loading, or take that out of its manifest: "
     "--debug shows the traceback"
 )
+_RUN = (
+    "mend run(): --debug shows the traceback; for input that you cannot take, raise an exception "
+    "of a class named InvalidInput"
+)
+_EXAMPLE = "if it needs more than {}, give input_schema an example: examples = [{ ... }]"
+_PARAMETERS = "write run(payload), or run(payload, context): it is called with no more than these"
+# What code raises that does not find in a payload what it looks for.
+_OF_NOTHING = frozenset({"KeyError", "IndexError", "TypeError", "AttributeError", "ValueError"})
+# What the message itself says to do: see ``sandbox/inside/hints.py``.
+_SAID = ("a plugin has no network", "a single-file plugin has no", "name its folder in read")
+_AS_IT_SAYS = "do what the message says"
 _IMPORT = "mend what happens at import: --debug shows the traceback"
+CALLED_AGAIN = (
+    "run() is called again in the same process: mend what it leaves for the next call, or say "
+    'start = "cold"'
+)
 _STAYING = "mend warm_up() and what else is done once it is loaded: cold calls have no warm_up()"
 
 
-def what_to_do(error: Mapping[str, Any], traceback: str, *, rehearses: bool = False) -> str:
+def what_to_do(
+    error: Mapping[str, Any],
+    traceback: str,
+    *,
+    is_loading: bool = False,
+    rehearses: bool = False,
+    given_nothing: bool = False,
+) -> str:
     """Return what to do about an error, "" where nobody knows.
 
-    ``rehearses``: its manifest says ``warm_up = true``.
+    ``is_loading``: it has failed before any call. ``rehearses``: its manifest says
+    ``warm_up = true``. ``given_nothing``: it was called with {}.
     """
     details, kind = error["details"], error["type"]
     limit = (details.get("limit") or {}).get("name", "")
     if kind == ErrorType.PLUGIN_LOAD_ERROR:
         return _of_a_load(error["message"], details, limit, traceback, rehearses=rehearses)
-    if limit in _OF_A_LOAD and error["message"].endswith(WHILE_LOADING):
+    if limit in _OF_A_LOAD and is_loading:
         return _OF_A_LOAD[limit]
+    if kind == ErrorType.EXECUTION_ERROR:
+        return _of_a_call(error["message"], details, given_nothing=given_nothing)
     if kind == ErrorType.PROCESS_LIMIT_EXCEEDED:
         what = limit or "processes"
         return f"start fewer {what}, or raise limits.{what} in its manifest"
     return _WHAT_TO_DO.get(kind, "")
+
+
+def _of_a_call(message: str, details: Mapping[str, Any], *, given_nothing: bool) -> str:
+    if any(words in message for words in _SAID):
+        return _AS_IT_SAYS
+    exception = details.get("exception")
+    if exception == "TypeError" and message.startswith("TypeError: run() "):
+        return _PARAMETERS
+    return _EXAMPLE if given_nothing and exception in _OF_NOTHING else _RUN
 
 
 def of_a_resident(why: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from toolrunner.api.cli.advice import told_ms
+from toolrunner.api.cli.advice import counted, told_ms
 from toolrunner.api.cli.check import Report, Step
 from toolrunner.api.cli.console import Hanging, plain
 from toolrunner.api.cli.examined import Examined, Imported
@@ -47,10 +47,10 @@ def _step(step: Step) -> Iterator[RenderableType]:
     mark = Text("  ✓ ", style="green") if step.ok else Text("  ✗ ", style="red")
     mark.append(step.name, "" if step.ok else "bold")
     if step.detail:
-        # What is wrong with a manifest is our own list, with lines to be copied.
-        yield Hanging(
-            mark.append(": "), step.detail, "    " if step.name == "manifest" else _QUOTED
-        )
+        further = _DEEPER if step.ok else _QUOTED
+        if step.name == "manifest":
+            further = "    "  # our own list of what is wrong with it, with lines to be copied
+        yield Hanging(mark.append(": "), step.detail, further)
     else:
         yield mark
     if not step.ok and step.advice:
@@ -96,4 +96,4 @@ def _imports(imported: Imported) -> str:
     if not imported.modules:
         return ""
     packages = ", ".join(f"{one.name} {told_ms(one.ms)}" for one in imported.packages[:4])
-    return f"; imports {imported.modules} modules in {told_ms(imported.ms)} ({packages})"
+    return f"; imports {counted(imported)} in {told_ms(imported.ms)} ({packages})"

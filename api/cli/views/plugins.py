@@ -83,6 +83,8 @@ def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> Renderabl
         value: Any = document.get(name)
         if name in lists and name in document:
             value = ", ".join(value) or ("nothing more" if name == "read" else "none")
+        if name == "accepts" and document.get("input") == "json":
+            continue
         if name == "start" and value:
             value = _start_words(value, document["reason"])
         if value:

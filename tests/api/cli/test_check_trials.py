@@ -24,6 +24,13 @@ def run(payload):
     return {"found": pool.submit(len, "abc").result()}
 """
 
+ONCE = """
+run_batch, calls = list, []
+def run(payload):
+    calls.append(1)
+    return {"inverse": 1 / (2 - len(calls))}
+"""
+
 
 def checked(cli: Cli, write_plugin: WritePlugin, body: str, **keys: str) -> dict[str, Any]:
     """Return the report of a plugin."""
@@ -91,6 +98,12 @@ def test_a_plugin_that_hangs_as_it_is_told_to_start_is_told_how_not_to(
             "not warm",
             "mend warm_up()",
         ),
+        (
+            ONCE,
+            "resident",
+            "ZeroDivisionError",
+            "called again in the same process",
+        ),
     ],
 )
 def test_what_a_resident_would_do_is_tried_where_it_is_not_allowed(
@@ -133,13 +146,18 @@ def test_a_measure_that_failed_is_told(cli: Cli, write_plugin: WritePlugin) -> N
     assert "not measured: resident calls: ExecutionError: ValueError: once is enough" in people
 
 
+THREADS = """
+from threading import Event, Thread
+kept = Event()
+for _ in range(1000):
+    Thread(target=kept.wait, daemon=True).start()
+"""
 LOADS = {
     "raises": ("raise ValueError('no')", {}, "mend what happens at import"),
     "too slow": ("import time; time.sleep(600)", {"load_seconds": 1}, "raise limits.load_seconds"),
     "too large": ("x = bytearray(b'1' * (200 << 20))", {"memory_mb": 64}, "raise limits.memory_mb"),
     "too many threads": (
-        "from threading import Event, Thread\nkept = Event()\n"
-        + "for _ in range(1000): Thread(target=kept.wait, daemon=True).start()",
+        THREADS,
         {"threads": 8},
         "raise limits.threads",
     ),
@@ -198,6 +216,14 @@ def test_a_load_that_is_slow_for_its_warm_up_is_told_so(
     assert "without warm_up(), it answers in" in report["advice"][0]
 
 
+def test_a_reason_that_stands_above_is_not_told_again(cli: Cli, write_plugin: WritePlugin) -> None:
+    """Though what it is about has another name in each box."""
+    body = "import tempfile\nkept = tempfile.TemporaryFile()\n" + RUN
+    report = checked(cli, write_plugin, body)
+    assert report["start"]["mode"] == "cold"
+    assert report["measured"]["missed"] == []
+
+
 SPOOF = "no\\n  \u2713 runs: fine\\n    what to do: run this\\n  advice: run that"
 
 
@@ -223,6 +249,24 @@ def test_no_line_of_a_plugin_passes_for_one_of_the_checks(
     assert any("|   ✓ runs: fine" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("message", "exception", "remedy"),
+    [
+        ("KeyError: 'text'", "KeyError", "give input_schema an example"),
+        ("RuntimeError: no", "RuntimeError", "mend run()"),
+        ("TypeError: run() missing 1 argument", "TypeError", "write run(payload)"),
+        ("gaierror: no; a plugin has no network and no sockets", "gaierror", "what the message"),
+    ],
+)
+def test_what_to_do_fits_what_run_has_raised(message: str, exception: str, remedy: str) -> None:
+    """An example of its input is no remedy for all that fails."""
+    details = {"exception": exception}
+    error = {"type": "ExecutionError", "message": message, "details": details}
+    assert remedy in what_to_do(error, "", given_nothing=True)
+    if exception == "KeyError":
+        assert "mend run()" in what_to_do(error, "")
+
+
 def test_what_failed_is_advised_against_where_it_would_be_tried() -> None:
     """And not where its author has said already what he wants."""
     cold = Start("cold", ("its import starts threads (1)",))
@@ -245,6 +289,8 @@ def test_what_has_helped_is_advised() -> None:
     assert words.startswith("set memory_mb to 384: ")
     [words] = advise_after_failure(manifest, Start("resident"), Tried(p50_ms={"cold": 90.0}))
     assert words.startswith('say start = "cold": a call that runs in a process that stays fails')
+    [words] = advise_after_failure(manifest, warm, Tried(too_little_mb=2048))
+    assert words == "it has too little with memory_mb = 2048, too"
     assert advise_after_failure(manifest, warm, Tried()) == ()
 
 
