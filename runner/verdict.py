@@ -256,7 +256,8 @@ def _raised(ending: Ending) -> Outcome | None:
     details: dict[str, object] = {"exception": raised.exception}
     if raised.errno is not None:
         details["errno"] = raised.errno
-    message += _while_loading(ending)
+    if error_type is not ErrorType.PLUGIN_LOAD_ERROR:  # which says so; a hint ends the message
+        message += _while_loading(ending)
     limit = "threads" if raised.cannot_start_thread else ""
     return _error(ending, error_type, message, details, raised.traceback, limit=limit)
 

@@ -219,7 +219,7 @@ CASES = (
         "raises at import",
         E.PLUGIN_LOAD_ERROR,
         plugin("raise RuntimeError('no model')"),
-        "RuntimeError: no model while loading",
+        "RuntimeError: no model",
         {"exception": "RuntimeError"},
     ),
     Case(

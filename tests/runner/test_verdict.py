@@ -242,7 +242,7 @@ def test_raising_while_loading_is_a_load_error(exception: str) -> None:
     reply = raised(exception, errno=errno.ENOSPC)
     outcome = judge(ending(Stage.LOAD, reply=reply))
     assert outcome.error_type is E.PLUGIN_LOAD_ERROR
-    assert outcome.message == f"{exception}: why while loading"
+    assert outcome.message == f"{exception}: why"
     full = judge(ending(Stage.LOAD, reply=replace(reply, is_memory_error=True)))
     assert full.error_type is E.MEMORY_LIMIT_EXCEEDED
 
