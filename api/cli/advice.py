@@ -67,7 +67,7 @@ def memory_to_set(needed_mb: float) -> int:
 def _missed(manifest: Manifest, start: Start, measured: Measured) -> Iterator[str]:
     """Warn of what its author may try next, and what would fail."""
     failed = {missed.what: missed.why for missed in measured.missed if missed.by_call}
-    if "warm calls" in failed and manifest.start == "auto":
+    if "warm calls" in failed and manifest.start == "auto" and start.mode != "warm":
         yield (
             f'do not say start = "warm": forked from the loaded plugin, {failed["warm calls"]}; '
             "it may wait for a thread that only its import has. Leave it as it is, or say "

@@ -141,7 +141,8 @@ class Bench:
             raise NotTakenError(_why(answer.envelope, seconds), by_call=True)
         started = answer.call.isolation.mode
         if started != mode:
-            raise NotTakenError(f"a call started {started}")
+            why = f"a call started {started} all the same: what was loaded for it has ended"
+            raise NotTakenError(why, by_call=True)
         return answer
 
     def started(self, mode: str, **manifest: object) -> ToolRunner:

@@ -174,13 +174,17 @@ def _run(session: Session, plugin: Plugin, bench: Bench, report: Report, about: 
             return replace(report, steps=tuple(steps))
         return replace(report, advice=advice)
     bench.begin(time.monotonic() - began)
+    told: set[str] = set()
     if manifest.start == "resident":
         served = list(_as_resident(bench, own, manifest, start))
         if not all(step.ok for step in served):
             report = replace(report, status=Exit.PLUGIN)
         report = replace(report, steps=(*report.steps, *served))
+        told = {step.detail for step in served if not step.ok}
     limit_mb = manifest.limits.capped(caps).memory_mb
     measured = measure(bench, own, start, limit_mb, answer.ms)
+    missed = tuple(one for one in measured.missed if one.why not in told)
+    measured = replace(measured, missed=missed)
     return replace(report, measured=measured, advice=advise(manifest, start, measured))
 
 

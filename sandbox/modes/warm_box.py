@@ -164,7 +164,7 @@ class WarmBox:
             said = " ".join(str(event["message"]) for event in events if "message" in event)
             # Code of its import may have put it into the zygote's mouth.
             words = "".join(c if c.isprintable() else "?" for c in said[:_MOST_WORDS])
-            return f"no call can be forked from it: {words or 'its first fork has ended'}"
+            return f"no call can be forked from it ({words or 'its first fork has ended'})"
 
     def give_back(self, cell: Cell, *, is_over: bool, served: bool) -> None:
         """End a call, which was ``served`` or ended before it began.
