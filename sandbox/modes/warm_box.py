@@ -31,6 +31,7 @@ _SPARE_SLOTS = 4  # for cells whose end is not known yet
 # What a zygote may use beside its import: a fork takes it about a millisecond.
 _CPU_SECONDS, _CPU_SECONDS_PER_CALL = 2.0, 0.1
 _MOST_WORDS = 200
+_MOST_LOOKS = 3
 _STANDBY_CPU_SECONDS = 0.5  # more than a fork hook of a library needs
 
 
@@ -87,7 +88,7 @@ class WarmBox:
         self._sizes = sizes
         self._load_log = load_log
         self._cpu_seconds = box.imported_cpu_seconds()
-        self._group_before: set[int] = set()
+        self._looks: dict[int, int] = {}  # at each process of the zygote's group
         self._condition = threading.Condition()  # notified of a slot that is free
         self._standby: collections.deque[Cell] = collections.deque()
         self._ending: list[EndingCell] = []
@@ -266,9 +267,9 @@ class WarmBox:
     def fault(self) -> str:
         """Return what its import does that goes on after it, in words, or nothing."""
         group = self._box.zygote_group()
-        # A cell that is being forked is among them for a moment, and in no second look.
-        stays = len(self._group_before & set(group))
-        self._group_before = set(group)
+        # A cell that is being forked is among them for a moment, however busy the host.
+        self._looks = {pid: self._looks.get(pid, 0) + 1 for pid in group}
+        stays = sum(looks > _MOST_LOOKS for looks in self._looks.values())
         if len(group) > self._sizes.slots or stays > 1:
             return "its import starts processes later on"
         if self._box.imported_bytes() > self._box.limits.memory_mb * MIB:
