@@ -1,0 +1,206 @@
+"""Finished environments below a state folder, and which wish each of them answers.
+
+``STATE/environments/<digest>/`` is one, made elsewhere and renamed once, with what it is in its
+``environment.json``; ``STATE/environments/wanted/<key>.json`` names the digest for a wish. Asked
+by the runner before a plugin is used. Only reads: no network, no other program, and nothing of an
+environment is ever imported.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import re
+import stat
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from toolrunner.runner.environments.wish import Wish
+
+FOLDER: Final = "environments"
+WANTED: Final = "wanted"
+BUILDING: Final = "building"
+RECORD: Final = "environment.json"
+FORMAT: Final = 1
+
+_LOG = logging.getLogger("toolrunner.environments")
+_RECORD_CAP = 8 * 1024 * 1024
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class DamagedError(Exception):
+    """What lies in the store cannot be used; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One distribution of an environment.
+
+    ``bytes``: what its files take. ``sha256``: of the one file that it was made from, if that is
+    known.
+    """
+
+    name: str
+    version: str
+    bytes: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A finished environment.
+
+    ``interpreter`` is the real executable of a Python of this host, which has none of these
+    packages by itself; ``site_packages`` lies below ``folder``.
+    """
+
+    digest: str
+    folder: Path
+    interpreter: Path
+    python_version: str
+    site_packages: Path
+    packages: tuple[Package, ...]
+
+
+class Hold:
+    """Keeps an environment from being pruned for as long as it is open."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        """Let go; a second time does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __enter__(self) -> Hold:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class EnvironmentStore:
+    """The environments of one state folder; it need not be there. Thread-safe."""
+
+    def __init__(self, state: Path) -> None:
+        self.folder = state / FOLDER
+        self._told: set[str] = set()
+
+    def find(self, wish: Wish) -> Environment | None:
+        """Return the environment that answers a wish; ``None`` if there is none that can be used.
+
+        Reads two small files. Why one that is there cannot be used stands in the log, once.
+        """
+        try:
+            wanted = _document(self.folder / WANTED / f"{wish.key}.json", self.folder / WANTED)
+            return self.read(str(wanted.get("digest")))
+        except FileNotFoundError:
+            return None
+        except (DamagedError, OSError) as error:
+            reason = str(error)
+            if reason not in self._told:
+                self._told.add(reason)
+                _LOG.warning("an environment cannot be used: %s; install it again", reason)
+            return None
+
+    def read(self, digest: str) -> Environment:
+        """Return the environment of a digest; ``DamagedError`` or ``OSError`` if it is unusable."""
+        if not _DIGEST.fullmatch(digest):
+            message = f"{self.folder / WANTED} holds what is no digest"
+            raise DamagedError(message)
+        folder = self.folder / digest
+        return _environment(folder, _document(folder / RECORD, self.folder, folder))
+
+    def hold(self, environment: Environment) -> Hold:
+        """Keep an environment from being pruned; ``OSError`` if it has just gone."""
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        path = environment.folder / RECORD
+        held = Hold(os.open(path, flags))
+        try:
+            fcntl.flock(held._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # noqa: SLF001 - ours
+            path.stat()  # whoever removes one has renamed it first
+        except BaseException:
+            held.close()
+            raise
+        return held
+
+
+def this_platform() -> str:
+    """Return the kind of host that an environment's compiled parts are for."""
+    return sysconfig.get_platform()
+
+
+def _document(path: Path, *folders: Path) -> dict[str, Any]:
+    """Read a record, once it is sure that nobody else can have written it."""
+    for folder in folders:
+        _check_owner(folder, folder.lstat())
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        found = os.fstat(file.fileno())
+        _check_owner(path, found)
+        if not stat.S_ISREG(found.st_mode):
+            message = f"{path} is not a regular file"
+            raise DamagedError(message)
+        data = file.read(_RECORD_CAP + 1)
+    try:
+        document = json.loads(data) if len(data) <= _RECORD_CAP else None
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        message = f"{path} is damaged"
+        raise DamagedError(message)
+    return document
+
+
+def _check_owner(path: Path, found: os.stat_result) -> None:
+    if found.st_uid not in {0, os.geteuid()}:
+        message = f"{path} belongs to user {found.st_uid}"
+        raise DamagedError(message)
+    if stat.S_ISLNK(found.st_mode) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        message = f"{path} can be changed by other users, or is a link"
+        raise DamagedError(message)
+
+
+def _environment(folder: Path, document: dict[str, Any]) -> Environment:
+    """Return what a record says, if it is for this host and all of it is there."""
+    try:
+        python = document["python"]
+        environment = Environment(
+            document["digest"],
+            folder,
+            Path(python["executable"]),
+            python["version"],
+            folder / document["site_packages"],
+            tuple(
+                Package(one["name"], one["version"], one["bytes"], one.get("sha256"))
+                for one in document["packages"]
+            ),
+        )
+        for_here = document["format"], document["platform"]
+    except (KeyError, TypeError) as error:
+        message = f"{folder / RECORD} is damaged ({type(error).__name__})"
+        raise DamagedError(message) from None
+    if environment.digest != folder.name or for_here != (FORMAT, this_platform()):
+        message = f"{folder} is for another host, or of another version of toolrunner"
+        raise DamagedError(message)
+    if not os.access(environment.interpreter, os.X_OK):
+        message = f"{environment.interpreter}, which {folder} was made for, is not there any more"
+        raise DamagedError(message)
+    if not environment.site_packages.is_dir():
+        message = f"{environment.site_packages} is missing"
+        raise DamagedError(message)
+    return environment

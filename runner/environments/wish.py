@@ -1,0 +1,106 @@
+"""What a plugin needs beside the standard library, as its author wrote it down.
+
+Asked by whoever looks for a plugin's environment, and by whoever makes one. Reads the manifest
+that is known and the lock beside the plugin; never the network, and never plugin code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from toolrunner.sandbox import paths
+
+if TYPE_CHECKING:
+    from toolrunner.plugins.plugin import Plugin
+
+SCRIPT_LOCK_SUFFIX = ".lock"
+FOLDER_LOCKS = ("uv.lock", "requirements.txt")  # the first that is there counts
+
+_LOCK_CAP = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What an environment has to hold.
+
+    ``lock``: the bytes of what pins it, of the name ``lock_name``; ``None`` where nothing does.
+    """
+
+    dependencies: tuple[str, ...]
+    requires_python: str | None
+    lock: bytes | None = None
+    lock_name: str | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """A name for this wish; another one when anything of it has changed."""
+        lock = None if self.lock is None else hashlib.sha256(self.lock).hexdigest()
+        parts = {
+            "dependencies": sorted({normalised(text) for text in self.dependencies}),
+            "requires-python": str(SpecifierSet(self.requires_python or "")),
+            "lock": lock,
+            "lock-name": self.lock_name,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def wish_of(plugin: Plugin) -> Wish | None:
+    """Return what a plugin needs; ``None``: nothing beyond this interpreter.
+
+    Raises ``OSError`` for a lock that is there and cannot be read.
+    """
+    dependencies = plugin.manifest.dependencies
+    requires_python = plugin.manifest.requires_python or None
+    lock_name, lock = _lock_of(plugin)
+    if not dependencies and lock is None and _is_this_python(requires_python):
+        return None
+    return Wish(dependencies, requires_python, lock, lock_name)
+
+
+def normalised(text: str) -> str:
+    """Return a requirement in the one way in which all who mean the same would write it."""
+    requirement = Requirement(text)
+    requirement.name = canonicalize_name(requirement.name)
+    return str(requirement)
+
+
+def _is_this_python(requires_python: str | None) -> bool:
+    here = platform.python_version()
+    return SpecifierSet(requires_python or "").contains(here, prereleases=True)
+
+
+def _lock_of(plugin: Plugin) -> tuple[str | None, bytes | None]:
+    """Return the name and the bytes of what pins a plugin's dependencies."""
+    for path in lock_paths(plugin):
+        if not os.path.lexists(path):
+            continue
+        with os.fdopen(paths.open_file(str(path)), "rb") as file:
+            lock = file.read(_LOCK_CAP + 1)
+        if len(lock) > _LOCK_CAP:
+            message = f"{path} is larger than {_LOCK_CAP // 1024**2} MiB"
+            raise OSError(message)
+        return lock_name(path), lock
+    return None, None
+
+
+def lock_paths(plugin: Plugin) -> tuple[Path, ...]:
+    """Return where a plugin's lock may lie; the first that is there counts."""
+    if plugin.kind == "file":
+        return (plugin.path.with_name(plugin.path.name + SCRIPT_LOCK_SUFFIX),)
+    return tuple(plugin.path / name for name in FOLDER_LOCKS)
+
+
+def lock_name(path: Path) -> str:
+    """Return what kind of lock a file is: its name, or "script.lock" beside a single file."""
+    return path.name if path.name in FOLDER_LOCKS else "script.lock"
