@@ -11,7 +11,6 @@ import json
 import os
 import platform
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,7 @@ class Wish:
     lock: bytes | None = None
     lock_name: str | None = None
 
-    @cached_property
+    @property
     def key(self) -> str:
         """A name for this wish; another one when anything of it has changed."""
         lock = None if self.lock is None else hashlib.sha256(self.lock).hexdigest()
