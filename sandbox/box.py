@@ -41,7 +41,13 @@ from toolrunner.sandbox.processes import (
 )
 from toolrunner.sandbox.profile import SCRATCH_PREFIX, Program, box_profile
 from toolrunner.sandbox.root_host import NOT_ALLOWED, refusal, unreachable_by
-from toolrunner.sandbox.scratch import HostScratch, MountedScratch, remove_tree, tmpfs_bytes
+from toolrunner.sandbox.scratch import (
+    HostScratch,
+    MountedScratch,
+    hand_over,
+    remove_tree,
+    tmpfs_bytes,
+)
 from toolrunner.sandbox.spawn import Launcher, Spawner
 
 _LOG = logging.getLogger("toolrunner.sandbox")
@@ -137,6 +143,7 @@ class Box:
             raise SetupError(refused)
         if not self._own_root:
             self._scratch = self._make_host_scratch(stack)
+        self._hand_over(self._program.write)
         profile = box_profile(
             self._program,
             self.limits,
@@ -235,6 +242,15 @@ class Box:
                 SetupFailure("make a scratch folder", str(error), error.errno, remedy)
             ) from error
         return folder
+
+    def _hand_over(self, folders: Iterable[str]) -> None:
+        """Let the box's user write to folders of the host."""
+        for folder in folders:
+            try:
+                hand_over(folder, self._uid)
+            except OSError as error:
+                operation = f"let the box write to {folder}"
+                raise SetupError(SetupFailure(operation, str(error), error.errno)) from error
 
     def _expect(self, event: str, deadline: float) -> dict[str, object]:
         """Return the next event, which must be ``event``."""

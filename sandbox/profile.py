@@ -63,7 +63,8 @@ class Program:
     request to run once after loading, as JSON ``{"payload", "image"}`` with the image in base64,
     or "". ``misses_threads``: threads that its import starts keep it from being forked.
     ``examined``: its calls tell what they take, instead of their result. ``batch``: the most calls
-    that a resident serves at once; for ``batch_ms``, more are waited for.
+    that a resident serves at once; for ``batch_ms``, more are waited for. ``write``: folders of the
+    host that it may write to, which are made the box's user's with all that is in them.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Program:
     source: bytes = b""
     folder: str = ""
     read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
     network: bool = False
     config: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     log_level: int = 20
@@ -183,6 +185,7 @@ def box_profile(
         "uid": uid,
         "nproc_base": nproc_base(layers, uid),
         "read": readable_paths(program, layers, bytecode),
+        "write": list(program.write),
         "found": {path: list(known) for path, known in program.found.items()},
         "scratch": scratch,
         "slots": slots,

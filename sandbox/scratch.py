@@ -128,6 +128,38 @@ class HostScratch:
         return self._bytes
 
 
+def hand_over(folder: str, uid: int | None) -> None:
+    """Make a folder a user's, with all that is in it; ``None``: it is the box's user's already.
+
+    By descriptors and names in them, no link followed: a box may have written to it before.
+    """
+    if uid is None:
+        return
+    opened = _opened(None, folder)
+    try:
+        if os.fstat(opened).st_uid != uid:
+            _hand_over_below(opened, uid, _MOST_DEPTH)
+            os.fchown(opened, uid, uid)
+    finally:
+        os.close(opened)
+
+
+def _hand_over_below(opened: int, uid: int, depth: int) -> None:
+    if depth == 0:
+        raise OSError(errno.ELOOP, "it holds folders in one another without end")
+    with os.scandir(opened) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                inner = _opened(opened, entry.name)
+                try:
+                    _hand_over_below(inner, uid, depth - 1)
+                finally:
+                    os.close(inner)
+            elif entry.stat(follow_symlinks=False).st_nlink > 1:
+                raise OSError(errno.EMLINK, "a file in it has a second name", entry.name)
+            os.chown(entry.name, uid, uid, dir_fd=opened, follow_symlinks=False)
+
+
 def remove_tree(folder: str) -> None:
     """Remove a folder that a plugin wrote to, following no link and whatever its modes."""
     with contextlib.suppress(OSError):

@@ -97,7 +97,7 @@ class EnvironmentStore:
     """The environments of one state folder; it need not be there. Thread-safe."""
 
     def __init__(self, state: Path) -> None:
-        self.folder = state / FOLDER
+        self.folder = state.absolute() / FOLDER
         self._told: set[str] = set()
 
     def find(self, wish: Wish) -> Environment | None:

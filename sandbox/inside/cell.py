@@ -208,6 +208,7 @@ def own_ruleset(
 
     ``caches``: folders with what the import has written, to read as well.
     """
+    writable = [*writable, *profile["write"]]
     rules = readable_rules(profile) + [(folder, landlock.EVERYTHING) for folder in writable]
     rules += [(folder, landlock.DATA) for folder in caches]
     network, found = profile["network"], profile["found"]

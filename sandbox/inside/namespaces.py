@@ -94,12 +94,14 @@ def _write(path: str, text: str) -> None:
 def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
     """Build a new root that holds what the plugin may see, and make it this process's root."""
     sources = [path for path in profile["read"] if os.path.exists(path)]
-    stage = _stage(sources)
+    stage = _stage([*sources, *profile["write"]])
     kernel.mount("", "/", "", MS_REC | MS_PRIVATE)
     kernel.mount("tmpfs", stage, "tmpfs", MS_NOSUID | MS_NODEV, "size=4m,mode=755")
     for source in sources:
         flags = MS_RDONLY | MS_NOSUID | MS_NODEV
         _bind(kernel, source, stage + source, flags, profile["found"].get(source))
+    for folder in profile["write"]:
+        _bind(kernel, folder, stage + folder, MS_NOSUID | MS_NODEV)
     _link_top_folders(kernel, stage)
     for folder in ("/proc", "/dev", "/etc", "/tmp", SCRATCH_ROOT):
         os.makedirs(stage + folder, exist_ok=True)

@@ -157,13 +157,15 @@ def zygote_filter(
     counted_memory: bool = False,
     alone: bool = False,
     asks: bool = False,
+    keeps_modes: bool = False,
 ) -> bytes:
     """Return the filter that the zygote installs before the first line of plugin code.
 
     ``mount_namespace`` and ``landlock_abi`` (0: none) say which other layers there are: what
     they would not stop is denied here. ``counted_memory``: the kernel itself counts the memory of
     the box, and so what no figure of a process shows. ``alone``: the box has one cell. ``asks``:
-    it is installed with a listener, which is asked who may be signalled.
+    it is installed with a listener, which is asked who may be signalled. ``keeps_modes``: where a
+    file's mode, owner or times could be anybody's file's, changing them succeeds without effect.
     """
     program = _Program(arch)
     _prologue(program, arch)
@@ -178,6 +180,12 @@ def zygote_filter(
         _ask_before_signals(program)
     if not network:
         program.deny(NETWORK)
+    if keeps_modes and not mount_namespace:
+        # Programs that unpack archives give up where they may not; whoever takes the files over
+        # gives them modes of its own.
+        program.deny(UNHOOKED_NAMES, 0)
+        program.deny(UNHOOKED_FILES, 0)
+        program.when(BY_ARGUMENT["utimensat"], _DONE)
     if not (alone and mount_namespace):
         program.deny(UNHOOKED_NAMES)
         if mount_namespace:

@@ -169,6 +169,7 @@ def trial_profile(*, proc: bool) -> dict[str, Any]:
         "uid": None,
         "landlock": 0,
         "read": ["/usr"],
+        "write": [],
         "found": {},
         "proc": proc,
         "slots": 1,

@@ -178,6 +178,7 @@ def confine(kernel: Kernel, profile: dict[str, Any]) -> int | None:
             counted_memory=bool(profile.get("cgroup")),
             alone=profile["slots"] == 1,
             asks=profile["asks_before_signals"],
+            keeps_modes=bool(profile["write"]),
         )
         if profile["asks_before_signals"]:
             return kernel.seccomp_listener(program)

@@ -1,0 +1,64 @@
+"""Ends what writes too much to the host's disk while an environment is made.
+
+A thread of its own looks at the folders that the box may write to. The kernel bounds only single
+files there, and the watchdog knows only a call's scratch.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from types import TracebackType
+
+from toolrunner.sandbox.ending import LimitHit
+from toolrunner.sandbox.interrupt import Interrupt
+from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.scratch import tree_bytes
+
+_SECONDS = 0.25
+_DUTY = 5  # it rests so many times as long as a look took
+
+
+class DiskGuard:
+    """Looks for as long as it is entered; ``hit`` once it has ended something."""
+
+    def __init__(self, folders: Iterable[str], most_mb: int, interrupt: Interrupt) -> None:
+        self._folders = tuple(folders)
+        self._most = most_mb * MIB
+        self._interrupt = interrupt
+        self._over = threading.Event()
+        self._before = 0
+        self.hit = False
+        self._thread = threading.Thread(target=self._watch, name="toolrunner-disk", daemon=True)
+
+    def _bytes(self) -> int:
+        enough = self._before + self._most
+        return sum(tree_bytes(folder, enough) for folder in self._folders)
+
+    def _watch(self) -> None:
+        pause = _SECONDS
+        while not self._over.wait(pause):
+            began = time.monotonic()
+            written = self._bytes() - self._before
+            if written > self._most:
+                self.hit = True
+                limit = LimitHit("scratch_mb", self._most / MIB, written / MIB)
+                self._interrupt.hit(limit)
+                return
+            pause = max(_SECONDS, _DUTY * (time.monotonic() - began))
+
+    def __enter__(self) -> DiskGuard:
+        # What lay in uv's cache before counts for nobody.
+        self._before = sum(tree_bytes(folder, 1 << 62) for folder in self._folders)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()

@@ -1,0 +1,302 @@
+"""Makes environments: one at a time on a state folder, each in a box, finished by one rename.
+
+Called by the command line alone: no call of a plugin ever installs anything. Nothing of what is
+installed is run here; whatever interrupts it, what is not finished does not count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from toolrunner.plugins.plugin import Plugin
+from toolrunner.runner.environments.contents import packages_of
+from toolrunner.runner.environments.pins import Pin, all_hashed, digest_of
+from toolrunner.runner.environments.pythons import Python, choose_python
+from toolrunner.runner.environments.reasons import failed
+from toolrunner.runner.environments.resolve import make_lock, resolve
+from toolrunner.runner.environments.store import (
+    BUILDING,
+    FOLDER,
+    FORMAT,
+    RECORD,
+    WANTED,
+    DamagedError,
+    Environment,
+    EnvironmentStore,
+    this_platform,
+)
+from toolrunner.runner.environments.tree import Copied, HostileTreeError, copy_tree
+from toolrunner.runner.environments.uv import configuration
+from toolrunner.runner.environments.wish import Wish, wish_of
+from toolrunner.runner.environments.workshop import (
+    DISK_MB,
+    LIMITS,
+    Bench,
+    Options,
+    Workshop,
+    remove_any,
+    sweep,
+)
+from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.settings.settings import Settings
+from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.limits import MIB, Limits
+from toolrunner.sandbox.sandbox import Sandbox
+
+_LOCK = "lock"
+_FILES_OF_UV = "uv"
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A plugin's environment, and whether this install has made it, or it was there already."""
+
+    environment: Environment
+    is_new: bool
+
+
+class Installer:
+    """Holds a state folder's environments for as long as it is entered. Not thread-safe."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        options: Options | None = None,
+        *,
+        on_progress: Callable[[str], None] = lambda _words: None,
+        layers: Layers | None = None,
+        limits: Limits = LIMITS,
+        disk_mb: int = DISK_MB,
+    ) -> None:
+        """``layers``: apply these instead of all that the host has, as ``Sandbox`` does."""
+        self._settings = settings
+        self._options = options or Options()
+        self._on_progress = on_progress
+        self._layers = layers
+        self._limits = limits
+        self._disk_mb = disk_mb
+        self.store = EnvironmentStore(settings.state)
+        self._folder = self.store.folder
+        self._building = self._folder / BUILDING
+        self._stack = contextlib.ExitStack()
+        self._workshop: Workshop
+
+    def __enter__(self) -> Installer:
+        with contextlib.ExitStack() as stack:
+            self._make_folders()
+            stack.enter_context(self._locked())
+            sweep(self._building)
+            degraded = self._settings.isolation == "degraded"
+            sandbox = stack.enter_context(Sandbox(degraded=degraded, layers=self._layers))
+            self._workshop = Workshop(
+                sandbox,
+                self._building,
+                configuration(),
+                self._options,
+                self._on_progress,
+                limits=self._limits,
+                disk_mb=self._disk_mb,
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def _make_folders(self) -> None:
+        self._settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder, mode in (
+            (self._folder, 0o755),
+            (self._folder / WANTED, 0o755),
+            (self._building, 0o700),
+            (self._folder / _FILES_OF_UV, 0o700),
+        ):
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                folder.chmod(mode)
+            found = folder.lstat()
+            if found.st_uid != os.geteuid() or folder.is_symlink():
+                message = (
+                    f"{folder} belongs to user {found.st_uid}: install as that user, or choose "
+                    "another state folder: --state DIR"
+                )
+                raise GovernedError(ErrorType.SANDBOX_ERROR, message)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let nobody else install here meanwhile; wait for who does."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._folder / _LOCK, flags, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._on_progress("waiting for another install to end")
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def install(self, plugin: Plugin) -> Installed | None:
+        """Give a plugin its environment; ``None`` if it needs none. ``GovernedError``."""
+        wish = _wish(plugin)
+        if wish is None:
+            return None
+        present = self.store.find(wish)
+        if present is not None:
+            return Installed(present, is_new=False)
+        python = choose_python(wish.requires_python)
+        with self._workshop.bench(python) as bench:
+            self._on_progress("resolving")
+            pins = resolve(bench, plugin, wish, python) if _has_packages(wish) else ()
+            builder = wish.key if self._options.allow_builds else ""
+            digest = digest_of(pins, python, builder=builder)
+            environment = self._known(digest)
+            is_new = environment is None
+            if environment is None:
+                environment = self._make(bench, pins, python, digest)
+        self._write(self._folder / WANTED / f"{wish.key}.json", {"digest": digest})
+        return Installed(environment, is_new)
+
+    def lock(self, plugin: Plugin) -> Path:
+        """Write down, beside a plugin, what exactly its dependencies come to."""
+        if not plugin.manifest.dependencies:
+            message = f"{plugin.name} has no dependencies to lock"
+            raise GovernedError(ErrorType.VALIDATION_ERROR, message)
+        python = choose_python(plugin.manifest.requires_python or None)
+        with self._workshop.bench(python) as bench:
+            self._on_progress("resolving")
+            path, text = make_lock(bench, plugin)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            beside.write_bytes(text)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+        return path
+
+    def _known(self, digest: str) -> Environment | None:
+        """Return the environment of a digest, which another plugin may have had made."""
+        try:
+            return self.store.read(digest)
+        except FileNotFoundError:
+            return None
+        except (DamagedError, OSError):
+            remove_any(self._folder / digest)
+            return None
+
+    def _make(
+        self, bench: Bench, pins: tuple[Pin, ...], python: Python, digest: str
+    ) -> Environment:
+        if pins:
+            self._on_progress(f"installing {len(pins)} packages")
+            self._fill(bench, pins)
+        with tempfile.TemporaryDirectory(dir=self._building) as new:
+            folder = Path(new) / digest
+            site_packages = f"lib/python{python.short}/site-packages"
+            target = folder / site_packages
+            target.parent.mkdir(parents=True)
+            copied = self._taken_over(bench, target) if pins else _empty(target)
+            record = {
+                "format": FORMAT,
+                "digest": digest,
+                "platform": this_platform(),
+                "python": {
+                    "executable": python.executable,
+                    "version": python.version,
+                    "implementation": python.implementation,
+                    "abi": python.abi,
+                },
+                "site_packages": site_packages,
+                "packages": packages_of(target, copied, pins),
+                "builds": self._options.allow_builds,
+            }
+            self._write(folder / RECORD, record)
+            for made in (target.parent, target.parent.parent):
+                made.chmod(0o555)
+            folder.chmod(0o755)  # to move it, its owner has to be allowed to write to it
+            os.sync()
+            folder.rename(self._folder / digest)
+            (self._folder / digest).chmod(0o555)
+        return self.store.read(digest)
+
+    def _fill(self, bench: Bench, pins: Iterable[Pin]) -> None:
+        lines = [_line(pin) for pin in pins]
+        hashed = ["--require-hashes"] if all_hashed(pins) else []
+        output = bench.uv(
+            "pip",
+            "install",
+            *("--target", str(bench.target)),
+            *("--requirement", bench.put("pinned.txt", "\n".join(lines) + "\n")),
+            "--no-deps",
+            "--compile-bytecode",
+            *hashed,
+        )
+        if output.status != 0:
+            raise failed("install", output)
+
+    def _taken_over(self, bench: Bench, target: Path) -> Copied:
+        self._on_progress("taking over")
+        most = self._disk_mb * MIB
+        try:
+            return copy_tree(str(bench.target), str(target), owner=bench.owner, most_bytes=most)
+        except FileNotFoundError:
+            words = "there is nothing where it was to be installed"
+        except HostileTreeError as error:
+            words = f"what was installed cannot be used: {error}"
+        message = f"{words}; use other versions of its dependencies"
+        raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
+
+    def _write(self, path: Path, document: dict[str, Any]) -> None:
+        """Write a record, so that it is there whole or not at all."""
+        with tempfile.NamedTemporaryFile("w", dir=self._building, delete=False) as file:
+            json.dump(document, file)
+            file.flush()
+            os.fchmod(file.fileno(), 0o444)
+            os.fsync(file.fileno())
+        Path(file.name).replace(path)
+
+    def used(self, plugins: Iterable[Plugin]) -> set[str]:
+        """Return the digests of what plugins use, by what they need now."""
+        found = set()
+        for plugin in plugins:
+            wish = _wish(plugin)
+            environment = None if wish is None else self.store.find(wish)
+            if environment is not None:
+                found.add(environment.digest)
+        return found
+
+
+def _wish(plugin: Plugin) -> Wish | None:
+    try:
+        return wish_of(plugin)
+    except OSError as error:
+        message = f"the lock of {plugin.name} cannot be read: {error}"
+        raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from None
+
+
+def _has_packages(wish: Wish) -> bool:
+    return bool(wish.dependencies) or wish.lock is not None
+
+
+def _empty(target: Path) -> Copied:
+    target.mkdir()
+    return Copied()
+
+
+def _line(pin: Pin) -> str:
+    return " ".join([str(pin.requirement), *(f"--hash={one}" for one in pin.hashes)])

@@ -1,0 +1,159 @@
+"""The interpreters of this host that an environment can be for.
+
+Asked by ``install``. They are the host's own, not an environment's: asking one what it is runs it,
+without its site-packages.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from toolrunner.runner.errors import ErrorType, GovernedError
+
+_OLDEST = (3, 11)
+_NAME = re.compile(r"python3\.(\d+)")
+_PLACES = ("/usr/local/bin", "/usr/bin")
+_ANSWER_SECONDS = 20
+_QUESTION = """
+import json, os, platform, sys, sysconfig
+print(json.dumps({
+    "executable": os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
+    "version": platform.python_version(),
+    "implementation": sys.implementation.name,
+    "abi": sysconfig.get_config_var("SOABI") or "",
+    "prefix": sys.base_prefix,
+    "kind": "a debug build" if hasattr(sys, "gettotalrefcount") else
+        "free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else "",
+}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Python:
+    """One interpreter. ``kind``: what is unusual about it, or nothing."""
+
+    executable: str
+    version: str
+    implementation: str
+    abi: str
+    prefix: str
+    kind: str = ""
+
+    @property
+    def short(self) -> str:
+        """The version as folders are named after it: "3.11"."""
+        return ".".join(self.version.split(".")[:2])
+
+    @property
+    def refused(self) -> str:
+        """Why no environment is made for it, or nothing."""
+        if self.implementation != "cpython":
+            return f"{self.executable} is {self.implementation}, not CPython"
+        if self.kind:
+            return f"{self.executable} is {self.kind}"
+        return ""
+
+    def fits(self, requires_python: str | None) -> bool:
+        """Tell whether a plugin that requires this may run on it."""
+        return SpecifierSet(requires_python or "").contains(self.version, prereleases=True)
+
+
+def choose_python(requires_python: str | None) -> Python:
+    """Return the interpreter for an environment: this one's if it fits, else the oldest that does.
+
+    ``GovernedError`` if there is none.
+    """
+    seen: list[Python] = []
+    for python in _pythons():
+        if not python.fits(requires_python):
+            seen.append(python)
+        elif python.refused:
+            seen.append(python)
+        else:
+            return python
+    have = ", ".join(dict.fromkeys(python.refused or python.version for python in seen))
+    message = (
+        f"needs Python {requires_python or '>=3.11'}, and this host has: {have}; install such a "
+        "CPython where PATH leads to it"
+    )
+    raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
+
+
+def _pythons() -> Iterator[Python]:
+    own = this_python()
+    yield own
+    seen = {own.executable}
+    for path in _executables():
+        real = os.path.realpath(path)
+        if real in seen:
+            continue
+        seen.add(real)
+        python = _asked(path)
+        if python is not None:
+            yield python
+
+
+def this_python() -> Python:
+    """Return the interpreter of this process, without the environment that it may be in."""
+    kind = "free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+    return Python(
+        os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
+        platform.python_version(),
+        sys.implementation.name,
+        sysconfig.get_config_var("SOABI") or "",
+        sys.base_prefix,
+        "a debug build" if hasattr(sys, "gettotalrefcount") else kind,
+    )
+
+
+def _executables() -> list[str]:
+    """Return what is called python3.N here, the oldest first, uv's own ones as well."""
+    home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")  # noqa: PTH111
+    managed = os.environ.get("UV_PYTHON_INSTALL_DIR") or f"{home}/uv/python"
+    folders = [
+        *os.environ.get("PATH", "").split(os.pathsep),
+        *_PLACES,
+        *sorted(glob.glob(f"{glob.escape(managed)}/*/bin")),  # noqa: PTH207 - as the others
+    ]
+    found: list[tuple[int, int, str]] = []
+    for place, folder in enumerate(dict.fromkeys(folders)):
+        if not os.path.isabs(folder):
+            continue
+        try:
+            names = os.listdir(folder)  # noqa: PTH208 - as above
+        except OSError:
+            continue
+        for name in names:
+            match = _NAME.fullmatch(name)
+            if match and (3, int(match[1])) >= _OLDEST:
+                found.append((int(match[1]), place, str(Path(folder) / name)))
+    return [path for _, _, path in sorted(found)]
+
+
+def _asked(path: str) -> Python | None:
+    """Return what an executable says of itself; ``None`` if that is nothing of use."""
+    try:
+        answer = subprocess.run(  # noqa: S603 - an interpreter of the host's
+            [path, "-I", "-S", "-c", _QUESTION],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=_ANSWER_SECONDS,
+            env={},
+            cwd="/",
+        )
+        return Python(**json.loads(answer.stdout))
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError):
+        return None

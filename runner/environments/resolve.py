@@ -1,0 +1,136 @@
+"""From what a plugin needs to what exactly is installed: uv resolves, in the box.
+
+Also makes locks. A lock decides what it pins; whether that is what the plugin asks for is looked
+at here, without the network.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from toolrunner.plugins.plugin import Plugin
+from toolrunner.runner.environments.pins import (
+    Pin,
+    PinError,
+    all_hashed,
+    parse_pins,
+    unanswered,
+)
+from toolrunner.runner.environments.pythons import Python
+from toolrunner.runner.environments.reasons import failed
+from toolrunner.runner.environments.wish import FOLDER_LOCKS, Wish
+from toolrunner.runner.environments.workshop import Bench
+from toolrunner.runner.errors import ErrorType, GovernedError
+
+PROJECT_LOCK, REQUIREMENTS = FOLDER_LOCKS
+
+_PLAIN = ("--no-header", "--no-annotate")
+
+
+def resolve(bench: Bench, plugin: Plugin, wish: Wish, python: Python) -> tuple[Pin, ...]:
+    """Return what is to be installed; ``GovernedError`` if that cannot be found out."""
+    if wish.lock is None:
+        text = _compiled(bench, [bench.put("dependencies.in", "\n".join(wish.dependencies))])
+    elif wish.lock_name == REQUIREMENTS:
+        text = _of_requirements(bench, wish)
+    else:
+        text = _exported(bench, plugin, wish)
+    pins = _parsed(text)
+    if wish.lock is not None:
+        missing = unanswered(pins, wish.dependencies, python)
+        if missing:
+            message = (
+                f"its lock does not answer its dependencies: {missing}; make it anew: "
+                f"toolrunner plugins lock {plugin.found_at}"
+            )
+            raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
+    return pins
+
+
+def _of_requirements(bench: Bench, wish: Wish) -> str:
+    """Return what a requirements.txt comes to: itself, if it leaves nothing open."""
+    assert wish.lock is not None
+    text = wish.lock.decode("utf-8", "replace")
+    try:
+        if all_hashed(parse_pins(text)):
+            return text
+    except PinError:
+        pass
+    files = [
+        bench.put("requirements.txt", wish.lock),
+        bench.put("dependencies.in", "\n".join(wish.dependencies)),
+    ]
+    return _compiled(bench, files)
+
+
+def _exported(bench: Bench, plugin: Plugin, wish: Wish) -> str:
+    """Return what one of uv's locks pins, with hashes."""
+    text = _ran(bench, "read its lock", "export", *_put_project(bench, plugin, wish), "--frozen")
+    if all_hashed(_parsed(text)):
+        return text
+    # A lock of local wheels has no hashes of them: they are made now.
+    return _compiled(bench, [bench.put("exported.in", text)], "--no-deps")
+
+
+def _put_project(bench: Bench, plugin: Plugin, wish: Wish | None) -> list[str]:
+    """Write down what uv takes for a script or a project; return the options that name it.
+
+    A file of the plugin's own is not needed for it: what counts stands in its manifest.
+    """
+    manifest = plugin.manifest
+    dependencies = json.dumps(list(manifest.dependencies))
+    requires = manifest.requires_python or ">=3.11"
+    if plugin.kind == "file":
+        block = f"requires-python = {json.dumps(requires)}\ndependencies = {dependencies}"
+        lines = "".join(f"# {line}\n" for line in block.splitlines())
+        script = bench.put("plugin.py", f"# /// script\n{lines}# ///\n")
+        if wish is not None and wish.lock is not None:
+            bench.put("plugin.py.lock", wish.lock)
+        return ["--script", script]
+    own = plugin.path / "pyproject.toml"
+    text = (
+        f'[project]\nname = "plugin-{manifest.name}"\nversion = "0"\n'
+        f"requires-python = {json.dumps(requires)}\ndependencies = {dependencies}\n"
+    )
+    bench.put("pyproject.toml", own.read_bytes() if _is_project(own) else text)
+    if wish is not None and wish.lock is not None:
+        bench.put(PROJECT_LOCK, wish.lock)
+        return ["--no-dev", "--no-emit-project"]
+    return []
+
+
+def _is_project(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _compiled(bench: Bench, files: list[str], *options: str) -> str:
+    return _ran(bench, "resolve", "pip", "compile", *files, *options, "--generate-hashes")
+
+
+def _ran(bench: Bench, what: str, *arguments: str) -> str:
+    output = bench.uv(*arguments, *_PLAIN)
+    if output.status != 0:
+        raise failed(what, output)
+    return output.text
+
+
+def _parsed(text: str) -> tuple[Pin, ...]:
+    try:
+        return parse_pins(text)
+    except PinError as error:
+        message = f"what was resolved cannot be installed: {error}"
+        raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from None
+
+
+def make_lock(bench: Bench, plugin: Plugin) -> tuple[Path, bytes]:
+    """Return the path of a plugin's lock, and what is to stand in it."""
+    options = _put_project(bench, plugin, None)
+    output = bench.uv("lock", *options)
+    if output.status != 0:
+        raise failed("lock", output)
+    name = "plugin.py.lock" if plugin.kind == "file" else PROJECT_LOCK
+    text = bench.read(name)
+    if plugin.kind == "file":
+        return plugin.path.with_name(plugin.path.name + ".lock"), text
+    return plugin.path / PROJECT_LOCK, text
