@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from toolrunner.api.cli.commands import environments as _environments  # noqa: F401 - of plugins
 from toolrunner.api.cli.commands.analyze import analyze
 from toolrunner.api.cli.commands.config import config_app
 from toolrunner.api.cli.commands.doctor import doctor

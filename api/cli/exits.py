@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any
 
 from toolrunner.plugins.discovery import DiscoveryError
-from toolrunner.runner.errors import Blame, harmless
+from toolrunner.runner.errors import Blame, GovernedError, harmless
 from toolrunner.runner.settings.settings import SettingsError
 from toolrunner.sandbox.box import SetupError
 
@@ -53,6 +53,8 @@ def judged(error: Exception) -> tuple[Exit, str]:
     match error:
         case Refused() | DiscoveryError() | SettingsError():
             return Exit.CALLER, words
+        case GovernedError():
+            return _BLAMED[error.error_type.blame], words
         case SetupError():
             return Exit.HOST, f"the sandbox cannot be set up: {words}; try `toolrunner doctor`"
         case sqlite3.Error():

@@ -23,6 +23,7 @@ class Progress:
     def __init__(self, terminal: Terminal, title: str, total: int) -> None:
         console = terminal.err
         self._total = total
+        self.is_shown = console.is_terminal and not console.is_dumb_terminal
         self._bars = bars.Progress(
             bars.SpinnerColumn(),
             bars.TextColumn("{task.description}", markup=False),
@@ -34,7 +35,7 @@ class Progress:
             # Results go to stdout as they are, wherever the bar is.
             redirect_stdout=False,
             redirect_stderr=False,
-            disable=not console.is_terminal or console.is_dumb_terminal,
+            disable=not self.is_shown,
         )
         # One call alone has no total before it speaks: the bar only shows that it lives.
         self._title = plain(title).plain

@@ -20,12 +20,12 @@ from typing import Any
 from toolrunner.plugins.plugin import Plugin
 from toolrunner.runner.environments.contents import packages_of
 from toolrunner.runner.environments.pins import Pin, all_hashed, digest_of
+from toolrunner.runner.environments.prune import Pruned, prune_environments
 from toolrunner.runner.environments.pythons import Python, choose_python
 from toolrunner.runner.environments.reasons import failed
 from toolrunner.runner.environments.resolve import make_lock, resolve
 from toolrunner.runner.environments.store import (
     BUILDING,
-    FOLDER,
     FORMAT,
     RECORD,
     WANTED,
@@ -52,6 +52,8 @@ from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB, Limits
 from toolrunner.sandbox.sandbox import Sandbox
 
+OnProgress = Callable[[str], None]
+
 _LOCK = "lock"
 _FILES_OF_UV = "uv"
 
@@ -64,6 +66,10 @@ class Installed:
     is_new: bool
 
 
+def quiet(_words: str) -> None:
+    """Say nothing."""
+
+
 class Installer:
     """Holds a state folder's environments for as long as it is entered. Not thread-safe."""
 
@@ -72,15 +78,18 @@ class Installer:
         settings: Settings,
         options: Options | None = None,
         *,
-        on_progress: Callable[[str], None] = lambda _words: None,
+        on_wait: Callable[[], None] = lambda: None,
         layers: Layers | None = None,
         limits: Limits = LIMITS,
         disk_mb: int = DISK_MB,
     ) -> None:
-        """``layers``: apply these instead of all that the host has, as ``Sandbox`` does."""
+        """``on_wait`` is called where another install has to end first.
+
+        ``layers``: apply these instead of all that the host has, as ``Sandbox`` does.
+        """
         self._settings = settings
         self._options = options or Options()
-        self._on_progress = on_progress
+        self._on_wait = on_wait
         self._layers = layers
         self._limits = limits
         self._disk_mb = disk_mb
@@ -102,7 +111,6 @@ class Installer:
                 self._building,
                 configuration(),
                 self._options,
-                self._on_progress,
                 limits=self._limits,
                 disk_mb=self._disk_mb,
             )
@@ -145,14 +153,18 @@ class Installer:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._on_progress("waiting for another install to end")
+                self._on_wait()
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
 
-    def install(self, plugin: Plugin) -> Installed | None:
-        """Give a plugin its environment; ``None`` if it needs none. ``GovernedError``."""
+    def install(self, plugin: Plugin, on_progress: OnProgress = quiet) -> Installed | None:
+        """Give a plugin its environment; ``None`` if it needs none. ``GovernedError``.
+
+        ``on_progress`` hears in words what is done.
+        """
+        self._workshop.on_progress = on_progress
         wish = _wish(plugin)
         if wish is None:
             return None
@@ -161,7 +173,7 @@ class Installer:
             return Installed(present, is_new=False)
         python = choose_python(wish.requires_python)
         with self._workshop.bench(python) as bench:
-            self._on_progress("resolving")
+            on_progress("resolving")
             pins = resolve(bench, plugin, wish, python) if _has_packages(wish) else ()
             builder = wish.key if self._options.allow_builds else ""
             digest = digest_of(pins, python, builder=builder)
@@ -172,14 +184,15 @@ class Installer:
         self._write(self._folder / WANTED / f"{wish.key}.json", {"digest": digest})
         return Installed(environment, is_new)
 
-    def lock(self, plugin: Plugin) -> Path:
+    def lock(self, plugin: Plugin, on_progress: OnProgress = quiet) -> Path:
         """Write down, beside a plugin, what exactly its dependencies come to."""
+        self._workshop.on_progress = on_progress
         if not plugin.manifest.dependencies:
             message = f"{plugin.name} has no dependencies to lock"
             raise GovernedError(ErrorType.VALIDATION_ERROR, message)
         python = choose_python(plugin.manifest.requires_python or None)
         with self._workshop.bench(python) as bench:
-            self._on_progress("resolving")
+            on_progress("resolving")
             path, text = make_lock(bench, plugin)
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
@@ -203,7 +216,7 @@ class Installer:
         self, bench: Bench, pins: tuple[Pin, ...], python: Python, digest: str
     ) -> Environment:
         if pins:
-            self._on_progress(f"installing {len(pins)} packages")
+            self._workshop.on_progress(f"installing {len(pins)} packages")
             self._fill(bench, pins)
         with tempfile.TemporaryDirectory(dir=self._building) as new:
             folder = Path(new) / digest
@@ -250,7 +263,7 @@ class Installer:
             raise failed("install", output)
 
     def _taken_over(self, bench: Bench, target: Path) -> Copied:
-        self._on_progress("taking over")
+        self._workshop.on_progress("taking over")
         most = self._disk_mb * MIB
         try:
             return copy_tree(str(bench.target), str(target), owner=bench.owner, most_bytes=most)
@@ -270,15 +283,13 @@ class Installer:
             os.fsync(file.fileno())
         Path(file.name).replace(path)
 
-    def used(self, plugins: Iterable[Plugin]) -> set[str]:
-        """Return the digests of what plugins use, by what they need now."""
-        found = set()
-        for plugin in plugins:
-            wish = _wish(plugin)
-            environment = None if wish is None else self.store.find(wish)
-            if environment is not None:
-                found.add(environment.digest)
-        return found
+    def prune(self, plugins: Iterable[Plugin], *, with_cache: bool = False) -> Pruned:
+        """Remove what none of these plugins needs; ``with_cache``: what uv has kept as well."""
+        wishes = [wish for plugin in plugins if (wish := _wish(plugin)) is not None]
+        pruned = prune_environments(self._folder, self._building, (wish.key for wish in wishes))
+        if with_cache:
+            remove_any(self._folder / _FILES_OF_UV)
+        return pruned
 
 
 def _wish(plugin: Plugin) -> Wish | None:

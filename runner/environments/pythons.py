@@ -77,12 +77,9 @@ def choose_python(requires_python: str | None) -> Python:
     """
     seen: list[Python] = []
     for python in _pythons():
-        if not python.fits(requires_python):
-            seen.append(python)
-        elif python.refused:
-            seen.append(python)
-        else:
+        if python.fits(requires_python) and not python.refused:
             return python
+        seen.append(python)
     have = ", ".join(dict.fromkeys(python.refused or python.version for python in seen))
     message = (
         f"needs Python {requires_python or '>=3.11'}, and this host has: {have}; install such a "
@@ -129,7 +126,7 @@ def _executables() -> list[str]:
     ]
     found: list[tuple[int, int, str]] = []
     for place, folder in enumerate(dict.fromkeys(folders)):
-        if not os.path.isabs(folder):
+        if not folder.startswith("/"):
             continue
         try:
             names = os.listdir(folder)  # noqa: PTH208 - as above

@@ -13,8 +13,8 @@ from toolrunner.runner.environments.workshop import Output
 from toolrunner.runner.errors import ErrorType, GovernedError, harmless
 
 _MOST_CHARACTERS = 400
-_MARKS = re.compile(r"^[\s│╰├─▶×>|]*(?:error:|Caused by:)?\s*")
-_BEGINS = re.compile(r"^\s*(?:error:|×)")
+_MARKS = re.compile(r"^[\s\u2500-\u257f\u25b6\u00d7>|]*(?:error:|cause:|Caused by:)?\s*")
+_BEGINS = re.compile(r"^\s*(?:error:|\u00d7)")
 _HINT = re.compile(r"^\s*hint:\s*")
 
 
@@ -38,8 +38,7 @@ _REMEDIES = (
     ),
     _remedy(
         r"no usable wheels|building source distributions is disabled|no wheels? (are|is) usable"
-        r"|marked as `?--no-build|--no-build|no source distribution|only-binary|no matching python abi"
-        r"|no wheels with a matching",
+        r"|--no-build|no source distribution|only-binary|no wheels with a matching",
         "pin a version that has a wheel for this host, or let the package's build script run, in "
         "a box: --allow-builds",
     ),
@@ -81,8 +80,8 @@ def failed(what: str, output: Output) -> GovernedError:
     words = found.words if found else _OTHERWISE
     error_type = found.error_type if found else ErrorType.PLUGIN_UNAVAILABLE
     reason = "\n".join(filter(None, (f"{what}: {first}", second)))
-    details = {"remedy": words, "operation": what, "errno": None}
-    return GovernedError(error_type, f"{reason}\n{words}", {**details, "log_tail": output.errors})
+    details = {"remedy": words, "operation": what, "errno": None, "uv": output.errors}
+    return GovernedError(error_type, f"{reason}\n{words}", details)
 
 
 def _two_lines(errors: str) -> tuple[str, str]:

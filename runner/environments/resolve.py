@@ -69,8 +69,9 @@ def _exported(bench: Bench, plugin: Plugin, wish: Wish) -> str:
     text = _ran(bench, "read its lock", "export", *_put_project(bench, plugin, wish), "--frozen")
     if all_hashed(_parsed(text)):
         return text
-    # A lock of local wheels has no hashes of them: they are made now.
-    return _compiled(bench, [bench.put("exported.in", text)], "--no-deps")
+    # A lock of local wheels has no hashes of them: they are made now. What depends on what is
+    # looked at again, as uv opens no wheel otherwise.
+    return _compiled(bench, [bench.put("exported.in", text)])
 
 
 def _put_project(bench: Bench, plugin: Plugin, wish: Wish | None) -> list[str]:
@@ -104,8 +105,8 @@ def _is_project(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
-def _compiled(bench: Bench, files: list[str], *options: str) -> str:
-    return _ran(bench, "resolve", "pip", "compile", *files, *options, "--generate-hashes")
+def _compiled(bench: Bench, files: list[str]) -> str:
+    return _ran(bench, "resolve", "pip", "compile", *files, "--generate-hashes")
 
 
 def _ran(bench: Bench, what: str, *arguments: str) -> str:

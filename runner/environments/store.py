@@ -73,7 +73,13 @@ class Hold:
     """Keeps an environment from being pruned for as long as it is open."""
 
     def __init__(self, descriptor: int) -> None:
+        """``OSError`` if it is being removed."""
         self._descriptor = descriptor
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go; a second time does nothing."""
@@ -119,7 +125,7 @@ class EnvironmentStore:
 
     def read(self, digest: str) -> Environment:
         """Return the environment of a digest; ``DamagedError`` or ``OSError`` if it is unusable."""
-        if not _DIGEST.fullmatch(digest):
+        if not is_digest(digest):
             message = f"{self.folder / WANTED} holds what is no digest"
             raise DamagedError(message)
         folder = self.folder / digest
@@ -131,12 +137,16 @@ class EnvironmentStore:
         path = environment.folder / RECORD
         held = Hold(os.open(path, flags))
         try:
-            fcntl.flock(held._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # noqa: SLF001 - ours
             path.stat()  # whoever removes one has renamed it first
-        except BaseException:
+        except OSError:
             held.close()
             raise
         return held
+
+
+def is_digest(name: str) -> bool:
+    """Tell whether a name is an environment's."""
+    return _DIGEST.fullmatch(name) is not None
 
 
 def this_platform() -> str:

@@ -49,6 +49,7 @@ STAGE_PREFIX = "toolrunner-environment-"
 _INSIDE = Path(__file__).with_name("inside.py")
 _NAME = "environments"
 _ELSEWHERE = "elsewhere"
+_TMP = "tmp"  # of builds and downloads; a call's own scratch is memory
 _READ_CAP = 64 * 1024 * 1024
 _STAGE = re.compile(rf"{STAGE_PREFIX}\w{{8}}")
 _SHARED = ("/var/tmp", "/tmp")  # noqa: S108 - folders of mkdtemp's own are made there
@@ -85,7 +86,6 @@ class Workshop:
         folder: Path,
         configuration: Configuration,
         options: Options,
-        on_progress: Callable[[str], None],
         *,
         limits: Limits = LIMITS,
         disk_mb: int = DISK_MB,
@@ -95,7 +95,7 @@ class Workshop:
         self._folder = folder
         self._configuration = configuration
         self.options = options
-        self._on_progress = on_progress
+        self.on_progress: Callable[[str], None] = lambda _words: None
         self._limits = limits
         self._disk_mb = disk_mb
         self._uv = find_uv()
@@ -159,11 +159,11 @@ class Workshop:
         payload = {
             "command": [self._uv, *arguments],
             "cwd": str(bench.work),
-            "folders": [f"{bench.work}/tmp"],
+            "folders": [str(bench.work / _TMP)],
             "environment": {**self._configuration.variables, **self._own_variables(bench)},
         }
         request = Request(_NAME, json.dumps(payload).encode())
-        listener = Listener(on_progress=lambda _fraction, message: self._on_progress(message))
+        listener = Listener(on_progress=lambda _fraction, message: self.on_progress(message))
         with DiskGuard((str(bench.work), str(bench.cache)), self._disk_mb, interrupt) as guard:
             ending = self._sandbox.call(
                 program,
@@ -192,7 +192,7 @@ class Workshop:
             "UV_PYTHON_DOWNLOADS": "never",
             "NO_COLOR": "1",
             "HOME": str(bench.work),
-            "TMPDIR": f"{bench.work}/tmp",
+            "TMPDIR": str(bench.work / _TMP),
         }
         file = bench.work / "uv.toml"
         if self._configuration.file:

@@ -1,0 +1,282 @@
+"""The ``plugins`` commands about what plugins need: install, lock, prune."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from toolrunner.api.cli.calls import Done, refusal
+from toolrunner.api.cli.commands.plugins import plugins_app
+from toolrunner.api.cli.console import Terminal
+from toolrunner.api.cli.exits import Exit, Refused, exit_of
+from toolrunner.api.cli.options import command, examples
+from toolrunner.api.cli.outcomes import show
+from toolrunner.api.cli.progress import Progress
+from toolrunner.api.cli.session import Session
+from toolrunner.plugins import discovery
+from toolrunner.plugins.discovery import Plugin
+from toolrunner.plugins.errors import ManifestError, shown, suggestion
+from toolrunner.runner.call import Call
+from toolrunner.runner.environments.install import Installed, Installer, OnProgress
+from toolrunner.runner.environments.store import Environment
+from toolrunner.runner.environments.wish import wish_of
+from toolrunner.runner.environments.workshop import Options
+from toolrunner.runner.errors import GovernedError, one_line
+from toolrunner.runner.registry.plugin_state import PluginState
+from toolrunner.sandbox.limits import MIB
+
+_Targets = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME|PATH]...",
+        help="Plugins' names, files or folders; without any, all that need something.",
+        show_default=False,
+    ),
+]
+_AllowBuilds = Annotated[
+    bool,
+    typer.Option(
+        "--allow-builds", help="Build packages that have no wheel; their code runs, in a box."
+    ),
+]
+_Offline = Annotated[
+    bool, typer.Option("--offline", help="Use no network: what was fetched before, and folders.")
+]
+_FindLinks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--find-links",
+        metavar="FOLDER",
+        help="A folder with wheels, or a page of links to them; may be repeated.",
+        show_default=False,
+    ),
+]
+_WithCache = Annotated[
+    bool, typer.Option("--cache", help="Also remove what was fetched, for installs to come.")
+]
+
+
+@plugins_app.command(
+    "install",
+    epilog=examples(
+        "toolrunner plugins install",
+        "toolrunner plugins install edge-detector",
+        "toolrunner plugins install ./plugins --find-links ./wheels --offline",
+    ),
+)
+@command
+def install(
+    session: Session,
+    targets: _Targets = None,
+    allow_builds: _AllowBuilds = False,
+    offline: _Offline = False,
+    find_links: _FindLinks = None,
+) -> Exit:
+    """Install what plugins need, each set of libraries once, apart from this program's own."""
+    plugins = _named(session, targets) if targets else _lacking(session)
+    if not plugins:
+        session.terminal.say("No plugin needs anything that is not here.")
+        return Exit.DONE
+    options = _options(allow_builds, offline, find_links)
+    return _each(session, plugins, options, _install)
+
+
+@plugins_app.command(
+    "lock",
+    epilog=examples(
+        "toolrunner plugins lock my_plugin.py", "toolrunner plugins lock ./my-folder-plugin"
+    ),
+)
+@command
+def lock(
+    session: Session,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A plugin's file or folder.")],
+    allow_builds: _AllowBuilds = False,
+    offline: _Offline = False,
+    find_links: _FindLinks = None,
+) -> Exit:
+    """Write down beside a plugin which versions of what it needs are installed."""
+    options = _options(allow_builds, offline, find_links)
+    return _each(session, _at(path), options, _lock)
+
+
+@plugins_app.command("prune", epilog=examples("toolrunner plugins prune"))
+@command
+def prune(session: Session, with_cache: _WithCache = False) -> Exit:
+    """Remove installed libraries that no known plugin needs any more."""
+    plugins = [plugin for plugin, _ in _known(session)]
+    with Installer(session.settings, on_wait=_waiting(session)) as installer:
+        pruned = installer.prune(plugins, with_cache=with_cache)
+    if session.shared.as_json:
+        document = {"removed": pruned.removed, "in_use": pruned.in_use, "bytes": pruned.bytes}
+        session.terminal.document(document)
+        return Exit.DONE
+    words = f"Removed {_counted(len(pruned.removed), 'environment')}, {_size(pruned.bytes)}."
+    if pruned.in_use:
+        words += f" {_counted(len(pruned.in_use), 'more')} in use: prune again later."
+    session.terminal.show(words)
+    return Exit.DONE
+
+
+_Step = Callable[[Session, Installer, Plugin, OnProgress], dict[str, Any]]
+
+
+def _each(session: Session, plugins: Iterable[Plugin], options: Options, step: _Step) -> Exit:
+    """Do something with each plugin, go on after one that fails, and return the worst outcome."""
+    worst = Exit.DONE
+    with Installer(session.settings, options, on_wait=_waiting(session)) as installer:
+        for plugin in plugins:
+            try:
+                with Progress(session.terminal, plugin.name, 1) as progress:
+                    teller = _teller(session.terminal, plugin.name, progress)
+                    document = step(session, installer, plugin, teller)
+            except GovernedError as error:
+                call = Call()
+                done = Done(plugin.name, None, call, None, refusal(plugin.name, call, error))
+                show(session, done)
+                worst = max(worst, exit_of(done.envelope))
+                continue
+            if session.shared.as_json:
+                session.terminal.document(document)
+    return worst
+
+
+def _waiting(session: Session) -> Callable[[], None]:
+    return lambda: session.terminal.say("Another install is under way: waiting for it to end.")
+
+
+def _teller(terminal: Terminal, name: str, progress: Progress) -> OnProgress:
+    """Return what shows how far it is: a bar on a terminal, lines elsewhere."""
+    if progress.is_shown:
+        return lambda words: progress.watcher.on_progress(0.0, words)
+    return lambda words: terminal.say(f"{name}: {one_line(words)}")
+
+
+def _install(
+    session: Session, installer: Installer, plugin: Plugin, teller: OnProgress
+) -> dict[str, Any]:
+    began = time.monotonic()
+    installed = installer.install(plugin, teller)
+    if not session.shared.as_json:
+        session.terminal.show(_installed_words(plugin, installed, time.monotonic() - began))
+    if installed is None:
+        return {"plugin": plugin.name, "environment": None, "is_new": False}
+    document = environment_document(installed.environment)
+    return {"plugin": plugin.name, "environment": document, "is_new": installed.is_new}
+
+
+def _installed_words(plugin: Plugin, installed: Installed | None, seconds: float) -> str:
+    if installed is None:
+        return f"{plugin.name}: needs nothing"
+    packages = installed.environment.packages
+    size = _size(sum(package.bytes for package in packages))
+    what = f"{_counted(len(packages), 'package')}, {size}"
+    if installed.is_new:
+        return f"{plugin.name}: installed {what}, in {seconds:.1f} s"
+    return f"{plugin.name}: installed already, {what}"
+
+
+def _lock(
+    session: Session, installer: Installer, plugin: Plugin, teller: OnProgress
+) -> dict[str, Any]:
+    path = installer.lock(plugin, teller)
+    if not session.shared.as_json:
+        session.terminal.show(shown(path))
+    return {"plugin": plugin.name, "lock": str(path)}
+
+
+def environment_document(environment: Environment) -> dict[str, Any]:
+    """Return an environment as JSON shows it."""
+    return {
+        "digest": environment.digest,
+        "folder": str(environment.folder),
+        "python": environment.python_version,
+        "bytes": sum(package.bytes for package in environment.packages),
+        "packages": [
+            {"name": package.name, "version": package.version, "bytes": package.bytes}
+            for package in environment.packages
+        ],
+    }
+
+
+def _options(allow_builds: bool, offline: bool, find_links: list[str] | None) -> Options:
+    places = []
+    for place in find_links or ():
+        if "://" in place:
+            places.append(place)
+            continue
+        if not Path(place).is_dir():
+            message = f"{shown(place)}: there is no such folder; name one that holds wheels"
+            raise Refused(message)
+        places.append(os.path.realpath(place))
+    return Options(allow_builds, offline, tuple(places))
+
+
+def _known(session: Session) -> list[tuple[Plugin, bool]]:
+    """Return the plugins that are known and sound, and whether each of them lacks something."""
+    found = []
+    for status in session.registry.list_all():
+        try:
+            plugin = session.registry.plugin(status.name)
+        except ManifestError:
+            continue
+        found.append((plugin, status.state == PluginState.UNAVAILABLE))
+    return found
+
+
+def _lacking(session: Session) -> list[Plugin]:
+    return [plugin for plugin, lacks in _known(session) if lacks and wish_of(plugin) is not None]
+
+
+def _named(session: Session, targets: Iterable[str]) -> list[Plugin]:
+    """Return the plugins of some names and paths, each once."""
+    plugins: dict[str, Plugin] = {}
+    for target in targets:
+        for plugin in _at(target) if _is_path(target) else [_of_name(session, target)]:
+            plugins.setdefault(str(plugin.path), plugin)
+    return list(plugins.values())
+
+
+def _is_path(target: str) -> bool:
+    return os.sep in target or target in {".", ".."} or target.endswith(".py")
+
+
+def _at(path: str) -> list[Plugin]:
+    """Return the plugins at a path; DiscoveryError or Refused if there are none."""
+    found, broken = discovery.discover((path,), bundled=False)
+    elsewhere = set(discovery.discover((), bundled=False)[1])
+    bad = [plugin.reason for plugin in broken if plugin not in elsewhere]
+    if bad:
+        raise Refused(bad[0])
+    if not found:
+        message = f"{shown(path)}: there is no plugin in this folder"
+        raise Refused(message)
+    return found
+
+
+def _of_name(session: Session, name: str) -> Plugin:
+    try:
+        return session.registry.plugin(name)
+    except KeyError:
+        known = suggestion(name, session.registry.list_plugins())
+        message = f"there is no plugin {shown(name)[:100]}; {known}"
+        if Path(name).exists():
+            message += f"; for the file or folder, write ./{shown(name)}"
+        raise Refused(message) from None
+    except ManifestError:
+        status = session.registry.get_status(name)
+        message = f"{name} cannot be used: {status.reason}"
+        raise Refused(message) from None
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 or what == "more" else f"{number} {what}s"
+
+
+def _size(number: int) -> str:
+    return f"{number / MIB:.1f} MiB"
