@@ -7,6 +7,7 @@ harmless where envelopes are made.
 from __future__ import annotations
 
 import re
+import signal
 from dataclasses import dataclass
 
 from toolrunner.runner.environments.workshop import Output
@@ -15,6 +16,7 @@ from toolrunner.runner.errors import ErrorType, GovernedError, harmless
 _MOST_CHARACTERS = 400
 _MARKS = re.compile(r"^[\s\u2500-\u257f\u25b6\u00d7>|]*(?:error:|cause:|Caused by:)?\s*")
 _BEGINS = re.compile(r"^\s*(?:error:|\u00d7)")
+_OUTPUT = {"[stdout]", "[stderr]"}
 _HINT = re.compile(r"^\s*hint:\s*")
 
 
@@ -75,7 +77,7 @@ _OTHERWISE = "correct its dependencies"
 
 def failed(what: str, output: Output) -> GovernedError:
     """Return the error for a run of uv that has failed: two lines of its own, and a remedy."""
-    first, second = _two_lines(output.errors)
+    first, second = _two_lines(output)
     found = next((one for one in _REMEDIES if one.pattern.search(output.errors)), None)
     words = found.words if found else _OTHERWISE
     error_type = found.error_type if found else ErrorType.PLUGIN_UNAVAILABLE
@@ -84,10 +86,12 @@ def failed(what: str, output: Output) -> GovernedError:
     return GovernedError(error_type, f"{reason}\n{words}", details)
 
 
-def _two_lines(errors: str) -> tuple[str, str]:
+def _two_lines(output: Output) -> tuple[str, str]:
     """Return the first of uv's words about its failure, and the rest of that sentence."""
-    lines = harmless(errors).splitlines()
-    start = next((i for i, line in enumerate(lines) if _BEGINS.match(line)), 0)
+    lines = harmless(output.errors).splitlines()
+    start = next((i for i, line in enumerate(lines) if _BEGINS.match(line)), None)
+    if start is None:
+        return _ended(output.status), _cut(" ".join(lines[-1:]).strip())
     told = []
     for line in lines[start:]:
         if _HINT.match(line):
@@ -95,8 +99,16 @@ def _two_lines(errors: str) -> tuple[str, str]:
         text = _MARKS.sub("", line).strip()
         if text:
             told.append(text)
-    first = told[0] if told else "it said nothing"
-    return _cut(first), _cut(" ".join(told[1:]))
+    if _OUTPUT & set(told):
+        told = [*told[:2], told[-1]]  # what a build has printed: its last line says most
+    return _cut(told[0] if told else _ended(output.status)), _cut(" ".join(told[1:]))
+
+
+def _ended(status: int) -> str:
+    try:
+        return f"it was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"it ended with status {status}"
 
 
 def _cut(text: str) -> str:
