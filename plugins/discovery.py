@@ -18,7 +18,6 @@ from toolrunner.plugins.installed import installed_plugins
 from toolrunner.plugins.instance import plugin_at, resolve_instance
 from toolrunner.plugins.manifest import FOLDER_MANIFEST
 from toolrunner.plugins.plugin import Broken, Plugin
-from toolrunner.plugins.requirements import missing_requirements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,8 +33,9 @@ def discover(
     allow_installed: str | Iterable[str] = (),
     bundled: bool = True,
 ) -> tuple[list[Plugin], list[Broken]]:
-    """Return the plugins that can be used here, and those that cannot; every name occurs once.
+    """Return the plugins that there are, and those that cannot be used; every name occurs once.
 
+    Whether what a plugin asks for is installed is nothing that is looked at here.
     ``paths`` are plugin files, folder plugins, and folders of either. Raises DiscoveryError for a
     path that leads to no plugin: that is the operator's mistake and not a plugin's.
     """
@@ -170,13 +170,10 @@ def _sorted_out(found: list[Plugin | Broken]) -> tuple[list[Plugin], list[Broken
 def _claim_problem(claimants: list[Plugin]) -> Broken | None:
     """Return why none of the plugins of one name can be used, or ``None``."""
     first = claimants[0]
-    if len(claimants) > 1:
-        files = " and ".join(f"{shown(plugin.path)} ({plugin.origin})" for plugin in claimants)
-        reason = f"ManifestError: {files} both claim the name {first.name}; rename one of them"
-    else:
-        reason = missing_requirements(first.manifest) or ""
-    if not reason:
+    if len(claimants) == 1:
         return None
+    files = " and ".join(f"{shown(plugin.path)} ({plugin.origin})" for plugin in claimants)
+    reason = f"ManifestError: {files} both claim the name {first.name}; rename one of them"
     manifest = first.manifest
     return Broken(first.name, first.path, reason, manifest.description, manifest.version)
 

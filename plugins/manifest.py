@@ -99,6 +99,7 @@ class Manifest(BaseModel):
     batch_ms: Annotated[int, Field(ge=0, le=_LONGEST_WAIT_MS)] = 0
     require: Annotated[tuple[Annotated[_Text, AfterValidator(fields.layer)], ...], _Many] = ()
     entry: Annotated[_Text, AfterValidator(fields.entry)] = ""
+    environment: Literal["auto", "runner", "own"] = "auto"
     requires_python: Annotated[_Text, AfterValidator(fields.specifier)] = ""
     dependencies: Annotated[
         tuple[Annotated[_Text, AfterValidator(fields.requirement)], ...], _Many

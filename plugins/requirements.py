@@ -1,12 +1,13 @@
 """Whether this interpreter has what a plugin asks for: Python itself and other distributions.
 
-Called by discovery. Reads the metadata of installed distributions and
-imports none of them; what they in turn require is their installer's business.
+Called by the registry. Reads the metadata of installed distributions and imports none of them;
+what they in turn require is their installer's business.
 """
 
 import importlib.metadata
 import platform
 import shlex
+from dataclasses import dataclass
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import Requirement
@@ -19,14 +20,57 @@ from toolrunner.plugins.manifest import Manifest
 def missing_requirements(manifest: Manifest) -> str | None:
     """Return why the plugin cannot run on this interpreter, or ``None``.
 
-    The reason begins with the name of the class of exception that fits it.
+    The reason begins with the name of the class of exception that fits it, and ends with what
+    would change this interpreter.
     """
-    here = platform.python_version()
-    if not SpecifierSet(manifest.requires_python).contains(here, prereleases=True):
+    found = _looked_up(manifest)
+    if found is None or isinstance(found, str):
+        return found
+    if not found.fits_python:
         return (
-            f"RuntimeError: needs Python {manifest.requires_python} and this is {here}; "
-            "run toolrunner with such a Python"
+            f"RuntimeError: needs Python {manifest.requires_python} and this is "
+            f"{platform.python_version()}; run toolrunner with such a Python"
         )
+    return _reason(found)
+
+
+def unmet(manifest: Manifest) -> str | None:
+    """Return the same in words that go before what would install an environment for it."""
+    found = _looked_up(manifest)
+    if found is None or isinstance(found, str):
+        return found
+    words = []
+    if not found.fits_python:
+        here = platform.python_version()
+        words.append(f"needs Python {manifest.requires_python}, and this is {here}")
+    if found.absent:
+        names = " and ".join(str(_bare(requirement)) for requirement in found.absent)
+        verb = "is" if len(found.absent) == 1 else "are"
+        words.append(f"needs {names}, which {verb} not installed")
+    for requirement, installed in found.unfit:
+        words.append(f"needs {_bare(requirement)}, and {installed} is installed")
+    return f"{found.exception}: {'; '.join(words)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Unmet:
+    """What a plugin asks for that is not here; ``unfit``: with the version that is."""
+
+    fits_python: bool
+    absent: list[Requirement]
+    unfit: list[tuple[Requirement, str]]
+
+    @property
+    def exception(self) -> str:
+        if not self.fits_python:
+            return "RuntimeError"
+        return "PackageNotFoundError" if self.absent else "VersionConflict"
+
+
+def _looked_up(manifest: Manifest) -> _Unmet | str | None:
+    """Return what is not met, ``None`` if all is; or in words why that cannot be judged."""
+    here = platform.python_version()
+    fits = SpecifierSet(manifest.requires_python).contains(here, prereleases=True)
     absent: list[Requirement] = []
     unfit: list[tuple[Requirement, str]] = []
     for text in manifest.dependencies:
@@ -41,7 +85,7 @@ def missing_requirements(manifest: Manifest) -> str | None:
             absent.append(requirement)
         elif not _fits(installed, requirement):
             unfit.append((requirement, installed))
-    return _reason(absent, unfit) if absent or unfit else None
+    return None if fits and not absent and not unfit else _Unmet(fits, absent, unfit)
 
 
 def _installed_version(name: str) -> str | None:
@@ -62,22 +106,22 @@ def _fits(installed: str, requirement: Requirement) -> bool:
         return False
 
 
-def _reason(absent: list[Requirement], unfit: list[tuple[Requirement, str]]) -> str:
-    found = []
+def _reason(found: _Unmet) -> str:
+    words = []
+    absent, unfit = found.absent, found.unfit
     if absent:
         names = " and ".join(requirement.name for requirement in absent)
-        found.append(f"{names} {'is' if len(absent) == 1 else 'are'} not installed")
+        words.append(f"{names} {'is' if len(absent) == 1 else 'are'} not installed")
     for requirement, installed in unfit:
-        found.append(f"{requirement.name} {installed} is installed, not {requirement.specifier}")
+        words.append(f"{requirement.name} {installed} is installed, not {requirement.specifier}")
     wanted = [*absent, *(requirement for requirement, _ in unfit)]
-    command = " ".join(["pip install", *(_argument(requirement) for requirement in wanted)])
-    kind = "PackageNotFoundError" if absent else "VersionConflict"
+    command = " ".join(["pip install", *(shlex.quote(str(_bare(one))) for one in wanted)])
     pronoun = "it" if len(wanted) == 1 else "them"
-    return f"{kind}: {'; '.join(found)}; install {pronoun} with: {command}"
+    return f"{found.exception}: {'; '.join(words)}; install {pronoun} with: {command}"
 
 
-def _argument(requirement: Requirement) -> str:
-    """Return a requirement as one word of a shell; its marker has been evaluated already."""
+def _bare(requirement: Requirement) -> Requirement:
+    """Return a requirement without its marker, which has been evaluated already."""
     bare = Requirement(str(requirement))
     bare.marker = None
-    return shlex.quote(str(bare))
+    return bare

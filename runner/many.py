@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 from toolrunner.runner.call import Call
 
 A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
 Payload = Mapping[str, Any]
 
 
@@ -73,3 +75,12 @@ async def arun_many(
         for future in running:
             with contextlib.suppress(asyncio.CancelledError):
                 await future
+
+
+def flat(
+    many: Generator[tuple[int, tuple[B, C], Call], None, None],
+) -> Generator[tuple[int, B, C, Call], None, None]:
+    """Yield each answer's parts side by side; end with whoever takes them."""
+    with contextlib.closing(many):
+        for index, answer, call in many:
+            yield (index, *answer, call)

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.manifest import Manifest
+from toolrunner.runner.environments.choice import Choice
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.payloads.samples import rehearsal
 from toolrunner.runner.plugin_files import PluginFiles, unreadable
 from toolrunner.runner.settings.settings import PluginSettings, Settings
 from toolrunner.runner.start_mode import calls_together
 from toolrunner.sandbox.ending import SCARCE
+from toolrunner.sandbox.interpreter import Interpreter, UnusableError
 from toolrunner.sandbox.paths import ForeignLinkError, Found
 from toolrunner.sandbox.profile import SCRATCH_PREFIX, Program
 
@@ -48,10 +50,18 @@ _SHARED = ("/tmp", "/var/tmp")  # noqa: S108 - looked at, not written to
 _HOMES = ("/home", "/root", "/Users")
 
 
-def build_program(plugin: Plugin, settings: Settings, files: PluginFiles) -> Program:
-    """Return what the box is to run; raise ``GovernedError`` for what is not allowed."""
+def build_program(
+    plugin: Plugin, settings: Settings, files: PluginFiles, choice: Choice | None = None
+) -> Program:
+    """Return what the box is to run; raise ``GovernedError`` for what is not allowed.
+
+    ``choice``: which modules it sees, by default the runner's.
+    """
     manifest = plugin.manifest
     own = settings.plugin.get(manifest.name)
+    if choice is not None and choice.reason:
+        message = f"{manifest.name} cannot run here: {choice.reason}"
+        raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
     if manifest.network and manifest.name not in settings.allow_network:
         message = (
             f"{manifest.name} asks for the network, which the operator has not allowed; add "
@@ -83,7 +93,16 @@ def build_program(plugin: Plugin, settings: Settings, files: PluginFiles) -> Pro
         batch_ms=manifest.batch_ms,
         log_level=logging.getLogger(f"{LOGGER_PREFIX}.{manifest.name}").getEffectiveLevel(),
         examined=plugin.examined,
+        python=_interpreter(choice),
     )
+
+
+def _interpreter(choice: Choice | None) -> Interpreter | None:
+    """Return what runs the boxes, ``None`` for the runner's own."""
+    try:
+        return choice.interpreter() if choice is not None else None
+    except UnusableError as error:
+        raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, f"RuntimeError: {error}") from error
 
 
 def _rehearsal(manifest: Manifest) -> str:

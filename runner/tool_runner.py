@@ -29,7 +29,7 @@ from toolrunner.runner.errors import (
     build_error_envelope,
     one_line,
 )
-from toolrunner.runner.many import arun_many, run_many
+from toolrunner.runner.many import arun_many, flat, run_many
 from toolrunner.runner.payloads import validation
 from toolrunner.runner.payloads.validation import Payload
 from toolrunner.runner.plugin_files import PluginFiles
@@ -48,6 +48,7 @@ from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB
 from toolrunner.sandbox.modes.resident import ResidentLimits
 from toolrunner.sandbox.modes.warm_box import PoolLimits
+from toolrunner.sandbox.profile import Program
 from toolrunner.sandbox.sandbox import Sandbox
 
 Result = dict[str, Any]
@@ -80,6 +81,7 @@ class ToolRunner:
         if registry is None:
             registry = PluginRegistry.discover(self._settings.plugins, settings=self._settings)
         self.registry = registry
+        registry.look_below(self._settings.state)
         self._sandbox = sandbox or build_sandbox(self._settings)
         self._admission = Admission(
             self._settings.max_concurrent,
@@ -110,7 +112,7 @@ class ToolRunner:
             plugin = self._look_up(name)
             checked = self._validate(plugin, payload)
             reader = validation.ResultReader()
-            ending = self._call(plugin, checked, call, reader)
+            ending = self._call(name, plugin, checked, call, reader)
             outcome = judge(replace(ending, log_tail=ending.log_tail[-LOG_TAIL_CHARACTERS:]))
             result = self._result(outcome, plugin, ending, reader)
             failure = None
@@ -159,7 +161,7 @@ class ToolRunner:
         iterator cancels what runs. Raises ValueError for less than one at once, and what iterating
         over ``payloads`` raises.
         """
-        return _flat(
+        return flat(
             run_many(
                 lambda payload, call: self.run(plugin_name, payload, call=call),
                 payloads,
@@ -208,7 +210,7 @@ class ToolRunner:
             return Start(mode, reasons)
         limits = manifest.limits.capped(self._settings.caps)
         try:
-            program = build_program(plugin, self._settings, self._files)
+            program = self._program(name, plugin)
             found = self._sandbox.start(program, limits, resident=mode == "resident")
         except SetupError as error:
             return Start("failed", (str(error),))
@@ -302,8 +304,17 @@ class ToolRunner:
         validation.check_size(checked, min(manifest.limits.payload_mb, most))
         return checked
 
+    def _program(self, name: str, plugin: Plugin) -> Program:
+        choice = self.registry.choice(name)
+        return build_program(plugin, self._settings, self._files, choice)
+
     def _call(
-        self, plugin: Plugin, payload: Payload, call: Call, reader: validation.ResultReader
+        self,
+        name: str,
+        plugin: Plugin,
+        payload: Payload,
+        call: Call,
+        reader: validation.ResultReader,
     ) -> Ending:
         """Run the plugin in a box and note on the handle what it used."""
         if call.used:
@@ -311,7 +322,7 @@ class ToolRunner:
             raise GovernedError(ErrorType.VALIDATION_ERROR, message)
         call.used = True
         manifest = plugin.manifest
-        program = build_program(plugin, self._settings, self._files)
+        program = self._program(name, plugin)
         limits = manifest.limits.capped(self._settings.caps)
         start, _ = start_asked(manifest, self._settings)
         with (
@@ -338,7 +349,7 @@ class ToolRunner:
                     break
                 # Its file has been replaced since it was checked, and nothing has run yet.
                 self._files.forget()
-                program = build_program(plugin, self._settings, self._files)
+                program = self._program(name, plugin)
         call.usage = ending.usage
         call.isolation = ending.isolation
         call.log_tail = ending.log_tail
@@ -441,15 +452,6 @@ def build_sandbox(
         state=settings.state,
         threads_per_call=settings.threads_per_call,
     )
-
-
-def _flat(
-    many: Generator[tuple[int, tuple[MaybeResult, Envelope | None], Call], None, None],
-) -> Generator[tuple[int, MaybeResult, Envelope | None, Call], None, None]:
-    """Yield each answer's parts side by side; end with whoever takes them."""
-    with contextlib.closing(many):
-        for index, answer, call in many:
-            yield (index, *answer, call)
 
 
 def _observed(limit: str, usage: Usage) -> float | None:

@@ -7,6 +7,7 @@ left: no process, no descriptor, no file.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ from toolrunner.sandbox.cgroups.group import Group
 from toolrunner.sandbox.cgroups.groups import BoxGroups, Cgroups
 from toolrunner.sandbox.ending import SetupFailure
 from toolrunner.sandbox.inside import protocol
+from toolrunner.sandbox.interpreter import held
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB, Limits
 from toolrunner.sandbox.processes import (
@@ -37,6 +39,7 @@ from toolrunner.sandbox.processes import (
     inner_number,
     process_seconds,
     proportional_bytes,
+    sweep_session,
     tree_below,
 )
 from toolrunner.sandbox.profile import SCRATCH_PREFIX, Program, box_profile
@@ -48,7 +51,7 @@ from toolrunner.sandbox.scratch import (
     remove_tree,
     tmpfs_bytes,
 )
-from toolrunner.sandbox.spawn import Launcher, Spawner
+from toolrunner.sandbox.spawn import Kind, Launcher, Spawner
 
 _LOG = logging.getLogger("toolrunner.sandbox")
 
@@ -138,7 +141,7 @@ class Box:
             raise SetupError(
                 SetupFailure("take a user for the box", str(error), error.errno, box_users.REMEDY)
             ) from error
-        refused = refusal(self._layers, self._uid)
+        refused = refusal(self._layers, self._uid, self._program.python)
         if refused is not None:
             raise SetupError(refused)
         if not self._own_root:
@@ -162,7 +165,8 @@ class Box:
             stack.callback(self._remove_groups)
         stack.callback(self._end)
         try:
-            self._launcher = launcher = self._spawner.take()
+            stack.enter_context(held(self._program.python))
+            self._launcher = launcher = self._spawner.take(self._kind())
             self._control = launcher.control
             self._control.sendall(_line(profile))
         except OSError as error:
@@ -179,6 +183,11 @@ class Box:
         if self._groups is not None:
             self._enter_group(self.zygote)  # it may have been made before the warden was there
             self._groups.imported.begin()
+
+    def _kind(self) -> Kind | None:
+        """Return what launcher it needs; ``None``: the ordinary one."""
+        python, bytecode = self._program.python, self.bytecode
+        return python and Kind(python.executable, bytecode.folder if bytecode is not None else "")
 
     def _enter_group(self, pid: int) -> None:
         """Put a process in the box's cgroup.
@@ -485,23 +494,11 @@ def setup_failure(event: Mapping[str, object]) -> SetupFailure:
 
 
 def _spawn_remedy(error: OSError) -> str:
+    if error.errno == errno.ESTALE:
+        return "toolrunner plugins install"
     return (
         "the host is short of processes, memory or descriptors: raise its limits or lower "
         "the number of calls at once"
         if error.errno in (11, 12, 23, 24)
         else "check that the Python interpreter can be started"
     )
-
-
-def sweep_session(session: int) -> None:
-    """Kill what is left of a session whose leader is gone; nothing in it could leave it."""
-    found = True
-    while found:
-        found = False
-        with contextlib.suppress(psutil.Error, OSError):
-            for pid in psutil.pids():
-                with contextlib.suppress(psutil.Error, OSError):
-                    if os.getsid(pid) == session and psutil.Process(pid).status() != "zombie":
-                        os.kill(pid, signal.SIGKILL)
-                        found = True
-                        time.sleep(0.001)

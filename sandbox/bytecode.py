@@ -1,8 +1,9 @@
 """Compiled modules for boxes, where the interpreter's packages have none: made once, by the runner.
 
 Boxes tell which sources they had to compile (``inside/bytecode.py``). They are not believed: of
-what they name, only modules of the interpreter, its packages and the sandbox itself are compiled.
-Compiling runs nothing of a source. One process does it, after everything else.
+what they name, only modules of the interpreter, its packages and the sandbox itself are compiled;
+of a plugin's environment none, which has its own from its installation. Compiling runs nothing of
+a source. One process of each interpreter does it, after everything else.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import threading
 import time
 from pathlib import Path
 
-from toolrunner.sandbox import forks
+from toolrunner.sandbox import forks, interpreter
+from toolrunner.sandbox.interpreter import Interpreter
 from toolrunner.sandbox.json_values import count_values
 from toolrunner.sandbox.limits import MIB
-from toolrunner.sandbox.profile import interpreter_state, module_path
 from toolrunner.sandbox.spawn import LAUNCH, compiler
 
 _INSIDE = os.path.dirname(LAUNCH)
@@ -32,14 +33,21 @@ _MOST_SECONDS = 30 * 86_400.0  # that the files of another interpreter are kept
 
 
 class Bytecode:
-    """The compiled modules of this interpreter. Thread-safe."""
+    """The compiled modules of an interpreter. Thread-safe."""
 
-    def __init__(self, parent: Path) -> None:
-        """``parent``: the folder for those of all interpreters, made when it is needed."""
+    def __init__(self, parent: Path, python: Interpreter | None = None) -> None:
+        """``parent``: the folder for those of all interpreters, made when it is needed.
+
+        ``python``: by default the runner's own.
+        """
+        python = python or interpreter.own()
         self._parent = parent
-        state = interpreter_state().encode("utf-8", "backslashreplace")
-        self.folder = str(parent / hashlib.sha256(state).hexdigest()[:32])
-        self._trusted = (f"{_INSIDE}/", *(f"{path}/" for path in module_path()))
+        self._python = python.executable
+        trusted = python.standard
+        state = repr((python.executable, trusted)) if python.packages else python.state
+        name = hashlib.sha256(state.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+        self.folder = str(parent / name)
+        self._trusted = (f"{_INSIDE}/", *(f"{path}/" for path in trusted))
         self._begin()
         forks.in_each_child(self, Bytecode._let_go)
 
@@ -105,7 +113,7 @@ class Bytecode:
                     self._thread = None
                     return
                 try:
-                    self._process = process = compiler(self.folder)
+                    self._process = process = compiler(self.folder, self._python)
                 except OSError:
                     self._thread = None
                     return
@@ -131,3 +139,34 @@ class Bytecode:
                 process.kill()
         if thread is not None:
             thread.join()
+
+
+class AllBytecode:
+    """The compiled modules of all interpreters that boxes are run by. Thread-safe."""
+
+    def __init__(self, parent: Path) -> None:
+        self._parent = parent
+        self.own = Bytecode(parent)
+        self._begin()
+        forks.in_each_child(self, AllBytecode._begin)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._others: dict[tuple[str, ...], Bytecode] = {}
+
+    def of(self, python: Interpreter | None) -> Bytecode:
+        """Return those of an interpreter; ``None``: of the runner's own."""
+        if python is None:
+            return self.own
+        key = (python.executable, *python.standard)
+        with self._lock:
+            if key not in self._others:
+                self._others[key] = Bytecode(self._parent, python)
+            return self._others[key]
+
+    def close(self) -> None:
+        """End all that compiles."""
+        with self._lock:
+            others = [*self._others.values()]
+        for one in (self.own, *others):
+            one.close()

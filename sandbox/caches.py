@@ -19,7 +19,7 @@ import zlib
 from pathlib import Path
 
 from toolrunner.sandbox.limits import MIB
-from toolrunner.sandbox.profile import Program, interpreter_state
+from toolrunner.sandbox.profile import Program
 
 _LOG = logging.getLogger("toolrunner.sandbox")
 
@@ -83,7 +83,7 @@ class Caches:
         what = [
             program.name, program.path, program.entry, program.stamp, program.rehearsal,
             program.network, program.read, dict(program.config),
-            interpreter_state(), warms_up,
+            program.interpreter_state, warms_up,
         ]  # fmt: skip
         digest = hashlib.sha256(json.dumps(what, default=str).encode("utf-8", "backslashreplace"))
         digest.update(program.source)

@@ -7,6 +7,7 @@ import errno
 import functools
 import os
 import re
+import signal
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -278,3 +279,17 @@ def inner_number(pid: int) -> int:
         return 0
     line = next((line for line in status.split(b"\n") if line.startswith(b"NSpid:")), b"0")
     return int(line.split()[-1])
+
+
+def sweep_session(session: int) -> None:
+    """Kill what is left of a session whose leader is gone; nothing in it could leave it."""
+    found = True
+    while found:
+        found = False
+        with contextlib.suppress(psutil.Error, OSError):
+            for pid in psutil.pids():
+                with contextlib.suppress(psutil.Error, OSError):
+                    if os.getsid(pid) == session and psutil.Process(pid).status() != "zombie":
+                        os.kill(pid, signal.SIGKILL)
+                        found = True
+                        time.sleep(0.001)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-import sysconfig
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 
 import psutil
 
+from toolrunner.sandbox import interpreter
+from toolrunner.sandbox.interpreter import Interpreter
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import Limits
 
@@ -47,7 +45,6 @@ _NETWORK = (
     "/etc/nsswitch.conf",
 )
 _WITHOUT_PROC = ("/proc/cpuinfo", "/proc/meminfo")
-_PREFIX_FOLDERS = ("bin", "lib", "lib64", "share", "ssl", "pyvenv.cfg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +62,7 @@ class Program:
     ``examined``: its calls tell what they take, instead of their result. ``batch``: the most calls
     that a resident serves at once; for ``batch_ms``, more are waited for. ``write``: folders of the
     host that it may write to, which are made the box's user's with all that is in them.
+    ``python``: what runs its boxes, with the packages that it has; ``None`` for the runner's own.
     """
 
     name: str
@@ -83,40 +81,28 @@ class Program:
     examined: bool = False
     batch: int = 1
     batch_ms: int = 0
+    python: Interpreter | None = None
     found: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
 
+    @property
+    def interpreter(self) -> Interpreter:
+        """What runs its boxes."""
+        return self.python or interpreter.own()
 
-def interpreter_paths() -> tuple[str, ...]:
-    """Return what the interpreter needs to read, without the rest of the folders it lies in."""
-    prefixes = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
-    inside = [str(Path(p) / name) for p in sorted(prefixes) for name in _PREFIX_FOLDERS]
-    return tuple(path for path in (*inside, *module_path()) if Path(path).exists())
+    @property
+    def module_path(self) -> tuple[str, ...]:
+        """Its ``sys.path``."""
+        return self.python.module_path if self.python else interpreter.own_module_path()
 
-
-def module_path() -> tuple[str, ...]:
-    """Return the plugin's ``sys.path``: the standard library and the installed packages."""
-    standard = sysconfig.get_path("stdlib")
-    wanted = ("site-packages", "dist-packages", "lib-dynload")
-    return tuple(
-        path
-        for path in dict.fromkeys(sys.path)
-        if os.path.isabs(path)
-        and (path == standard or path.endswith(".zip") or Path(path).name in wanted)
-    )
-
-
-def interpreter_state() -> str:
-    """Return a text that is another one for another interpreter, or when packages have changed."""
-    packages = []
-    for path in module_path():
-        with contextlib.suppress(OSError):
-            packages.append((path, os.stat(path).st_mtime_ns))
-    return repr((sys.version, sys.prefix, packages))
+    @property
+    def interpreter_state(self) -> str:
+        """A text that is another one for another interpreter, or when packages have changed."""
+        return self.python.state if self.python else interpreter.own_state()
 
 
 def readable_paths(program: Program, layers: Layers, bytecode: str = "") -> list[str]:
     """Return all that the box may read, real paths, outer folders before what lies in them."""
-    wanted = [*_SYSTEM, *interpreter_paths(), program.path, *program.read]
+    wanted = [*_SYSTEM, *program.interpreter.needs, program.path, *program.read]
     if bytecode:
         wanted.append(bytecode)
     if program.network:
@@ -132,6 +118,13 @@ def readable_paths(program: Program, layers: Layers, bytecode: str = "") -> list
         if not any(path == other or path.startswith(f"{other}/") for other in kept):
             kept.append(path)
     return kept
+
+
+def hidden_paths(program: Program) -> list[str]:
+    """Return folders in what it may read that the box does not show: packages of others."""
+    own = (program.path, *program.read)
+    hides = program.python.hides if program.python else ()
+    return [path for path in hides if not any(f"{one}/".startswith(f"{path}/") for one in own)]
 
 
 def nproc_base(layers: Layers, uid: int | None) -> int | None:
@@ -186,6 +179,7 @@ def box_profile(
         "nproc_base": nproc_base(layers, uid),
         "read": readable_paths(program, layers, bytecode),
         "write": list(program.write),
+        "hide": hidden_paths(program),
         "found": {path: list(known) for path, known in program.found.items()},
         "scratch": scratch,
         "slots": slots,

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from toolrunner.sandbox import interpreter
 from toolrunner.sandbox.ending import SetupFailure
 from toolrunner.sandbox.inside import protocol
+from toolrunner.sandbox.interpreter import Interpreter
 from toolrunner.sandbox.layers import Layers, floor_gaps
-from toolrunner.sandbox.profile import interpreter_paths
 
 # Host users for the boxes of root, in the range that systemd gives to services of no fixed user.
 FIRST_BOX_UID, BOX_UIDS = 61184, 4096
@@ -76,12 +77,15 @@ def box_uid(number: int) -> int | None:
     return None
 
 
-def refusal(layers: Layers, uid: int | None) -> SetupFailure | None:
+def refusal(
+    layers: Layers, uid: int | None, python: Interpreter | None = None
+) -> SetupFailure | None:
     """Return why a box with these layers must not be made for ``uid``, as ``box_uid`` gives it.
 
-    ``None`` if it may. Nothing that the operator accepts changes that.
+    ``None`` if it may. Nothing that the operator accepts changes that. ``python``: what it is run
+    by, if that is not the runner's own.
     """
-    return _root_gap(layers, uid) or _reach_gap(layers, uid)
+    return _root_gap(layers, uid) or _reach_gap(layers, uid, python)
 
 
 def _root_gap(layers: Layers, uid: int | None) -> SetupFailure | None:
@@ -102,14 +106,22 @@ def _root_gap(layers: Layers, uid: int | None) -> SetupFailure | None:
     return SetupFailure(protocol.UNPRIVILEGED, message, remedy=NO_OTHER_USER)
 
 
-def _reach_gap(layers: Layers, uid: int | None) -> SetupFailure | None:
+def _reach_gap(layers: Layers, uid: int | None, python: Interpreter | None) -> SetupFailure | None:
     """Return why the box's user could not get at the interpreter; ``None`` if it can.
 
     With a mount namespace, it finds all that it needs in a root of its own.
     """
     if uid is None or "mount" in layers.namespaces:
         return None
-    folder = unreachable_by(uid, interpreter_paths())
+    needed = python or interpreter.own()
+    if folder := unreachable_by(uid, needed.packages):
+        message = f"the box's user cannot cross {folder} to the plugin's environment"
+        remedy = (
+            f"let every user cross it (chmod o+x {folder}), keep the state elsewhere "
+            "(TOOLRUNNER_STATE), run as an ordinary user, or allow mount namespaces"
+        )
+        return SetupFailure("reach the environment", message, remedy=remedy)
+    folder = unreachable_by(uid, needed.needs)
     if folder is None:
         return None
     message = f"the box's user cannot cross {folder} to the Python interpreter"

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import SetupError
-from toolrunner.sandbox.bytecode import Bytecode
+from toolrunner.sandbox.bytecode import AllBytecode
 from toolrunner.sandbox.caches import Caches
 from toolrunner.sandbox.ending import (
     Ending,
@@ -69,8 +69,8 @@ class Sandbox:
         """
         self._degraded = degraded
         self._given = layers
-        bytecode = Bytecode(state / "bytecode") if state is not None and not python else None
-        compiled = bytecode.folder if bytecode is not None else ""
+        bytecode = AllBytecode(state / "bytecode") if state is not None and not python else None
+        compiled = bytecode.own.folder if bytecode is not None else ""
         self._spawner = Spawner(python, bytecode=compiled, threads_per_call=threads_per_call)
         caches = Caches(state / "caches") if state is not None else None
         self._boxes = Boxes(self._spawner, caches, bytecode)

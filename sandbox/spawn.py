@@ -3,7 +3,8 @@
 A box asks the kernel to kill it when its parent ends, and to the kernel the parent is the thread
 that made it: one made by a caller's thread would die with that thread. One launcher is started
 ahead of its call, since an interpreter's start is the longest part of a cold one; it knows
-nothing of any plugin until it is used, and is used once.
+nothing of any plugin until it is used, and is used once. Of each other interpreter that plugins'
+environments are for, one is started ahead once there has been a call.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _COMPILING = str(Path(__file__).with_name("inside") / "compiling.py")
 MESSAGE_SOCKET = socket.SOCK_SEQPACKET if os.uname().sysname == "Linux" else socket.SOCK_STREAM
 
 _LOG = logging.getLogger("toolrunner.sandbox")
+_MOST_OTHERS = 4  # interpreters beside the runner's own that a launcher waits of
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -58,11 +60,19 @@ class Launcher:
             self.process.stderr.close()
 
 
-def compiler(folder: str) -> subprocess.Popen[bytes]:
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a launcher is started with: an interpreter, and a folder with compiled modules, or ""."""
+
+    python: str
+    bytecode: str
+
+
+def compiler(folder: str, python: str) -> subprocess.Popen[bytes]:
     """Start what compiles sources into ``folder``; it is told them on its standard input."""
     with forks.held_off(), open(os.devnull, "r+b", buffering=0) as null:
         return subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
-            [sys.executable, "-I", "-S", "-X", "utf8", _COMPILING, folder],
+            [python, "-I", "-S", "-X", "utf8", _COMPILING, folder],
             stdin=subprocess.PIPE,
             stdout=null,
             stderr=null,
@@ -73,12 +83,11 @@ def compiler(folder: str) -> subprocess.Popen[bytes]:
 
 
 class Spawner:
-    """Runs ``launch.py`` in its own interpreter, on behalf of any thread."""
+    """Runs ``launch.py`` in a new interpreter, on behalf of any thread."""
 
     def __init__(self, python: str = "", *, bytecode: str = "", threads_per_call: int = 1) -> None:
         """``bytecode``: a folder in which boxes look for compiled modules, or ""."""
-        self._python = python or sys.executable
-        self._bytecode = bytecode
+        self._own = Kind(python or sys.executable, bytecode)
         self._environment = environment(threads_per_call)
         self._closed = False
         self._begin()
@@ -87,64 +96,71 @@ class Spawner:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._thread: ThreadPoolExecutor | None = None
-        self._spare: Launcher | None = None
+        self._spares: dict[Kind, Launcher] = {}
+        self._used: list[Kind] = []  # other than our own, the latest last
 
-    def take(self) -> Launcher:
+    def take(self, kind: Kind | None = None) -> Launcher:
         """Return a launcher that waits for its profile; start one for the next call.
 
-        Raises ``OSError`` when no process can be made.
+        ``kind``: by default it is of the runner's own. Raises ``OSError`` when no process can be
+        made.
         """
+        kind = kind or self._own
         with self._lock:
-            spare, self._spare = self._spare, None
+            spare = self._spares.pop(kind, None)
         try:
             if spare is not None and spare.process.poll() is None:
                 return spare
             if spare is not None:
                 spare.discard()
-            return self._executor().submit(self._launch).result()
+            return self._executor().submit(self._launch, kind).result()
         finally:
             with contextlib.suppress(OSError):
-                self.prepare()
+                self.prepare(kind)
 
-    def prepare(self) -> None:
+    def prepare(self, kind: Kind | None = None) -> None:
         """Start a launcher for a call to come, without waiting for it."""
-        self._executor().submit(self._refill)
+        self._executor().submit(self._refill, kind or self._own)
 
     def run_probe(self, uid: str) -> subprocess.Popen[bytes]:
         """Start the trials of all layers; output and errors come on pipes."""
         return self._executor().submit(self._probe, uid).result()
 
-    def _launch(self) -> Launcher:
+    def _launch(self, kind: Kind) -> Launcher:
         with forks.held_off():
             ours, theirs = socket.socketpair(socket.AF_UNIX, MESSAGE_SOCKET)
             with theirs:
                 try:
-                    arguments = (str(theirs.fileno()), self._bytecode)
-                    process = self._start(arguments, (theirs.fileno(),))
+                    arguments = (str(theirs.fileno()), kind.bytecode)
+                    process = self._start(kind.python, arguments, (theirs.fileno(),))
                 except BaseException:
                     ours.close()
                     raise
             return Launcher(process, ours)
 
-    def _refill(self) -> None:
+    def _refill(self, kind: Kind) -> None:
         with self._lock:
-            if self._spare is not None or self._closed:
+            if kind in self._spares or self._closed:
                 return
         try:
-            launcher = self._launch()
+            launcher = self._launch(kind)
         except OSError as error:
             _LOG.debug("no launcher could be started ahead: %s", error)
             return
-        if not self._keep(launcher):
-            launcher.discard()
+        for spare in self._keep(kind, launcher):
+            spare.discard()
 
-    def _keep(self, launcher: Launcher) -> bool:
-        """Keep a launcher for the next call, unless there will be none."""
+    def _keep(self, kind: Kind, launcher: Launcher) -> list[Launcher]:
+        """Keep a launcher for the next call; return those that are one too many."""
         with self._lock:
             if self._closed:
-                return False
-            self._spare = launcher
-            return True
+                return [launcher]
+            self._spares[kind] = launcher
+            if kind == self._own:
+                return []
+            self._used = [*(other for other in self._used if other != kind), kind]
+            old, self._used = self._used[:-_MOST_OTHERS], self._used[-_MOST_OTHERS:]
+            return [self._spares.pop(other) for other in old if other in self._spares]
 
     def _probe(self, uid: str) -> subprocess.Popen[bytes]:
         with forks.held_off():
@@ -152,7 +168,7 @@ class Spawner:
             read, write = os.pipe()
             source = open(read, "rb", buffering=0)  # noqa: SIM115 - the process's from here on
             try:
-                process = self._start(("probe", uid), (), stdout=write)
+                process = self._start(self._own.python, ("probe", uid), (), stdout=write)
             except BaseException:
                 source.close()
                 raise
@@ -162,12 +178,16 @@ class Spawner:
             return process
 
     def _start(
-        self, arguments: tuple[str, ...], pass_fds: tuple[int, ...], stdout: int | None = None
+        self,
+        python: str,
+        arguments: tuple[str, ...],
+        pass_fds: tuple[int, ...],
+        stdout: int | None = None,
     ) -> subprocess.Popen[bytes]:
-        command = [self._python, "-I", "-S", "-X", "utf8", LAUNCH, *arguments]
+        command = [python, "-I", "-S", "-X", "utf8", LAUNCH, *arguments]
         # Not subprocess.DEVNULL, which stays open when there are no descriptors left for a pipe.
         with forks.held_off(), open(os.devnull, "r+b", buffering=0) as null:
-            return subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
+            return subprocess.Popen(  # noqa: S603 - an interpreter of the host's and our own file
                 command,
                 stdin=null,
                 stdout=null if stdout is None else stdout,
@@ -191,9 +211,9 @@ class Spawner:
         with self._lock:
             self._closed = True
             thread, self._thread = self._thread, None
-            spare, self._spare = self._spare, None
+            spares, self._spares = [*self._spares.values()], {}
         if thread is not None:
             thread.shutdown()
-        if spare is not None:
+        for spare in spares:
             with contextlib.suppress(OSError):
                 spare.discard()

@@ -143,7 +143,7 @@ def write_plugin(tmp_path: Path) -> WritePlugin:
         lines = [
             "# /// script",
             '# requires-python = ">=3.11"',
-            "# dependencies = []",
+            f"# dependencies = {keys.pop('dependencies', '[]')}",
             "# [tool.toolrunner]",
             f'# name = "{name}"',
             '# version = "1.0.0"',

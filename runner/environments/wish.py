@@ -62,7 +62,8 @@ def wish_of(plugin: Plugin) -> Wish | None:
     dependencies = plugin.manifest.dependencies
     requires_python = plugin.manifest.requires_python or None
     lock_name, lock = _lock_of(plugin)
-    if not dependencies and lock is None and _is_this_python(requires_python):
+    is_own = plugin.manifest.environment == "own"
+    if not dependencies and lock is None and not is_own and _is_this_python(requires_python):
         return None
     return Wish(dependencies, requires_python, lock, lock_name)
 

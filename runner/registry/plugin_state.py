@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from toolrunner.plugins.discovery import Plugin
+from toolrunner.runner.environments.choice import Choice
 
 AVERAGED_CALLS = 10
 
@@ -32,7 +33,8 @@ class PluginStatus:
     """One plugin at one moment. ``last_used`` is in UTC; times are ``None`` before the first call.
 
     ``uptime_seconds`` counts from the registration, ``avg_execution_time_ms`` is the mean of the
-    last ten calls.
+    last ten calls. ``environment``: where its calls find modules, "own" or "runner", and "" where
+    it cannot be called for want of one.
     """
 
     name: str
@@ -47,6 +49,7 @@ class PluginStatus:
     last_execution_time_ms: int | None
     avg_execution_time_ms: float | None
     in_flight: int
+    environment: str = ""
 
 
 @dataclass(slots=True)
@@ -60,6 +63,7 @@ class Entry:
     version: str
     instance: object
     plugin: Plugin | None = None
+    choice: Choice | None = None
     state: PluginState = PluginState.LOADED
     settled: PluginState = PluginState.LOADED
     reason: str = ""
@@ -75,8 +79,26 @@ class Entry:
 
     def is_same(self, other: Entry) -> bool:
         """Whether there is nothing new about the plugin itself."""
-        mine = (self.description, self.version, self.plugin, self.is_available)
-        return mine == (other.description, other.version, other.plugin, other.is_available)
+        mine = (self.description, self.version, self.plugin, self.choice, self.is_available)
+        return mine == (
+            other.description,
+            other.version,
+            other.plugin,
+            other.choice,
+            other.is_available,
+        )
+
+    def choose(self, choice: Choice) -> None:
+        """Take up what its calls see from now on, or why there can be none."""
+        lacked = self.choice.reason if self.choice is not None else ""
+        self.choice = choice
+        if choice.reason:
+            self.settle(PluginState.UNAVAILABLE)
+            self.reason = choice.reason
+        elif lacked and not self.is_available and self.reason == lacked:
+            self.settle(PluginState.LOADED)
+            self.reason = ""
+        self.show_running()
 
     def take_over(self, old: Entry) -> None:
         """Go on with the counts of the entry that this one takes the place of."""
@@ -149,4 +171,5 @@ class Entry:
                 sum(self.times_ms) / len(self.times_ms) if self.times_ms else None
             ),
             in_flight=self.in_flight,
+            environment=self.choice.kind if self.choice is not None else "",
         )

@@ -10,12 +10,13 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.manifest import ManifestError
-from toolrunner.plugins.requirements import missing_requirements
+from toolrunner.runner.environments.choice import Choice, Environments
 from toolrunner.runner.registry.plugin_state import Entry, PluginState, PluginStatus
 from toolrunner.runner.registry.shared_metrics import SharedMetrics
 from toolrunner.runner.settings.settings import Settings
@@ -38,6 +39,8 @@ class PluginRegistry:
         self._entries: dict[str, Entry] = {}
         self._shared: SharedMetrics | None = None
         self._told: set[str] = set()  # unknown names that the log has
+        self._environments: Environments | None = None
+        self._stamp: int | None = None  # of the environments that the plugins' choices are made of
         # What discovery would find today, for a registry that was made by it.
         self._find: Callable[[], tuple[list[Plugin], list[Broken]]] | None = None
         forks.in_each_child(self, PluginRegistry._in_child)
@@ -69,6 +72,7 @@ class PluginRegistry:
         settings = settings if settings is not None else Settings.load()
         given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
         registry = cls()
+        registry.look_below(settings.state)
         registry._find = partial(
             discovery.discover,
             [*given, *settings.plugins],
@@ -86,7 +90,7 @@ class PluginRegistry:
         if self._find is None:
             return
         found, broken = self._find()
-        new = {plugin.manifest.name: _discovered(plugin) for plugin in found}
+        new = {plugin.manifest.name: self._discovered(plugin) for plugin in found}
         new |= {bad.name: _unusable(bad) for bad in broken}
         with self._lock:
             entries = {n: entry for n, entry in self._entries.items() if not entry.is_discovered}
@@ -100,6 +104,42 @@ class PluginRegistry:
                 else:
                     entries[name] = old
             self._entries = entries  # in one step: a fork sees all of them, old or new
+
+    def _discovered(self, plugin: Plugin) -> Entry:
+        manifest = plugin.manifest
+        entry = Entry(manifest.description, manifest.version, plugin, plugin)
+        entry.is_discovered = True
+        entry.choose(self._choose(plugin))
+        return entry
+
+    def look_below(self, state: Path) -> None:
+        """Look for plugins' environments below a state folder, unless another one is known."""
+        if self._environments is None:
+            self._environments = Environments(state)
+            self._choose_anew()
+
+    def _choose(self, plugin: Plugin) -> Choice:
+        return (self._environments or Environments(None)).choose(plugin)
+
+    def _choose_anew(self) -> None:
+        """See to it that each plugin has the environment that is there now, if there is one.
+
+        Costs a look at one folder's time, as long as nothing has been installed or removed.
+        """
+        if self._environments is None:
+            return
+        stamp = self._environments.stamp()
+        if stamp is not None and stamp == self._stamp:
+            return
+        with self._lock:
+            entries = list(self._entries.values())
+        # Reads files, so not under the lock.
+        found = [(e, e.plugin, self._choose(e.plugin)) for e in entries if e.plugin is not None]
+        with self._lock:
+            for entry, plugin, choice in found:
+                if entry.plugin is plugin and entry.choice != choice:
+                    entry.choose(choice)
+            self._stamp = stamp
 
     def share(self, metrics: SharedMetrics) -> None:
         """Count together with other processes from now on: what is shown is of all of them."""
@@ -115,6 +155,7 @@ class PluginRegistry:
         known. What is in flight stays so.
         """
         plugin, reason = _resolved_now(name, instance)
+        choice = self._choose(plugin) if plugin else None
         manifest = plugin.manifest if plugin else None
         entry = Entry(
             description=description or (manifest.description if manifest else ""),
@@ -125,6 +166,8 @@ class PluginRegistry:
         )
         if reason:
             entry.settle(PluginState.UNAVAILABLE)
+        if choice is not None:
+            entry.choose(choice)
         with self._lock:
             old = self._entries.get(name)
             if old is not None:
@@ -151,9 +194,16 @@ class PluginRegistry:
             instance = entry.instance
         # Reads files, so not under the lock; two threads at once find the same.
         plugin = discovery.resolve_instance(name, instance)
+        choice = self._choose(plugin)
         with self._lock:
-            entry.plugin = plugin
+            entry.plugin, entry.choice = plugin, choice
         return plugin
+
+    def choice(self, name: str) -> Choice:
+        """Return which modules the calls of a plugin see; KeyError when unknown."""
+        self._choose_anew()
+        with self._lock:
+            return self._entries[name].choice or Choice("runner")
 
     def list_plugins(self) -> list[str]:
         """Return every name, sorted."""
@@ -162,17 +212,20 @@ class PluginRegistry:
 
     def list_available(self) -> list[str]:
         """Return the names of those that can be called, sorted."""
+        self._choose_anew()
         with self._lock:
             return sorted(name for name, entry in self._entries.items() if entry.is_available)
 
     def list_all(self) -> list[PluginStatus]:
         """Return the status of every plugin, sorted by name, unavailable ones included."""
+        self._choose_anew()
         with self._lock:
             own = [self._entries[name].status(name) for name in sorted(self._entries)]
         return own if self._shared is None else self._shared.applied(own)
 
     def is_available(self, name: str) -> bool:
         """Tell whether a plugin is known and can be called."""
+        self._choose_anew()
         with self._lock:
             entry = self._entries.get(name)
             return entry is not None and entry.is_available
@@ -186,18 +239,21 @@ class PluginRegistry:
 
     def own_status(self, name: str) -> PluginStatus | None:
         """Return a plugin's status as far as this process alone knows it."""
+        self._choose_anew()
         with self._lock:
             entry = self._entries.get(name)
             return None if entry is None else entry.status(name)
 
     def get_state(self, name: str) -> str | None:
         """Return a plugin's state, ``None`` when unknown."""
+        self._choose_anew()
         with self._lock:
             entry = self._entries.get(name)
             return None if entry is None else entry.state.value
 
     def all_states(self) -> dict[str, str]:
         """Return the state of every plugin by name, sorted."""
+        self._choose_anew()
         with self._lock:
             return {name: self._entries[name].state.value for name in sorted(self._entries)}
 
@@ -291,16 +347,6 @@ class PluginRegistry:
             _LOG.warning("%d unknown plugins were named; no more are told of", _MOST_TOLD)
 
 
-def _discovered(plugin: Plugin) -> Entry:
-    reason = missing_requirements(plugin.manifest) or ""
-    manifest = plugin.manifest
-    entry = Entry(manifest.description, manifest.version, plugin, plugin, reason=reason)
-    entry.is_discovered = True
-    if reason:
-        entry.settle(PluginState.UNAVAILABLE)
-    return entry
-
-
 def _unusable(bad: Broken) -> Entry:
     entry = Entry(bad.description, bad.version, None, reason=bad.reason)
     entry.is_discovered = True
@@ -313,7 +359,6 @@ def _resolved_now(name: str, instance: object) -> tuple[Plugin | None, str]:
     if instance is None:
         return None, ""
     try:
-        plugin = discovery.resolve_instance(name, instance)
-        return plugin, missing_requirements(plugin.manifest) or ""
+        return discovery.resolve_instance(name, instance), ""
     except ManifestError as error:
         return None, f"{type(error).__name__}: {error}"

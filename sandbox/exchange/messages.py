@@ -10,7 +10,7 @@ from pathlib import Path
 from toolrunner.sandbox.frames import encode
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.limits import Limits
-from toolrunner.sandbox.profile import Program, module_path
+from toolrunner.sandbox.profile import Program
 
 # Runs in an examined plugin's place, from its source.
 _EXAMINATION = Path(__file__).parents[1] / "inside" / "examination.py"
@@ -80,7 +80,8 @@ def load_order(
         "read": list(program.read),
         "config": dict(program.config),
         "log_level": program.log_level,
-        "sys_path": module_path(),
+        "sys_path": program.module_path,
+        "packages": program.python.packages if program.python else (),
         "warms_up": warms_up,
         "resident": resident,
         "rehearsal": program.rehearsal if warms_up else "",

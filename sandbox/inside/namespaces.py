@@ -112,6 +112,8 @@ def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
         _bind(kernel, f"/dev/{name}", f"{stage}/dev/{name}", MS_RDONLY | MS_NOSUID | MS_NOEXEC)
     for link, target in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(f"/proc/self/{target}", f"{stage}/dev/{link}")
+    for folder in profile["hide"]:
+        _hide(kernel, stage, folder)
     if profile["proc"]:
         kernel.mount(
             "proc", f"{stage}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=ptraceable"
@@ -126,6 +128,14 @@ def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
     kernel.pivot_root_here()
     os.chdir("/")
     kernel.restrict_mount("/", MS_RDONLY, recursive=False)
+
+
+def _hide(kernel: Kernel, stage: str, folder: str) -> None:
+    """Put an empty folder in the place of one that lies in what is shown."""
+    target = stage + folder
+    if os.path.isdir(target):
+        kernel.mount(f"{stage}/tmp", target, "", MS_BIND)
+        kernel.restrict_mount(target, MS_RDONLY | MS_NOSUID | MS_NODEV, recursive=False)
 
 
 def _cover_host(kernel: Kernel, stage: str) -> None:

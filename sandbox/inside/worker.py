@@ -366,6 +366,8 @@ def flush_output() -> None:
 def load_plugin(load: dict[str, Any], source: bytes) -> Plugin:
     """Import and construct the plugin."""
     sys.path[:] = load["sys_path"]
+    if load["packages"]:
+        os.environ["PYTHONPATH"] = os.pathsep.join(load["packages"])  # for what it starts itself
     if load["folder"]:
         sys.path.insert(0, load["folder"])
     module_name, _, qualname = load["entry"].rpartition(":")

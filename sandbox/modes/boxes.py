@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import Box, cgroup_failure
 from toolrunner.sandbox.box_users import BoxUsers
-from toolrunner.sandbox.bytecode import Bytecode
+from toolrunner.sandbox.bytecode import AllBytecode
 from toolrunner.sandbox.caches import Caches
 from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.cgroups.groups import Cgroups
@@ -41,7 +41,7 @@ class Boxes:
         self,
         spawner: Spawner,
         caches: Caches | None = None,
-        bytecode: Bytecode | None = None,
+        bytecode: AllBytecode | None = None,
     ) -> None:
         """``caches``: where what imports write there is kept; ``bytecode``: what they compile."""
         self._spawner = spawner
@@ -73,7 +73,7 @@ class Boxes:
             resident=resident,
             cgroups=self._own_cgroups() if caller.layers.cgroup else None,
             caches=self._caches,
-            bytecode=self._bytecode,
+            bytecode=self._bytecode.of(caller.program.python) if self._bytecode else None,
         )
 
     def _own_cgroups(self) -> Cgroups:

@@ -220,18 +220,16 @@ def test_a_named_file_with_a_broken_manifest_is_listed(tmp_path: Path) -> None:
     assert only_broken(a_plugin(tmp_path / "p.py", "p", extra="zzz = 1")).name == "p"
 
 
-def test_missing_requirements_are_a_reason(tmp_path: Path) -> None:
-    """Such a plugin is listed with all that its manifest says."""
+def test_what_a_plugin_requires_is_not_looked_at(tmp_path: Path) -> None:
+    """It may be installed for this plugin alone, which whoever asks for its environment knows."""
     text = (
-        '# /// script\n# dependencies = ["absent-thing>=1"]\n# [tool.toolrunner]\n'
-        '# name = "p"\n# version = "1"\n# description = "d"\n# ///\n'
+        '# /// script\n# requires-python = ">=99"\n# dependencies = ["absent-thing>=1"]\n'
+        '# [tool.toolrunner]\n# name = "p"\n# ///\n'
     )
-    path = write(tmp_path / "p.py", text)
-    reason = (
-        "PackageNotFoundError: absent-thing is not installed; "
-        "install it with: pip install 'absent-thing>=1'"
-    )
-    assert only_broken(tmp_path) == Broken("p", path, reason, "d", "1")
+    write(tmp_path / "p.py", text)
+    usable, broken = found(tmp_path)
+    assert names(usable) == ["p"]
+    assert broken == []
 
 
 def test_a_name_that_two_files_claim_belongs_to_neither(tmp_path: Path) -> None:

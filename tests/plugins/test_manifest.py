@@ -66,6 +66,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         "batch_ms": 0,
         "require": ("seccomp", "landlock:6", "namespaces.net"),
         "entry": "",
+        "environment": "own",
         "requires_python": ">=3.11",
         "dependencies": ("numpy>=2", "pillow"),
     }

@@ -1,0 +1,94 @@
+"""Which modules a plugin's calls find: those of an environment of its own, or the runner's.
+
+Asked by the registry when it has read a plugin, and again when an environment has been installed
+or removed. Reads manifests and the records of environments; no network, and no other program.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from toolrunner.plugins.requirements import missing_requirements, unmet
+from toolrunner.runner.environments.store import (
+    FOLDER,
+    RECORD,
+    WANTED,
+    Environment,
+    EnvironmentStore,
+)
+from toolrunner.runner.environments.wish import wish_of
+from toolrunner.sandbox.interpreter import Interpreter, with_packages
+
+if TYPE_CHECKING:
+    from toolrunner.plugins.plugin import Plugin
+
+Kind = Literal["runner", "own", ""]
+
+_SETTLED_SECONDS = 0.1  # two changes may bear one time, if they are closer than a clock tick
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a plugin's calls see; ``reason``: why it cannot run here, and then ``kind`` is ""."""
+
+    kind: Kind
+    environment: Environment | None = None
+    reason: str = ""
+
+    def interpreter(self) -> Interpreter | None:
+        """Return what runs its boxes, ``None`` for the runner's own; ``UnusableError``."""
+        found = self.environment
+        if found is None:
+            return None
+        packages = (str(found.site_packages),)
+        return with_packages(str(found.interpreter), packages, str(found.folder / RECORD))
+
+
+class Environments:
+    """The environments below a state folder, as plugins need them. Thread-safe."""
+
+    def __init__(self, state: Path | None) -> None:
+        """``state``: it need not be there; ``None`` where no environment is ever looked for."""
+        self._store = None if state is None else EnvironmentStore(state)
+        self._wanted = "" if state is None else str(state / FOLDER / WANTED)
+
+    def choose(self, plugin: Plugin) -> Choice:
+        """Return what a plugin's calls see as things are now."""
+        manifest = plugin.manifest
+        if manifest.environment == "runner" or self._store is None:
+            reason = missing_requirements(manifest)
+            return Choice("", None, reason) if reason else Choice("runner")
+        try:
+            wish = wish_of(plugin)
+        except OSError as error:
+            return Choice("", None, f"OSError: its lock cannot be read: {error}")
+        if wish is None:
+            return Choice("runner")
+        found = self._store.find(wish)
+        if found is not None:
+            return Choice("own", found)
+        lacking = unmet(manifest)
+        if lacking is None and manifest.environment != "own":
+            return Choice("runner")
+        if lacking is None:
+            words = "PackageNotFoundError: needs an environment of its own, which is not installed"
+        else:
+            words = lacking
+        return Choice("", None, f"{words}: toolrunner plugins install {plugin.name}")
+
+    def stamp(self) -> int | None:
+        """Return a number that is another one once environments have come or gone.
+
+        ``None`` while that cannot be told: there has been a change only now.
+        """
+        if not self._wanted:
+            return 0
+        try:
+            changed = os.stat(self._wanted).st_mtime_ns  # noqa: PTH116 - each call asks
+        except OSError:
+            return 0
+        return changed if time.time() - changed / 1e9 > _SETTLED_SECONDS else None
