@@ -10,6 +10,7 @@ from typing import Any
 
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.errors import ManifestError
+from toolrunner.runner.environments.store import Environment
 from toolrunner.runner.errors import GovernedError
 from toolrunner.runner.registry.plugin_state import PluginStatus
 from toolrunner.runner.registry.registry import PluginRegistry
@@ -33,9 +34,15 @@ def plugin_of(registry: PluginRegistry, name: str) -> Plugin | None:
 
 
 def plugin_document(
-    status: PluginStatus, plugin: Plugin | None, settings: Settings
+    status: PluginStatus,
+    plugin: Plugin | None,
+    settings: Settings,
+    environment: Environment | None = None,
 ) -> dict[str, Any]:
-    """Return everything that is known about a plugin without loading it."""
+    """Return everything that is known about a plugin without loading it.
+
+    ``environment``: the one of its own, if its calls use it.
+    """
     shown = status_document(status)
     if plugin is None:
         return shown
@@ -56,6 +63,20 @@ def plugin_document(
         "require": list(manifest.require),
         "requires_python": manifest.requires_python,
         "dependencies": list(manifest.dependencies),
+        **({} if environment is None else environment_document(environment)),
+    }
+
+
+def environment_document(environment: Environment) -> dict[str, Any]:
+    """Return what a plugin's environment is, with its packages."""
+    return {
+        "python": environment.python_version,
+        "interpreter": str(environment.interpreter),
+        "environment_path": str(environment.folder),
+        "packages": [
+            {"name": one.name, "version": one.version, "bytes": one.bytes}
+            for one in environment.packages
+        ],
     }
 
 

@@ -62,7 +62,7 @@ class Launcher:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a launcher is started with: an interpreter, and a folder with compiled modules, or ""."""
+    """What a launcher is started with; ``bytecode``: a folder with compiled modules, or ""."""
 
     python: str
     bytecode: str

@@ -140,9 +140,10 @@ def write_plugin(tmp_path: Path) -> WritePlugin:
     tmp_path.chmod(0o755)
 
     def write(body: str, *, name: str = "sample", input: str = "json", **keys: str) -> Path:  # noqa: A002 - the manifest's own word
+        python = keys.pop("requires_python", '">=3.11"')
         lines = [
             "# /// script",
-            '# requires-python = ">=3.11"',
+            f"# requires-python = {python}",
             f"# dependencies = {keys.pop('dependencies', '[]')}",
             "# [tool.toolrunner]",
             f'# name = "{name}"',

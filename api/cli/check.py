@@ -5,6 +5,7 @@ Called by ``commands``. The plugin is only ever run as every plugin is: through 
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +23,7 @@ from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.errors import shown
 from toolrunner.plugins.manifest import Manifest
+from toolrunner.runner.environments.choice import Environments
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.payloads.samples import sample_payload
 from toolrunner.runner.start_mode import Start
@@ -89,26 +91,22 @@ def check(session: Session, path: str) -> Iterator[Report]:
 
 
 def _broken(plugin: Broken) -> Report:
-    is_manifest = plugin.reason.startswith("ManifestError")
-    kind, _, words = plugin.reason.partition(": ")
-    steps: tuple[Step, ...]
-    if is_manifest:
-        steps = (Step("manifest", False, words, "correct the manifest"),)
-    else:
-        steps = (
-            Step("manifest", True, "is as it has to be"),
-            Step("requirements", False, f"{kind}: {words}", "install what is missing"),
-        )
+    words = plugin.reason.partition(": ")[2]
+    steps = (Step("manifest", False, words, "correct the manifest"),)
     path = shown(plugin.path) if plugin.path is not None else ""
     return Report(plugin.name, path, steps, Exit.PLUGIN)
 
 
 def _checked(session: Session, plugin: Plugin) -> Report:
     manifest = plugin.manifest
-    steps = [
-        Step("manifest", True, f"{plugin.name} {manifest.version}".rstrip()),
-        Step("requirements", True, ", ".join(manifest.dependencies) or "nothing but Python"),
-    ]
+    steps = [Step("manifest", True, f"{plugin.name} {manifest.version}".rstrip())]
+    choice = Environments(session.settings.state).choose(plugin)
+    if choice.reason:
+        steps.append(_unmet(plugin, choice.reason))
+        return Report(plugin.name, shown(plugin.path), tuple(steps), Exit.PLUGIN)
+    needs = ", ".join(manifest.dependencies) or "nothing but Python"
+    where = " (in its own environment)" if choice.kind == "own" else ""
+    steps.append(Step("requirements", True, f"{needs}{where}"))
     notes = _name_notes(session, plugin)
     payload, about = sample_payload(manifest)
     if payload is None:
@@ -122,6 +120,15 @@ def _checked(session: Session, plugin: Plugin) -> Report:
             Report(plugin.name, shown(plugin.path), tuple(steps), Exit.DONE, tuple(notes)),
             about,
         )
+
+
+def _unmet(plugin: Plugin, reason: str) -> Step:
+    """Return what is missing, with the command that installs it for a plugin at this path."""
+    words, found, _ = reason.partition(": toolrunner plugins install")
+    if not found:
+        return Step("requirements", False, words, "install what is missing")
+    advice = f"toolrunner plugins install {shlex.quote(str(plugin.path))}"
+    return Step("requirements", False, words, advice)
 
 
 def _name_notes(session: Session, plugin: Plugin) -> list[str]:

@@ -13,7 +13,7 @@ from toolrunner.plugins import fields
 _IMAGE = '''\
 # /// script
 # requires-python = ">=3.11"
-# dependencies = []                 # packages it needs, such as "pillow>=11"
+# dependencies = []                 # such as ["pillow>=11"]; then: toolrunner plugins install
 # [tool.toolrunner]
 # name = "{name}"
 # version = "0.1.0"
@@ -82,7 +82,7 @@ def read_chunk(image: bytes, position: int) -> tuple[str, bytes]:
 _JSON = '''\
 # /// script
 # requires-python = ">=3.11"
-# dependencies = []                 # packages it needs, such as "numpy>=2"
+# dependencies = []                 # such as ["numpy>=2"]; then: toolrunner plugins install
 # [tool.toolrunner]
 # name = "{name}"
 # version = "0.1.0"

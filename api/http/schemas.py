@@ -99,6 +99,11 @@ _PLUGIN: Schema = _object(
         "last_execution_time_ms": _MAYBE_NUMBER,
         "avg_execution_time_ms": _MAYBE_NUMBER,
         "in_flight": _COUNT,
+        "environment": {
+            "type": "string",
+            "enum": ["own", "runner", ""],
+            "description": "Where its calls find modules; empty where it cannot run for want.",
+        },
     }
 )
 _HEALTH: Schema = _object(
@@ -158,6 +163,7 @@ _PLUGIN_EXAMPLE = {
     "last_execution_time_ms": 4,
     "avg_execution_time_ms": 4.0,
     "in_flight": 0,
+    "environment": "runner",
 }
 _EXAMPLES: dict[str, Any] = {
     "Answer": {"result": {"words": 1}, "plugin": "text-stats"},

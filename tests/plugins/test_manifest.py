@@ -33,6 +33,7 @@ accepts = ["image/png", "image/jpeg"]
 limits = { wall_seconds = 10, cpu_seconds = 1.5, memory_mb = 256 }
 network = true
 read = ["/srv/models"]
+environment = "own"
 start = "cold"
 warm_up = true
 require = ["seccomp", "landlock:6", "namespaces.net"]

@@ -1,23 +1,35 @@
 """The ``plugins`` commands: list, show, check, new."""
 
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, Any
 
 import typer
 
 from toolrunner.api import documents
 from toolrunner.api.cli.calls import Done, refusal
 from toolrunner.api.cli.check import check as check_path
-from toolrunner.api.cli.exits import Exit
+from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.options import command, examples, group
 from toolrunner.api.cli.outcomes import show
 from toolrunner.api.cli.session import Session
 from toolrunner.api.cli.templates import write_template
 from toolrunner.api.cli.views.check import report_view
 from toolrunner.api.cli.views.plugins import list_view, plugin_view
+from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.errors import shown, suggestion
 from toolrunner.runner.call import Call
+from toolrunner.runner.environments.sbom import bill_of_materials
+from toolrunner.runner.environments.store import Environment
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.registry.plugin_state import PluginState
+
+
+class Template(StrEnum):
+    """What a new plugin is given."""
+
+    IMAGE = "image"
+    JSON = "json"
+
 
 plugins_app = typer.Typer(rich_markup_mode=None)
 
@@ -37,10 +49,18 @@ def list_plugins(session: Session) -> Exit:
 plugins_app.callback(invoke_without_command=True)(group(list_plugins))
 
 
-@plugins_app.command("show", epilog=examples("toolrunner plugins show barcode"))
+@plugins_app.command(
+    "show",
+    epilog=examples("toolrunner plugins show barcode", "toolrunner plugins show my-plugin --sbom"),
+)
 @command
 def show_plugin(
-    session: Session, name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin's name.")]
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin's name.")],
+    sbom: Annotated[
+        bool,
+        typer.Option("--sbom", help="Print what its environment holds as CycloneDX JSON, alone."),
+    ] = False,
 ) -> Exit:
     """Show one plugin: what it takes, its limits after the operator's caps, what it may reach."""
     status = session.registry.get_status(name)
@@ -53,7 +73,11 @@ def show_plugin(
         show(session, Done(name, None, call, None, refusal(name, call, error)))
         return Exit.CALLER
     plugin = documents.plugin_of(session.registry, name)
-    document = documents.plugin_document(status, plugin, session.settings)
+    environment = session.registry.choice(name).environment
+    if sbom:
+        session.terminal.document(_sbom(plugin, environment, status.reason))
+        return Exit.DONE
+    document = documents.plugin_document(status, plugin, session.settings, environment)
     if plugin is not None and status.state != PluginState.UNAVAILABLE:
         # Only loading it, in a box, tells whether calls can be forked from it.
         with session.tool_runner() as tool_runner:
@@ -63,6 +87,13 @@ def show_plugin(
     else:
         session.terminal.show(plugin_view(document, plugin))
     return Exit.DONE
+
+
+def _sbom(plugin: Plugin | None, environment: Environment | None, reason: str) -> dict[str, Any]:
+    if plugin is None or environment is None:
+        message = reason or "its calls use the runner's own packages: it has no environment"
+        raise Refused(message)
+    return bill_of_materials(plugin, environment)
 
 
 @plugins_app.command(
@@ -90,7 +121,7 @@ def check_plugin(
     "new",
     epilog=examples(
         "toolrunner plugins new my-plugin",
-        "toolrunner plugins new my-plugin --json-input --dir ~/plugins",
+        "toolrunner plugins new my-plugin --template json --dir ~/plugins",
     ),
 )
 @command
@@ -103,11 +134,15 @@ def new_plugin(
     folder: Annotated[
         str, typer.Option("--dir", metavar="DIR", help="Where to write it; made if need be.")
     ] = ".",
+    template: Annotated[
+        Template, typer.Option("--template", help="What it is given.")
+    ] = Template.IMAGE,
     json_input: Annotated[
-        bool, typer.Option("--json-input", help="It takes a JSON object, not an image.")
+        bool, typer.Option("--json-input", help="The same as --template json.")
     ] = False,
 ) -> Exit:
     """Write a new plugin: one file, which works at once and shows how."""
+    json_input = json_input or template is Template.JSON
     path = write_template(name, folder, json_input=json_input)
     if session.shared.as_json:
         session.terminal.document({"plugin": name, "path": str(path)})

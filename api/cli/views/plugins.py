@@ -32,14 +32,15 @@ _STARTS = {
 
 def list_view(statuses: Iterable[PluginStatus]) -> RenderableType:
     """Return a table of plugins; those that cannot run carry their reason."""
-    table = table_of("plugin", "version", "state", "description")
+    table = table_of("plugin", "version", "state", "environment", "description")
     for status in statuses:
         unavailable = status.state == PluginState.UNAVAILABLE
         about = plain(status.description)
         if status.reason:
             about.append_text(plain(("\n" if about else "") + status.reason, "yellow"))
         state = Text(status.state, style="yellow" if unavailable else "green")
-        table.add_row(plain(status.name, "bold"), plain(status.version), state, about)
+        of = plain(status.environment)
+        table.add_row(plain(status.name, "bold"), plain(status.version), state, of, about)
     return table
 
 
@@ -79,7 +80,7 @@ def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> Renderabl
     grid.add_column()
     names = ("name", "version", "description", "state", "reason", "from", "path", "input")
     lists = ("accepts", "read", "require", "dependencies")
-    for name in (*names, *lists, "requires_python", "network", "start"):
+    for name in (*names, *lists, "requires_python", "environment", "network", "start"):
         value: Any = document.get(name)
         if name in lists and name in document:
             value = ", ".join(value) or ("nothing more" if name == "read" else "none")
@@ -87,6 +88,8 @@ def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> Renderabl
             continue
         if name == "start" and value:
             value = _start_words(value, document["reason"])
+        if name == "environment" and "packages" in document:
+            value = _environment_words(document)
         if value:
             grid.add_row(name.replace("_", " "), plain(value))
     if document.get("batch"):
@@ -98,7 +101,24 @@ def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> Renderabl
         grid.add_row("residents", plain(_residents_words(document["residents"])))
     if plugin is None:
         return grid
-    return Group(grid, _limits_view(document["limits"], plugin.manifest.limits))
+    parts = [grid, _limits_view(document["limits"], plugin.manifest.limits)]
+    if document.get("packages"):
+        parts.append(_packages_view(document["packages"]))
+    return Group(*parts)
+
+
+def _environment_words(document: Mapping[str, Any]) -> str:
+    packages = document["packages"]
+    size = sum(one["bytes"] for one in packages) / MIB
+    what = f"{len(packages)} package{'' if len(packages) == 1 else 's'}, {size:.1f} MiB"
+    return f"own: Python {document['python']} ({document['interpreter']}), {what}"
+
+
+def _packages_view(packages: Iterable[Mapping[str, Any]]) -> Table:
+    table = table_of("package", "version", "MiB")
+    for one in packages:
+        table.add_row(plain(one["name"]), plain(one["version"]), f"{one['bytes'] / MIB:.1f}")
+    return table
 
 
 def _limits_view(in_force: Mapping[str, float], asked: Limits) -> Table:

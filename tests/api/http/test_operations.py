@@ -28,6 +28,7 @@ def test_plugins_are_a_flat_sorted_list(site: Site) -> None:
         "last_execution_time_ms",
         "avg_execution_time_ms",
         "in_flight",
+        "environment",
     }
     assert (sample["state"], sample["success_count"]) == ("INITIALIZED", 1)
     assert site.get("/v1/plugins/sample").json()["name"] == "sample"

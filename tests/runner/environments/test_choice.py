@@ -1,0 +1,220 @@
+"""Which modules a plugin's calls would see, and what is said of one that has none."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import environments
+from tests.conftest import WritePlugin
+from toolrunner import PluginRegistry
+from toolrunner.plugins.instance import plugin_at
+from toolrunner.runner.environments.choice import Environments
+from toolrunner.runner.settings.settings import Settings
+
+BODY = "def run(payload): return {}\n"
+INSTALL = "toolrunner plugins install sample"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state folder with nothing in it."""
+    return tmp_path / "state"
+
+
+def registry_of(state: Path, *paths: Path) -> PluginRegistry:
+    """Return a registry of some plugins that looks for environments in a state folder."""
+    return PluginRegistry.discover(paths, settings=Settings.load(state=state))
+
+
+def shown(registry: PluginRegistry, name: str = "sample") -> tuple[str, str, str]:
+    """Return what is shown of a plugin: its state, its environment, the reason."""
+    status = registry.get_status(name)
+    return status.state, status.environment, status.reason
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (
+            {"dependencies": '["tiny>=0.24"]'},
+            "PackageNotFoundError: needs tiny>=0.24, which is not installed",
+        ),
+        (
+            {"dependencies": """['a-b[x]>=1; python_version > "3"', "Tiny", "numpy"]"""},
+            "PackageNotFoundError: needs a-b[x]>=1 and Tiny, which are not installed",
+        ),
+        (
+            {"dependencies": '["packaging<2"]'},
+            "VersionConflict: needs packaging<2, and {packaging} is installed",
+        ),
+        (
+            {"requires_python": '">=99"'},
+            "RuntimeError: needs Python >=99, and this is {python}",
+        ),
+        (
+            {"environment": '"own"'},
+            "PackageNotFoundError: needs an environment of its own, which is not installed",
+        ),
+    ],
+)
+def test_what_is_missing_is_said_with_the_command_that_installs_it(
+    write_plugin: WritePlugin, state: Path, keys: dict[str, str], words: str
+) -> None:
+    """Each with what the plugin asks for, and what is there instead."""
+    from importlib.metadata import version
+    from platform import python_version
+
+    registry = registry_of(state, write_plugin(BODY, **keys))
+    here = {"packaging": version("packaging"), "python": python_version()}
+    assert shown(registry) == ("UNAVAILABLE", "", f"{words.format(**here)}: {INSTALL}")
+    assert not registry.is_available("sample")
+    assert registry.plugin("sample").name == "sample"
+
+
+def test_an_installation_is_noticed_and_so_is_its_end(
+    write_plugin: WritePlugin, state: Path
+) -> None:
+    """Without a reload: by whoever looks, calls or not."""
+    path = write_plugin(BODY, dependencies='["tiny"]')
+    registry = registry_of(state, path)
+    assert shown(registry)[0] == "UNAVAILABLE"
+    environments.install(state, path)
+    assert shown(registry) == ("LOADED", "own", "")
+    assert "sample" in registry.list_available()
+    environments.remove(state, path)
+    assert registry.get_state("sample") == "UNAVAILABLE"
+    environments.install(state, path)
+    assert registry.all_states()["sample"] == "LOADED"
+
+
+def test_two_changes_at_nearly_one_time_are_both_seen(
+    write_plugin: WritePlugin, state: Path
+) -> None:
+    """A folder's time is as coarse as the clock tick."""
+    path = write_plugin(BODY, dependencies='["tiny"]')
+    registry = registry_of(state, path)
+    environments.install(state, path)
+    wanted = state / "environments/wanted"
+    now = time.time_ns()
+    os.utime(wanted, ns=(now, now))
+    assert registry.is_available("sample")
+    environments.remove(state, path)
+    os.utime(wanted, ns=(now, now))
+    assert not registry.is_available("sample")
+
+
+def test_a_changed_dependency_is_missing_again(write_plugin: WritePlugin, state: Path) -> None:
+    """And the old one is found again: no environment is taken for what it was not made for."""
+    old = write_plugin(BODY, dependencies='["tiny"]')
+    registry = registry_of(state, old)
+    environments.install(state, old)
+    assert shown(registry)[:2] == ("LOADED", "own")
+    write_plugin(BODY, dependencies='["tiny>=2"]')
+    registry.reload()
+    assert shown(registry)[0] == "UNAVAILABLE"
+    write_plugin(BODY, dependencies='["tiny"]')
+    registry.reload()
+    assert shown(registry)[:2] == ("LOADED", "own")
+    old.with_name(f"{old.name}.lock").write_text("version = 1\n")
+    registry.reload()
+    assert shown(registry)[0] == "UNAVAILABLE"
+
+
+def test_an_environment_of_its_own_comes_before_the_runners(
+    write_plugin: WritePlugin, state: Path
+) -> None:
+    """Where the runner's packages would do as well; the manifest can say which one it is."""
+    asks = {"dependencies": '["numpy"]'}
+    path = write_plugin(BODY, **asks)
+    assert shown(registry_of(state, path)) == ("LOADED", "runner", "")
+    environments.install(state, path, packages={"numpy 9.9": {"numpy.py": ""}})
+    assert shown(registry_of(state, path)) == ("LOADED", "own", "")
+    write_plugin(BODY, **asks, environment='"runner"')
+    assert shown(registry_of(state, path)) == ("LOADED", "runner", "")
+    write_plugin(BODY, dependencies='["numpy>=2"]', environment='"own"')
+    words = (
+        f"PackageNotFoundError: needs an environment of its own, which is not installed: {INSTALL}"
+    )
+    assert shown(registry_of(state, path)) == ("UNAVAILABLE", "", words)
+
+
+def test_a_plugin_that_wants_the_runners_packages_says_what_these_lack(
+    write_plugin: WritePlugin, state: Path
+) -> None:
+    """No environment helps it."""
+    path = write_plugin(BODY, dependencies='["tiny"]', environment='"runner"')
+    environments.install(state, plugin_at(path, ""))
+    registry = registry_of(state, path)
+    assert shown(registry) == (
+        "UNAVAILABLE",
+        "",
+        "PackageNotFoundError: tiny is not installed; install it with: pip install tiny",
+    )
+
+
+def test_an_environment_of_its_own_can_be_empty(write_plugin: WritePlugin, state: Path) -> None:
+    """Then its calls see the standard library alone."""
+    path = write_plugin(BODY, environment='"own"')
+    environments.install(state, path, packages={})
+    assert shown(registry_of(state, path)) == ("LOADED", "own", "")
+
+
+def test_a_plugin_that_asks_for_nothing_needs_nothing(
+    write_plugin: WritePlugin, state: Path
+) -> None:
+    """Not even a state folder."""
+    assert shown(registry_of(state, write_plugin(BODY))) == ("LOADED", "runner", "")
+    assert not state.exists()
+
+
+def test_a_lock_that_cannot_be_read_is_a_reason(write_plugin: WritePlugin, state: Path) -> None:
+    """It may ask for anything."""
+    path = write_plugin(BODY, dependencies='["numpy"]')
+    path.with_name(f"{path.name}.lock").mkdir()
+    state_, environment, reason = shown(registry_of(state, path))
+    assert (state_, environment) == ("UNAVAILABLE", "")
+    assert reason.startswith("OSError: its lock cannot be read: ")
+
+
+def test_a_plugin_registered_by_hand_has_its_environment_too(
+    write_plugin: WritePlugin, state: Path
+) -> None:
+    """Once the registry knows where to look, which it is told once."""
+    path = write_plugin(BODY, dependencies='["tiny"]')
+    environments.install(state, path)
+    registry = PluginRegistry()
+    registry.register("sample", instance=path)
+    assert shown(registry)[0] == "UNAVAILABLE"
+    registry.look_below(state)
+    assert shown(registry)[:2] == ("LOADED", "own")
+    registry.look_below(state / "elsewhere")
+    assert shown(registry)[:2] == ("LOADED", "own")
+
+
+def test_what_cannot_run_for_another_reason_stays_so(
+    write_plugin: WritePlugin, state: Path
+) -> None:
+    """An installation mends what it can."""
+    path = write_plugin(BODY, dependencies='["tiny"]')
+    registry = registry_of(state, path)
+    registry.mark_unavailable("sample", "somebody's word")
+    environments.install(state, path)
+    assert shown(registry)[0] == "UNAVAILABLE"
+    assert shown(registry)[2] == "somebody's word"
+
+
+def test_plugins_that_ask_for_the_same_share_one_folder(
+    write_plugin: WritePlugin, state: Path
+) -> None:
+    """The same files, and so the same memory."""
+    first = write_plugin(BODY, dependencies='["tiny"]')
+    second = write_plugin(BODY, name="second", dependencies='["Tiny"]')
+    environments.install(state, first)
+    found = Environments(state)
+    one, other = (found.choose(plugin_at(path, "")).environment for path in (first, second))
+    assert one is not None
+    assert one == other
