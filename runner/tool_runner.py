@@ -347,8 +347,9 @@ class ToolRunner:
                 )
                 if ending.setup is None or ending.setup.errno != errno.ESTALE:
                     break
-                # Its file has been replaced since it was checked, and nothing has run yet.
+                # Its file, or its environment, is another one than was found; nothing has run yet.
                 self._files.forget()
+                self.registry.look_again()
                 program = self._program(name, plugin)
         call.usage = ending.usage
         call.isolation = ending.isolation

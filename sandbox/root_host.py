@@ -114,14 +114,15 @@ def _reach_gap(layers: Layers, uid: int | None, python: Interpreter | None) -> S
     if uid is None or "mount" in layers.namespaces:
         return None
     needed = python or interpreter.own()
-    if folder := unreachable_by(uid, needed.packages):
+    there = [path for path in needed.packages if os.path.exists(path)]  # else it is met as gone
+    if folder := unreachable_by(uid, there):
         message = f"the box's user cannot cross {folder} to the plugin's environment"
         remedy = (
             f"let every user cross it (chmod o+x {folder}), keep the state elsewhere "
             "(TOOLRUNNER_STATE), run as an ordinary user, or allow mount namespaces"
         )
         return SetupFailure("reach the environment", message, remedy=remedy)
-    folder = unreachable_by(uid, needed.needs)
+    folder = unreachable_by(uid, [path for path in needed.needs if path not in needed.packages])
     if folder is None:
         return None
     message = f"the box's user cannot cross {folder} to the Python interpreter"

@@ -141,6 +141,10 @@ class PluginRegistry:
                     entry.choose(choice)
             self._stamp = stamp
 
+    def look_again(self) -> None:
+        """Have every environment looked for anew: one was not there any more."""
+        self._stamp = None
+
     def share(self, metrics: SharedMetrics) -> None:
         """Count together with other processes from now on: what is shown is of all of them."""
         self._shared = metrics
