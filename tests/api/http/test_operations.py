@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from tests import environments
 from tests.api.http.conftest import MakeSite, Site, detail_of
+from tests.conftest import WritePlugin
 
 GOOD = {"plugin": "sample", "payload": {"n": 1}}
 
@@ -43,6 +47,31 @@ def test_a_plugins_health_is_that_of_its_last_call(site: Site) -> None:
     assert (sick["state"], sick["healthy"]) == ("FAILED", False)
     site.post("/v1/analyze", GOOD)
     assert site.get("/v1/plugins/sample/health").json()["healthy"]
+
+
+def test_a_finished_installation_is_noticed_without_a_restart(
+    make_site: MakeSite, write_plugin: WritePlugin, tmp_path: Path
+) -> None:
+    """The state says what is missing; once it is there, calls run, and once it is gone not."""
+    body = "import tiny\ndef run(payload): return {'version': tiny.VERSION}\n"
+    path = write_plugin(body, dependencies='["tiny"]')
+    site = make_site(path)
+    reason = (
+        "PackageNotFoundError: needs tiny, which is not installed: "
+        "toolrunner plugins install sample"
+    )
+    shown = site.get("/v1/plugins/sample").json()
+    assert (shown["state"], shown["environment"], shown["reason"]) == ("UNAVAILABLE", "", reason)
+    health = site.get("/v1/plugins/sample/health").json()
+    assert (health["healthy"], health["reason"]) == (False, reason)
+    call = {"plugin": "sample", "payload": {}}
+    refused = detail_of(site.post("/v1/analyze", call), 400, "PluginUnavailable")
+    assert refused["message"].endswith("toolrunner plugins install sample")
+    environments.install(tmp_path / "state", path)
+    assert site.get("/v1/plugins/sample").json()["environment"] == "own"
+    assert site.post("/v1/analyze", call).json()["result"] == {"version": "1.0"}
+    environments.remove(tmp_path / "state", path)
+    detail_of(site.post("/v1/analyze", call), 400, "PluginUnavailable")
 
 
 def test_a_plugin_that_there_is_not_is_404(site: Site) -> None:
