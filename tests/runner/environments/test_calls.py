@@ -55,7 +55,7 @@ def runner_of(state: Path, layers: Layers) -> Iterator[MakeOwn]:
     """Return a function that makes a runner for plugin files; all are closed after."""
     with contextlib.ExitStack() as stack:
 
-        def make(*paths: Path, **settings: Any) -> ToolRunner:  # noqa: ANN401 - settings of any kind
+        def make(*paths: Path, **settings: Any) -> ToolRunner:
             loaded = Settings.load(state=state, **settings)
             registry = PluginRegistry.discover(paths, settings=loaded)
             sandbox = build_sandbox(loaded, layers=layers)
