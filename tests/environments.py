@@ -13,8 +13,6 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
 from toolrunner.plugins.instance import plugin_at
 from toolrunner.plugins.plugin import Plugin
 from toolrunner.runner.environments.store import FORMAT, RECORD, WANTED, this_platform
@@ -22,8 +20,13 @@ from toolrunner.runner.environments.wish import wish_of
 
 # Name and version of a distribution, and its modules.
 TINY = {"tiny 1.0": {"tiny.py": "VERSION = '1.0'\n"}}
-# Where this kind of machine has other Pythons.
-OTHERS = ("/opt/python3.*/bin/python3.*", "/root/.pyenv/versions/3.*/bin/python3.*")
+# Where machines have other Pythons than the system's, for every user.
+OTHERS = (
+    "/opt/python3.*/bin/python3.*",
+    "/opt/hostedtoolcache/Python/3.*/x64/bin/python3.*",
+    "/usr/local/bin/python3.*",
+    "/usr/bin/python3.*",
+)
 
 
 def install(
@@ -119,15 +122,17 @@ def version_of(python: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def another_python(version: str) -> str:
-    """Return an interpreter of another version than this one's; skip where there is none."""
+def other_pythons() -> dict[str, str]:
+    """Return interpreters of other versions that every user can run, by version as "3.12".
+
+    Where there is none, this process's own, without the environment that it is in.
+    """
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    found: dict[str, str] = {}
     for pattern in OTHERS:
-        folder, _, rest = pattern.partition("*")
-        try:
-            found = [str(path) for path in Path("/").glob(f"{folder}*{rest}"[1:])]
-        except OSError:
-            continue  # another user's home
-        for path in sorted(found):
-            if path.endswith(f"python{version}") and os.access(path, os.X_OK):
-                return path
-    pytest.skip(f"this host has no Python {version} in {' or '.join(OTHERS)}")
+        for path in sorted(Path("/").glob(pattern[1:])):
+            version = path.name.removeprefix("python")
+            is_new_enough = version.removeprefix("3.").isdigit() and int(version[2:]) >= 11
+            if is_new_enough and version != own and os.access(path, os.X_OK):
+                found.setdefault(version, str(path))
+    return found or {own: os.path.realpath(getattr(sys, "_base_executable", sys.executable))}

@@ -26,6 +26,7 @@ from toolrunner.sandbox.bytecode import AllBytecode
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.spawn import LAUNCH
 
+OTHERS = environments.other_pythons()
 MakeOwn = Callable[..., ToolRunner]
 DEPENDENCIES = '["tiny"]'
 LOOKS = """
@@ -86,12 +87,16 @@ def test_a_plugin_sees_its_environment_and_nothing_else(
 
 
 @pytest.mark.parametrize("start", ["auto", "cold", "resident"])
-@pytest.mark.parametrize("version", ["3.12", "3.13", "3.14"])
+@pytest.mark.parametrize(("version", "python"), OTHERS.items(), ids=OTHERS)
 def test_another_interpreter_runs_what_requires_it(
-    write_plugin: WritePlugin, state: Path, runner_of: MakeOwn, version: str, start: str
+    write_plugin: WritePlugin,
+    state: Path,
+    runner_of: MakeOwn,
+    version: str,
+    python: str,
+    start: str,
 ) -> None:
     """In every mode, with its own standard library, and as well as the runner's own."""
-    python = environments.another_python(version)
     path = write_plugin(
         LOOKS, start=f'"{start}"', dependencies=DEPENDENCIES, requires_python=f'"=={version}.*"'
     )
@@ -275,14 +280,15 @@ def test_another_interpreters_modules_are_compiled_by_it(
     write_plugin: WritePlugin, state: Path, tmp_path: Path
 ) -> None:
     """Its standard library and our own files; never an environment's, which are not trusted."""
-    python = environments.another_python("3.12")
-    path = write_plugin(LOOKS, dependencies=DEPENDENCIES, requires_python='"==3.12.*"')
+    version, python = next(iter(OTHERS.items()))
+    path = write_plugin(LOOKS, dependencies=DEPENDENCIES, requires_python=f'"=={version}.*"')
     folder = environments.install(state, path, python=python)
     interpreter = Environments(state).choose(plugin_at(path, "")).interpreter()
     assert interpreter is not None
     compiled = AllBytecode(tmp_path / "bytecode")
     sources = [*folder.rglob("tiny.py"), Path(LAUNCH).with_name("worker.py")]
     compiled.of(interpreter).want(json.dumps([str(one) for one in sources]).encode())
-    wait_until(lambda: [*tmp_path.rglob("*.cpython-312.pyc")] != [], "it is compiled")
+    wait_until(lambda: [*tmp_path.rglob("*.pyc")] != [], "it is compiled")
     compiled.close()
-    assert [one.name for one in tmp_path.rglob("*.pyc")] == ["worker.cpython-312.pyc"]
+    tag = f"cpython-{version.replace('.', '')}"
+    assert [one.name for one in tmp_path.rglob("*.pyc")] == [f"worker.{tag}.pyc"]
