@@ -187,7 +187,9 @@ class Box:
     def _kind(self) -> Kind | None:
         """Return what launcher it needs; ``None``: the ordinary one."""
         python, bytecode = self._program.python, self.bytecode
-        return python and Kind(python.executable, bytecode.folder if bytecode is not None else "")
+        if python is None:
+            return None
+        return Kind(python.executable, bytecode.folder if bytecode is not None else "")
 
     def _enter_group(self, pid: int) -> None:
         """Put a process in the box's cgroup.

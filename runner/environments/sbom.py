@@ -73,7 +73,7 @@ def _component(package: Package, licence: str) -> dict[str, Any]:
 
 def _licences(site_packages: Path) -> dict[str, str]:
     """Return the licence of each distribution that names one, by its normalised name."""
-    found = {}
+    found: dict[str, str] = {}
     for folder in site_packages.glob("*.dist-info"):
         name = canonicalize_name(folder.name.removesuffix(".dist-info").rpartition("-")[0])
         try:

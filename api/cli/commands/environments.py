@@ -230,7 +230,11 @@ def _known(session: Session) -> list[tuple[Plugin, bool]]:
 
 
 def _lacking(session: Session) -> list[Plugin]:
-    return [plugin for plugin, lacks in _known(session) if lacks and wish_of(plugin) is not None]
+    return [
+        plugin
+        for plugin, lacks in _known(session)
+        if lacks and plugin.manifest.environment != "runner" and wish_of(plugin) is not None
+    ]
 
 
 def _named(session: Session, targets: Iterable[str]) -> list[Plugin]:

@@ -71,6 +71,14 @@ def called(tool_runner: ToolRunner, **payload: object) -> tuple[dict[str, Any], 
     return value(tool_runner.run("sample", payload, call=call)), call.isolation.mode
 
 
+def is_refused(tool_runner: ToolRunner) -> bool:
+    """Call the plugin; tell whether it is refused for want of its environment."""
+    _, error = tool_runner.run("sample", {})
+    assert error is not None
+    assert error["error"]["message"].endswith("toolrunner plugins install sample")
+    return error["error"]["type"] == "PluginUnavailable"
+
+
 @pytest.mark.parametrize("start", ["auto", "cold", "resident"])
 def test_a_plugin_sees_its_environment_and_nothing_else(
     write_plugin: WritePlugin, state: Path, runner_of: MakeOwn, start: str
@@ -235,14 +243,11 @@ def test_an_installation_that_is_finished_is_used_by_the_next_call(
     """Until then calls are refused with what to do, and after its end they are again."""
     path = write_plugin(LOOKS, dependencies=DEPENDENCIES)
     tool_runner = runner_of(path)
-    _, error = tool_runner.run("sample", {})
-    assert error["error"]["type"] == "PluginUnavailable"
-    assert error["error"]["message"].endswith("toolrunner plugins install sample")
+    assert is_refused(tool_runner)
     environments.install(state, path)
     assert called(tool_runner)[0]["tiny"] == "1.0"
     environments.remove(state, path)
-    _, error = tool_runner.run("sample", {})
-    assert error["error"]["type"] == "PluginUnavailable"
+    assert is_refused(tool_runner)
 
 
 def test_an_environment_that_is_gone_is_not_the_plugins_fault(
@@ -255,9 +260,7 @@ def test_an_environment_that_is_gone_is_not_the_plugins_fault(
     tool_runner = runner_of(path)
     assert called(tool_runner)[0]["tiny"] == "1.0"
     shutil.rmtree(folder)
-    _, error = tool_runner.run("sample", {})
-    assert error["error"]["type"] == "PluginUnavailable"
-    assert error["error"]["message"].endswith("toolrunner plugins install sample")
+    assert is_refused(tool_runner)
     assert tool_runner.registry.get_state("sample") == "UNAVAILABLE"
 
 
