@@ -48,7 +48,7 @@ def unmet(manifest: Manifest) -> str | None:
         verb = "is" if len(found.absent) == 1 else "are"
         words.append(f"needs {names}, which {verb} not installed")
     for requirement, installed in found.unfit:
-        words.append(f"needs {_bare(requirement)}, and {installed} is installed")
+        words.append(f"needs {_bare(requirement)}, and the runner has {installed}")
     return f"{found.exception}: {'; '.join(words)}"
 
 

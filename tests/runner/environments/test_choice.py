@@ -49,7 +49,7 @@ def shown(registry: PluginRegistry, name: str = "sample") -> tuple[str, str, str
         ),
         (
             {"dependencies": '["packaging<2"]'},
-            "VersionConflict: needs packaging<2, and {packaging} is installed",
+            "VersionConflict: needs packaging<2, and the runner has {packaging}",
         ),
         (
             {"requires_python": '">=99"'},
