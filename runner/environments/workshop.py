@@ -132,9 +132,13 @@ class Workshop:
             if note is not None:
                 remove_tree(str(note))
 
+    def _reaches_by_itself(self) -> bool:
+        """Tell whether the box's user has to get at everything on the host by itself."""
+        return os.geteuid() == 0 and "mount" not in self._sandbox.layers().namespaces
+
     def _place(self) -> str | None:
         """Return where to stage instead, if the box's user cannot get to the folder."""
-        if os.geteuid() != 0 or "mount" in self._sandbox.layers().namespaces:
+        if not self._reaches_by_itself():
             return None
         places = [tempfile.gettempdir(), *_SHARED]
         able = [p for p in places if unreachable_by(FIRST_BOX_UID, [f"{p}/folder"]) is None]
@@ -147,6 +151,11 @@ class Workshop:
         self, bench: Bench, arguments: list[str], *, network: bool, readable: tuple[str, ...]
     ) -> Output:
         """Run uv once; ``GovernedError`` if the box or a limit ended it."""
+        if self._reaches_by_itself():
+            folder = unreachable_by(FIRST_BOX_UID, (f"{path}/wheel" for path in readable))
+            if folder is not None:
+                message = f"the box's user cannot cross {folder}: let everybody enter it"
+                raise GovernedError(ErrorType.SANDBOX_ERROR, message)
         interrupt = Interrupt()
         program = Program(
             name=_NAME,

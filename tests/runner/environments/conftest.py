@@ -10,7 +10,7 @@ import pytest
 
 from tests.wheels import write_wheel
 from toolrunner.plugins.instance import plugin_at
-from toolrunner.runner.environments.install import Installed, Installer
+from toolrunner.runner.environments.install import Installed, Installer, OnProgress, quiet
 from toolrunner.runner.environments.store import Environment, EnvironmentStore
 from toolrunner.runner.environments.wish import wish_of
 from toolrunner.runner.environments.workshop import Options
@@ -29,10 +29,10 @@ def no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty TMPDIR that every user may enter."""
+    """An empty TMPDIR that every user may enter and write to, as the usual one."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         folder = Path(name)
-        folder.chmod(0o755)
+        folder.chmod(0o1777)
         monkeypatch.setenv("TMPDIR", name)
         monkeypatch.setattr(tempfile, "tempdir", None)
         yield folder
@@ -58,11 +58,17 @@ def state(tmp_path: Path) -> Path:
 def install(state: Path, wheels: Path, layers: Layers, temporary: Path) -> Install:  # noqa: ARG001 - its boxes' TMPDIR
     """Return a function that installs what the plugin at a path needs, from that folder alone."""
 
-    def run(path: Path, *, allow_builds: bool = False, **others: object) -> Installed | None:
+    def run(
+        path: Path,
+        *,
+        allow_builds: bool = False,
+        on_progress: OnProgress = quiet,
+        **others: object,
+    ) -> Installed | None:
         options = Options(allow_builds, offline=True, find_links=(str(wheels),))
         settings = Settings(state=state)
         with Installer(settings, options, layers=layers, **others) as installer:  # type: ignore[arg-type]  # as the test says
-            return installer.install(plugin_at(path, "a test"))
+            return installer.install(plugin_at(path, "a test"), on_progress)
 
     return run
 

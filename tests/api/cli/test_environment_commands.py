@@ -1,0 +1,136 @@
+"""``plugins install``, ``lock`` and ``prune``, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.host.test_scarce import ROOT
+from tests.wheels import write_needy, write_sources, write_wheel
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Return a function that runs the command on a state folder of its own, without a network."""
+
+    def command(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "UV_NO_CONFIG": "1", "UV_OFFLINE": "1", **variables}
+        environment["TOOLRUNNER_STATE"] = str(tmp_path / "state")
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "toolrunner", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env=environment,
+        )
+
+    return command
+
+
+@pytest.fixture
+def links(open_folder: Path) -> tuple[str, ...]:
+    """The options that lead to a folder with alpha, beta and nothing else."""
+    folder = open_folder / "wheels"
+    write_wheel(folder, "alpha", requires=["beta"])
+    write_wheel(folder, "beta")
+    write_sources(folder, "gamma", "return {'gamma.py': ''}")
+    return "--offline", "--find-links", str(folder)
+
+
+def test_a_plugin_at_a_path(run: Run, tmp_path: Path, links: tuple[str, ...]) -> None:
+    """Is installed, once, with words on stderr and the result on stdout."""
+    plugin = write_needy(tmp_path, "alpha")
+    done = run("plugins", "install", plugin, *links)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("needy: installed 2 packages, ")
+    assert "needy: resolving" in done.stderr
+    again = run("plugins", "install", plugin, *links)
+    assert again.stdout.startswith("needy: installed already, 2 packages")
+
+
+def test_all_plugins_that_need_something(run: Run, tmp_path: Path, links: tuple[str, ...]) -> None:
+    """Without arguments; one that fails keeps no other from it, and decides the status."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    write_needy(folder, "alpha", name="first")
+    write_needy(folder, "nothing-like-that", name="second")
+    write_needy(folder, "beta", name="third")
+    write_needy(folder, name="needs-nothing")
+    done = run("--plugins", folder, "--json", "plugins", "install", *links)
+    assert done.returncode == 1
+    documents = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one.get("plugin") for one in documents] == ["first", None, "third"]
+    assert [one["is_new"] for one in documents if "plugin" in one] == [True, True]
+    packages = documents[0]["environment"]["packages"]
+    assert [(one["name"], one["version"]) for one in packages] == [
+        ("alpha", "1.0"),
+        ("beta", "1.0"),
+    ]
+    error = documents[1]["error"]
+    assert (error["type"], error["plugin"]) == ("PluginUnavailable", "second")
+    assert "nothing-like-that was not found" in error["message"]
+
+
+def test_a_plugin_by_its_name(run: Run, tmp_path: Path, links: tuple[str, ...]) -> None:
+    """As the registry knows it; what needs nothing says so; what is unknown is the caller's."""
+    plugin = write_needy(tmp_path, "beta")
+    done = run("--plugins", plugin, "plugins", "install", "needy", "text-stats", *links)
+    assert done.returncode == 0, done.stderr
+    assert "needy: installed 1 package, " in done.stdout
+    assert "text-stats: needs nothing" in done.stdout
+    unknown = run("plugins", "install", "needyy")
+    assert unknown.returncode == 2
+    assert "there is no plugin needyy" in unknown.stderr
+
+
+def test_builds_only_where_they_are_allowed(
+    run: Run, tmp_path: Path, links: tuple[str, ...]
+) -> None:
+    """The error names the option."""
+    plugin = write_needy(tmp_path, "gamma")
+    done = run("plugins", "install", plugin, *links)
+    assert done.returncode == 1
+    assert "--allow-builds" in done.stderr
+    done = run("plugins", "install", plugin, *links, "--allow-builds")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_lock_is_written_beside_the_plugin(
+    run: Run, tmp_path: Path, links: tuple[str, ...]
+) -> None:
+    """Its path is the result."""
+    plugin = write_needy(tmp_path, "alpha")
+    done = run("plugins", "lock", plugin, *links)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"{plugin}.lock"
+    assert 'name = "beta"' in Path(f"{plugin}.lock").read_text()
+    assert run("plugins", "lock", tmp_path / "missing.py").returncode == 2
+
+
+def test_prune_removes_what_no_plugin_needs(
+    run: Run, tmp_path: Path, links: tuple[str, ...]
+) -> None:
+    """Of those that are known to this command."""
+    plugin = write_needy(tmp_path, "alpha")
+    run("plugins", "install", plugin, *links)
+    kept = run("--plugins", plugin, "--json", "plugins", "prune")
+    assert json.loads(kept.stdout)["removed"] == []
+    done = run("plugins", "prune")
+    assert done.stdout.startswith("Removed 1 environment, ")
+
+
+def test_a_folder_that_is_not_there_is_the_callers_mistake(run: Run, tmp_path: Path) -> None:
+    """Status 2."""
+    plugin = write_needy(tmp_path, "alpha")
+    done = run("plugins", "install", plugin, "--find-links", tmp_path / "nowhere")
+    assert done.returncode == 2
+    assert "there is no such folder" in done.stderr
