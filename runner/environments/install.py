@@ -218,8 +218,10 @@ class Installer:
         if pins:
             self._workshop.on_progress(f"installing {len(pins)} packages")
             self._fill(bench, pins)
-        with tempfile.TemporaryDirectory(dir=self._building) as new:
-            folder = Path(new) / digest
+        with contextlib.ExitStack() as stack:
+            new = Path(tempfile.mkdtemp(dir=self._building))
+            stack.callback(remove_any, new)
+            folder = new / digest
             site_packages = f"lib/python{python.short}/site-packages"
             target = folder / site_packages
             target.parent.mkdir(parents=True)

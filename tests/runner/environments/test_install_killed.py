@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from tests.faults.host.test_scarce import ROOT
 from tests.runner.environments.conftest import Find, Install
 from tests.wheels import write_needy, write_sources
 from toolrunner.runner.errors import GovernedError
+from toolrunner.sandbox.profile import SCRATCH_PREFIX
 
 PATIENCE_SECONDS = 120
+_SCRATCH = re.compile(rf"{SCRATCH_PREFIX}\w{{8}}")
 RUNNER = """
 import sys
 from pathlib import Path
@@ -47,8 +50,13 @@ _WAITS = """
 
 
 def left(state: Path, temporary: Path) -> list[Path]:
-    """Return what an install has left that is neither an environment nor uv's cache."""
-    return [*(state / "environments/building").iterdir(), *temporary.iterdir()]
+    """Return what an install has left that is neither an environment nor uv's cache.
+
+    A runner that ends while it makes a box, for whatever call, may leave its empty scratch folder.
+    """
+    others = [path for path in temporary.iterdir() if not _SCRATCH.fullmatch(path.name)]
+    others += [path for path in temporary.glob("toolrunner-*/*")]
+    return [*(state / "environments/building").iterdir(), *others]
 
 
 @pytest.mark.parametrize(
