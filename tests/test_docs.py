@@ -14,6 +14,7 @@ import pytest
 
 from tests.api.http.test_openapi import OPERATIONS
 from toolrunner.api.http.errors import STATUS, HttpError
+from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.registry.plugin_state import PluginState
 from toolrunner.runner.settings.settings import Settings
@@ -154,6 +155,13 @@ def test_every_setting_is_documented(name: str) -> None:
     assert f"| `{name}` |" in README
 
 
+@pytest.mark.parametrize("name", sorted(set(Manifest.model_fields) - {"entry"}))
+def test_every_key_of_a_manifest_is_documented(name: str) -> None:
+    """In the authors' guide."""
+    name = name.replace("_", "-") if name == "requires_python" else name
+    assert f"`{name}`" in PLUGINS
+
+
 @pytest.mark.parametrize("name", HttpError)
 def test_every_error_over_http_is_documented(name: str) -> None:
     """With its status, in the table of the API's guide."""
@@ -190,6 +198,7 @@ def test_links_between_documents_lead_somewhere() -> None:
         "docs/security.md",
         "docs/plugins.md",
         "docs/fast-plugins.md",
+        "docs/environments.md",
     ):
         path = ROOT / name
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
