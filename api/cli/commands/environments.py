@@ -28,6 +28,8 @@ from toolrunner.runner.environments.wish import wish_of
 from toolrunner.runner.environments.workshop import Options
 from toolrunner.runner.errors import GovernedError, one_line
 from toolrunner.runner.registry.plugin_state import PluginState
+from toolrunner.runner.registry.registry import PluginRegistry
+from toolrunner.runner.start_mode import Start
 from toolrunner.sandbox.limits import MIB
 
 _Targets = Annotated[
@@ -162,12 +164,28 @@ def _install(
 ) -> dict[str, Any]:
     began = time.monotonic()
     installed = installer.install(plugin, teller)
+    if installed is not None:
+        _load_once(session, plugin, teller)
     if not session.shared.as_json:
         session.terminal.show(_installed_words(plugin, installed, time.monotonic() - began))
     if installed is None:
         return {"plugin": plugin.name, "environment": None, "is_new": False}
     document = environment_document(installed.environment)
     return {"plugin": plugin.name, "environment": document, "is_new": installed.is_new}
+
+
+def _load_once(session: Session, plugin: Plugin, teller: OnProgress) -> None:
+    """Load a plugin in its box, so that what its import writes into caches is there for calls."""
+    teller("loading it once")
+    registry = PluginRegistry()
+    registry.register(plugin.name, instance=plugin)
+    with session.tool_runner(registry) as tool_runner:
+        try:
+            start = tool_runner.start(plugin.name)
+        except GovernedError as error:
+            start = Start("failed", (error.message,))
+    if start.mode == "failed":
+        session.terminal.say(f"{plugin.name}: it cannot be loaded: {'; '.join(start.reasons)}")
 
 
 def _installed_words(plugin: Plugin, installed: Installed | None, seconds: float) -> str:

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import WritePlugin
 from tests.faults.host.test_scarce import ROOT
 from tests.wheels import write_needy, write_sources, write_wheel
 
@@ -134,3 +136,53 @@ def test_a_folder_that_is_not_there_is_the_callers_mistake(run: Run, tmp_path: P
     done = run("plugins", "install", plugin, "--find-links", tmp_path / "nowhere")
     assert done.returncode == 2
     assert "there is no such folder" in done.stderr
+
+
+# Does at its first import what libraries do: looks long, and writes down what it has found.
+CACHING = """
+    import os
+    place = os.path.expanduser("~/.cache/caching/found")
+    FOUND = os.path.exists(place)
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    open(place, "w").close()
+"""
+USES = """
+import caching
+def run(payload): return {"found": caching.FOUND, "where": caching.__file__}
+"""
+
+
+def test_what_was_installed_is_used_by_the_next_call(
+    run: Run, write_plugin: WritePlugin, open_folder: Path, tmp_path: Path
+) -> None:
+    """By an import that finds what its first one has left: the plugin is loaded by the install."""
+    folder = open_folder / "wheels"
+    write_wheel(folder, "caching", files={"caching.py": textwrap.dedent(CACHING)})
+    plugin = write_plugin(USES, dependencies='["caching"]')
+    options = ("--plugins", plugin)
+    listed = run(*options, "plugins", "--json").stdout
+    assert "toolrunner plugins install sample" in listed
+    done = run(*options, "plugins", "install", "sample", "--offline", "--find-links", folder)
+    assert done.returncode == 0, done.stderr
+    assert "sample: loading it once" in done.stderr
+    called = run(*options, "run", "sample", "--payload", "{}", "--json")
+    result = json.loads(called.stdout)["result"]
+    assert result["found"]
+    assert result["where"].startswith(str(tmp_path / "state/environments"))
+    prune = run("--plugins", folder, "plugins", "prune")
+    assert prune.returncode == 0, prune.stderr
+    called = run(*options, "run", "sample", "--payload", "{}", "--json")
+    assert json.loads(called.stdout)["error"]["type"] == "PluginUnavailable"
+
+
+def test_a_plugin_that_cannot_be_loaded_is_installed_all_the_same(
+    run: Run, write_plugin: WritePlugin, links: tuple[str, ...]
+) -> None:
+    """What it lacks its author has to say; the installer says that it lacks something."""
+    plugin = write_plugin(
+        "import alpha, not_there\ndef run(payload): return {}\n", dependencies='["alpha"]'
+    )
+    done = run("plugins", "install", plugin, *links)
+    assert done.returncode == 0, done.stderr
+    assert "sample: it cannot be loaded: " in done.stderr
+    assert "not_there" in done.stderr
