@@ -20,8 +20,6 @@ import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 
-import psutil
-
 from toolrunner.sandbox import box_users, forks
 from toolrunner.sandbox.box_users import BoxUsers
 from toolrunner.sandbox.bytecode import Bytecode
@@ -37,8 +35,8 @@ from toolrunner.sandbox.processes import (
     children_of,
     group_of,
     inner_number,
+    memory_of,
     process_seconds,
-    proportional_bytes,
     sweep_session,
     tree_below,
 )
@@ -460,15 +458,6 @@ def cgroup_failure(error: OSError) -> SetupError:
     """Return what to raise when a cgroup that the probe found possible cannot be made."""
     remedy = "run `toolrunner doctor`; the runner's own cgroup may have been removed or filled up"
     return SetupError(SetupFailure("make a cgroup", str(error), error.errno, remedy))
-
-
-def memory_of(pids: Iterable[int]) -> int:
-    """Return the memory of some processes, shared pages counted once, without those that ended."""
-    total = 0
-    for pid in pids:
-        with contextlib.suppress(OSError, psutil.Error):
-            total += proportional_bytes(pid)
-    return total
 
 
 def _line(message: Mapping[str, object]) -> bytes:

@@ -293,3 +293,12 @@ def sweep_session(session: int) -> None:
                         os.kill(pid, signal.SIGKILL)
                         found = True
                         time.sleep(0.001)
+
+
+def memory_of(pids: Iterable[int]) -> int:
+    """Return the memory of some processes, shared pages counted once, without those that ended."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError, psutil.Error):
+            total += proportional_bytes(pid)
+    return total

@@ -6,11 +6,11 @@ import contextlib
 import select
 import time
 
-from toolrunner.sandbox.box import memory_of
 from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.ending import Replaced
 from toolrunner.sandbox.exchange.resident import ResidentExchange
 from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.processes import memory_of
 from toolrunner.sandbox.processor_time import ProcessorTime
 from toolrunner.sandbox.scratch import MountedScratch
 from toolrunner.sandbox.turn import Turn
