@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from toolrunner.plugins.plugin import Plugin
 from toolrunner.runner.environments.contents import packages_of
@@ -60,10 +60,13 @@ _FILES_OF_UV = "uv"
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A plugin's environment, and whether this install has made it, or it was there already."""
+    """A plugin's environment, and where it is from.
+
+    ``made`` by this install, made before for another plugin and ``shared``, or ``present``.
+    """
 
     environment: Environment
-    is_new: bool
+    how: Literal["made", "shared", "present"]
 
 
 def quiet(_words: str) -> None:
@@ -170,7 +173,7 @@ class Installer:
             return None
         present = self.store.find(wish)
         if present is not None:
-            return Installed(present, is_new=False)
+            return Installed(present, "present")
         python = choose_python(wish.requires_python)
         with self._workshop.bench(python) as bench:
             on_progress("resolving")
@@ -178,11 +181,11 @@ class Installer:
             builder = wish.key if self._options.allow_builds else ""
             digest = digest_of(pins, python, builder=builder)
             environment = self._known(digest)
-            is_new = environment is None
+            how: Literal["made", "shared"] = "made" if environment is None else "shared"
             if environment is None:
                 environment = self._make(bench, pins, python, digest)
         self._write(self._folder / WANTED / f"{wish.key}.json", {"digest": digest})
-        return Installed(environment, is_new)
+        return Installed(environment, how)
 
     def lock(self, plugin: Plugin, on_progress: OnProgress = quiet) -> Path:
         """Write down, beside a plugin, what exactly its dependencies come to."""

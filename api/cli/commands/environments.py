@@ -164,14 +164,14 @@ def _install(
 ) -> dict[str, Any]:
     began = time.monotonic()
     installed = installer.install(plugin, teller)
-    if installed is not None:
+    if installed is not None and installed.how != "present":
         _load_once(session, plugin, teller)
     if not session.shared.as_json:
         session.terminal.show(_installed_words(plugin, installed, time.monotonic() - began))
     if installed is None:
-        return {"plugin": plugin.name, "environment": None, "is_new": False}
+        return {"plugin": plugin.name, "environment": None, "how": None}
     document = environment_document(installed.environment)
-    return {"plugin": plugin.name, "environment": document, "is_new": installed.is_new}
+    return {"plugin": plugin.name, "environment": document, "how": installed.how}
 
 
 def _load_once(session: Session, plugin: Plugin, teller: OnProgress) -> None:
@@ -185,7 +185,8 @@ def _load_once(session: Session, plugin: Plugin, teller: OnProgress) -> None:
         except GovernedError as error:
             start = Start("failed", (error.message,))
     if start.mode == "failed":
-        session.terminal.say(f"{plugin.name}: it cannot be loaded: {'; '.join(start.reasons)}")
+        words = one_line("; ".join(start.reasons))
+        session.terminal.say(f"{plugin.name}: it cannot be loaded: {words}")
 
 
 def _installed_words(plugin: Plugin, installed: Installed | None, seconds: float) -> str:
@@ -194,8 +195,10 @@ def _installed_words(plugin: Plugin, installed: Installed | None, seconds: float
     packages = installed.environment.packages
     size = _size(sum(package.bytes for package in packages))
     what = f"{_counted(len(packages), 'package')}, {size}"
-    if installed.is_new:
+    if installed.how == "made":
         return f"{plugin.name}: installed {what}, in {seconds:.1f} s"
+    if installed.how == "shared":
+        return f"{plugin.name}: has the environment of another plugin, {what}"
     return f"{plugin.name}: installed already, {what}"
 
 

@@ -71,7 +71,7 @@ def test_all_plugins_that_need_something(run: Run, tmp_path: Path, links: tuple[
     assert done.returncode == 1
     documents = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one.get("plugin") for one in documents] == ["first", None, "third"]
-    assert [one["is_new"] for one in documents if "plugin" in one] == [True, True]
+    assert [one["how"] for one in documents if "plugin" in one] == ["made", "made"]
     packages = documents[0]["environment"]["packages"]
     assert [(one["name"], one["version"]) for one in packages] == [
         ("alpha", "1.0"),

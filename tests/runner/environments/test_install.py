@@ -28,7 +28,7 @@ def test_a_plugin_gets_what_it_needs(
     assert find(plugin) is None
     installed = install(plugin)
     assert installed is not None
-    assert installed.is_new
+    assert installed.how == "made"
     found = find(plugin)
     assert found == installed.environment
     versions = {one.name: one.version for one in found.packages}
@@ -58,10 +58,10 @@ def test_what_is_there_is_not_made_again(install: Install, tmp_path: Path) -> No
     assert first is not None
     again = install(write_needy(tmp_path, "alpha"))
     assert again is not None
-    assert (again.environment, again.is_new) == (first.environment, False)
+    assert (again.environment, again.how) == (first.environment, "present")
     other = install(write_needy(tmp_path, "Alpha>=1", "beta", name="other"))
     assert other is not None
-    assert (other.environment, other.is_new) == (first.environment, False)
+    assert (other.environment, other.how) == (first.environment, "shared")
 
 
 def test_two_versions_of_one_library(install: Install, find: Find, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_damaged_environment_is_made_again(
     assert "is damaged; install it again" in caplog.text
     again = install(plugin)
     assert again is not None
-    assert again.is_new
+    assert again.how == "made"
     assert find(plugin) == again.environment
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def test_a_build_leaves_nothing_for_others(
     assert install(hostile, allow_builds=True) is not None
     installed = install(honest)
     assert installed is not None
-    assert installed.is_new
+    assert installed.how == "made"
     assert "'1.0'" in (installed.environment.site_packages / "alpha.py").read_text()
     assert list((state / "environments/building").iterdir()) == []
 
@@ -213,15 +214,14 @@ def test_what_is_taken_over_has_modes_of_its_own(tmp_path: Path) -> None:
 
 def test_a_tree_with_what_is_no_file_is_not_taken_over(tmp_path: Path) -> None:
     """Links, second names and pipes; a pipe is not even opened, which would wait."""
-    for number, make in enumerate(
-        (
-            lambda path: path.symlink_to("/etc/passwd"),
-            lambda path: path.symlink_to("inner"),
-            lambda path: path.symlink_to("nowhere"),
-            lambda path: path.hardlink_to(path.parent / "inner/module.py"),
-            os.mkfifo,
-        )
-    ):
+    makes: tuple[Callable[[Path], object], ...] = (
+        lambda path: path.symlink_to("/etc/passwd"),
+        lambda path: path.symlink_to("inner"),
+        lambda path: path.symlink_to("nowhere"),
+        lambda path: path.hardlink_to(path.parent / "inner/module.py"),
+        os.mkfifo,
+    )
+    for number, make in enumerate(makes):
         source = tree(tmp_path / str(number))
         make(source / "zz")
         with pytest.raises(HostileTreeError, match="a link, a second name, a device or a pipe"):

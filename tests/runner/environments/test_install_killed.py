@@ -55,7 +55,7 @@ def left(state: Path, temporary: Path) -> list[Path]:
     A runner that ends while it makes a box, for whatever call, may leave its empty scratch folder.
     """
     others = [path for path in temporary.iterdir() if not _SCRATCH.fullmatch(path.name)]
-    others += [path for path in temporary.glob("toolrunner-*/*")]
+    others += temporary.glob("toolrunner-*/*")
     return [*(state / "environments/building").iterdir(), *others]
 
 
@@ -157,7 +157,7 @@ def test_of_two_at_once_one_waits(
             (wheels / "gate").touch()
             done = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in (first, second)]
             assert (first.returncode, second.returncode) == (0, 0)
-    assert [json.loads(text)["is_new"] for text in done] == [True, False]
+    assert [json.loads(text)["how"] for text in done] == ["made", "present"]
     assert find(plugin) is not None
     assert left(state, temporary) == []
 
