@@ -18,7 +18,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from toolrunner.runner.environments.pins import Pin
-from toolrunner.runner.environments.tree import Copied
+from toolrunner.sandbox.building import Copied
 
 _DIST_INFO = re.compile(r"([^/]+)\.dist-info")
 _CACHED = re.compile(r"(.*/|)__pycache__/([^/]+)\.cpython-\d+\.pyc")

@@ -34,7 +34,6 @@ from toolrunner.runner.environments.store import (
     EnvironmentStore,
     this_platform,
 )
-from toolrunner.runner.environments.tree import Copied, HostileTreeError, copy_tree
 from toolrunner.runner.environments.uv import configuration
 from toolrunner.runner.environments.wish import Wish, wish_of
 from toolrunner.runner.environments.workshop import (
@@ -48,9 +47,9 @@ from toolrunner.runner.environments.workshop import (
 )
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.settings.settings import Settings
+from toolrunner.sandbox.building import Builder, Copied, HostileTreeError, copy_tree
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB, Limits
-from toolrunner.sandbox.sandbox import Sandbox
 
 OnProgress = Callable[[str], None]
 
@@ -108,9 +107,9 @@ class Installer:
             stack.enter_context(self._locked())
             sweep(self._building)
             degraded = self._settings.isolation == "degraded"
-            sandbox = stack.enter_context(Sandbox(degraded=degraded, layers=self._layers))
+            builder = stack.enter_context(Builder(degraded=degraded, layers=self._layers))
             self._workshop = Workshop(
-                sandbox,
+                builder,
                 self._building,
                 configuration(),
                 self._options,

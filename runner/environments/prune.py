@@ -16,7 +16,7 @@ from pathlib import Path
 
 from toolrunner.runner.environments.store import RECORD, WANTED, is_digest
 from toolrunner.runner.environments.workshop import remove_any
-from toolrunner.sandbox.scratch import tree_bytes
+from toolrunner.sandbox.building import tree_bytes
 
 
 @dataclass(frozen=True, slots=True)

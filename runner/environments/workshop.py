@@ -19,18 +19,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolrunner.runner.environments.disk_guard import DiskGuard
 from toolrunner.runner.environments.pythons import Python
 from toolrunner.runner.environments.uv import Configuration, find_uv
 from toolrunner.runner.errors import Blame, ErrorType, GovernedError
 from toolrunner.runner.verdict import judge
-from toolrunner.sandbox.exchange.messages import Listener, Request
-from toolrunner.sandbox.interrupt import Interrupt
+from toolrunner.sandbox.building import Builder, remove_tree
 from toolrunner.sandbox.limits import Limits
 from toolrunner.sandbox.profile import Program
-from toolrunner.sandbox.root_host import FIRST_BOX_UID, unreachable_by
-from toolrunner.sandbox.sandbox import Sandbox
-from toolrunner.sandbox.scratch import remove_tree
 
 # What making one environment may take. docs/environments.md names them.
 DISK_MB = 16 * 1024
@@ -82,7 +77,7 @@ class Workshop:
 
     def __init__(
         self,
-        sandbox: Sandbox,
+        builder: Builder,
         folder: Path,
         configuration: Configuration,
         options: Options,
@@ -91,7 +86,7 @@ class Workshop:
         disk_mb: int = DISK_MB,
     ) -> None:
         """``folder``: where staged files, and uv's cache, may lie. It is this process's alone."""
-        self._sandbox = sandbox
+        self._builder = builder
         self._folder = folder
         self._configuration = configuration
         self.options = options
@@ -132,16 +127,12 @@ class Workshop:
             if note is not None:
                 remove_tree(str(note))
 
-    def _reaches_by_itself(self) -> bool:
-        """Tell whether the box's user has to get at everything on the host by itself."""
-        return os.geteuid() == 0 and "mount" not in self._sandbox.layers().namespaces
-
     def _place(self) -> str | None:
         """Return where to stage instead, if the box's user cannot get to the folder."""
-        if not self._reaches_by_itself():
+        if not self._builder.walks():
             return None
         places = [tempfile.gettempdir(), *_SHARED]
-        able = [p for p in places if unreachable_by(FIRST_BOX_UID, [f"{p}/folder"]) is None]
+        able = [p for p in places if self._builder.unreachable([f"{p}/folder"]) is None]
         if not able:
             message = "no folder that every user may enter; set TMPDIR to one with space"
             raise GovernedError(ErrorType.SANDBOX_ERROR, message)
@@ -151,12 +142,10 @@ class Workshop:
         self, bench: Bench, arguments: list[str], *, network: bool, readable: tuple[str, ...]
     ) -> Output:
         """Run uv once; ``GovernedError`` if the box or a limit ended it."""
-        if self._reaches_by_itself():
-            folder = unreachable_by(FIRST_BOX_UID, (f"{path}/wheel" for path in readable))
-            if folder is not None:
-                message = f"the box's user cannot cross {folder}: let everybody enter it"
-                raise GovernedError(ErrorType.SANDBOX_ERROR, message)
-        interrupt = Interrupt()
+        closed = self._builder.unreachable(f"{path}/wheel" for path in readable)
+        if closed is not None:
+            message = f"the box's user cannot cross {closed}: let everybody enter it"
+            raise GovernedError(ErrorType.SANDBOX_ERROR, message)
         program = Program(
             name=_NAME,
             path=str(_INSIDE),
@@ -171,22 +160,18 @@ class Workshop:
             "folders": [str(bench.work / _TMP)],
             "environment": {**self._configuration.variables, **self._own_variables(bench)},
         }
-        request = Request(_NAME, json.dumps(payload).encode())
-        listener = Listener(on_progress=lambda _fraction, message: self.on_progress(message))
-        with DiskGuard((str(bench.work), str(bench.cache)), self._disk_mb, interrupt) as guard:
-            ending = self._sandbox.call(
-                program,
-                self._limits,
-                request,
-                interrupt=interrupt,
-                listener=listener,
-                start="cold",
-            )
-        outcome = judge(ending)
+        built = self._builder.build(
+            program,
+            self._limits,
+            json.dumps(payload).encode(),
+            disk_mb=self._disk_mb,
+            on_progress=self.on_progress,
+        )
+        outcome = judge(built.ending)
         if outcome.error_type is None:
             return _output(outcome.result_body)
         message = outcome.message
-        if guard.hit:
+        if built.wrote_too_much:
             message = f"wrote more than {self._disk_mb} MiB"
         if outcome.error_type.blame is Blame.HOST:
             raise GovernedError(outcome.error_type, message, outcome.details)

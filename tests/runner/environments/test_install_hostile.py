@@ -16,9 +16,9 @@ import pytest
 
 from tests.runner.environments.conftest import Find, Install
 from tests.wheels import write_needy, write_sources, write_wheel
-from toolrunner.runner.environments.tree import HostileTreeError, copy_tree
 from toolrunner.runner.environments.workshop import LIMITS
 from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.sandbox.tree import HostileTreeError, copy_tree
 
 # What a build script finds out goes into its wheel: there is no other way out but the network.
 _CURIOUS = """

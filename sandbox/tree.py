@@ -45,7 +45,7 @@ def copy_tree(source: str, target: str, *, owner: int, most_bytes: int) -> Copie
     copied = Copied()
     opened = os.open(source, os.O_RDONLY | FOLDER)
     try:
-        os.mkdir(target, 0o700)  # noqa: PTH102 - a step of several by descriptor
+        os.mkdir(target, 0o700)
         made = os.open(target, os.O_RDONLY | FOLDER)
         try:
             _Copy(copied, owner, most_bytes).folder(opened, made, "", _MOST_DEPTH)
