@@ -14,13 +14,13 @@ import re
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
 from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.sandbox.interpreter import UnusableError, with_packages
 
 _OLDEST = (3, 11)
 _NAME = re.compile(r"python3\.(\d+)")
@@ -34,36 +34,24 @@ print(json.dumps({
     "implementation": sys.implementation.name,
     "abi": sysconfig.get_config_var("SOABI") or "",
     "prefix": sys.base_prefix,
-    "kind": "a debug build" if hasattr(sys, "gettotalrefcount") else
-        "free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else "",
 }))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Python:
-    """One interpreter. ``kind``: what is unusual about it, or nothing."""
+    """One interpreter."""
 
     executable: str
     version: str
     implementation: str
     abi: str
     prefix: str
-    kind: str = ""
 
     @property
     def short(self) -> str:
         """The version as folders are named after it: "3.11"."""
         return ".".join(self.version.split(".")[:2])
-
-    @property
-    def refused(self) -> str:
-        """Why no environment is made for it, or nothing."""
-        if self.implementation != "cpython":
-            return f"{self.executable} is {self.implementation}, not CPython"
-        if self.kind:
-            return f"{self.executable} is {self.kind}"
-        return ""
 
     def fits(self, requires_python: str | None) -> bool:
         """Tell whether a plugin that requires this may run on it."""
@@ -75,12 +63,21 @@ def choose_python(requires_python: str | None) -> Python:
 
     ``GovernedError`` if there is none.
     """
-    seen: list[Python] = []
-    for python in _pythons():
-        if python.fits(requires_python) and not python.refused:
+    seen: list[str] = []
+    for path in dict.fromkeys([this_python().executable, *map(os.path.realpath, _executables())]):
+        try:
+            # Before it is run by what follows: not every one may be, and no box by every one.
+            with_packages(path, ())
+        except UnusableError as error:
+            seen.append(str(error))
+            continue
+        python = _asked(path)
+        if python is None:
+            continue
+        if python.fits(requires_python):
             return python
-        seen.append(python)
-    have = ", ".join(dict.fromkeys(python.refused or python.version for python in seen))
+        seen.append(python.version)
+    have = ", ".join(dict.fromkeys(seen))
     message = (
         f"needs Python {requires_python or '>=3.11'}, and this host has: {have}; install such a "
         "CPython where PATH leads to it"
@@ -88,30 +85,14 @@ def choose_python(requires_python: str | None) -> Python:
     raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
 
 
-def _pythons() -> Iterator[Python]:
-    own = this_python()
-    yield own
-    seen = {own.executable}
-    for path in _executables():
-        real = os.path.realpath(path)
-        if real in seen:
-            continue
-        seen.add(real)
-        python = _asked(path)
-        if python is not None:
-            yield python
-
-
 def this_python() -> Python:
     """Return the interpreter of this process, without the environment that it may be in."""
-    kind = "free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
     return Python(
         os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
         platform.python_version(),
         sys.implementation.name,
         sysconfig.get_config_var("SOABI") or "",
         sys.base_prefix,
-        "a debug build" if hasattr(sys, "gettotalrefcount") else kind,
     )
 
 
@@ -151,6 +132,7 @@ def _asked(path: str) -> Python | None:
             env={},
             cwd="/",
         )
-        return Python(**json.loads(answer.stdout))
-    except (OSError, subprocess.SubprocessError, ValueError, TypeError):
+        facts = json.loads(answer.stdout)
+        return Python(*(str(facts[one.name]) for one in fields(Python)))
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         return None
