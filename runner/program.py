@@ -69,7 +69,9 @@ def build_program(
         )
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
     is_file = plugin.kind == "file"
-    named = plugin.found_at
+    named, package = plugin.found_at, ""
+    if plugin.kind == "installed" and choice is not None and choice.environment is not None:
+        named, package = _package(plugin)
     code = _found(named, files)
     if code is None:
         message = f"OSError: {named} cannot be read: it is not there, or not for this user"
@@ -81,6 +83,7 @@ def build_program(
         entry=_file_entry(plugin.entry) if is_file else plugin.entry,
         source=files.source(named) if is_file else b"",
         folder=code.path if plugin.kind == "folder" else "",
+        package=package,
         stamp=0 if is_file else files.stamp(Path(code.path)),
         read=tuple(readable),
         found={path: (what.device, what.inode) for path, what in readable.items()}
@@ -95,6 +98,19 @@ def build_program(
         examined=plugin.examined,
         python=_interpreter(choice),
     )
+
+
+def _package(plugin: Plugin) -> tuple[str, str]:
+    """Return the folder and the name of the top-level package of an installed plugin.
+
+    Its manifest may lie in a package below that.
+    """
+    names = plugin.entry.partition(":")[0].split(".")
+    folders = plugin.path.parts
+    for depth in range(len(names), 0, -1):
+        if folders[-depth:] == tuple(names[:depth]):
+            return str(Path(*folders[: len(folders) - depth + 1])), names[0]
+    return str(plugin.path), names[0]
 
 
 def _interpreter(choice: Choice | None) -> Interpreter | None:

@@ -20,11 +20,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolrunner.sandbox import forks
+from toolrunner.sandbox import spawn
 
 _PREFIX_FOLDERS = ("bin", "lib", "lib64", "share", "ssl", "pyvenv.cfg")
 _PACKAGES = ("site-packages", "dist-packages")
-_ANSWER_SECONDS = 20
 # Run by another interpreter, without its site-packages; ``site`` is imported and does nothing.
 _QUESTION = """
 import json, platform, site, sys, sysconfig
@@ -151,22 +150,7 @@ def _asked(executable: str, _state: tuple[int, ...]) -> _Answer:
     if os.path.realpath(sys.executable) != os.path.realpath(executable):
         _check_owner(executable)
     try:
-        with forks.held_off():
-            process = subprocess.Popen(  # noqa: S603 - an interpreter of the host's
-                [executable, "-I", "-S", "-X", "utf8", "-c", _QUESTION],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={},
-                cwd="/",
-            )
-        with process:
-            try:
-                output, _ = process.communicate(timeout=_ANSWER_SECONDS)
-            except BaseException:
-                process.kill()
-                raise
-        answer = json.loads(output)
+        answer = json.loads(spawn.answer(executable, _QUESTION))
         kind = answer["kind"]
         number = tuple(answer["number"])
         known = _Answer(

@@ -53,7 +53,8 @@ class Program:
 
     ``path``: its file or folder. ``entry``: "module:object", ":object", or "" for the module's
     own ``run`` or ``Plugin``. ``source``: a single file's bytes, so that the box need not be
-    able to open it. ``folder``: what to put on the module path, or "". ``read``: more folders
+    able to open it. ``folder``: what to put on the module path, or "". ``package``: the name of the
+    package that ``path`` is, where it is to be found by that alone, or "". ``read``: more folders
     it may read. ``log_level``: which ``logging`` records it sends. ``stamp``: another number when
     its files have changed. ``found``: device and inode of what ``path`` and ``read``
     led to when they were checked; the box refuses anything else in their place. ``rehearsal``: a
@@ -70,6 +71,7 @@ class Program:
     entry: str = ""
     source: bytes = b""
     folder: str = ""
+    package: str = ""
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     network: bool = False

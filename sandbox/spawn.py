@@ -31,6 +31,7 @@ _COMPILING = str(Path(__file__).with_name("inside") / "compiling.py")
 MESSAGE_SOCKET = socket.SOCK_SEQPACKET if os.uname().sysname == "Linux" else socket.SOCK_STREAM
 
 _LOG = logging.getLogger("toolrunner.sandbox")
+_ANSWER_SECONDS = 20
 _MOST_OTHERS = 4  # interpreters beside the runner's own that a launcher waits of
 
 
@@ -80,6 +81,28 @@ def compiler(folder: str, python: str) -> subprocess.Popen[bytes]:
             env={},
             cwd="/",
         )
+
+
+def answer(python: str, question: str) -> bytes:
+    """Return what an interpreter of the host prints that runs ``question``, without any packages.
+
+    ``OSError`` and ``subprocess.SubprocessError`` if it does not answer.
+    """
+    with forks.held_off(), open(os.devnull, "r+b", buffering=0) as null:
+        process = subprocess.Popen(  # noqa: S603 - an interpreter of the host's
+            [python, "-I", "-S", "-X", "utf8", "-c", question],
+            stdin=null,
+            stdout=subprocess.PIPE,
+            stderr=null,
+            env={},
+            cwd="/",
+        )
+    with process:
+        try:
+            return process.communicate(timeout=_ANSWER_SECONDS)[0]
+        except BaseException:
+            process.kill()
+            raise
 
 
 class Spawner:

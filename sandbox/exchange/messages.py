@@ -81,6 +81,7 @@ def load_order(
         "config": dict(program.config),
         "log_level": program.log_level,
         "sys_path": program.module_path,
+        "package": program.package,
         "packages": program.python.packages if program.python else (),
         "warms_up": warms_up,
         "resident": resident,

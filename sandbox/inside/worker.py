@@ -13,8 +13,19 @@ import socket
 import sys
 import time
 
-from . import answers, by_descriptor, bytecode, caches, children, jsonable, logs, protocol
+from . import (
+    answers,
+    by_descriptor,
+    bytecode,
+    caches,
+    children,
+    jsonable,
+    logs,
+    one_package,
+    protocol,
+)
 from .described import attempt, describe
+from .parameters import is_coroutine, with_context
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -24,7 +35,6 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 CONFINED_FRAME = protocol.HEADER.pack(protocol.CONFINED, 2) + b"{}"
-_CO_VARARGS, _CO_COROUTINE = 0x04, 0x80
 _SMALL = 1 << 16
 
 
@@ -370,6 +380,8 @@ def load_plugin(load: dict[str, Any], source: bytes) -> Plugin:
         os.environ["PYTHONPATH"] = os.pathsep.join(load["packages"])  # for what it starts itself
     if load["folder"]:
         sys.path.insert(0, load["folder"])
+    if load["package"]:
+        one_package.show(load["package"], load["path"])
     module_name, _, qualname = load["entry"].rpartition(":")
     if module_name:
         module = __import__(module_name, fromlist=["*"])
@@ -389,24 +401,8 @@ def load_plugin(load: dict[str, Any], source: bytes) -> Plugin:
         with_context(run_batch if callable(run_batch) else found.run),
         warm_up if callable(warm_up) else None,
         load,
-        is_async=bool(flags_of(found.run) & _CO_COROUTINE),
+        is_async=is_coroutine(found.run),
     )
-
-
-def with_context(run: Callable[..., object]) -> Callable[[Any, Context], object]:
-    """Return a function that takes a payload and a context, whatever ``run`` takes."""
-    takes = context_parameter(run)
-    if takes is None:
-        return lambda payload, _context: run(payload)
-    if takes:
-        return lambda payload, context: run(payload, **{takes: context})
-    return run
-
-
-def flags_of(run: Callable[..., object]) -> int:
-    """Return the compiler's flags of a function or method, 0 for any other callable."""
-    code = getattr(getattr(run, "__func__", run), "__code__", None)
-    return getattr(code, "co_flags", 0)
 
 
 class Function:
@@ -459,41 +455,6 @@ def find_entry(module: types.ModuleType, qualname: str) -> Any:
         return Function(found)
     message = f"{qualname} has no run(payload) and cannot be called"
     raise TypeError(message)
-
-
-def context_parameter(run: Callable[..., object]) -> str | None:
-    """Return how ``run`` takes a context: ``None`` not at all, "" by position, else by name.
-
-    By position: a second parameter that is called context or has no default.
-    """
-    code = getattr(getattr(run, "__func__", run), "__code__", None)
-    if code is None or code.co_flags & _CO_VARARGS or hasattr(run, "__wrapped__"):
-        return signature_context(run)
-    bound = 1 if hasattr(run, "__func__") else 0
-    names = code.co_varnames[bound : code.co_argcount]
-    defaults = len(run.__defaults__ or ())
-    if len(names) > 1 and (names[1] == "context" or len(names) - defaults > 1):
-        return ""
-    by_name = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-    return "context" if "context" in by_name else None
-
-
-def signature_context(run: Callable[..., object]) -> str | None:
-    """Return the same for what is decorated or no plain function; slower."""
-    import inspect
-
-    try:
-        parameters = list(inspect.signature(run).parameters.values())
-    except (TypeError, ValueError):
-        return None
-    by_position = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if len(by_position) > 1:
-        second = by_position[1]
-        if second.name == "context" or second.default is second.empty:
-            return ""
-    if any(p.kind is p.KEYWORD_ONLY and p.name == "context" for p in parameters):
-        return "context"
-    return None
 
 
 def set_cpu_limit(cpu_seconds: float, *, again: bool = False) -> None:

@@ -25,7 +25,17 @@ _LAYERS = {
 }
 _BESIDE = ("tests", "scripts")
 # What of the sandbox is for all; the rest, which starts and fills boxes, is for those named.
-_OPEN = {"building", "ending", "forks", "interrupt", "layers", "limits", "paths", "profile"}
+_OPEN = {
+    "building",
+    "ending",
+    "forks",
+    "interpreter",
+    "interrupt",
+    "layers",
+    "limits",
+    "paths",
+    "profile",
+}
 _OPENERS = (
     "sandbox/",
     "runner/tool_runner.py",

@@ -1,0 +1,64 @@
+"""How a plugin's functions take what they are given: what their signatures say, and their code.
+
+Asked by the worker once for each plugin that it loads. Runs nothing of a plugin.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_CO_VARARGS, _CO_COROUTINE = 0x04, 0x80
+
+
+def with_context(run: Callable[..., object]) -> Callable[[Any, Any], object]:
+    """Return a function that takes a payload and a context, whatever ``run`` takes."""
+    takes = context_parameter(run)
+    if takes is None:
+        return lambda payload, _context: run(payload)
+    if takes:
+        return lambda payload, context: run(payload, **{takes: context})
+    return run
+
+
+def is_coroutine(run: Callable[..., object]) -> bool:
+    """Tell whether calling a function or method gives a coroutine, as far as its code says it."""
+    code = getattr(getattr(run, "__func__", run), "__code__", None)
+    return bool(getattr(code, "co_flags", 0) & _CO_COROUTINE)
+
+
+def context_parameter(run: Callable[..., object]) -> str | None:
+    """Return how ``run`` takes a context: ``None`` not at all, "" by position, else by name.
+
+    By position: a second parameter that is called context or has no default.
+    """
+    code = getattr(getattr(run, "__func__", run), "__code__", None)
+    if code is None or code.co_flags & _CO_VARARGS or hasattr(run, "__wrapped__"):
+        return signature_context(run)
+    bound = 1 if hasattr(run, "__func__") else 0
+    names = code.co_varnames[bound : code.co_argcount]
+    defaults = len(run.__defaults__ or ())
+    if len(names) > 1 and (names[1] == "context" or len(names) - defaults > 1):
+        return ""
+    by_name = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    return "context" if "context" in by_name else None
+
+
+def signature_context(run: Callable[..., object]) -> str | None:
+    """Return the same for what is decorated or no plain function; slower."""
+    import inspect
+
+    try:
+        parameters = list(inspect.signature(run).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    by_position = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(by_position) > 1:
+        second = by_position[1]
+        if second.name == "context" or second.default is second.empty:
+            return ""
+    if any(p.kind is p.KEYWORD_ONLY and p.name == "context" for p in parameters):
+        return "context"
+    return None
