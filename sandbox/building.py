@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
+from toolrunner.sandbox.box import SetupError
 from toolrunner.sandbox.disk_guard import DiskGuard
-from toolrunner.sandbox.ending import Ending
+from toolrunner.sandbox.ending import Ending, SetupFailure
 from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.layers import Layers
@@ -35,6 +36,16 @@ __all__ = [
 ]
 
 
+# The ABI (Linux 5.13 to 5.18) under which no file is moved from one folder to another, whatever a
+# ruleset allows. Installers do that all the time.
+_NEVER_MOVES = 1
+_CANNOT_MOVE = SetupFailure(
+    "make something in a box",
+    "this kernel's Landlock (ABI 1) lets nobody move files between folders; allow mount "
+    "namespaces, or use Linux 5.19 or later",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Built:
     """How it ended, and whether that was for having written too much."""
@@ -48,6 +59,7 @@ class Builder:
 
     def __init__(self, *, degraded: bool = False, layers: Layers | None = None) -> None:
         """As of ``Sandbox``."""
+        self._degraded = degraded
         self._sandbox = Sandbox(degraded=degraded, layers=layers)
 
     def build(
@@ -88,6 +100,13 @@ class Builder:
         return unreachable_by(FIRST_BOX_UID, paths) if self.walks() else None
 
     def __enter__(self) -> Builder:
+        layers = self._sandbox.layers()
+        if layers.landlock == _NEVER_MOVES:
+            self._sandbox.close()
+            if "mount" not in layers.namespaces:
+                raise SetupError(_CANNOT_MOVE)
+            # Its root is its own, so that it needs no Landlock to see no foreign files.
+            self._sandbox = Sandbox(degraded=self._degraded, layers=replace(layers, landlock=0))
         return self
 
     def __exit__(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ from toolrunner.runner.environments.wish import wish_of
 from toolrunner.runner.environments.workshop import Options
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.settings.settings import Settings
+from toolrunner.sandbox.box import SetupError
+from toolrunner.sandbox.layers import Layers
 
 
 def test_a_plugin_gets_what_it_needs(
@@ -162,6 +166,24 @@ def test_nothing_of_a_package_runs_outside_of_a_box(
     assert installed is not None
     assert (installed.environment.site_packages / "hostile.pth").exists()
     assert list(mark.iterdir()) == []
+
+
+@pytest.mark.parametrize("abi", [1, 2, 5])
+def test_older_kernels(
+    abi: int, state: Path, wheels: Path, temporary: Path, layers: Layers, tmp_path: Path
+) -> None:
+    """Where Landlock is of its first version, it takes a mount namespace: else it is refused."""
+    if abi > layers.landlock:
+        pytest.skip(f"this kernel has no Landlock ABI {abi}")
+    plugin = plugin_at(write_needy(tmp_path, "alpha"), "a test")
+    options = Options(offline=True, find_links=(str(wheels),))
+    older = replace(layers, landlock=abi)
+    expected: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    if abi == 1 and "mount" not in layers.namespaces:
+        expected = pytest.raises(SetupError, match=r"move files between folders.*Linux 5\.19")
+    with expected, Installer(Settings(state=state), options, layers=older) as installer:
+        assert installer.install(plugin) is not None
+    assert list(temporary.iterdir()) == []
 
 
 def test_an_environment_for_another_python_than_there_is(install: Install, tmp_path: Path) -> None:
