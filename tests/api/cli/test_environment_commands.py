@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,30 @@ def test_a_plugin_by_its_name(run: Run, tmp_path: Path, links: tuple[str, ...]) 
     unknown = run("plugins", "install", "needyy")
     assert unknown.returncode == 2
     assert "there is no plugin needyy" in unknown.stderr
+
+
+def test_a_plugin_of_an_installed_distribution(
+    run: Run, links: tuple[str, ...], open_folder: Path
+) -> None:
+    """What it needs stands in the toolrunner.toml that it ships."""
+    wheel = write_wheel(
+        open_folder,
+        "offering",
+        files={
+            "offering/__init__.py": "",
+            "offering/main.py": "import alpha\ndef run(payload): return {'alpha': alpha.VERSION}\n",
+            "offering/toolrunner.toml": 'dependencies = ["alpha"]\n[tool.toolrunner]\n'
+            'name = "offered"\nentry = "main:run"\ninput = "json"\n',
+            "offering-1.0.dist-info/entry_points.txt": "[toolrunner.plugins]\n"
+            "offered = offering.main:run\n",
+        },
+    )
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(open_folder / "site")
+    here = {"PYTHONPATH": str(open_folder / "site"), "TOOLRUNNER_ALLOW_INSTALLED": "offering"}
+    done = run("plugins", "install", *links, **here)
+    assert done.returncode == 0, done.stderr
+    assert "offered: installed 2 packages, " in done.stdout
 
 
 def test_builds_only_where_they_are_allowed(
