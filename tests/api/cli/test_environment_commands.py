@@ -155,6 +155,43 @@ def test_prune_removes_what_no_plugin_needs(
     assert done.stdout.startswith("Removed 1 environment, ")
 
 
+# Runs commands, and says what of theirs reaches out: for an address, or for uv.
+_WATCHED = """
+import sys
+from toolrunner.api.cli.app import app
+
+def watch(event, arguments):
+    if event in {"socket.getaddrinfo", "socket.gethostbyname"}:
+        print("REACHED", event)
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        print("REACHED", arguments[1])
+    if event == "subprocess.Popen" and str(arguments[0]).endswith("/uv"):
+        print("REACHED uv")
+
+sys.addaudithook(watch)
+for line in sys.argv[2:]:
+    try:
+        app(["--plugins", sys.argv[1], *line.split(" ")], prog_name="toolrunner")
+    except SystemExit as end:
+        print(line, end.code)
+"""
+
+
+def test_nothing_but_installs_reaches_for_a_network(
+    run: Run, tmp_path: Path, links: tuple[str, ...]
+) -> None:
+    """Neither where an environment is there nor where one is missing."""
+    plugin = write_needy(tmp_path, "alpha")
+    lines = ["plugins list", "plugins show needy", "run needy --payload {}"]
+    environment = {**os.environ, "TOOLRUNNER_STATE": str(tmp_path / "state")}
+    for status in (1, 0):
+        command = [sys.executable, "-P", "-c", _WATCHED, str(plugin), *lines]
+        said = subprocess.check_output(command, text=True, cwd=ROOT, env=environment)
+        assert "REACHED" not in said
+        assert f"run needy --payload {{}} {status}" in said
+        run("plugins", "install", plugin, *links)
+
+
 def test_a_folder_that_is_not_there_is_the_callers_mistake(run: Run, tmp_path: Path) -> None:
     """Status 2."""
     plugin = write_needy(tmp_path, "alpha")
