@@ -246,7 +246,7 @@ class Installer:
             for made in (target.parent, target.parent.parent):
                 made.chmod(0o555)
             folder.chmod(0o755)  # to move it, its owner has to be allowed to write to it
-            os.sync()
+            os.sync()  # so that after a power cut, too, what has its name is whole
             folder.rename(self._folder / digest)
             (self._folder / digest).chmod(0o555)
         return self.store.read(digest)

@@ -64,14 +64,15 @@ def choose_python(requires_python: str | None) -> Python:
     ``GovernedError`` if there is none.
     """
     seen: list[str] = []
-    for path in dict.fromkeys([this_python().executable, *map(os.path.realpath, _executables())]):
+    own = this_python()
+    for path in dict.fromkeys([own.executable, *map(os.path.realpath, _executables())]):
         try:
             # Before it is run by what follows: not every one may be, and no box by every one.
             with_packages(path, ())
         except UnusableError as error:
             seen.append(str(error))
             continue
-        python = _asked(path)
+        python = own if path == own.executable else _asked(path)
         if python is None:
             continue
         if python.fits(requires_python):

@@ -229,8 +229,10 @@ class Bench:
         """Return what the box has written to a file; ``GovernedError`` if that is none."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with os.fdopen(os.open(self.work / name, flags), "rb") as file:
-            data = file.read(_READ_CAP + 1)
-        if len(data) > _READ_CAP or not stat.S_ISREG((self.work / name).lstat().st_mode):
+            found = os.fstat(file.fileno())
+            is_its = stat.S_ISREG(found.st_mode) and found.st_uid == self.owner
+            data = file.read(_READ_CAP + 1) if is_its else b""
+        if not is_its or len(data) > _READ_CAP:
             message = f"{name} of the box is no file, or too large"
             raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
         return data
