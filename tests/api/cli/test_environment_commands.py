@@ -117,6 +117,8 @@ def test_a_plugin_of_an_installed_distribution(
     done = run("plugins", "install", *links, **here)
     assert done.returncode == 0, done.stderr
     assert "offered: installed 2 packages, " in done.stdout
+    called = run("run", "offered", "--payload", "{}", "--json", **here)
+    assert json.loads(called.stdout)["result"] == {"alpha": "1.0"}
 
 
 def test_builds_only_where_they_are_allowed(
