@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests import environments
@@ -19,6 +20,7 @@ from toolrunner.sandbox import interpreter
 from toolrunner.sandbox.interpreter import UnusableError, held, with_packages
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.root_host import refusal
+from toolrunner.sandbox.spawn import Kind, Spawner
 
 ANSWER = {
     "version": "3.99", "number": [3, 99], "kind": "", "prefixes": ["/usr"],
@@ -132,6 +134,18 @@ def test_an_environment_that_the_boxs_user_cannot_reach_is_refused(
     assert f"chmod o+x {packages.parent}" in failure.remedy
     packages.parent.chmod(0o711)
     assert refusal(layers, 61184, python) is None
+
+
+def test_few_launchers_wait_that_are_of_other_interpreters() -> None:
+    """Those of the interpreters that were used last; with their owner all of them end."""
+    before = len(psutil.Process().children())
+    spawner = Spawner()
+    for number in range(6):
+        spawner.take(Kind(sys.executable, f"/nowhere/{number}")).discard()
+    spawner.run_probe("61184").communicate()  # made by the same thread, after all of these
+    assert len(psutil.Process().children()) - before == 4
+    spawner.close()
+    assert len(psutil.Process().children()) == before
 
 
 LISTS = """
