@@ -92,6 +92,17 @@ def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> Renderabl
             value = _environment_words(document)
         if value:
             grid.add_row(name.replace("_", " "), plain(value))
+    _add_figures(grid, document)
+    if plugin is None:
+        return grid
+    parts = [grid, _limits_view(document["limits"], plugin.manifest.limits)]
+    if document.get("packages"):
+        parts.append(_packages_view(document["packages"]))
+    return Group(*parts)
+
+
+def _add_figures(grid: Table, document: Mapping[str, Any]) -> None:
+    """Add rows about what serves its calls."""
     if document.get("batch"):
         grid.add_row("batch", plain(_batch_words(document["batch"])))
     if "threads_per_call" in document:
@@ -99,12 +110,6 @@ def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> Renderabl
         grid.add_row("threads", plain(words))
     if "residents" in document:
         grid.add_row("residents", plain(_residents_words(document["residents"])))
-    if plugin is None:
-        return grid
-    parts = [grid, _limits_view(document["limits"], plugin.manifest.limits)]
-    if document.get("packages"):
-        parts.append(_packages_view(document["packages"]))
-    return Group(*parts)
 
 
 def _environment_words(document: Mapping[str, Any]) -> str:
