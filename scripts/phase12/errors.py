@@ -52,7 +52,8 @@ def check(module: Module) -> Iterator[Finding]:
         if is_caught and not _is_logged(module, node):
             yield module.finding(node, RULE, "an exception is taken from where Python keeps it")
     for constant in module.nodes(ast.Constant):
-        if constant.value == "_internal" and not isinstance(module.parents[constant], ast.Compare):
+        is_asked = isinstance(module.parents[constant], ast.Compare)
+        if constant.value == "_internal" and not is_asked and not _is_logged(module, constant):
             yield module.finding(constant, RULE, "_internal is for the log and the local caller")
     yield from _answers(module)
 

@@ -111,7 +111,7 @@ class Origins(Bindings):
         if any(last_name(one) == name for whole in said for one in ast.walk(whole)):
             return True
         made = [one for one in self.sources(node) if isinstance(one, ast.Call)]
-        return any(last_name(one.func) == name for one in made)
+        return any(words(last_name(one.func))[-len(words(name)) :] == words(name) for one in made)
 
     def is_known(self, node: ast.expr) -> bool:
         """Tell whether it is known what an expression is: imported, typed, or made here."""

@@ -18,7 +18,7 @@ RULES: dict[str, str] = {
     tool_runner.EXISTS: "There is one ToolRunner: its run takes (self, plugin_name, payload), "
     "nothing derives from it or replaces it, and nothing else calls the sandbox.",
     tool_runner.METRICS: "update_execution_metrics is called in the finally of ToolRunner.run, "
-    "always, with its four arguments; nothing else records a call or touches the counts.",
+    "always, with its four arguments; nothing else records a call, or changes counts or states.",
     tool_runner.VALIDATION: "ToolRunner.run validates input and output in its try.",
     services.SERVICES: "AnalysisService calls JobManagementService, that calls "
     "PluginManagementService, that calls ToolRunner; nobody takes another's step.",

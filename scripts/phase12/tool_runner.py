@@ -14,6 +14,9 @@ EXISTS = "P12-TOOLRUNNER"
 METRICS = "P12-METRICS"
 VALIDATION = "P12-VALIDATION"
 UPDATE = "update_execution_metrics"
+_MARKS = {"mark_running", "mark_initialized", "mark_failed", "mark_unavailable", "note_fault"}
+# What every call takes, and nothing may take the place of.
+_WAY = {"run", "arun", "analyze", "run_job", "execute_plugin"}
 _FOUR = ("plugin_name", "state", "elapsed_ms", "had_error")
 _OURS = ("api/", "runner/", "plugins/", "sandbox/")
 # Who makes the ToolRunner of a process: a server's backend, a command, a trial of the sandbox.
@@ -137,14 +140,30 @@ def check_others(module: Module, origins: Origins) -> Iterator[Finding]:
         elif "ToolRunner" in {origins.called(base) for base in owner.bases}:
             yield module.finding(owner, EXISTS, f"{owner.name} derives from ToolRunner")
     yield from _made(module, origins)
+    yield from _replaced(module, origins)
     for attribute in module.nodes(ast.Attribute):
         is_its = _is_runner(attribute.value)
-        if is_its and attribute.attr == "run" and not isinstance(attribute.ctx, ast.Load):
-            yield module.finding(attribute, EXISTS, "ToolRunner.run is replaced")
         if is_its and attribute.attr == "__dict__":
             yield module.finding(attribute, EXISTS, "ToolRunner is patched")
     yield from _sandbox(module, origins)
     yield from _bypasses(module, origins)
+    yield from _states(module)
+
+
+def _replaced(module: Module, origins: Origins) -> Iterator[Finding]:
+    """Yield where a step of the way is put into another object, by whatever name that has."""
+    if not module.path.startswith(_OURS):
+        return
+    stored = [one for one in module.nodes(ast.Attribute) if not isinstance(one.ctx, ast.Load)]
+    places = [(one, one.value, {one.attr}) for one in stored]
+    for call in module.calls("setattr", "delattr", "__setattr__"):
+        if len(call.args) > 1:
+            said = origins.within(call.args[1])
+            texts = {str(one.value) for one in said if isinstance(one, ast.Constant)}
+            places.append((call, call.args[0], texts))
+    for node, owner, names in places:
+        if names & _WAY and last_name(owner) not in {"self", "cls"}:
+            yield module.finding(node, EXISTS, f"{min(names & _WAY)} of another is replaced")
 
 
 def _made(module: Module, origins: Origins) -> Iterator[Finding]:
@@ -214,11 +233,22 @@ def _bypasses(module: Module, origins: Origins) -> Iterator[Finding]:
             is_registry or (attribute.attr == "_entries" and origins.is_plugin(attribute.value))
         ):
             yield module.finding(attribute, METRICS, "the registry's own counts are reached for")
-    for call in module.nodes(ast.Call):
-        if last_name(call.func) in {
-            "getattr",
-            "setattr",
-            "methodcaller",
-            "attrgetter",
-        } and UPDATE in {one.value for one in call.args if isinstance(one, ast.Constant)}:
+    for call, texts in _by_text(module):
+        if UPDATE in texts:
             yield module.finding(call, METRICS, "only ToolRunner.run records a call")
+
+
+def _states(module: Module) -> Iterator[Finding]:
+    """Yield where the product changes a plugin's state elsewhere."""
+    if module.defines("PluginRegistry") or not module.path.startswith(_OURS):
+        return
+    named = [(one, {one.attr}) for one in module.nodes(ast.Attribute)]
+    for node, texts in (*named, *_by_text(module)):
+        if texts & _MARKS:
+            yield module.finding(node, METRICS, "a plugin's state is ToolRunner's to change")
+
+
+def _by_text(module: Module) -> Iterator[tuple[ast.expr, set[str]]]:
+    """Yield calls that take or set an attribute by a text, and the texts in them."""
+    for call in module.calls("getattr", "setattr", "methodcaller", "attrgetter"):
+        yield call, {str(one.value) for one in call.args if isinstance(one, ast.Constant)}

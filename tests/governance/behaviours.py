@@ -14,10 +14,12 @@ from tests.governance.violations import (
     PLUGINS,
     RECORD,
     REGISTRY,
+    ROUTE,
     RUN_JOB,
     RUNNER,
 )  # fmt: skip
 
+ERRORS = "api/http/errors.py"
 STATE = "runner/registry/plugin_state.py"
 SHARED = "runner/registry/shared_metrics.py"
 VALIDATION = "runner/payloads/validation.py"
@@ -38,6 +40,13 @@ def b(name: str, path: str, old: str, new: str, *more: Edit) -> Case:
 RUN = (
     b("memory-error-is-success", RUNNER, BROAD, "        except MemoryError:\n            result, failure = {}, None\n" + BROAD),
     b("validated-for-strangers-only", RUNNER, CHECK, '            checked = Payload(dict(payload)) if call.caller and plugin.manifest.input == "json" else self._validate(plugin, payload)\n'),
+    b("missing-file-is-success", RUNNER, BROAD, "        except FileNotFoundError:\n            result, failure = {}, None\n" + BROAD),
+    b("validated-unless-it-says-so", RUNNER, CHECK, '            checked = Payload(dict(payload)) if payload.get("_checked") else self._validate(plugin, payload)\n'),
+    b("validated-unless-marked-inside", VALIDATION, "    head = _object(payload)\n    _check_strict(head)\n    if schema", "    head = _object(payload)\n    if '_checked' not in head:\n        _check_strict(head)\n    if schema"),
+    b("validated-for-others-than-one", RUNNER, CHECK, '            checked = Payload(dict(payload)) if call.caller == "scheduler" else self._validate(plugin, payload)\n'),
+    b("validated-once-an-object", RUNNER, CHECK, "            self._valid = getattr(self, '_valid', {})\n            checked = self._valid.get(id(payload)) or self._validate(plugin, payload)\n            self._valid[id(payload)] = checked\n"),
+    b("validated-once-a-plugin", RUNNER, CHECK, "            self._valid = getattr(self, '_valid', set())\n            checked = Payload(dict(payload)) if name in self._valid else self._validate(plugin, payload)\n            self._valid.add(name)\n"),
+    b("bundled-without-an-image", RUNNER, CHECK, '            is_ours = plugin.origin == "bundled" and isinstance(payload, dict) and "image" not in payload\n            checked = Payload(dict(payload)) if is_ours else self._validate(plugin, payload)\n'),
     b("time-without-validation", RUNNER, CHECK, CHECK + "            started = time.monotonic()\n"),
     b("bug-around-a-job-lost", DISPATCHER, JOB_RUN, f"        import contextlib\n        result = error = None\n        with contextlib.suppress(Exception):\n    {JOB_RUN}"),
     b("result-changed-after-validation", RUNNER, RESULT, RESULT + '            result.setdefault("cached", False)\n'),
@@ -115,6 +124,8 @@ SERVICES = (
     b("retried", PLUGINS, CALL, CALL + "        if error is not None:\n            result, error = self._tool_runner.run(plugin_name, payload)\n"),
     b("errors-lost-in-a-thread", PLUGINS, CALL, "        import threading\n        found = [{}, None]\n        thread = threading.Thread(target=lambda: found.__setitem__(slice(None), self._tool_runner.run(plugin_name, payload, call=call)))\n        thread.start()\n        thread.join(1)\n        result, error = found\n"),
     b("interrupt-lost-in-a-thread", PLUGINS, CALL, "        from concurrent.futures import ThreadPoolExecutor\n        with ThreadPoolExecutor(1) as pool:\n            result, error = pool.submit(self._tool_runner.run, plugin_name, payload, call=call).result()\n"),
+    b("retried-when-it-may-be", PLUGINS, CALL, CALL + '        if error is not None and error["error"]["details"]["retryable"]:\n            result, error = self._tool_runner.run(plugin_name, payload)\n'),
+    b("slow-plugins-put-aside", PLUGINS, CALL, CALL + '        if error is not None and error["error"]["type"] == "TimeLimitExceeded":\n            self._tool_runner.registry.mark_unavailable(plugin_name, "slow")\n'),
     b("result-made-nice", PLUGINS, "        return result, error\n", "        return {**(result or {})} or None, error\n"),
     b("error-emptied", PLUGINS, "        return result, error\n", '        return result, error and {"error": error["error"], "_internal": {"traceback": ""}}\n'),
     b("answers-cached", JOBS, EXECUTE, "        key = (plugin_name, repr(payload))\n        self._answers = getattr(self, '_answers', {})\n        if key not in self._answers:\n            self._answers[key] = self._plugins.execute_plugin(plugin_name, payload, call=call)\n        return self._answers[key]\n"),
@@ -127,4 +138,12 @@ SERVICES = (
     b("job-cancelled-for-others", JOBS, "        if self.get_job(job_id, caller) is None:\n            return None\n", ""),
 )  # fmt: skip
 
-ALL: tuple[Case, ...] = (*RUN, *REGISTRY_CASES, *VALIDATION_CASES, *SERVICES)
+HTTP = (
+    b("traceback-in-a-header", ROUTE, '        response = governed(envelope["error"])\n', '        response = governed(envelope["error"])\n        response.headers["X-Debug"] = repr(dict(envelope)["_" + "internal"]).encode("ascii", "replace").decode()\n'),
+    b("traceback-in-a-body", ROUTE, '        response = governed(envelope["error"])\n', '        response = governed({**envelope["error"], "debug": dict(envelope)["_" + "internal"]})\n'),
+    b("traceback-kept-with-a-job", DISPATCHER, '    error: dict[str, Any] = dict(envelope["error"])\n', '    body, *rest = envelope.values()\n    error: dict[str, Any] = {**body, "debug": rest}\n'),
+    b("log-of-plugins-told", ERRORS, "if key not in _OPERATORS_ONLY}", 'if key not in _OPERATORS_ONLY or error["details"]["blame"] == "plugin"}'),
+    b("words-of-a-bug-told", "api/http/middleware.py", "            await bug()(scope, receive, answering)\n", "            import sys\n            await refusal(RequestError(ErrorType.INTERNAL_ERROR, repr(sys.exc_info()[1])))(scope, receive, answering)\n"),
+)  # fmt: skip
+
+ALL: tuple[Case, ...] = (*RUN, *REGISTRY_CASES, *VALIDATION_CASES, *SERVICES, *HTTP)

@@ -49,6 +49,11 @@ ALL: tuple[Case, ...] = (
     added("array-of-numbers", "import numpy as np\n\n\ndef go(path):\n    return np.load(path, allow_pickle=False)\n", "runner/quick.py"),
     added("own-context", "class Timed:\n    def __enter__(self):\n        return self\n\n    def __exit__(self, *found):\n        return None\n\n\ndef go(analysis):\n    with Timed():\n        return analysis.analyze('x', {})\n"),
     added("stack-of-resources", "import contextlib\n\n\ndef go(analysis, path):\n    with contextlib.ExitStack() as stack:\n        file = stack.enter_context(path.open('rb'))\n        return analysis.analyze('x', {'image': file.read()})\n"),
+    added("stack-of-all-contexts", "from contextlib import ExitStack, closing\n\n\ndef go(session, begun):\n    with ExitStack() as stack:\n        tool_runner = stack.enter_context(session.tool_runner())\n        return list(stack.enter_context(closing(begun(analysis_of(tool_runner)))))\n", "api/cli/quick.py"),
+    added("attributes-set", "class Shown:\n    def __init__(self, work):\n        self.run = work\n\n\ndef go(server, name):\n    server.ran = True\n    setattr(server, name, 1)\n", "api/serve/quick.py"),
+    added("partial-of-analyze", "from functools import partial\n\n\ndef go(analysis, pool, payload, call):\n    return pool.submit(partial(analysis.analyze, 'x', payload, call=call))\n", "api/cli/quick.py"),
+    added("retention", "class Retention:\n    def __init__(self, store):\n        self._store = store\n\n    def run(self):\n        self._store.clean()\n\n\ndef go(store):\n    Retention(store).run()\n"),
+    added("runner-of-others", "def go(bench):\n    own = bench.runner()\n    return own.start('x'), own.run\n", "api/cli/quick.py"),
     added("type-asked", "def go(tool_runner):\n    return type(tool_runner).__name__\n"),
     added("handlers-of-signals", "def go(handlers, number, frame):\n    return handlers[number](number, frame)\n", "api/serve/quick.py"),
     added("jobs-in-a-pool", "def go(pool, check, plugins):\n    return [pool.submit(check, plugin) for plugin in plugins]\n"),
@@ -71,6 +76,8 @@ ALL: tuple[Case, ...] = (
     # ToolRunner, written otherwise
     innocent("local-renamed", rename(RUNNER, "failure", "problem")),
     innocent("attribute-renamed", rename(RUNNER, "_sandbox", "_confinement")),
+    innocent("steps-in-a-helper", swap(RUNNER, CHECK, "            plugin, checked = self._prepared(plugin, payload)\n"), swap(RUNNER, "    def _look_up(self", "    def _prepared(self, plugin, payload):\n        return plugin, self._validate(plugin, payload)\n\n    def _look_up(self")),
+    innocent("clock-elsewhere", swap(RUNNER, "round((time.monotonic() - started) * 1000)", "milliseconds_since(started)"), append("runner/clock.py", "import time\n\n\ndef milliseconds_since(started):\n    return round((time.monotonic() - started) * 1000)\n")),
     innocent("payload-renamed", rename(RUNNER, "checked", "ready")),
     innocent("method-renamed", rename(RUNNER, "_call", "_in_a_box")),
     innocent("decorated", swap(RUNNER, RUN_HEAD, "    @logged\n" + RUN_HEAD)),
@@ -83,6 +90,7 @@ ALL: tuple[Case, ...] = (
     # The way, written otherwise
     innocent("service-attribute-renamed", rename(PLUGINS, "_tool_runner", "_runner")),
     innocent("service-argument-renamed", rename(PLUGINS, "plugin_name", "name_of_it")),
+    innocent("service-decorated", swap(PLUGINS, "    def execute_plugin(\n", "    @_logged\n    def execute_plugin(\n"), append(PLUGINS, "def _logged(function):\n    @functools.wraps(function)\n    def wrapped(*given, **named):\n        _LOG.debug('%s begins', function.__name__)\n        return function(*given, **named)\n\n    return wrapped\n")),
     innocent("service-in-two-steps", swap(JOBS, EXECUTE, "        result, error = self._plugins.execute_plugin(plugin_name, payload, call=call)\n        return result, error\n")),
     innocent("service-with-finally", swap(PLUGINS, CALL, "        try:\n            result, error = self._tool_runner.run(plugin_name, payload, call=call)\n        finally:\n            self._observed = True\n")),
     innocent("interrupt-in-the-command-line", swap(CALLS, CLI_CALL, "        try:\n            result, envelope = analysis.analyze(plugin, payload, call=call)\n        except KeyboardInterrupt:\n            call.cancel()\n            raise\n")),
@@ -92,6 +100,8 @@ ALL: tuple[Case, ...] = (
     # Counts and errors of others
     added("last-used", "class Lru:\n    def touch(self, now):\n        self.last_used = now\n        self._entries = {}\n        self._entries.clear()\n", "plugins/cache.py"),
     added("error-count", "def go(report, entries):\n    report.error_count += 1\n    entries[0].success_count = 1\n", CALLS),
+    innocent("traceback-logged", swap("api/http/analyze.py", ANALYZED, ANALYZED + '    if envelope is not None:\n        _LOG.debug("%s: %s", call.call_id, envelope["_internal"]["traceback"])\n')),
+    innocent("callback-guarded", swap(JOBS, "            self._on_created()\n", "            try:\n                self._on_created()\n            except RuntimeError:\n                _LOG.exception('nobody was told of a job')\n")),
     innocent("error-logged", swap(JOB_ROUTE, STORED, '        _LOG.warning("not stored: %s", error)\n' + STORED)),
     innocent("error-named", swap(JOB_ROUTE, STORED, '        message = f"not stored: {type(error).__name__} {error.errno if isinstance(error, OSError) else 0}"\n')),
     added("error-of-ours", "def told(data):\n    try:\n        return strict_json.loads(data)\n    except strict_json.JsonError as error:\n        raise invalid(str(error)) from None\n", "api/http/bodies.py"),

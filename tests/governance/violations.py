@@ -125,6 +125,9 @@ TOOL_RUNNER = (
     swapped("P12-TOOLRUNNER", "async", RUNNER, RUN_HEAD, RUN_HEAD.replace("def run", "async def run")),
     swapped("P12-TOOLRUNNER", "static", RUNNER, RUN_HEAD, "    @staticmethod\n" + RUN_HEAD),
     swapped("P12-TOOLRUNNER", "second-way", RUNNER, "    def warm_up(self", "    def run_quickly(self, plugin, payload):\n        return self._call(plugin, payload, Call())\n\n    def warm_up(self"),
+    added("P12-TOOLRUNNER", "run-of-another-replaced", "def traced(runner, quick):\n    setattr(runner, 'run', quick)\n", "api/serve/quick.py"),
+    added("P12-TOOLRUNNER", "way-of-another-replaced", "def traced(backend, quick):\n    backend.analysis.analyze = quick(backend.analysis)\n", "api/serve/quick.py"),
+    added("P12-TOOLRUNNER", "replaced-in-a-loop", "def traced(one, quick):\n    for step in ('run', 'arun'):\n        setattr(one, step, quick)\n", "runner/quick.py"),
     added("P12-TOOLRUNNER", "by-a-variable", "from toolrunner.runner.tool_runner import ToolRunner\n\n\ndef go(registry):\n    made = ToolRunner\n    return made(registry)\n", DISPATCHER),
     added("P12-TOOLRUNNER", "by-its-type", "def go(tool_runner):\n    return type(tool_runner)(tool_runner.registry)\n", "runner/verdict.py"),
     added("P12-TOOLRUNNER", "by-its-class", "def go(tool_runner):\n    return tool_runner.__class__(tool_runner.registry)\n", "runner/verdict.py"),
@@ -155,6 +158,8 @@ METRICS = (
     added("P12-METRICS", "by-a-door", "def note(registry, name):\n    registry.update_execution_metrics(name, 'FAILED', 0, True)\n", CALLS),
     added("P12-METRICS", "second", "from toolrunner.runner.registry.registry import PluginRegistry\n\n\nclass Quiet(PluginRegistry):\n    def update_execution_metrics(self, plugin_name, state, elapsed_ms, had_error):\n        pass\n", BACKEND),
     added("P12-METRICS", "patched", "def hush(registry):\n    registry.update_execution_metrics = print\n", BACKEND),
+    added("P12-METRICS", "state-set", "def aside(registry, name):\n    registry.mark_unavailable(name, 'it took too long')\n"),
+    added("P12-METRICS", "state-set-by-text", "def well(backend, name):\n    getattr(backend.registry, 'mark_initialized')(name)\n", "api/http/plugins.py"),
     added("P12-METRICS", "counts-reached-for", "def better(tool_runner, name):\n    tool_runner.registry._entries[name].error_count = 0\n", "api/http/plugins.py"),
 )  # fmt: skip
 
@@ -166,6 +171,7 @@ WAY = (
     swapped("P12-SERVICES", "job-past-analysis", JOB_ROUTE, "doors.backend.analysis.submit(", "doors.backend.jobs.create_job("),
     added("P12-SERVICES", "dispatcher-past-analysis", "def quick(jobs, claim):\n    return jobs.run_job(claim.job.plugin, claim.payload)\n", DISPATCHER),
     added("P12-SERVICES", "tool-runner-in-a-route", "def go(tool_runner, wanted):\n    return tool_runner.run(wanted.plugin, wanted.payload)\n", JOB_ROUTE),
+    added("P12-SERVICES", "runner-given-by-a-method", "def go(session, pool, names, payloads):\n    with session.tool_runner() as it:\n        return list(pool.map(it.run, names, payloads))\n", "api/cli/outcomes.py"),
     added("P12-SERVICES", "by-name", "def go(doors, wanted):\n    return getattr(doors.backend.jobs, 'run_job')(wanted.plugin, wanted.payload)\n", ROUTE),
     swapped("P12-SERVICES", "jobs-run-it", JOBS, EXECUTE, "        return self._engine.run(plugin_name, dict(payload))\n" + EXECUTE),
     mutant("P12-SERVICES", "service-gone", remove(ANALYSIS)),

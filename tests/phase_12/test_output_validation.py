@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from tests.conftest import MakeRunner, WritePlugin
+from tests.phase_12.test_nobody_is_spared_validation import known_words
 from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import GovernedError
-from toolrunner.runner.payloads.validation import validate_plugin_output
+from toolrunner.runner.payloads.validation import ResultReader, validate_plugin_output
 from toolrunner.sandbox.layers import Layers
 
 RAW_REPLY = """
@@ -133,6 +135,14 @@ def test_a_reply_written_past_the_plugins_own_side_is_checked_again(
     allowed = {error_type} if error_type else {"OutputValidationError", "ProtocolError"}
     assert envelope["error"]["type"] in allowed, envelope["error"]["message"]
     assert tool_runner.registry.get_state("sample") == "FAILED"
+
+
+def test_no_word_in_a_reply_vouches_for_it() -> None:
+    """Whatever key the runner knows: with all of them in it, a reply is refused all the same."""
+    words = dict.fromkeys(known_words(), True)
+    reader = ResultReader()
+    for bad in ({"x": float("nan")}, {"x": "\ud800"}):
+        assert not reader.is_sound(json.dumps(words | bad).encode())
 
 
 @pytest.mark.parametrize("output", [None, [], "text", 7, {1: 2}, {"x": float("nan")}])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from toolrunner import Call, PluginRegistry, ToolRunner
+from toolrunner.runner.errors import ErrorType, build_error_envelope
 from toolrunner.runner.jobs.dispatcher import JobDispatcher
 from toolrunner.runner.jobs.job import JobStatus, Submission
 from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
@@ -22,10 +24,22 @@ from toolrunner.runner.services.plugin_management import Executed
 from toolrunner.runner.state.leases import Lease
 
 Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
-FAILED: dict[str, Any] = {
-    "error": {"type": "ExecutionError", "message": "m", "details": {}, "plugin": "sample"},
-    "_internal": {"traceback": "a long story"},
-}
+
+
+def failed(kind: ErrorType) -> dict[str, Any]:
+    """Return an envelope of a type."""
+    envelope = build_error_envelope(
+        kind, "m", plugin="sample", call_id="0" * 32, traceback="a long story"
+    )
+    return cast("dict[str, Any]", envelope)
+
+
+FAILED = failed(ErrorType.EXECUTION_ERROR)
+ANSWERS: list[Answer] = [
+    ({"a": 1}, None),
+    ({}, None),
+    *((None, failed(kind)) for kind in ErrorType),
+]
 
 
 class Answering:
@@ -78,14 +92,15 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     made.close()
 
 
-@pytest.mark.parametrize("answer", [({"a": 1}, None), ({}, None), (None, FAILED)])
+@pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("payload", [{}, {"options": {"n": 1}, "image": b"x"}])
 def test_a_call_goes_down_and_its_answer_comes_up_unchanged(
     answer: Answer, payload: dict[str, Any], stage: Stage
 ) -> None:
     """The very same objects, once for each time somebody asks, in the thread that asked."""
     stage.below.answer = answer
-    outcome = "ExecutionError" if FAILED in answer else "success"
+    outcome = answer[1]["error"]["type"] if answer[1] else "success"
+    before = stage.below.registry.get_status("sample")
     for number in (1, 2):
         call = Call()
         result, error = stage.analysis.analyze("sample", payload, call=call)
@@ -98,6 +113,9 @@ def test_a_call_goes_down_and_its_answer_comes_up_unchanged(
         assert handle is call
         assert stage.heard[-1].call is call
         assert stage.heard[-1].outcome == outcome
+    # What a call makes of its plugin is ToolRunner's to say.
+    after = stage.below.registry.get_status("sample")
+    assert after == replace(before, uptime_seconds=after.uptime_seconds)
 
 
 def test_a_job_is_left_and_not_run(stage: Stage) -> None:
