@@ -155,8 +155,9 @@ def _replaced(module: Module, origins: Origins) -> Iterator[Finding]:
     if not module.path.startswith(_OURS):
         return
     stored = [one for one in module.nodes(ast.Attribute) if not isinstance(one.ctx, ast.Load)]
+    places: list[tuple[ast.expr, ast.expr, set[str]]]
     places = [(one, one.value, {one.attr}) for one in stored]
-    for call in module.calls("setattr", "delattr", "__setattr__"):
+    for call in module.calls("setattr", "delattr", "__setattr__", "object"):
         if len(call.args) > 1:
             said = origins.within(call.args[1])
             texts = {str(one.value) for one in said if isinstance(one, ast.Constant)}

@@ -127,6 +127,7 @@ TOOL_RUNNER = (
     swapped("P12-TOOLRUNNER", "second-way", RUNNER, "    def warm_up(self", "    def run_quickly(self, plugin, payload):\n        return self._call(plugin, payload, Call())\n\n    def warm_up(self"),
     added("P12-TOOLRUNNER", "run-of-another-replaced", "def traced(runner, quick):\n    setattr(runner, 'run', quick)\n", "api/serve/quick.py"),
     added("P12-TOOLRUNNER", "way-of-another-replaced", "def traced(backend, quick):\n    backend.analysis.analyze = quick(backend.analysis)\n", "api/serve/quick.py"),
+    added("P12-TOOLRUNNER", "run-of-a-class-mocked", "from unittest import mock\n\n\ndef traced(kind, quick):\n    return mock.patch.object(kind, 'run', quick)\n", "api/serve/quick.py"),
     added("P12-TOOLRUNNER", "replaced-in-a-loop", "def traced(one, quick):\n    for step in ('run', 'arun'):\n        setattr(one, step, quick)\n", "runner/quick.py"),
     added("P12-TOOLRUNNER", "by-a-variable", "from toolrunner.runner.tool_runner import ToolRunner\n\n\ndef go(registry):\n    made = ToolRunner\n    return made(registry)\n", DISPATCHER),
     added("P12-TOOLRUNNER", "by-its-type", "def go(tool_runner):\n    return type(tool_runner)(tool_runner.registry)\n", "runner/verdict.py"),

@@ -21,6 +21,8 @@ from toolrunner.runner.errors import GovernedError
 from toolrunner.runner.jobs.dispatcher import JobDispatcher
 from toolrunner.runner.jobs.job import Submission
 from toolrunner.runner.payloads import validation
+from toolrunner.sandbox.ending import Ending, Returned
+from toolrunner.sandbox.ending import Stage as EndingStage
 from toolrunner.sandbox.forks import ForkedError
 from toolrunner.sandbox.sandbox import Sandbox
 
@@ -53,15 +55,22 @@ def registry(write_plugin: WritePlugin) -> RecordingRegistry:
     return RecordingRegistry.discover([write_plugin("def run(payload): return {}")])
 
 
-@pytest.mark.parametrize("place", ["look-up", "validation", "sandbox"])
+@pytest.mark.parametrize("place", ["look-up", "validation", "sandbox", "reading"])
 def test_a_bug_at_any_step_is_an_error(
     place: str, registry: RecordingRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Never a result: an InternalError, recorded once as an error, with no call left in flight."""
     sandbox = Sandbox()
-    owner: Any = {"look-up": registry, "validation": validation, "sandbox": sandbox}[place]
-    step = {"look-up": "plugin", "validation": "validate_json_payload", "sandbox": "call"}[place]
-    bugs = sorted({Exception, *told_apart()}, key=str)
+    ending = Ending(EndingStage.RUN, reply=Returned(b"{}"))
+    monkeypatch.setattr(sandbox, "call", lambda *_given, **_named: ending)
+    steps: dict[str, tuple[Any, str]] = {
+        "look-up": (registry, "plugin"),
+        "validation": (validation, "validate_json_payload"),
+        "sandbox": (sandbox, "call"),
+        "reading": (validation, "parse_result"),
+    }
+    owner, step = steps[place]
+    bugs: list[type[Exception]] = [Exception, *sorted(set(told_apart()), key=str)]
     assert {FileNotFoundError, MemoryError, StopIteration, UserWarning} <= set(bugs)
     with ToolRunner(registry, sandbox=sandbox) as tool_runner:
         for number, bug in enumerate(bugs, 1):

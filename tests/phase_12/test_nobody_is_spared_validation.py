@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from tests.conftest import WritePlugin
 from tests.phase_12.recording import RecordingRegistry
 from toolrunner import Call, ToolRunner
 from toolrunner.plugins import discovery
+from toolrunner.plugins.plugin import Kind
 from toolrunner.sandbox.sandbox import Sandbox
 
 ROOT = Path(inspect.getfile(toolrunner.runner.tool_runner)).parent
+# Registered as plugins, under the names of their origins.
+MADE: dict[str, Kind] = {"by-plugin": "file", "installed": "installed", "bundled": "file"}
 NAN = float("nan")
 JSON: list[Any] = [None, [], {"n": NAN}, {"n": object()}, {1: 2}]
 IMAGE: list[Any] = [
@@ -95,7 +99,10 @@ def refuse(write_plugin: WritePlugin, tmp_path: Path) -> Iterator[Refuse]:
     path = write_plugin("def run(p): return {}")
     registry = RecordingRegistry.discover([path, looks, folder])
     registry.register("by-path", version="builtin", instance=str(path))
-    registry.register("by-plugin", instance=discovery.resolve_instance("by-plugin", path))
+    for name, kind in MADE.items():
+        plugin = discovery.resolve_instance(name, path)
+        origin = f"{name}: of a distribution 1.0" if name == "installed" else name
+        registry.register(name, instance=replace(plugin, kind=kind, origin=origin))
     sandbox = Counting()
 
     def call(name: str, payload: Any, handle: Call | None = None) -> None:
@@ -111,7 +118,7 @@ def refuse(write_plugin: WritePlugin, tmp_path: Path) -> Iterator[Refuse]:
         yield call
 
 
-@pytest.mark.parametrize("name", ["sample", "in-folder", "by-path", "by-plugin"])
+@pytest.mark.parametrize("name", ["sample", "in-folder", "by-path", *MADE])
 @pytest.mark.parametrize("payload", JSON, ids=range(len(JSON)))
 def test_no_plugin_for_json_gets_an_unchecked_payload(
     name: str, payload: Any, refuse: Refuse
