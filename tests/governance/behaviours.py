@@ -41,7 +41,7 @@ RUN = (
     b("memory-error-is-success", RUNNER, BROAD, "        except MemoryError:\n            result, failure = {}, None\n" + BROAD),
     b("validated-for-strangers-only", RUNNER, CHECK, '            checked = Payload(dict(payload)) if call.caller and plugin.manifest.input == "json" else self._validate(plugin, payload)\n'),
     b("missing-file-is-success", RUNNER, BROAD, "        except FileNotFoundError:\n            result, failure = {}, None\n" + BROAD),
-    b("validated-unless-it-says-so", RUNNER, CHECK, '            checked = Payload(dict(payload)) if payload.get("_checked") else self._validate(plugin, payload)\n'),
+    b("validated-unless-it-says-so", RUNNER, CHECK, '            checked = Payload(dict(payload)) if isinstance(payload, dict) and payload.get("_checked") else self._validate(plugin, payload)\n'),
     b("validated-unless-marked-inside", VALIDATION, "    head = _object(payload)\n    _check_strict(head)\n    if schema", "    head = _object(payload)\n    if '_checked' not in head:\n        _check_strict(head)\n    if schema"),
     b("validated-for-others-than-one", RUNNER, CHECK, '            checked = Payload(dict(payload)) if call.caller == "scheduler" else self._validate(plugin, payload)\n'),
     b("validated-once-an-object", RUNNER, CHECK, "            self._valid = getattr(self, '_valid', {})\n            checked = self._valid.get(id(payload)) or self._validate(plugin, payload)\n            self._valid[id(payload)] = checked\n"),

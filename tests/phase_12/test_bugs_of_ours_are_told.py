@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,12 +16,11 @@ from tests.phase_12.recording import RecordingRegistry
 from tests.phase_12.test_services_pass_on_what_they_are_given import Answering, Stage
 from toolrunner import ToolRunner
 from toolrunner.plugins.errors import ManifestError
-from toolrunner.runner import tool_runner as home
 from toolrunner.runner.errors import GovernedError
 from toolrunner.runner.jobs.dispatcher import JobDispatcher
 from toolrunner.runner.jobs.job import Submission
 from toolrunner.runner.payloads import validation
-from toolrunner.sandbox.ending import Ending, Returned
+from toolrunner.sandbox.ending import Ending, Returned, Usage
 from toolrunner.sandbox.ending import Stage as EndingStage
 from toolrunner.sandbox.forks import ForkedError
 from toolrunner.sandbox.sandbox import Sandbox
@@ -89,7 +88,7 @@ def test_a_bug_at_any_step_is_an_error(
 
 
 class Clock:
-    """Stands where ``time`` does in ToolRunner's module; goes on when it is told to alone."""
+    """Goes on when it is told to alone."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -115,7 +114,8 @@ def test_every_step_is_in_the_time(
     """Look-up, validation, the call and the judgement: each second of each, of failures too."""
     clock = Clock()
     sandbox = Sandbox()
-    monkeypatch.setattr(home, "time", SimpleNamespace(monotonic=clock.monotonic))
+    ending = Ending(EndingStage.RUN, Usage(wall_ms=5), reply=Returned(b"{}"))
+    monkeypatch.setattr(sandbox, "call", lambda *_given, **_named: ending)
     slowed: list[tuple[Any, str, float]] = [
         (registry, "own_status", 1),
         (registry, "plugin", 2),
@@ -125,7 +125,10 @@ def test_every_step_is_in_the_time(
     ]
     for owner, step, seconds in slowed:
         monkeypatch.setattr(owner, step, clock.delayed(getattr(owner, step), seconds))
-    with ToolRunner(registry, sandbox=sandbox) as tool_runner:
+    with ToolRunner(registry, sandbox=sandbox) as tool_runner, monkeypatch.context() as patch:
+        # Nothing waits meanwhile: no box is there, and threads have their own.
+        for name in ("monotonic", "perf_counter"):
+            patch.setattr(time, name, clock.monotonic)
         tool_runner.run("sample", payload)
     assert registry.times_ms == [7000 if payload else 31000]
 
