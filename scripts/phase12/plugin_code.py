@@ -15,19 +15,25 @@ SPAWN = "sandbox/spawn.py"
 _LOADING = {
     "import_module", "__import__", "exec_module", "module_from_spec", "spec_from_file_location",
     "SourceFileLoader", "load_module", "run_path", "run_module", "zipimporter", "resolve_name",
+    "addsitedir", "read_pickle",
 }  # fmt: skip
-_LOADING_MODULES = {"runpy", "imp", "pydoc", "zipimport", "dill", "cloudpickle"}
-_PICKLES = {"pickle", "marshal", "shelve", "_pickle", "joblib", "jsonpickle"}
+_LOADING_MODULES = {
+    "runpy", "imp", "pydoc", "zipimport", "dill", "cloudpickle", "code", "codeop",
+    "timeit", "doctest",
+}  # fmt: skip
+_PICKLES = {"pickle", "marshal", "shelve", "_pickle", "joblib", "jsonpickle", "torch"}
 _UNPICKLING = {"load", "loads", "open", "decode", "Unpickler"}
 _STARTS = {"run", "Popen", "call", "check_call", "check_output", "getoutput", "system", "popen",
            "create_subprocess_exec", "create_subprocess_shell", "execv", "execve", "execvp",
-           "execl", "spawnv", "spawnl", "posix_spawn", "posix_spawnp"}  # fmt: skip
-_STARTERS = {"subprocess", "sp", "asyncio", "os"}
+           "execl", "spawnv", "spawnl", "posix_spawn", "posix_spawnp", "spawn"}  # fmt: skip
+_STARTERS = {"subprocess", "sp", "asyncio", "os", "pty"}
 _FILES = {"path", "file", "folder"}
 _IN_THE_BOX = re.compile(
     r"(^|/)(worker|launch|launcher|zygote|cell|warden)(\.py)?$|(^|[./])inside([./]\w+|$)"
 )
-_PYTHON = re.compile(r"(^|/)python[\d.]*$")
+# What runs a file that it is given, and what does so when it is told to.
+_INTERPRETER = re.compile(r"(^|/)(python[\d.]*|node|deno|bun|bash|sh|perl|ruby)$")
+_RUNNER = re.compile(r"(^|/)(uv|uvx|pipx|hatch|poetry)$")
 
 
 def check(module: Module, origins: Origins) -> Iterator[Finding]:
@@ -165,18 +171,31 @@ def _starts(origins: Origins, call: ast.Call) -> bool:
     """Tell whether a call starts the box's programs, or a plugin's own file, as they are."""
     if not _is_start(call):
         return False
-    has_python = has_plugin = False
+    has_interpreter = has_plugin = False
+    texts = set[str]()
     for one in origins.within(ast.Tuple([*call.args, *(key.value for key in call.keywords)])):
         if isinstance(one, ast.Constant):
             text = str(one.value)
             if _IN_THE_BOX.search(text):
                 return True
-            has_python |= bool(_PYTHON.search(text))
+            texts.add(text)
+            has_interpreter |= bool(_INTERPRETER.search(text))
         elif isinstance(one, ast.Name):
             if one.id == "LAUNCH":
                 return True
             has_plugin |= words(one.id)[:1] == ["plugin"] and words(one.id)[-1] in _FILES
         elif isinstance(one, ast.Attribute):
-            has_python |= one.attr == "executable"
+            has_interpreter |= one.attr == "executable"
             has_plugin |= one.attr in _FILES and origins.is_plugin(one.value)
-    return has_python and has_plugin
+    has_interpreter |= "run" in texts and any(map(_RUNNER.search, texts))
+    return has_plugin and (has_interpreter or _is_program(origins, call))
+
+
+def _is_program(origins: Origins, call: ast.Call) -> bool:
+    """Tell whether the program that a call starts is a plugin's file itself."""
+    command = (*call.args, None)[0]
+    first = command.elts[0] if isinstance(command, ast.List | ast.Tuple) else command
+    return any(
+        isinstance(one, ast.Attribute) and one.attr in _FILES and origins.is_plugin(one.value)
+        for one in (ast.walk(first) if first is not None else ())
+    )

@@ -62,6 +62,7 @@ ALL: tuple[Case, ...] = (
     added("plugin-asked", "def go(plugin):\n    return callable(getattr(plugin, 'run', None)) and hasattr(plugin, 'run')\n"),
     added("plugin-passed-on", "def go(build, plugin, payload):\n    return build(plugin, payload)\n"),
     added("registry-listed", "def go(registry):\n    return {status.name: status.state for status in registry.list_all()}\n"),
+    added("plugin-file-shown", "import subprocess\n\n\ndef go(plugin):\n    subprocess.run(['diff', str(plugin.path), '-'], check=False)\n    return subprocess.run(['uv', 'export', '--script', str(plugin.path)], check=True)\n", "runner/environments/shown.py"),
     added("uv", "import subprocess\n\n\ndef go(uv, plugin):\n    return subprocess.run([uv, 'lock', '--script', str(plugin.path)], check=True)\n", "runner/environments/lock.py"),
     # Imports and loading
     added("pattern-compiled", "from re import compile\n\nPATTERN = compile('a+')\n"),

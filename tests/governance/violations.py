@@ -108,6 +108,13 @@ CODE = (
     added("P12-PLUGIN-CODE", "function-made", "import types\n\n\ndef go(path):\n    types.FunctionType(compile(path.read_text(), '', 'exec'), {})()\n", "plugins/discovery.py"),
     added("P12-PLUGIN-CODE", "folder-started", "import subprocess\nimport sys\nfrom pathlib import Path\n\n\ndef go(root, part):\n    folder = Path(root) / 'inside'\n    return subprocess.run([sys.executable, str(folder / part)], check=True)\n", "runner/quick.py"),
     added("P12-PLUGIN-CODE", "path-started", "import subprocess\nimport sys\n\n\ndef go(plugin_path, text):\n    return subprocess.run([sys.executable, plugin_path], input=text, check=True)\n", "runner/quick.py"),
+    added("P12-PLUGIN-CODE", "file-run-by-uv", "import subprocess\n\n\ndef go(plugin):\n    return subprocess.run(['uv', 'run', '--script', str(plugin.path)], check=True)\n", "runner/environments/quick.py"),
+    added("P12-PLUGIN-CODE", "file-run-by-node", "import subprocess\n\n\ndef go(plugin, text):\n    return subprocess.run(['node', plugin.path / 'main.mjs'], input=text, check=True)\n", "runner/quick.py"),
+    added("P12-PLUGIN-CODE", "file-is-the-program", "import subprocess\n\n\ndef go(plugin, text):\n    return subprocess.run([str(plugin.path)], input=text, check=True)\n", "runner/quick.py"),
+    added("P12-PLUGIN-CODE", "file-in-a-terminal", "import pty\nimport sys\n\n\ndef go(plugin):\n    return pty.spawn([sys.executable, str(plugin.path)])\n", "api/cli/quick.py"),
+    added("P12-PLUGIN-CODE", "frame-unpickled", "import pandas as pd\n\n\ndef go(call):\n    return pd.read_pickle(call.scratch / 'table.pkl')\n", "runner/quick.py"),
+    added("P12-PLUGIN-CODE", "folder-of-sites", "import site\n\n\ndef go(plugin):\n    site.addsitedir(str(plugin.path))\n", "plugins/quick.py"),
+    added("P12-PLUGIN-CODE", "source-interpreted", "import code\n\n\ndef go(path):\n    code.InteractiveInterpreter().runsource(path.read_text(), symbol='exec')\n", "api/cli/quick.py"),
     added("P12-PLUGIN-CODE", "file-started", "import subprocess\nimport sys\n\n\ndef go(plugin, text):\n    return subprocess.run([sys.executable, str(plugin.path)], input=text, check=True)\n", "runner/quick.py"),
 )  # fmt: skip
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 import toolrunner.api.http
-from tests.api.http.conftest import Site, make_site, site
+from tests.api.http.conftest import MakeSite, Site, make_site, site
+from tests.conftest import WritePlugin
+from tests.phase_12.test_a_record_says_what_happened import AWKWARD
 
 __all__ = ["make_site", "site"]
 ROUTES = Path(toolrunner.api.http.__file__).parent
@@ -56,6 +58,20 @@ def test_nothing_internal_leaves(site: Site) -> None:
     response = site.post("/v1/analyze", {"plugin": "sample", "payload": {"fail": "bug"}})
     for word in ("_internal", "traceback", "Traceback", "log_tail", "File ", "/srv/secret"):
         assert word not in response.text
+
+
+@pytest.mark.parametrize("payload", [{}, AWKWARD, {"options": {"a": None, "b": []}, "c": 1.0}])
+def test_what_goes_in_and_comes_out_is_left_as_it_is(
+    payload: dict[str, Any], make_site: MakeSite, write_plugin: WritePlugin
+) -> None:
+    """No key is dropped or added on the way, by a route or by a job."""
+    site = make_site(write_plugin("def run(payload): return payload"))
+    wanted = {"plugin": "sample", "payload": payload}
+    answer = {"result": payload, "plugin": "sample"}
+    assert site.post("/v1/analyze", wanted).json() == answer
+    job = site.post("/v1/jobs", wanted).json()["id"]
+    site.ended(job)
+    assert site.get(f"/v1/jobs/{job}/result").json() == answer
 
 
 def test_a_call_is_recorded_once_whatever_it_answers(site: Site) -> None:

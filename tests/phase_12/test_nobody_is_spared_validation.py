@@ -18,13 +18,15 @@ from tests.phase_12.recording import RecordingRegistry
 from toolrunner import Call, ToolRunner
 from toolrunner.plugins import discovery
 from toolrunner.plugins.plugin import Kind
+from toolrunner.sandbox.limits import MIB
 from toolrunner.sandbox.sandbox import Sandbox
 
 ROOT = Path(inspect.getfile(toolrunner.runner.tool_runner)).parent
 # Registered as plugins, under the names of their origins.
 MADE: dict[str, Kind] = {"by-plugin": "file", "installed": "installed", "bundled": "file"}
 NAN = float("nan")
-JSON: list[Any] = [None, [], {"n": NAN}, {"n": object()}, {1: 2}]
+JSON: list[Any] = [None, [], {"n": NAN}, {"n": object()}, {1: 2}, {"n": "no integer"}]
+SCHEMA = '{ type = "object", properties = { n = { type = "integer" } } }'
 IMAGE: list[Any] = [
     None,
     {},
@@ -35,6 +37,7 @@ IMAGE: list[Any] = [
     {"image": b"x", "mime_type": ""},
     {"image": b"x", "mime_type": "text/none-of-its-types"},
     {"image": b"x", "mime_type": "image/png", "options": {"n": NAN}},
+    {"image": b"x" * (MIB + 1), "mime_type": "image/png"},
 ]
 
 
@@ -88,15 +91,16 @@ Refuse = Callable[..., None]
 @pytest.fixture
 def refuse(write_plugin: WritePlugin, tmp_path: Path) -> Iterator[Refuse]:
     """A function that calls a plugin, and asserts that its payload is refused."""
-    looks = write_plugin("def run(p): return {}", name="looks", input="image")
+    keys = {"input": "image", "limits": "{ payload_mb = 1 }"}
+    looks = write_plugin("def run(p): return {}", name="looks", **keys)
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "toolrunner.toml").write_text(
         '[tool.toolrunner]\nname = "in-folder"\nversion = "1"\ndescription = "d"\n'
-        'input = "json"\nentry = "code:run"\n'
+        f'input = "json"\nentry = "code:run"\ninput_schema = {SCHEMA}\n'
     )
     (folder / "code.py").write_text("def run(payload): return {}\n")
-    path = write_plugin("def run(p): return {}")
+    path = write_plugin("def run(p): return {}", input_schema=SCHEMA)
     registry = RecordingRegistry.discover([path, looks, folder])
     registry.register("by-path", version="builtin", instance=str(path))
     for name, kind in MADE.items():
@@ -127,13 +131,12 @@ def test_no_plugin_for_json_gets_an_unchecked_payload(
     refuse(name, payload)
 
 
-@pytest.mark.parametrize("name", ["looks", "palette"])
 @pytest.mark.parametrize("payload", IMAGE, ids=range(len(IMAGE)))
-def test_no_plugin_for_images_gets_an_unchecked_payload(
-    name: str, payload: Any, refuse: Refuse
-) -> None:
-    """The bundled ones are checked like all others."""
-    refuse(name, payload)
+def test_no_plugin_for_images_gets_an_unchecked_payload(payload: Any, refuse: Refuse) -> None:
+    """The bundled ones are checked like all others; each has a limit of its own."""
+    refuse("looks", payload)
+    if payload is not IMAGE[-1]:
+        refuse("palette", payload)
 
 
 @pytest.mark.parametrize("value", [True, "yes", 1, {}, None])
@@ -155,8 +158,10 @@ def test_a_payload_that_says_yes_to_everything_is_refused(refuse: Refuse) -> Non
 def test_no_caller_is_trusted(refuse: Refuse) -> None:
     """By no name that the runner knows, and with a listener or without one."""
     for word in ("", "me", "local", "internal", *known_words()):
-        refuse("sample", {"n": NAN}, Call(caller=word))
-        refuse("looks", {"image": b""}, Call(lambda _done, _text: None, caller=word))
+        for payload in ({"n": NAN}, {"n": "no integer"}):
+            refuse("sample", payload, Call(caller=word))
+        for payload in (IMAGE[2], IMAGE[7], IMAGE[-1]):
+            refuse("looks", payload, Call(lambda _done, _text: None, caller=word))
 
 
 def test_a_payload_is_checked_each_time(write_plugin: WritePlugin) -> None:
