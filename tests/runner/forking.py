@@ -137,6 +137,13 @@ def locks_of(owner: object, seen: set[int]) -> Iterator[Any]:
             yield from locks_of(getattr(owner, name, None), seen)
 
 
+def _taken(lock: Any, stack: contextlib.ExitStack) -> bool:
+    if not lock.acquire(timeout=0.01):
+        return False
+    stack.callback(lock.release)
+    return True
+
+
 @contextlib.contextmanager
 def holding_the_locks_of(owner: object) -> Iterator[int]:
     """Let another thread hold every lock of an object; say how many there are."""
@@ -144,11 +151,12 @@ def holding_the_locks_of(owner: object) -> Iterator[int]:
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with contextlib.ExitStack() as stack:
-            for lock in locks:
-                stack.enter_context(lock)
-            held.set()
-            done.wait(PATIENCE_SECONDS)
+        while not held.is_set():
+            with contextlib.ExitStack() as stack:
+                # One who holds a lock may wait for another that is held here: then all are let go.
+                if all(_taken(lock, stack) for lock in locks):
+                    held.set()
+                    done.wait(PATIENCE_SECONDS)
 
     thread = threading.Thread(target=hold)
     thread.start()
