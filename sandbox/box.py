@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import logging
 import os
@@ -17,7 +18,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 
 from toolrunner.sandbox import box_users, forks
@@ -108,7 +109,6 @@ class Box:
         self._control: socket.socket
         self._events: list[dict[str, object]] = []
         self._scratch = "/scratch"
-        self._scratch_of: dict[int, HostScratch] = {}
         self._numbers: dict[int, int] = {}
         forks.in_each_child(self, Box._let_go)
 
@@ -311,13 +311,14 @@ class Box:
         assert isinstance(reasons, list)
         return reasons
 
-    def scratch_bytes(self, slot: int) -> int:
-        """Return what a cell's files take, in bytes."""
+    def scratch_measure(self, slot: int) -> Callable[[], int]:
+        """Return what tells the bytes that a call's files take: one for each call.
+
+        It remembers them for a while, and the next call in the slot is to begin with nothing.
+        """
         if self._own_root:
-            return tmpfs_bytes(self._mount_of(slot))
-        enough = self.limits.scratch_mb * MIB
-        folder = f"{self._scratch}/{slot}"
-        return self._scratch_of.setdefault(slot, HostScratch(folder, enough)).bytes()
+            return functools.partial(tmpfs_bytes, self._mount_of(slot))
+        return HostScratch(f"{self._scratch}/{slot}", self.limits.scratch_mb * MIB).bytes
 
     def mounted_scratch(self, slot: int) -> MountedScratch | None:
         """Return a cell's scratch as it is now, if it is a tmpfs that can be seen."""
@@ -351,7 +352,7 @@ class Box:
 
     def memory_bytes(self) -> int:
         """Return the memory of all its processes, and of caches that its import has written."""
-        kept = self.scratch_bytes(protocol.LOADING_SLOT) if self._own_root else 0
+        kept = tmpfs_bytes(self._mount_of(protocol.LOADING_SLOT)) if self._own_root else 0
         return kept + memory_of([self.warden, *tree_below(self.warden)])
 
     def _host_number(self, number: int, children: list[int]) -> int:

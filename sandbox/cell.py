@@ -35,6 +35,7 @@ class Cell(CallEnds):
         self.number = number
         self.slot = slot
         self.pid = 0
+        self._scratch_measure = box.scratch_measure(slot)
         self._is_ours = True
         self.cpu: ProcessorTime | None = None  # of one that outlives its calls
         with (
@@ -107,8 +108,8 @@ class Cell(CallEnds):
         return self.box.members(self.pid) if self.pid else []
 
     def scratch_bytes(self) -> int:
-        """Return what the cell's files take."""
-        return self.box.scratch_bytes(self.slot)
+        """Return what the cell's files take; until it is placed, others' may lie there."""
+        return self._scratch_measure() if self.pid else 0
 
     def mounted_scratch(self) -> MountedScratch | None:
         """Return the cell's scratch as it is now, if it is a tmpfs that can be seen."""

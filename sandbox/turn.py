@@ -23,6 +23,7 @@ class Turn(CallEnds):
         self._cell = cell
         self.box, self.status, self.group = cell.box, cell.status, cell.group
         self.cpu = cell.cpu
+        self.scratch_bytes = cell.box.scratch_measure(cell.slot)  # what the call's files take
         with (
             forks.held_off(),
             contextlib.ExitStack() as ours,
@@ -61,7 +62,3 @@ class Turn(CallEnds):
     def members(self) -> list[int]:
         """Return the processes of the cell, as the host knows them."""
         return self._cell.members()
-
-    def scratch_bytes(self) -> int:
-        """Return what the call's files take."""
-        return self._cell.scratch_bytes()

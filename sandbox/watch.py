@@ -349,7 +349,7 @@ class Watch:
                 return hit
             known = None
             with contextlib.suppress(OSError, ValueError, KeyError):
-                self._note_peak(self._group.peak_bytes())
+                self._note_peak(self._group.peak_bytes() or self._most_resident())
                 known = self._group.cpu_seconds()
             if known is None:
                 self._cpu.sample(self._members())
@@ -357,6 +357,10 @@ class Watch:
             if self.call_cpu_seconds > self._limits.cpu_seconds:
                 return LimitHit("cpu_seconds", self._limits.cpu_seconds, self.call_cpu_seconds)
             return None
+
+    def _most_resident(self) -> int:
+        """Return the same from /proc, where the kernel knows no peak of a cgroup's."""
+        return max(map(most_resident_bytes, self._members()), default=0)
 
     def hand_over(self, on_limit: Callable[[LimitHit], None]) -> None:
         """Report limits to somebody else from here on: the call is over."""

@@ -121,6 +121,7 @@ class Cgroups:
         with contextlib.suppress(OSError):  # what is busy still is swept by the next runner
             for folder in reversed(dict.fromkeys(self._place.folders.values())):
                 remove_tree(f"{folder}/{self._name}")
+        self._files.forget("")
         _unlock(self._locks)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 from toolrunner.sandbox.cell import Cell
-from toolrunner.sandbox.exchange.exchange import GRACE_SECONDS, KILL_SECONDS
+from toolrunner.sandbox.exchange.exchange import KILL_SECONDS
 from toolrunner.sandbox.watch import Watch
 
-ENDING_SECONDS = GRACE_SECONDS + KILL_SECONDS  # after which its box is ended
+_LEAVING_SECONDS = 0.02  # for _exit, which is all that is left to do
+ENDING_SECONDS = _LEAVING_SECONDS + KILL_SECONDS  # after which its box is ended
 
 
 class EndingCell:
@@ -21,23 +22,24 @@ class EndingCell:
         self.is_lost = False  # its box is gone
         self._is_killed = False
         # One without a call may have to be forked first.
-        grace = KILL_SECONDS if watch is None else GRACE_SECONDS
+        grace = KILL_SECONDS if watch is None else _LEAVING_SECONDS
         self._deadline = time.monotonic() + grace
         if watch is not None:
             watch.hand_over(lambda _limit: cell.order_kill())
 
     def is_over(self) -> bool:
         """Tell whether it has ended; end it when its time is over."""
-        events = self.cell.read_status()
+        while events := self.cell.read_status():
+            if any(event["event"] in {"exit", "failed"} for event in events):
+                return True
         if events is None:
             self.is_lost = True
             return True
-        if any(event["event"] in {"exit", "failed"} for event in events):
-            return True
-        if time.monotonic() >= self._deadline:
+        now = time.monotonic()
+        if now >= self._deadline:
             if self._is_killed:
                 self.cell.box.destroy()
             self._is_killed = True
-            self._deadline += KILL_SECONDS
+            self._deadline = now + KILL_SECONDS  # however late this look is
             self.cell.order_kill()
         return False

@@ -11,6 +11,7 @@ from tests.conftest import MakeRunner, WritePlugin
 from tests.sandbox.boxes import value, wait_until, wardens
 from toolrunner import Call
 from toolrunner.sandbox.layers import Layers
+from toolrunner.sandbox.modes.warm_box import PoolLimits
 from toolrunner.sandbox.processes import children_of
 
 BOTH_STARTS = pytest.mark.parametrize("start", ["auto", "cold"])
@@ -33,6 +34,19 @@ os._exit = grow
 def run(payload):
     if payload["dies"]:
         os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+"""
+# Of one slot, since only the call in it may pay for it.
+WRITES = """
+import os, time
+def write(status):
+    for number in range(3):
+        with open(str(number), "wb") as file:
+            file.write(bytes(1 << 20))
+    time.sleep(3600)
+def run(payload):
+    if payload["writes"]:
+        os._exit = write
     return {}
 """
 LEAVES_A_CHILD = """
@@ -103,3 +117,18 @@ def test_nothing_is_left_when_the_runner_is_closed(
     value(tool_runner.run("sample", {}))
     tool_runner.close()
     assert set(psutil.Process().children()) <= before
+
+
+def test_files_that_are_written_after_a_reply_are_not_held_against_the_next_call(
+    write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+) -> None:
+    """What was measured of the last call in a slot is forgotten with it."""
+    tool_runner = make_runner(
+        write_plugin(WRITES, limits="{ scratch_mb = 2 }"),
+        layers=layers,
+        pool=PoolLimits(standby=0, parallel=1),
+    )
+    for _ in range(10):
+        value(tool_runner.run("sample", {"writes": True}))
+        wait_until(lambda: len(children_of(wardens()[0].pid)) == 1, "only the zygote is left")
+        value(tool_runner.run("sample", {"writes": False}))
