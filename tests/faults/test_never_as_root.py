@@ -25,6 +25,7 @@ KNOWN = {
     "tests/faults/conftest.py",
     "tests/faults/test_corpus.py",
     "tests/faults/test_documents.py",
+    "tests/faults/test_in_environments.py",
     "tests/faults/test_neighbours.py",
     "tests/sandbox/test_warm_imports.py",
 }

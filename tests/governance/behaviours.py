@@ -68,7 +68,7 @@ RUN = (
     b("interrupt-counted-as-success", RUNNER, '        failure: GovernedError | None = GovernedError(ErrorType.CANCELLED, "interrupted")\n', "        failure: GovernedError | None = None\n"),
     b("bugs-escape", RUNNER, BROAD, "        except ValueError as bug:\n"),
     b("governed-errors-escape", RUNNER, FAILED, FAILED + "            raise\n"),
-    b("swallowed-by-a-stack", RUNNER, "            ending = self._call(plugin, checked, call, reader)\n", "            import contextlib\n            with contextlib.ExitStack() as stack:\n                stack.push(lambda *error: True)\n                ending = self._call(plugin, checked, call, reader)\n                result = self._result(judge(ending), plugin, ending, reader)\n            failure = None\n            return result, None\n"),
+    b("swallowed-by-a-stack", RUNNER, "            ending = self._call(name, plugin, checked, call, reader)\n", "            import contextlib\n            with contextlib.ExitStack() as stack:\n                stack.push(lambda *error: True)\n                ending = self._call(name, plugin, checked, call, reader)\n                result = self._result(judge(ending), plugin, ending, reader)\n            failure = None\n            return result, None\n"),
     b("look-up-outside", RUNNER, "        try:\n" + STEPS, "        plugin = self._look_up(name)\n        try:\n"),
     b("early-answer", RUNNER, "        try:\n" + STEPS, "        if not name:\n            return None, self._envelope(None, call, GovernedError(ErrorType.PLUGIN_NOT_FOUND, 'none'))\n        try:\n" + STEPS),
     b("validation-skipped-for-bundled", RUNNER, "        manifest = plugin.manifest\n        if manifest.input == \"json\":\n", "        manifest = plugin.manifest\n        if plugin.origin == \"bundled\":\n            return Payload({k: v for k, v in payload.items() if k != 'image'}, payload.get('image'))\n        if manifest.input == \"json\":\n"),
@@ -80,7 +80,7 @@ RUN = (
     b("envelope-without-traceback", RUNNER, "            traceback=failure.traceback,\n", ""),
     b("envelope-without-usage", RUNNER, "            usage=call.usage,\n", ""),
     b("both-answered", RUNNER, "        return None, self._envelope(name or None, call, failure)\n", "        return {}, self._envelope(name or None, call, failure)\n"),
-    b("called-twice", RUNNER, "            ending = self._call(plugin, checked, call, reader)\n", "            ending = self._call(plugin, checked, Call(), reader)\n            ending = self._call(plugin, checked, call, reader)\n"),
+    b("called-twice", RUNNER, "            ending = self._call(name, plugin, checked, call, reader)\n", "            ending = self._call(name, plugin, checked, Call(), reader)\n            ending = self._call(name, plugin, checked, call, reader)\n"),
     b("unavailable-run-all-the-same", RUNNER, "        if status.state == PluginState.UNAVAILABLE:\n", "        if status.state == 'GONE':\n"),
 )  # fmt: skip
 

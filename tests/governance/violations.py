@@ -74,7 +74,7 @@ DIRECT = (
     added("P12-DIRECT-RUN", "script", "def quick(plugin):\n    return plugin.run({})\n", "scripts/quick.py"),
     added("P12-DIRECT-RUN", "new-package", "def quick(plugin):\n    return plugin.run({})\n", "extras/deep/er/quick.py"),
     added("P12-DIRECT-RUN", "helper", "def run_it(it, data):\n    return it.run(data)\n\n\ndef go(plugin, data):\n    return run_it(plugin, data)\n"),
-    swapped("P12-DIRECT-RUN", "in-the-choke-point", RUNNER, "            ending = self._call(plugin, checked, call, reader)\n", "            ending = self.registry.get(name).run(checked)\n"),
+    swapped("P12-DIRECT-RUN", "in-the-choke-point", RUNNER, "            ending = self._call(name, plugin, checked, call, reader)\n", "            ending = self.registry.get(name).run(checked)\n"),
     added("P12-DIRECT-RUN", "static-attribute", "import inspect\n\n\ndef go(registry, name, data):\n    it = registry.get(name)\n    return inspect.getattr_static(it, 'run')(it, data)\n"),
     added("P12-DIRECT-RUN", "name-in-a-constant", "METHOD = 'run'\n\n\ndef go(registry, name, data):\n    act = getattr(registry.get(name), METHOD)\n    return act(data)\n"),
     added("P12-DIRECT-RUN", "matched", "def go(registry, name, data):\n    match registry.get(name):\n        case object(run=entry):\n            return entry(data)\n"),
