@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolrunner.runner.environments import disclosure
 from toolrunner.runner.environments.pythons import Python
 from toolrunner.runner.environments.uv import Configuration, find_uv
 from toolrunner.runner.errors import Blame, ErrorType, GovernedError
@@ -154,11 +155,12 @@ class Workshop:
             write=(str(bench.work), str(bench.cache)),
             network=network,
         )
+        variables = self._configuration.variables
         payload = {
-            "command": [self._uv, *arguments],
+            "command": [self._uv, *arguments, *disclosure.arguments(variables)],
             "cwd": str(bench.work),
             "folders": [str(bench.work / _TMP)],
-            "environment": {**self._configuration.variables, **self._own_variables(bench)},
+            "environment": {**disclosure.environment(variables), **self._own_variables(bench)},
         }
         built = self._builder.build(
             program,
@@ -196,7 +198,8 @@ class Workshop:
     def write_configuration(self, bench: Bench) -> None:
         """Put the operator's file of uv where the box sees it."""
         if self._configuration.file:
-            (bench.work / "uv.toml").write_text(self._configuration.file, "utf-8")
+            text = disclosure.file(self._configuration.file, self._configuration.variables)
+            (bench.work / "uv.toml").write_text(text, "utf-8")
 
 
 class Bench:
