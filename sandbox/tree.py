@@ -7,6 +7,7 @@ link is followed, and what is not an ordinary file or folder is refused.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
 import stat
@@ -43,7 +44,11 @@ def copy_tree(source: str, target: str, *, owner: int, most_bytes: int) -> Copie
     folder, and beyond ``most_bytes``. Times stay: compiled modules go by them.
     """
     copied = Copied()
-    opened = os.open(source, os.O_RDONLY | FOLDER)
+    try:
+        opened = os.open(source, os.O_RDONLY | FOLDER)
+    except (NotADirectoryError, PermissionError):  # a link as well, to no folder and to one
+        message = "it is no folder, or one that cannot be read"
+        raise HostileTreeError(message) from None
     try:
         os.mkdir(target, 0o700)
         made = os.open(target, os.O_RDONLY | FOLDER)
@@ -77,6 +82,9 @@ class _Copy:
                 else:
                     self._file_in(source, target, name, inner)
             except OSError as error:
+                if error.errno == errno.EACCES:
+                    message = f"{inner[:200]!r} has modes that keep it from being read"
+                    raise HostileTreeError(message) from None
                 if error.errno not in {errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.ENODEV}:
                     raise
                 raise _refused(inner) from None
@@ -132,7 +140,9 @@ class _Copy:
 
 def _entries(folder: int) -> Iterator[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
-        yield from sorted(entries, key=lambda entry: entry.name)
+        # One more than may be: the names of millions of files would fill the runner's own memory.
+        some = itertools.islice(entries, _MOST_FILES + 1)
+        yield from sorted(some, key=lambda entry: entry.name)
 
 
 def _refused(path: str) -> HostileTreeError:

@@ -83,13 +83,21 @@ def _hash(text: str) -> str:
     return "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def write_sources(folder: Path, name: str, body: str, version: str = "1.0") -> Path:
-    """Write a package that has to be built; ``body`` runs then, and returns its wheel's files."""
+def write_sources(
+    folder: Path, name: str, body: str, version: str = "1.0", *, dynamic: bool = False
+) -> Path:
+    """Write a package that has to be built; ``body`` runs then, and returns its wheel's files.
+
+    ``dynamic``: its metadata is not known before, so that it runs when it is looked at, too.
+    """
     backend = _BACKEND.format(
         body=textwrap.indent(textwrap.dedent(body), "    "), name=name, version=version
     )
     project = _PROJECT.format(name=name, version=version)
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    if dynamic:
+        project = project.replace(f'version = "{version}"', 'dynamic = ["version", "dependencies"]')
+        metadata = metadata.replace("2.1", "1.0")
     folder.mkdir(exist_ok=True, parents=True)
     path = folder / f"{name}-{version}.tar.gz"
     with tarfile.open(path, "w:gz") as archive:

@@ -18,6 +18,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from toolrunner.runner.environments.pins import Pin
+from toolrunner.runner.errors import one_line
 from toolrunner.sandbox.building import Copied
 
 _DIST_INFO = re.compile(r"([^/]+)\.dist-info")
@@ -58,7 +59,8 @@ def _with_compiled(copied: Copied) -> Counter[str]:
 def _identity(path: Path, folder: str) -> tuple[str, str]:
     stem, _, version = folder.removesuffix(".dist-info").partition("-")
     head = email.parser.HeaderParser().parsestr(_text(path))
-    return str(head["Name"] or stem)[:200], str(head["Version"] or version)[:100]
+    name, number = str(head["Name"] or stem)[:200], str(head["Version"] or version)[:100]
+    return one_line(name), one_line(number)
 
 
 def _recorded(path: Path) -> list[str]:

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from toolrunner.runner.environments.store import (
     BUILDING,
     FORMAT,
     RECORD,
+    RECORD_CAP,
     WANTED,
     DamagedError,
     Environment,
@@ -196,12 +198,7 @@ class Installer:
         with self._workshop.bench(python) as bench:
             on_progress("resolving")
             path, text = make_lock(bench, plugin)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            beside.write_bytes(text)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        _replace(path, text)
         return path
 
     def _known(self, digest: str) -> Environment | None:
@@ -242,6 +239,9 @@ class Installer:
                 "packages": packages_of(target, copied, pins),
                 "builds": self._options.allow_builds,
             }
+            if len(json.dumps(record)) > RECORD_CAP:
+                message = "it holds more packages than can be told of; use other versions"
+                raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
             self._write(folder / RECORD, record)
             for made in (target.parent, target.parent.parent):
                 made.chmod(0o555)
@@ -302,6 +302,18 @@ def _wish(plugin: Plugin) -> Wish | None:
     except OSError as error:
         message = f"the lock of {plugin.name} cannot be read: {error}"
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from None
+
+
+def _replace(path: Path, text: bytes) -> None:
+    """Write a file whole or not at all, in a folder where others may lay links for its writer."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(beside, flags, 0o644), "wb") as file:
+            file.write(text)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _has_packages(wish: Wish) -> bool:

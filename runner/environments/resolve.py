@@ -19,7 +19,7 @@ from toolrunner.runner.environments.pins import (
 )
 from toolrunner.runner.environments.pythons import Python
 from toolrunner.runner.environments.reasons import failed
-from toolrunner.runner.environments.wish import FOLDER_LOCKS, Wish
+from toolrunner.runner.environments.wish import FOLDER_LOCKS, Wish, read_capped
 from toolrunner.runner.environments.workshop import Bench
 from toolrunner.runner.errors import ErrorType, GovernedError
 
@@ -89,20 +89,28 @@ def _put_project(bench: Bench, plugin: Plugin, wish: Wish | None) -> list[str]:
         if wish is not None and wish.lock is not None:
             bench.put("plugin.py.lock", wish.lock)
         return ["--script", script]
-    own = plugin.path / "pyproject.toml"
+    own = _own_project(plugin)
     text = (
         f'[project]\nname = "plugin-{manifest.name}"\nversion = "0"\n'
         f"requires-python = {json.dumps(requires)}\ndependencies = {dependencies}\n"
     )
-    bench.put("pyproject.toml", own.read_bytes() if _is_project(own) else text)
+    bench.put("pyproject.toml", text if own is None else own)
     if wish is not None and wish.lock is not None:
         bench.put(PROJECT_LOCK, wish.lock)
         return ["--no-dev", "--no-emit-project"]
     return []
 
 
-def _is_project(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
+def _own_project(plugin: Plugin) -> bytes | None:
+    """Return a plugin's own ``pyproject.toml``, which nobody may have laid a link in place of."""
+    path = plugin.path / "pyproject.toml"
+    if not path.is_file() or path.is_symlink():
+        return None
+    try:
+        return read_capped(path)
+    except OSError as error:
+        message = f"its pyproject.toml cannot be read: {error}"
+        raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from None
 
 
 def _compiled(bench: Bench, files: list[str]) -> str:

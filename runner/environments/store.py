@@ -28,10 +28,10 @@ FOLDER: Final = "environments"
 WANTED: Final = "wanted"
 BUILDING: Final = "building"
 RECORD: Final = "environment.json"
+RECORD_CAP: Final = 8 * 1024 * 1024
 FORMAT: Final = 1
 
 _LOG = logging.getLogger("toolrunner.environments")
-_RECORD_CAP = 8 * 1024 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -165,9 +165,9 @@ def _document(path: Path, *folders: Path) -> dict[str, Any]:
         if not stat.S_ISREG(found.st_mode):
             message = f"{path} is not a regular file"
             raise DamagedError(message)
-        data = file.read(_RECORD_CAP + 1)
+        data = file.read(RECORD_CAP + 1)
     try:
-        document = json.loads(data) if len(data) <= _RECORD_CAP else None
+        document = json.loads(data) if len(data) <= RECORD_CAP else None
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):

@@ -85,13 +85,18 @@ def _lock_of(plugin: Plugin) -> tuple[str | None, bytes | None]:
     for path in lock_paths(plugin):
         if not os.path.lexists(path):
             continue
-        with os.fdopen(paths.open_file(str(path)), "rb") as file:
-            lock = file.read(_LOCK_CAP + 1)
-        if len(lock) > _LOCK_CAP:
-            message = f"{path} is larger than {_LOCK_CAP // 1024**2} MiB"
-            raise OSError(message)
-        return lock_name(path), lock
+        return lock_name(path), read_capped(path)
     return None, None
+
+
+def read_capped(path: Path) -> bytes:
+    """Return a file beside a plugin; ``OSError`` for a foreign link, and for what is too large."""
+    with os.fdopen(paths.open_file(str(path)), "rb") as file:
+        data = file.read(_LOCK_CAP + 1)
+    if len(data) > _LOCK_CAP:
+        message = f"{path} is larger than {_LOCK_CAP // 1024**2} MiB"
+        raise OSError(message)
+    return data
 
 
 def lock_paths(plugin: Plugin) -> tuple[Path, ...]:

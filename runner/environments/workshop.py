@@ -24,7 +24,7 @@ from toolrunner.runner.environments.pythons import Python
 from toolrunner.runner.environments.uv import Configuration, find_uv
 from toolrunner.runner.errors import Blame, ErrorType, GovernedError
 from toolrunner.runner.verdict import judge
-from toolrunner.sandbox.building import Builder, remove_tree
+from toolrunner.sandbox.building import Builder, remove_tree, tree_bytes
 from toolrunner.sandbox.limits import Limits
 from toolrunner.sandbox.profile import Program
 
@@ -48,6 +48,7 @@ _ELSEWHERE = "elsewhere"
 _TMP = "tmp"  # of builds and downloads; a call's own scratch is memory
 _READ_CAP = 64 * 1024 * 1024
 _STAGE = re.compile(rf"{STAGE_PREFIX}\w{{8}}")
+_ENDLESS = 1 << 62  # bytes that no disk has; what cannot be measured counts as more
 _SHARED = ("/var/tmp", "/tmp")  # noqa: S108 - folders of mkdtemp's own are made there
 
 
@@ -104,6 +105,8 @@ class Workshop:
             work.mkdir(0o700)
             own_cache = self.options.allow_builds or holder.parent != self._folder
             cache = holder / "cache" if own_cache else self._folder.parent / "uv" / "cache"
+            if not own_cache and _is_endless(cache):
+                remove_any(cache)
             cache.parent.mkdir(0o700, exist_ok=True)
             cache.mkdir(0o700, exist_ok=True)
             yield Bench(self, python, work, cache)
@@ -222,7 +225,12 @@ class Bench:
         """Write a file before the first run; return the name by which uv finds it."""
         data = text.encode() if isinstance(text, str) else text
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(self.work / name, flags, 0o644), "wb") as file:
+        try:
+            descriptor = os.open(self.work / name, flags, 0o644)
+        except FileExistsError:
+            message = f"a build has written {name}, which is the runner's to write"
+            raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from None
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             if os.geteuid() == 0:
                 os.fchown(file.fileno(), self.owner, self.owner)
@@ -261,6 +269,11 @@ class Bench:
             network=not options.offline,
             readable=(*readable, *folders),
         )
+
+
+def _is_endless(cache: Path) -> bool:
+    """Tell whether a package has left so deep a tree that no box can be given the cache."""
+    return tree_bytes(str(cache), _ENDLESS) > _ENDLESS
 
 
 def _output(body: bytes | None) -> Output:

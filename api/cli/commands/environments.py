@@ -254,8 +254,15 @@ def _lacking(session: Session) -> list[Plugin]:
     return [
         plugin
         for plugin, lacks in _known(session)
-        if lacks and plugin.manifest.environment != "runner" and wish_of(plugin) is not None
+        if lacks and plugin.manifest.environment != "runner" and _wishes(plugin)
     ]
+
+
+def _wishes(plugin: Plugin) -> bool:
+    try:
+        return wish_of(plugin) is not None
+    except OSError:
+        return True  # its lock cannot be read: what is done with it says so, of it alone
 
 
 def _named(session: Session, targets: Iterable[str]) -> list[Plugin]:

@@ -15,6 +15,7 @@ import pytest
 from tests import environments
 from tests.api.conftest import Cli
 from tests.conftest import WritePlugin
+from tests.wheels import write_wheel
 
 BODY = "import tiny\ndef run(payload): return {'version': tiny.VERSION}\n"
 TWO = {
@@ -172,3 +173,18 @@ def test_a_hundred_plugins_in_twenty_environments_are_listed_at_once(
     print(f"took {time.monotonic() - began:.2f} s")
     own: list[dict[str, Any]] = [one for one in listed if one["environment"] == "own"]
     assert len(own) == 100
+
+
+def test_a_lock_that_cannot_be_read_is_its_own_plugins_matter(
+    cli: Cli, plugin: Path, tmp_path: Path, write_plugin: WritePlugin
+) -> None:
+    """Others are installed all the same."""
+    write_wheel(tmp_path / "wheels", "tiny")
+    other = write_plugin("def run(payload): return {}\n", name="aaa", dependencies='["tiny"]')
+    os.mkfifo(other.with_name(other.name + ".lock"))
+    options = ("--plugins", plugin.parent, "--state", tmp_path / "state", "--json")
+    places = ("--offline", "--find-links", tmp_path / "wheels")
+    ended = cli(*options, "plugins", "install", *places, UV_NO_CONFIG="1")
+    assert ended.status == 1
+    assert {one.get("plugin"): one.get("how") for one in ended.documents}["sample"] == "made"
+    assert "the lock of aaa cannot be read" in ended.out + ended.err

@@ -246,3 +246,50 @@ def test_a_tree_of_somebody_else_is_not_taken_over(tmp_path: Path) -> None:
     source, own = tree(tmp_path), os.geteuid()
     with pytest.raises(HostileTreeError, match=f"'inner' belongs to user {own}"):
         copy_tree(str(source), str(tmp_path / "target"), owner=own + 1, most_bytes=1 << 20)
+
+
+def test_a_package_cannot_spoil_the_cache_for_others(
+    install: Install, tmp_path: Path, wheels: Path
+) -> None:
+    """Folders too deep in one another cannot be measured or handed over; they are thrown away."""
+    write_wheel(wheels, "deep", files={"/".join(["d"] * 130) + "/module.py": ""})
+    with pytest.raises(GovernedError):
+        install(write_needy(tmp_path, "deep", name="deep"))
+    assert install(write_needy(tmp_path, "alpha")) is not None
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("open(work + '/pinned.txt', 'w')", "written pinned.txt"),
+        ("open(site + '/module.py', 'w'); os.chmod(site + '/module.py', 0)", "modes that keep it"),
+    ],
+)
+def test_what_a_build_leaves_in_the_way_is_its_plugins_fault(
+    body: str, words: str, install: Install, tmp_path: Path, wheels: Path
+) -> None:
+    """No error of the host's, which would end the installs of others as well."""
+    if os.geteuid() == 0 and "modes" in words:
+        words = "|"  # root reads it all the same
+    prelude = "work = os.environ['HOME']\nsite = work + '/site-packages'\n"
+    make = "os.makedirs(site, exist_ok=True)\n"
+    write_sources(wheels, "leaving", f"{prelude}{make}{body}\nreturn {{}}", dynamic=True)
+    with contextlib.ExitStack() as stack:
+        if words != "|":
+            stack.enter_context(pytest.raises(GovernedError, match=words))
+        install(write_needy(tmp_path, "leaving"), allow_builds=True)
+
+
+def test_names_of_packages_are_harmless(install: Install, tmp_path: Path, wheels: Path) -> None:
+    """What a build has called a folder is shown to people."""
+    body = """
+        path = os.fsencode(os.environ["HOME"]) + b"/site-packages/\\xff\\x1b[2J\\n-1.dist-info"
+        os.makedirs(path, exist_ok=True)
+        open(path + b"/METADATA", "w").close()
+        return {}
+    """
+    write_sources(wheels, "odd", body)
+    installed = install(write_needy(tmp_path, "odd"), allow_builds=True)
+    assert installed is not None
+    names = [package.name for package in installed.environment.packages]
+    assert "\\udcff\\x1b[2J\\n" in names

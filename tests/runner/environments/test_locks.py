@@ -169,3 +169,19 @@ def test_a_failed_lock_leaves_the_old_one(lock: Lock, tmp_path: Path) -> None:
         lock(plugin)
     assert made.read_bytes() == before
     assert sorted(path.name for path in tmp_path.glob("*needy*")) == ["needy.py", "needy.py.lock"]
+
+
+def test_a_lock_is_written_over_no_file_that_somebody_has_laid_a_link_to(
+    lock: Lock, tmp_path: Path
+) -> None:
+    """Whoever may write to the plugin's folder cannot guess the name that it is written by."""
+    precious = tmp_path / "precious"
+    precious.write_text("1")
+    plugin = write_needy(tmp_path, "beta")
+    guessed = tmp_path / f".{plugin.name}.lock.{os.getpid()}"
+    guessed.symlink_to(precious)
+    (tmp_path / f"{plugin.name}.lock").symlink_to(precious)
+    written = lock(plugin)
+    assert not written.is_symlink()
+    assert precious.read_text() == "1"
+    assert guessed.is_symlink()
