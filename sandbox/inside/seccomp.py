@@ -170,6 +170,11 @@ def zygote_filter(
     program = _Program(arch)
     _prologue(program, arch)
     _by_request(program, network=network, landlock_abi=landlock_abi, counted_memory=counted_memory)
+    if network and not mount_namespace:
+        # By a path, a socket of any service of the host: Landlock has no hook for that.
+        program.when(NETWORK["socket"], _low(0), (_JEQ, _AF_UNIX, 0, 1), _DENY, _PASS)
+    if not (network and mount_namespace):
+        _stream_pairs_alone(program)
     _refuse_unknown(program, arch)
     for group in ALWAYS_DENIED:
         program.deny(group)
@@ -245,14 +250,16 @@ def _by_request(
         _low(1), (_JEQ, SOL_SOCKET, 1, 0), _PASS,
         _low(2), _one_of(SOCKET_BUFFERS, _DONE), _one_of(SOCKET_PROGRAMS, _DENY), _PASS,
     )  # fmt: skip
-    if not network:
-        # A datagram socketpair can send to a path; a stream pair only to its other end.
-        program.when(
-            call["socketpair"],
-            _low(0), (_JEQ, _AF_UNIX, 0, 4),
-            _low(1), (_AND, _SOCK_TYPE_MASK, 0, 0), (_JEQ, _SOCK_STREAM, 0, 1),
-            _PASS, _DENY,
-        )  # fmt: skip
+
+
+def _stream_pairs_alone(program: _Program) -> None:
+    """Deny a datagram socketpair, which can send to a path; a stream pair only to its other end."""
+    program.when(
+        BY_ARGUMENT["socketpair"],
+        _low(0), (_JEQ, _AF_UNIX, 0, 4),
+        _low(1), (_AND, _SOCK_TYPE_MASK, 0, 0), (_JEQ, _SOCK_STREAM, 0, 1),
+        _PASS, _DENY,
+    )  # fmt: skip
 
 
 def cell_filter(
