@@ -1,10 +1,10 @@
 """How uv is told what may be a secret: so that no text of a plugin or a package can quote it.
 
-uv puts the values of variables whose names are upper-case into URLs that name them, ``${NAME}``, also
-into those of a plugin's dependencies and of packages' metadata. It gives the name and the password of
-an index to whatever index has that name, also to one of a plugin's ``pyproject.toml``. So indexes
-and their passwords stand in its command, or in its file, each in the URL that it is for; proxies
-have the names that are not put into URLs.
+uv puts the values of variables whose names are upper-case into URLs that name them, ``${NAME}``,
+also into those of a plugin's dependencies and of packages' metadata. It gives the name and the
+password of an index to whatever index has that name, also to one of a plugin's ``pyproject.toml``.
+So indexes and their passwords stand in its command, or in its file, each in the URL that it is for;
+proxies have the names that are not put into URLs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NAMED = re.compile(r"([A-Za-z0-9._-]+)=(.*)", re.DOTALL)
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return what may stand in uv's environment; of a proxy's two names the upper-case one counts."""
+    """Return what may stand in uv's environment; of a proxy's two names the upper one counts."""
     kept = {
         name: value
         for name, value in variables.items()

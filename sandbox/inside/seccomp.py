@@ -170,11 +170,7 @@ def zygote_filter(
     program = _Program(arch)
     _prologue(program, arch)
     _by_request(program, network=network, landlock_abi=landlock_abi, counted_memory=counted_memory)
-    if network and not mount_namespace:
-        # By a path, a socket of any service of the host: Landlock has no hook for that.
-        program.when(NETWORK["socket"], _low(0), (_JEQ, _AF_UNIX, 0, 1), _DENY, _PASS)
-    if not (network and mount_namespace):
-        _stream_pairs_alone(program)
+    _sockets(program, network=network, mount_namespace=mount_namespace)
     _refuse_unknown(program, arch)
     for group in ALWAYS_DENIED:
         program.deny(group)
@@ -183,8 +179,6 @@ def zygote_filter(
     program.deny(WITHOUT_EFFECT, 0)
     if asks:
         _ask_before_signals(program)
-    if not network:
-        program.deny(NETWORK)
     if keeps_modes and not mount_namespace:
         # Programs that unpack archives give up where they may not; whoever takes the files over
         # gives them modes of its own.
@@ -252,8 +246,15 @@ def _by_request(
     )  # fmt: skip
 
 
-def _stream_pairs_alone(program: _Program) -> None:
-    """Deny a datagram socketpair, which can send to a path; a stream pair only to its other end."""
+def _sockets(program: _Program, *, network: bool, mount_namespace: bool) -> None:
+    if network and mount_namespace:
+        return
+    if network:
+        # By a path, a socket of any service of the host: Landlock has no hook for that.
+        program.when(NETWORK["socket"], _low(0), (_JEQ, _AF_UNIX, 0, 1), _DENY, _PASS)
+    else:
+        program.deny(NETWORK)
+    # A datagram socketpair can send to a path; a stream pair only to its other end.
     program.when(
         BY_ARGUMENT["socketpair"],
         _low(0), (_JEQ, _AF_UNIX, 0, 4),
