@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -146,6 +147,9 @@ class Installer:
                     f"{folder} belongs to user {found.st_uid}: install as that user, or choose "
                     "another state folder: --state DIR"
                 )
+                raise GovernedError(ErrorType.SANDBOX_ERROR, message)
+            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                message = f"other users can change {folder}: chmod go-w, or --state DIR"
                 raise GovernedError(ErrorType.SANDBOX_ERROR, message)
 
     @contextlib.contextmanager

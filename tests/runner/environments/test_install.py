@@ -259,6 +259,13 @@ def test_a_state_folder_of_somebody_else_is_refused(
     with pytest.raises(GovernedError, match="--state"):
         install(write_needy(tmp_path, "alpha"))
     assert list(elsewhere.iterdir()) == []
+    (state / "environments").unlink()
+    assert install(write_needy(tmp_path, "alpha")) is not None
+    for folder in ("environments", "environments/building"):
+        (state / folder).chmod(0o777)
+        with pytest.raises(GovernedError, match="chmod go-w"):
+            install(write_needy(tmp_path, "beta"))
+        (state / folder).chmod(0o755)
 
 
 def test_a_wish_is_the_same_however_it_is_written(tmp_path: Path) -> None:
