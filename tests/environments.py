@@ -15,7 +15,13 @@ from pathlib import Path
 
 from toolrunner.plugins.instance import plugin_at
 from toolrunner.plugins.plugin import Plugin
-from toolrunner.runner.environments.store import FORMAT, RECORD, WANTED, this_platform
+from toolrunner.runner.environments.store import (
+    FORMAT,
+    RECORD,
+    SERVED_SUFFIX,
+    WANTED,
+    this_platform,
+)
 from toolrunner.runner.environments.wish import wish_of
 
 # Name and version of a distribution, and its modules.
@@ -77,6 +83,7 @@ def install(
         plugin = one if isinstance(one, Plugin) else plugin_at(one, "a test")
         wish = wish_of(plugin)
         assert wish is not None, f"{plugin.name} needs nothing"
+        (store / WANTED / f"{plugin.name}{SERVED_SUFFIX}").write_text("{}")
         unfinished = store / "building" / wish.key
         unfinished.write_text(json.dumps({"digest": digest}))
         unfinished.chmod(0o644)

@@ -20,7 +20,7 @@ from toolrunner.runner.environments.store import (
     Environment,
     EnvironmentStore,
 )
-from toolrunner.runner.environments.wish import wish_of
+from toolrunner.runner.environments.wish import Wish, lock_found, wish_of
 from toolrunner.sandbox.interpreter import Interpreter, with_packages
 
 if TYPE_CHECKING:
@@ -71,13 +71,11 @@ class Environments:
         found = self._store.find(wish)
         if found is not None:
             return Choice("own", found)
+        why_own = _why_own(plugin, wish, self._store)
         lacking = unmet(manifest)
-        if lacking is None and manifest.environment != "own":
+        if lacking is None and not why_own:
             return Choice("runner")
-        if lacking is None:
-            words = "PackageNotFoundError: needs an environment of its own, which is not installed"
-        else:
-            words = lacking
+        words = lacking or f"PackageNotFoundError: {why_own}"
         return Choice("", None, f"{words}: toolrunner plugins install {plugin.name}")
 
     def stamp(self) -> int | None:
@@ -92,3 +90,17 @@ class Environments:
         except OSError:
             return 0
         return changed if time.time() - changed / 1e9 > _SETTLED_SECONDS else None
+
+
+def _why_own(plugin: Plugin, wish: Wish, store: EnvironmentStore) -> str:
+    """Return why the runner's packages would not do even if they meet all; nothing if they would.
+
+    What somebody has pinned, or had installed, is never answered by other versions in silence.
+    """
+    if wish.lock is not None:
+        return f"needs what its {lock_found(plugin)} pins, which is not installed"
+    if plugin.manifest.environment == "own":
+        return "needs an environment of its own, which is not installed"
+    if store.has_served(plugin.name):
+        return "has had an environment of its own, and one for what it needs now is not installed"
+    return ""

@@ -31,6 +31,7 @@ from toolrunner.runner.environments.store import (
     FORMAT,
     RECORD,
     RECORD_CAP,
+    SERVED_SUFFIX,
     WANTED,
     DamagedError,
     Environment,
@@ -178,6 +179,7 @@ class Installer:
             return None
         present = self.store.find(wish)
         if present is not None:
+            self._mark(plugin)
             return Installed(present, "present")
         python = choose_python(wish.requires_python)
         with self._workshop.bench(python) as bench:
@@ -189,8 +191,14 @@ class Installer:
             how: Literal["made", "shared"] = "made" if environment is None else "shared"
             if environment is None:
                 environment = self._make(bench, pins, python, digest)
+        self._mark(plugin)
         self._write(self._folder / WANTED / f"{wish.key}.json", {"digest": digest})
         return Installed(environment, how)
+
+    def _mark(self, plugin: Plugin) -> None:
+        """Note that a plugin has had an environment, whatever it asks for later."""
+        if not self.store.has_served(plugin.name):
+            self._write(self._folder / WANTED / f"{plugin.name}{SERVED_SUFFIX}", {})
 
     def lock(self, plugin: Plugin, on_progress: OnProgress = quiet) -> Path:
         """Write down, beside a plugin, what exactly its dependencies come to."""

@@ -1,8 +1,9 @@
 """Finished environments below a state folder, and which wish each of them answers.
 
 ``STATE/environments/<digest>/`` is one, made elsewhere and renamed once, with what it is in its
-``environment.json``; ``STATE/environments/wanted/<key>.json`` names the digest for a wish. Asked
-by the runner before a plugin is used. Only reads: no network, no other program, and nothing of an
+``environment.json``; ``STATE/environments/wanted/<key>.json`` names the digest for a wish, and
+``NAME.plugin`` beside it says that one was installed for a plugin of that name. Asked by the
+runner before a plugin is used. Only reads: no network, no other program, and nothing of an
 environment is ever imported.
 """
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 FOLDER: Final = "environments"
 WANTED: Final = "wanted"
 BUILDING: Final = "building"
+SERVED_SUFFIX: Final = ".plugin"  # of the mark in WANTED that a plugin has had one
 RECORD: Final = "environment.json"
 RECORD_CAP: Final = 8 * 1024 * 1024
 FORMAT: Final = 1
@@ -130,6 +132,10 @@ class EnvironmentStore:
             raise DamagedError(message)
         folder = self.folder / digest
         return _environment(folder, _document(folder / RECORD, self.folder, folder))
+
+    def has_served(self, name: str) -> bool:
+        """Tell whether an environment was ever installed for a plugin of that name."""
+        return os.path.lexists(self.folder / WANTED / f"{name}{SERVED_SUFFIX}")
 
     def hold(self, environment: Environment) -> Hold:
         """Keep an environment from being pruned; ``OSError`` if it has just gone."""

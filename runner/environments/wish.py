@@ -82,11 +82,16 @@ def _is_this_python(requires_python: str | None) -> bool:
 
 def _lock_of(plugin: Plugin) -> tuple[str | None, bytes | None]:
     """Return the name and the bytes of what pins a plugin's dependencies."""
-    for path in lock_paths(plugin):
-        if not os.path.lexists(path):
-            continue
-        return lock_name(path), read_capped(path)
-    return None, None
+    name = lock_found(plugin)
+    if not name:
+        return None, None
+    path = plugin.path.parent / name if plugin.kind == "file" else plugin.path / name
+    return lock_name(path), read_capped(path)
+
+
+def lock_found(plugin: Plugin) -> str:
+    """Return the name of the file that is a plugin's lock, or ""."""
+    return next((path.name for path in lock_paths(plugin) if os.path.lexists(path)), "")
 
 
 def read_capped(path: Path) -> bytes:

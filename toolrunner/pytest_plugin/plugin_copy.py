@@ -16,6 +16,8 @@ from toolrunner.pytest_plugin.injections import WRAP_ENTRY, WRAP_FILE, WRAPPER
 _BLOCK = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")  # as PEP 723 has it
 _NETWORK = re.compile(r"(?m)^(#?\s*network\s*=\s*)true\b")
 _FOLDER_MANIFEST = "toolrunner.toml"
+# What pins a plugin asks for an environment, which no test has.
+_FOLDER_LOCKS = ("uv.lock", "requirements.txt")
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,9 @@ class PluginCopy:
             raise ValueError(words) from None
 
     def injected(self, kinds: Sequence[str], folder: Path) -> PluginCopy:
-        """Return a copy in ``folder`` that behaves as the injections say, or itself."""
+        """Return itself, or a copy in ``folder`` that has no lock and what is injected."""
         wrappers = [kind for kind in ("oom", "slow", "crash") if kind in kinds]
-        if not wrappers and "no_network" not in kinds:
+        if not wrappers and "no_network" not in kinds and not self._is_locked():
             return self
         if self.path is None:
             raise ValueError(
@@ -56,6 +58,8 @@ class PluginCopy:
         copy = folder / self.path.name
         if self.path.is_dir():
             shutil.copytree(self.path, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            for name in _FOLDER_LOCKS:
+                (copy / name).unlink(missing_ok=True)
         else:
             shutil.copyfile(self.path, copy)
         text = copy if copy.is_file() else copy / _FOLDER_MANIFEST
@@ -66,6 +70,13 @@ class PluginCopy:
         if wrappers:
             self._wrap(copy, wrappers)
         return PluginCopy(self.name, copy, manifest)
+
+    def _is_locked(self) -> bool:
+        if self.path is None:
+            return False
+        if self.path.is_dir():
+            return any(os.path.lexists(self.path / name) for name in _FOLDER_LOCKS)
+        return os.path.lexists(f"{self.path}.lock")
 
     def _wrap(self, copy: Path, kinds: Sequence[str]) -> None:
         """Wrap the entry of a copied plugin, where it is defined."""

@@ -10,6 +10,7 @@ import pytest
 
 from tests import environments
 from tests.conftest import WritePlugin
+from tests.runner.environments.test_locks import write_folder
 from toolrunner import PluginRegistry
 from toolrunner.plugins.instance import plugin_at
 from toolrunner.runner.environments.choice import Environments
@@ -122,6 +123,68 @@ def test_a_changed_dependency_is_missing_again(write_plugin: WritePlugin, state:
     old.with_name(f"{old.name}.lock").write_text("version = 1\n")
     registry.reload()
     assert shown(registry)[0] == "UNAVAILABLE"
+
+
+def test_what_was_installed_once_is_never_answered_by_the_runners_packages(
+    write_plugin: WritePlugin, state: Path
+) -> None:
+    """Though they meet all: for other needs there is another environment, or none."""
+    path = write_plugin(BODY, dependencies='["numpy>=1"]')
+    environments.install(state, path, packages={"numpy 9.9": {"numpy.py": ""}})
+    registry = registry_of(state, path)
+    assert shown(registry) == ("LOADED", "own", "")
+    write_plugin(BODY, dependencies='["numpy>=2"]')
+    registry.reload()
+    words = (
+        "PackageNotFoundError: has had an environment of its own, and one for what it needs now "
+        f"is not installed: {INSTALL}"
+    )
+    assert shown(registry) == ("UNAVAILABLE", "", words)
+    write_plugin(BODY, dependencies='["numpy>=2"]', environment='"runner"')
+    registry.reload()
+    assert shown(registry) == ("LOADED", "runner", "")
+    write_plugin(BODY, dependencies='["numpy>=1"]')
+    environments.remove(state, path)
+    registry.reload()
+    assert shown(registry) == ("UNAVAILABLE", "", words)
+
+
+@pytest.mark.parametrize("lock", ["version = 1\n", "garbage"])
+def test_a_lock_asks_for_an_environment(write_plugin: WritePlugin, state: Path, lock: str) -> None:
+    """The runner's packages are other versions, though the manifest would take them."""
+    path = write_plugin(BODY, dependencies='["numpy"]')
+    registry = registry_of(state, path)
+    assert shown(registry) == ("LOADED", "runner", "")
+    path.with_name(f"{path.name}.lock").write_text(lock)
+    registry.reload()
+    words = (
+        f"PackageNotFoundError: needs what its {path.name}.lock pins, which is not installed: "
+        f"{INSTALL}"
+    )
+    assert shown(registry) == ("UNAVAILABLE", "", words)
+    environments.install(state, path)
+    assert shown(registry) == ("LOADED", "own", "")
+    path.with_name(f"{path.name}.lock").write_text(f"{lock} # again")
+    registry.reload()
+    assert shown(registry) == ("UNAVAILABLE", "", words)
+
+
+def test_a_requirements_file_is_a_need(tmp_path: Path, state: Path) -> None:
+    """Without a word about it in the manifest; and so is each change of it."""
+    folder = write_folder(tmp_path)
+    requirements = folder / "requirements.txt"
+    requirements.write_text("packaging\n")
+    registry = registry_of(state, folder)
+    words = (
+        "PackageNotFoundError: needs what its requirements.txt pins, which is not installed: "
+        "toolrunner plugins install folder-plugin"
+    )
+    assert shown(registry, "folder-plugin") == ("UNAVAILABLE", "", words)
+    environments.install(state, plugin_at(folder, ""))
+    assert shown(registry, "folder-plugin") == ("LOADED", "own", "")
+    requirements.write_text("packaging>=1\n")
+    registry.reload()
+    assert shown(registry, "folder-plugin") == ("UNAVAILABLE", "", words)
 
 
 def test_an_environment_of_its_own_comes_before_the_runners(

@@ -37,7 +37,7 @@ def test_what_no_plugin_needs_is_removed(
     assert not installed.environment.folder.exists()
     assert find(old) is None
     assert find(new) is not None
-    assert len(list((state / "environments/wanted").iterdir())) == 1
+    assert len(list((state / "environments/wanted").glob("*.json"))) == 1
     assert list((state / "environments/building").iterdir()) == []
     assert prune(state, new).removed == ()
 

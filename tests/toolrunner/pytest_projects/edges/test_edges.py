@@ -13,6 +13,15 @@ def test_every_shape_can_be_injected(governed, plugin):
     assert governed(plugin, inject="crash").error_type == "PluginCrashed"
 
 
+def test_no_lock_counts(governed):
+    """What it pins is in no environment here."""
+    here = Path(__file__).parent
+    (here / "static.py.lock").write_text("version = 1")
+    (here / "instance/requirements.txt").write_text("packaging")
+    assert governed("static.py").ok
+    assert governed("instance").ok
+
+
 def test_injections_add_up(governed):
     """In whichever order they are named."""
     assert governed("children.py", inject=["crash", "slow"]).error_type == "PluginCrashed"
