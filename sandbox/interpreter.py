@@ -106,10 +106,16 @@ def _inside(prefixes: set[str]) -> list[str]:
     return [str(Path(p) / name) for p in sorted(prefixes) for name in _PREFIX_FOLDERS]
 
 
-def with_packages(executable: str, packages: tuple[str, ...], keep: str = "") -> Interpreter:
+def with_packages(
+    executable: str,
+    packages: tuple[str, ...],
+    keep: str = "",
+    identity: tuple[int, ...] = (),
+) -> Interpreter:
     """Return an interpreter with the packages in some folders, and no others.
 
-    Asks it what it is, once. Raises ``UnusableError``.
+    ``identity``: another one when the packages have changed. Asks it what it is, once. Raises
+    ``UnusableError``.
     """
     try:
         found = os.stat(executable)
@@ -117,18 +123,22 @@ def with_packages(executable: str, packages: tuple[str, ...], keep: str = "") ->
         message = f"{executable} is not there: {error.strerror}"
         raise UnusableError(message) from None
     state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    return _known(executable, state, packages, keep)
+    return _known(executable, state, packages, keep, identity)
 
 
 @functools.lru_cache(maxsize=256)
 def _known(
-    executable: str, state: tuple[int, ...], packages: tuple[str, ...], keep: str
+    executable: str,
+    state: tuple[int, ...],
+    packages: tuple[str, ...],
+    keep: str,
+    identity: tuple[int, ...],
 ) -> Interpreter:
     asked = _asked(executable, state)
     path = (*(p for p in asked.standard if os.path.isabs(p)), *packages)
     needs = tuple(p for p in (*_inside(set(asked.prefixes)), *path) if os.path.exists(p))
     hides = tuple(dict.fromkeys((*asked.packages, *_packages_of_the_runner())))
-    named = repr((asked.version, executable, packages))
+    named = repr((asked.version, executable, packages, identity))
     return Interpreter(executable, path, needs, named, packages, hides, keep)
 
 

@@ -45,7 +45,13 @@ class Choice:
         if found is None:
             return None
         packages = (str(found.site_packages),)
-        return with_packages(str(found.interpreter), packages, str(found.folder / RECORD))
+        record = str(found.folder / RECORD)
+        return with_packages(str(found.interpreter), packages, record, found.identity)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether what it would see has been removed since."""
+        return self.environment is not None and not self.environment.is_there()
 
 
 class Environments:

@@ -60,7 +60,8 @@ class Environment:
     """A finished environment.
 
     ``interpreter`` is the real executable of a Python of this host, which has none of these
-    packages by itself; ``site_packages`` lies below ``folder``.
+    packages by itself; ``site_packages`` lies below ``folder``. ``identity``: of its record;
+    another one once it has been made anew.
     """
 
     digest: str
@@ -69,6 +70,14 @@ class Environment:
     python_version: str
     site_packages: Path
     packages: tuple[Package, ...]
+    identity: tuple[int, ...]
+
+    def is_there(self) -> bool:
+        """Tell whether nobody has removed it, nor put another in its place. Costs one ``stat``."""
+        try:
+            return _identity(os.stat(f"{self.folder}/{RECORD}")) == self.identity  # noqa: PTH116 - each call asks
+        except OSError:
+            return False
 
 
 class Hold:
@@ -114,7 +123,7 @@ class EnvironmentStore:
         Reads two small files. Why one that is there cannot be used stands in the log, once.
         """
         try:
-            wanted = _document(self.folder / WANTED / f"{wish.key}.json", self.folder / WANTED)
+            wanted, _ = _document(self.folder / WANTED / f"{wish.key}.json", self.folder / WANTED)
             return self.read(str(wanted.get("digest")))
         except FileNotFoundError:
             return None
@@ -131,7 +140,7 @@ class EnvironmentStore:
             message = f"{self.folder / WANTED} holds what is no digest"
             raise DamagedError(message)
         folder = self.folder / digest
-        return _environment(folder, _document(folder / RECORD, self.folder, folder))
+        return _environment(folder, *_document(folder / RECORD, self.folder, folder))
 
     def has_served(self, name: str) -> bool:
         """Tell whether an environment was ever installed for a plugin of that name."""
@@ -160,8 +169,8 @@ def this_platform() -> str:
     return sysconfig.get_platform()
 
 
-def _document(path: Path, *folders: Path) -> dict[str, Any]:
-    """Read a record, once it is sure that nobody else can have written it."""
+def _document(path: Path, *folders: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """Return a record and its identity, once it is sure that nobody else can have written it."""
     for folder in folders:
         _check_owner(folder, folder.lstat())
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -179,7 +188,11 @@ def _document(path: Path, *folders: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         message = f"{path} is damaged"
         raise DamagedError(message)
-    return document
+    return document, _identity(found)
+
+
+def _identity(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _check_owner(path: Path, found: os.stat_result) -> None:
@@ -191,7 +204,7 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
         raise DamagedError(message)
 
 
-def _environment(folder: Path, document: dict[str, Any]) -> Environment:
+def _environment(folder: Path, document: dict[str, Any], identity: tuple[int, ...]) -> Environment:
     """Return what a record says, if it is for this host and all of it is there."""
     try:
         python = document["python"]
@@ -205,6 +218,7 @@ def _environment(folder: Path, document: dict[str, Any]) -> Environment:
                 Package(one["name"], one["version"], one["bytes"], one.get("sha256"))
                 for one in document["packages"]
             ),
+            identity,
         )
         for_here = document["format"], document["platform"]
     except (KeyError, TypeError) as error:

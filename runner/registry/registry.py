@@ -121,15 +121,16 @@ class PluginRegistry:
     def _choose(self, plugin: Plugin) -> Choice:
         return (self._environments or Environments(None)).choose(plugin)
 
-    def _choose_anew(self) -> None:
+    def _choose_anew(self, *names: str) -> None:
         """See to it that each plugin has the environment that is there now, if there is one.
 
-        Costs a look at one folder's time, as long as nothing has been installed or removed.
+        Costs a look at one folder's time, as long as nothing has been installed or removed, and
+        one at the environment of each of ``names``, which somebody may have removed by hand.
         """
         if self._environments is None:
             return
         stamp = self._environments.stamp()
-        if stamp is not None and stamp == self._stamp:
+        if stamp is not None and stamp == self._stamp and not self._has_lost(names):
             return
         with self._lock:
             entries = list(self._entries.values())
@@ -140,6 +141,10 @@ class PluginRegistry:
                 if entry.plugin is plugin and entry.choice != choice:
                     entry.choose(choice)
             self._stamp = stamp
+
+    def _has_lost(self, names: Iterable[str]) -> bool:
+        entries = [entry for name in names if (entry := self._entries.get(name)) is not None]
+        return any(entry.choice is not None and entry.choice.is_lost for entry in entries)
 
     def look_again(self) -> None:
         """Have every environment looked for anew: one was not there any more."""
@@ -216,20 +221,20 @@ class PluginRegistry:
 
     def list_available(self) -> list[str]:
         """Return the names of those that can be called, sorted."""
-        self._choose_anew()
+        self._choose_anew(*self.list_plugins())
         with self._lock:
             return sorted(name for name, entry in self._entries.items() if entry.is_available)
 
     def list_all(self) -> list[PluginStatus]:
         """Return the status of every plugin, sorted by name, unavailable ones included."""
-        self._choose_anew()
+        self._choose_anew(*self.list_plugins())
         with self._lock:
             own = [self._entries[name].status(name) for name in sorted(self._entries)]
         return own if self._shared is None else self._shared.applied(own)
 
     def is_available(self, name: str) -> bool:
         """Tell whether a plugin is known and can be called."""
-        self._choose_anew()
+        self._choose_anew(name)
         with self._lock:
             entry = self._entries.get(name)
             return entry is not None and entry.is_available
@@ -243,21 +248,21 @@ class PluginRegistry:
 
     def own_status(self, name: str) -> PluginStatus | None:
         """Return a plugin's status as far as this process alone knows it."""
-        self._choose_anew()
+        self._choose_anew(name)
         with self._lock:
             entry = self._entries.get(name)
             return None if entry is None else entry.status(name)
 
     def get_state(self, name: str) -> str | None:
         """Return a plugin's state, ``None`` when unknown."""
-        self._choose_anew()
+        self._choose_anew(name)
         with self._lock:
             entry = self._entries.get(name)
             return None if entry is None else entry.state.value
 
     def all_states(self) -> dict[str, str]:
         """Return the state of every plugin by name, sorted."""
-        self._choose_anew()
+        self._choose_anew(*self.list_plugins())
         with self._lock:
             return {name: self._entries[name].state.value for name in sorted(self._entries)}
 

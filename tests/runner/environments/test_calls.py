@@ -250,18 +250,38 @@ def test_an_installation_that_is_finished_is_used_by_the_next_call(
     assert is_refused(tool_runner)
 
 
+LATER = """
+    def run(payload):
+        import importlib
+        import tiny
+        return {"tiny": importlib.reload(tiny).VERSION}
+"""
+
+
+@pytest.mark.parametrize("start", ["auto", "cold", "resident"])
 def test_an_environment_that_is_gone_is_not_the_plugins_fault(
-    write_plugin: WritePlugin, state: Path, runner_of: MakeOwn
+    write_plugin: WritePlugin, state: Path, runner_of: MakeOwn, start: str
 ) -> None:
-    """Removed by hand, with its name still there: nothing of the plugin runs, and it says so."""
-    path = write_plugin(LOOKS, dependencies=DEPENDENCIES, start='"cold"')
+    """Removed by hand, with its name still there: nothing of the plugin runs, and it says so.
+
+    A new installation heals it, boxes that wait with what was removed included.
+    """
+    path = write_plugin(LATER, dependencies=DEPENDENCIES, start=f'"{start}"')
     folder = environments.install(state, path)
     os.utime(folder.parent / "wanted", (1e9, 1e9))  # so that nothing seems to have changed since
-    tool_runner = runner_of(path)
-    assert called(tool_runner)[0]["tiny"] == "1.0"
+    tool_runner = runner_of(path, allow_resident=["sample"])
+    for _ in range(2):
+        assert called(tool_runner)[0]["tiny"] == "1.0"
     shutil.rmtree(folder)
     assert is_refused(tool_runner)
     assert tool_runner.registry.get_state("sample") == "UNAVAILABLE"
+    assert environments.install(state, path) == folder
+    for _ in range(2):
+        assert called(tool_runner)[0]["tiny"] == "1.0"
+    shutil.rmtree(folder)
+    os.utime(folder.parent / "wanted", (1e9, 1e9))
+    statuses = {one.name: one for one in tool_runner.registry.list_all()}
+    assert (statuses["sample"].state, statuses["sample"].environment) == ("UNAVAILABLE", "")
 
 
 def test_a_box_keeps_its_environment(
