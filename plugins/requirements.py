@@ -15,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from toolrunner.plugins.manifest import Manifest
+from toolrunner.plugins.origins import is_from
 
 
 def missing_requirements(manifest: Manifest) -> str | None:
@@ -83,6 +84,9 @@ def _looked_up(manifest: Manifest) -> _Unmet | str | None:
         installed = _installed_version(requirement.name)
         if installed is None:
             absent.append(requirement)
+        elif requirement.url is not None:
+            if not is_from(requirement.name, requirement.url):
+                unfit.append((requirement, f"{installed} from elsewhere"))
         elif not _fits(installed, requirement):
             unfit.append((requirement, installed))
     return None if fits and not absent and not unfit else _Unmet(fits, absent, unfit)
@@ -113,7 +117,8 @@ def _reason(found: _Unmet) -> str:
         names = " and ".join(requirement.name for requirement in absent)
         words.append(f"{names} {'is' if len(absent) == 1 else 'are'} not installed")
     for requirement, installed in unfit:
-        words.append(f"{requirement.name} {installed} is installed, not {requirement.specifier}")
+        wanted_one = requirement.url or requirement.specifier
+        words.append(f"{requirement.name} {installed} is installed, not {wanted_one}")
     wanted = [*absent, *(requirement for requirement, _ in unfit)]
     command = " ".join(["pip install", *(shlex.quote(str(_bare(one))) for one in wanted)])
     pronoun = "it" if len(wanted) == 1 else "them"

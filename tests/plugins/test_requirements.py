@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
 from toolrunner.plugins.manifest import (
     Manifest,
 )
-from toolrunner.plugins.requirements import missing_requirements
+from toolrunner.plugins.requirements import missing_requirements, unmet
 
 
 def test_requirements_that_are_met_give_no_reason() -> None:
@@ -54,6 +56,54 @@ def test_a_wrong_version_is_named() -> None:
         r"install it with: pip install 'numpy>9999'",
         reason,
     )
+
+
+ARCHIVE = {
+    "url": "https://host/x-1.0-py3-none-any.whl",
+    "archive_info": {"hashes": {"sha256": "ab"}},
+}
+GIT = {
+    "url": "https://host/x.git",
+    "vcs_info": {"vcs": "git", "requested_revision": "v1", "commit_id": "c0ffee"},
+    "subdirectory": "python",
+}
+
+
+@pytest.mark.parametrize(
+    ("origin", "url", "is_met"),
+    [
+        (None, ARCHIVE["url"], False),
+        ({"url": "https://host/other-1.0.whl", "archive_info": {}}, ARCHIVE["url"], False),
+        (ARCHIVE, ARCHIVE["url"], True),
+        (ARCHIVE, "https://user:secret@host/x-1.0-py3-none-any.whl#sha256=ab", True),
+        (ARCHIVE, f"{ARCHIVE['url']}#sha256=cd", False),
+        (GIT, "git+https://host/x.git@v1#subdirectory=python", True),
+        (GIT, "git+https://host/x.git@c0ffee#subdirectory=python", True),
+        (GIT, "git+https://host/x.git@v2#subdirectory=python", False),
+        (GIT, "git+https://host/x.git@v1", False),
+        (GIT, "https://host/x.git", False),
+        ({"url": "file:///srv/x", "dir_info": {"editable": True}}, "file:///srv/x", True),
+        ([], ARCHIVE["url"], False),
+    ],
+)
+def test_a_url_is_met_by_what_is_from_there_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: object, url: str, *, is_met: bool
+) -> None:
+    """Not by whatever has the same name."""
+    info = tmp_path / "x_by_url-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: x-by-url\nVersion: 1.0\n")
+    if origin is not None:
+        (info / "direct_url.json").write_text(json.dumps(origin))
+    monkeypatch.syspath_prepend(tmp_path)
+    manifest = Manifest(name="m", dependencies=(f"x-by-url @ {url}",))
+    reason = missing_requirements(manifest)
+    assert (reason is None) == is_met
+    assert (unmet(manifest) is None) == is_met
+    if reason is not None:
+        assert reason.startswith(
+            f"VersionConflict: x-by-url 1.0 from elsewhere is installed, not {url}; "
+        )
 
 
 def test_another_python_is_asked_for() -> None:
