@@ -25,7 +25,7 @@ from toolrunner.runner.environments.pins import Pin, all_hashed, digest_of
 from toolrunner.runner.environments.prune import Pruned, prune_environments
 from toolrunner.runner.environments.pythons import Python, choose_python
 from toolrunner.runner.environments.reasons import failed
-from toolrunner.runner.environments.resolve import make_lock, resolve
+from toolrunner.runner.environments.resolve import REQUIREMENTS, make_lock, resolve
 from toolrunner.runner.environments.store import (
     BUILDING,
     FORMAT,
@@ -39,7 +39,7 @@ from toolrunner.runner.environments.store import (
     this_platform,
 )
 from toolrunner.runner.environments.uv import configuration
-from toolrunner.runner.environments.wish import Wish, wish_of
+from toolrunner.runner.environments.wish import Wish, lock_found, wish_of
 from toolrunner.runner.environments.workshop import (
     DISK_MB,
     LIMITS,
@@ -174,6 +174,7 @@ class Installer:
         ``on_progress`` hears in words what is done.
         """
         self._workshop.on_progress = on_progress
+        _refuse_the_runners(plugin)
         wish = _wish(plugin)
         if wish is None:
             return None
@@ -203,8 +204,15 @@ class Installer:
     def lock(self, plugin: Plugin, on_progress: OnProgress = quiet) -> Path:
         """Write down, beside a plugin, what exactly its dependencies come to."""
         self._workshop.on_progress = on_progress
+        _refuse_the_runners(plugin)
         if not plugin.manifest.dependencies:
             message = f"{plugin.name} has no dependencies to lock"
+            if lock_found(plugin) == REQUIREMENTS:
+                message = (
+                    f"the manifest of {plugin.name} names no dependencies, and its {REQUIREMENTS} "
+                    "is its lock: make that anew, for instance with "
+                    "`uv pip compile --generate-hashes`"
+                )
             raise GovernedError(ErrorType.VALIDATION_ERROR, message)
         python = choose_python(plugin.manifest.requires_python or None)
         with self._workshop.bench(python) as bench:
@@ -306,6 +314,17 @@ class Installer:
         if with_cache:
             remove_any(self._folder / _FILES_OF_UV)
         return pruned
+
+
+def _refuse_the_runners(plugin: Plugin) -> None:
+    """Refuse a plugin that no environment would help."""
+    if plugin.manifest.environment == "runner":
+        message = (
+            f'{plugin.name} says environment = "runner": nothing is installed or locked for it; '
+            "install what it needs where toolrunner itself is installed, or take that line out of "
+            "its manifest"
+        )
+        raise GovernedError(ErrorType.VALIDATION_ERROR, message)
 
 
 def _wish(plugin: Plugin) -> Wish | None:

@@ -55,10 +55,12 @@ class Wish:
 
 
 def wish_of(plugin: Plugin) -> Wish | None:
-    """Return what a plugin needs; ``None``: nothing beyond this interpreter.
+    """Return what a plugin needs; ``None``: nothing beyond this interpreter, or nothing else.
 
     Raises ``OSError`` for a lock that is there and cannot be read.
     """
+    if plugin.manifest.environment == "runner":
+        return None
     dependencies = plugin.manifest.dependencies
     requires_python = plugin.manifest.requires_python or None
     lock_name, lock = _lock_of(plugin)

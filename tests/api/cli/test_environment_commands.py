@@ -95,6 +95,21 @@ def test_a_plugin_by_its_name(run: Run, tmp_path: Path, links: tuple[str, ...]) 
     assert "there is no plugin needyy" in unknown.stderr
 
 
+def test_nothing_is_installed_for_a_plugin_with_the_runners_packages(
+    run: Run, tmp_path: Path, links: tuple[str, ...], write_plugin: WritePlugin
+) -> None:
+    """Neither by its path nor by its name, and nothing is locked; the caller hears why."""
+    plugin = write_plugin(
+        "def run(payload): return {}\n", dependencies='["alpha"]', environment='"runner"'
+    )
+    for words in (("install", plugin), ("install", "sample"), ("lock", plugin)):
+        done = run("--plugins", plugin, "plugins", *words, *links)
+        assert done.returncode == 2, done.stdout
+        assert 'sample says environment = "runner": nothing is installed or locked' in done.stderr
+    assert not plugin.with_name(f"{plugin.name}.lock").exists()
+    assert [*(tmp_path / "state/environments/wanted").iterdir()] == []
+
+
 def test_a_plugin_of_an_installed_distribution(
     run: Run, links: tuple[str, ...], open_folder: Path
 ) -> None:

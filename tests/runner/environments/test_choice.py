@@ -209,8 +209,8 @@ def test_a_plugin_that_wants_the_runners_packages_says_what_these_lack(
     write_plugin: WritePlugin, state: Path
 ) -> None:
     """No environment helps it."""
+    environments.install(state, write_plugin(BODY, dependencies='["tiny"]'))
     path = write_plugin(BODY, dependencies='["tiny"]', environment='"runner"')
-    environments.install(state, plugin_at(path, ""))
     registry = registry_of(state, path)
     assert shown(registry) == (
         "UNAVAILABLE",

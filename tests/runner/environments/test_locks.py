@@ -157,6 +157,10 @@ def test_a_plugin_without_dependencies_has_nothing_to_lock(lock: Lock, tmp_path:
     with pytest.raises(GovernedError, match="no dependencies") as told:
         lock(write_needy(tmp_path))
     assert told.value.error_type is ErrorType.VALIDATION_ERROR
+    folder = write_folder(tmp_path)
+    (folder / "requirements.txt").write_text("beta\n")
+    with pytest.raises(GovernedError, match=r"its requirements\.txt is its lock: make that anew"):
+        lock(folder)
 
 
 def test_a_failed_lock_leaves_the_old_one(lock: Lock, tmp_path: Path) -> None:
