@@ -19,7 +19,7 @@ from rich.tree import Tree
 
 from toolrunner.api.cli.calls import Done, isolation_of
 from toolrunner.api.cli.console import Hanging, plain, table_of
-from toolrunner.runner.errors import Blame
+from toolrunner.runner.errors import Blame, ErrorType
 
 MAX_ITEMS = 200
 MAX_CHARACTERS = 4000
@@ -32,6 +32,10 @@ _AT_FAULT = {
     Blame.HOST: "this host is at fault",
     Blame.PLUGIN: "the plugin or its limits are at fault",
 }
+# Of a plugin that cannot run here: it may as well lack what the operator has to give it.
+_NOT_INSTALLED = "what it needs is not installed here"
+_CANNOT_RUN = "it cannot be used here as it is"
+_INSTALLED_BY = "toolrunner plugins install"
 
 
 def document(done: Done, *, debug: bool) -> dict[str, Any]:
@@ -134,6 +138,12 @@ def _table(value: object) -> Table | None:
     return table
 
 
+def _at_fault(error: Mapping[str, Any]) -> str:
+    if error["type"] != ErrorType.PLUGIN_UNAVAILABLE:
+        return _AT_FAULT[Blame(error["details"]["blame"])]
+    return _NOT_INSTALLED if _INSTALLED_BY in error["message"] else _CANNOT_RUN
+
+
 def error_view(envelope: Mapping[str, Any], *, file: str | None, debug: bool) -> RenderableType:
     """Return what a person needs to know of an error: what, whose fault, how much, the log."""
     error = envelope["error"]
@@ -143,7 +153,7 @@ def error_view(envelope: Mapping[str, Any], *, file: str | None, debug: bool) ->
     if subject:
         title.append_text(plain(f"{subject}: ", "bold"))
     title.append_text(plain(error["type"], "bold red"))
-    title.append(f" ({_AT_FAULT[Blame(details['blame'])]})")
+    title.append(f" ({_at_fault(error)})")
     lines: list[RenderableType] = [title, _quoted(error["message"])]
     if limit := details.get("limit"):
         lines.append(Text(f"  {_limit_words(limit)}", style="dim"))

@@ -51,6 +51,8 @@ def test_a_plugin_without_its_environment_says_how_to_install_it(
     called = cli(*options, "run", "sample", "--payload", "{}", "--json")
     assert (called.status, called.error["type"]) == (1, "PluginUnavailable")
     assert called.error["message"].endswith(words)
+    told = cli(*options, "run", "sample", "--payload", "{}")
+    assert "sample: PluginUnavailable (what it needs is not installed here)" in told.out + told.err
     sbom = cli(*options, "plugins", "show", "sample", "--sbom")
     assert sbom.status == 2
     assert words in sbom.err
