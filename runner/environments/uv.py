@@ -54,8 +54,8 @@ _NAMES = frozenset(
 _PREFIXES = ("UV_INDEX_",)  # the names and passwords of indexes that have a name
 _CONFIG = "uv.toml"
 _MISSING = (
-    "uv, which installs what plugins need, is not here; "
-    'get it with: pip install "toolrunner-sandbox[environments]"'
+    "uv, which installs what plugins need, is not here; get it with: "
+    'pip install "toolrunner-sandbox[environments]", or in a clone: pip install ".[environments]"'
 )
 
 

@@ -19,14 +19,14 @@ from toolrunner.api.cli.outcomes import show
 from toolrunner.api.cli.progress import Progress
 from toolrunner.api.cli.session import Session
 from toolrunner.plugins import discovery
-from toolrunner.plugins.discovery import Plugin
+from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.errors import ManifestError, shown, suggestion
 from toolrunner.runner.call import Call
 from toolrunner.runner.environments.install import Installed, Installer, OnProgress
 from toolrunner.runner.environments.store import Environment
 from toolrunner.runner.environments.wish import wish_of
 from toolrunner.runner.environments.workshop import Options
-from toolrunner.runner.errors import GovernedError, one_line
+from toolrunner.runner.errors import ErrorType, GovernedError, one_line
 from toolrunner.runner.registry.plugin_state import PluginState
 from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.runner.start_mode import Start
@@ -80,12 +80,17 @@ def install(
     find_links: _FindLinks = None,
 ) -> Exit:
     """Install what plugins need, each set of libraries once, apart from this program's own."""
-    plugins = _named(session, targets) if targets else _lacking(session)
-    if not plugins:
+    options = _options(allow_builds, offline, find_links)
+    plugins, broken = _named(session, targets) if targets else (_lacking(session), [])
+    if not plugins and not broken:
         session.terminal.say("No plugin needs anything that is not here.")
         return Exit.DONE
-    options = _options(allow_builds, offline, find_links)
-    return _each(session, plugins, options, _install)
+    worst = max((_fail(session, one.name, _unreadable(one)) for one in broken), default=Exit.DONE)
+    needy = [plugin for plugin in plugins if _wishes(plugin)]
+    for plugin in plugins:
+        if plugin not in needy:
+            _show_needless(session, plugin)
+    return max(worst, _each(session, needy, options, _install)) if needy else worst
 
 
 @plugins_app.command(
@@ -104,7 +109,9 @@ def lock(
 ) -> Exit:
     """Write down beside a plugin which versions of what it needs are installed."""
     options = _options(allow_builds, offline, find_links)
-    return _each(session, _at(path), options, _lock)
+    plugins, broken = _at(path)
+    worst = max((_fail(session, one.name, _unreadable(one)) for one in broken), default=Exit.DONE)
+    return max(worst, _each(session, plugins, options, _lock)) if plugins else worst
 
 
 @plugins_app.command("prune", epilog=examples("toolrunner plugins prune"))
@@ -138,14 +145,23 @@ def _each(session: Session, plugins: Iterable[Plugin], options: Options, step: _
                     teller = _teller(session.terminal, plugin.name, progress)
                     document = step(session, installer, plugin, teller)
             except GovernedError as error:
-                call = Call()
-                done = Done(plugin.name, None, call, None, refusal(plugin.name, call, error))
-                show(session, done)
-                worst = max(worst, exit_of(done.envelope))
+                worst = max(worst, _fail(session, plugin.name, error))
                 continue
             if session.shared.as_json:
                 session.terminal.document(document)
     return worst
+
+
+def _fail(session: Session, name: str, error: GovernedError) -> Exit:
+    """Show what has failed for one plugin, as a call's error is shown; return the outcome."""
+    call = Call()
+    done = Done(name, None, call, None, refusal(name, call, error))
+    show(session, done)
+    return exit_of(done.envelope)
+
+
+def _unreadable(broken: Broken) -> GovernedError:
+    return GovernedError(ErrorType.PLUGIN_UNAVAILABLE, broken.reason)
 
 
 def _waiting(session: Session) -> Callable[[], None]:
@@ -172,6 +188,13 @@ def _install(
         return {"plugin": plugin.name, "environment": None, "how": None}
     document = environment_document(installed.environment)
     return {"plugin": plugin.name, "environment": document, "how": installed.how}
+
+
+def _show_needless(session: Session, plugin: Plugin) -> None:
+    if session.shared.as_json:
+        session.terminal.document({"plugin": plugin.name, "environment": None, "how": None})
+    else:
+        session.terminal.show(_installed_words(plugin, None, 0.0))
 
 
 def _load_once(session: Session, plugin: Plugin, teller: OnProgress) -> None:
@@ -265,30 +288,33 @@ def _wishes(plugin: Plugin) -> bool:
         return True  # its lock cannot be read: what is done with it says so, of it alone
 
 
-def _named(session: Session, targets: Iterable[str]) -> list[Plugin]:
-    """Return the plugins of some names and paths, each once."""
+def _named(session: Session, targets: Iterable[str]) -> tuple[list[Plugin], list[Broken]]:
+    """Return the plugins of some names and paths, each once, and what at them is broken."""
     plugins: dict[str, Plugin] = {}
+    broken: list[Broken] = []
     for target in targets:
-        for plugin in _at(target) if _is_path(target) else [_of_name(session, target)]:
+        found, bad = _at(target) if _is_path(target) else ([_of_name(session, target)], [])
+        for plugin in found:
             plugins.setdefault(str(plugin.path), plugin)
-    return list(plugins.values())
+        broken += [one for one in bad if one not in broken]
+    return list(plugins.values()), broken
 
 
 def _is_path(target: str) -> bool:
     return os.sep in target or target in {".", ".."} or target.endswith(".py")
 
 
-def _at(path: str) -> list[Plugin]:
-    """Return the plugins at a path; DiscoveryError or Refused if there are none."""
+def _at(path: str) -> tuple[list[Plugin], list[Broken]]:
+    """Return what is at a path, sound and broken; DiscoveryError or Refused if there is nothing."""
     found, broken = discovery.discover((path,), bundled=False)
     elsewhere = set(discovery.discover((), bundled=False)[1])
-    bad = [plugin.reason for plugin in broken if plugin not in elsewhere]
-    if bad:
-        raise Refused(bad[0])
-    if not found:
+    bad = [plugin for plugin in broken if plugin not in elsewhere]
+    if not found and len(bad) == 1:
+        raise Refused(bad[0].reason)
+    if not found and not bad:
         message = f"{shown(path)}: there is no plugin in this folder"
         raise Refused(message)
-    return found
+    return found, bad
 
 
 def _of_name(session: Session, name: str) -> Plugin:

@@ -110,6 +110,44 @@ def test_nothing_is_installed_for_a_plugin_with_the_runners_packages(
     assert [*(tmp_path / "state/environments/wanted").iterdir()] == []
 
 
+def test_a_plugin_that_needs_nothing_needs_no_uv(run: Run, tmp_path: Path) -> None:
+    """There is nothing to do, and it says so; what needs something says how to get uv."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "uv.py").write_text("raise ImportError('not here')\n")
+    plugin = write_needy(tmp_path, name="plain")
+    for json_option, said in (
+        ((), "plain: needs nothing\n"),
+        (("--json",), '{"plugin": "plain", "environment": null, "how": null}'),
+    ):
+        done = run(*json_option, "plugins", "install", plugin, PYTHONPATH=str(hidden))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.replace('":"', '": "').strip() == said.strip()
+    needy = run("plugins", "install", write_needy(tmp_path, "alpha"), PYTHONPATH=str(hidden))
+    assert needy.returncode == 3
+    assert 'pip install ".[environments]"' in needy.stderr
+
+
+def test_a_broken_manifest_keeps_no_other_from_being_installed(
+    run: Run, tmp_path: Path, links: tuple[str, ...]
+) -> None:
+    """Of a folder's, each broken one is told of by its name; they decide the status."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    write_needy(folder, "alpha", name="sound")
+    write_needy(folder, "alpha>>2", name="bad")
+    worse = write_needy(folder, name="worse")
+    worse.write_text(worse.read_text().replace("dependencies = []", 'environment = "mine"'))
+    done = run("plugins", "install", folder, *links)
+    assert done.returncode == 1
+    assert "sound: installed 2 packages" in done.stdout
+    for name in ("bad", "worse"):
+        assert f"{name}: PluginUnavailable" in done.stderr
+    alone = run("plugins", "install", worse, *links)
+    assert alone.returncode == 2
+    assert "ManifestError" in alone.stderr
+
+
 def test_a_plugin_of_an_installed_distribution(
     run: Run, links: tuple[str, ...], open_folder: Path
 ) -> None:

@@ -64,3 +64,4 @@ def test_without_uv_it_says_how_to_get_it() -> None:
     said = subprocess.check_output([sys.executable, "-P", "-c", script], text=True, cwd=ROOT)
     assert said.startswith("SandboxError")
     assert 'pip install "toolrunner-sandbox[environments]"' in said
+    assert 'in a clone: pip install ".[environments]"' in said
