@@ -14,7 +14,7 @@ import secrets
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -51,7 +51,7 @@ from toolrunner.runner.environments.workshop import (
 )
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.settings.settings import Settings
-from toolrunner.sandbox.building import Builder, Copied, HostileTreeError, copy_tree
+from toolrunner.sandbox.building import Builder, Copied, HostileTreeError, copy_tree, tree_bytes
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB, Limits
 
@@ -59,6 +59,7 @@ OnProgress = Callable[[str], None]
 
 _LOCK = "lock"
 _FILES_OF_UV = "uv"
+_ENDLESS = 1 << 62  # bytes that no disk has: what cannot be measured counts as more
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,8 @@ class Installer:
             if environment is None:
                 environment = self._make(bench, pins, python, digest)
         self._mark(plugin)
-        self._write(self._folder / WANTED / f"{wish.key}.json", {"digest": digest})
+        answer = {"digest": digest, "plugin": _place(plugin)}
+        self._write(self._folder / WANTED / f"{wish.key}.json", answer)
         return Installed(environment, how)
 
     def _mark(self, plugin: Plugin) -> None:
@@ -309,11 +311,22 @@ class Installer:
 
     def prune(self, plugins: Iterable[Plugin], *, with_cache: bool = False) -> Pruned:
         """Remove what none of these plugins needs; ``with_cache``: what uv has kept as well."""
-        wishes = [wish for plugin in plugins if (wish := _wish(plugin)) is not None]
+        known = list(plugins)
+        wishes = [wish for plugin in known if (wish := _wish(plugin)) is not None]
         pruned = prune_environments(self._folder, self._building, (wish.key for wish in wishes))
-        if with_cache:
-            remove_any(self._folder / _FILES_OF_UV)
-        return pruned
+        places = {_place(plugin) for plugin in known}
+        unknown = tuple(place for place in pruned.plugins if place not in places)
+        pruned = replace(pruned, plugins=unknown)
+        if not with_cache:
+            return pruned
+        cache = self._folder / _FILES_OF_UV
+        size = tree_bytes(str(cache), _ENDLESS)
+        remove_any(cache)
+        return replace(pruned, cache_bytes=size if size <= _ENDLESS else 0)
+
+
+def _place(plugin: Plugin) -> str:
+    return os.path.abspath(plugin.found_at)  # noqa: PTH100 - no link of it is followed
 
 
 def _refuse_the_runners(plugin: Plugin) -> None:

@@ -21,17 +21,28 @@ from toolrunner.sandbox.building import tree_bytes
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """The digests of what was removed, and of what nobody needs and something still uses."""
+    """The digests of what was removed, and of what nobody needs and something still uses.
+
+    ``plugins``: the paths of plugins that have none now and that whoever prunes did not name.
+    ``cache_bytes``: what uv had kept, if that was removed as well; ``bytes`` is without it.
+    """
 
     removed: tuple[str, ...]
     in_use: tuple[str, ...]
     bytes: int
+    plugins: tuple[str, ...] = ()
+    cache_bytes: int = 0
 
 
 def prune_environments(folder: Path, building: Path, wanted: Iterable[str]) -> Pruned:
-    """Remove all environments but those that answer the ``wanted`` keys of wishes."""
+    """Remove all environments but those that answer the ``wanted`` keys of wishes.
+
+    What something uses stays whole, and what names it too: a server may know plugins that whoever
+    prunes does not, and finds it by that alone.
+    """
     keys = set(wanted)
-    kept = {digest for key, digest in _answers(folder).items() if key in keys}
+    answers = _answers(folder)
+    kept = {answer.digest for key, answer in answers.items() if key in keys}
     removed, in_use, total = [], [], 0
     for digest in sorted(os.listdir(folder)):  # noqa: PTH208 - names are what is looked at
         if not is_digest(digest) or digest in kept:
@@ -43,21 +54,29 @@ def prune_environments(folder: Path, building: Path, wanted: Iterable[str]) -> P
         else:
             in_use.append(digest)
     stays = kept | set(in_use)
-    for key, digest in _answers(folder).items():
-        if key not in keys or digest not in stays:
+    for key, answer in answers.items():
+        if answer.digest not in stays:
             (folder / WANTED / f"{key}.json").unlink(missing_ok=True)
     os.utime(folder / WANTED)  # a server looks at its time to see that something has changed
-    return Pruned(tuple(removed), tuple(in_use), total)
+    plugins = {one.plugin for one in answers.values() if one.digest in removed and one.plugin}
+    return Pruned(tuple(removed), tuple(in_use), total, tuple(sorted(plugins)))
 
 
-def _answers(folder: Path) -> dict[str, str]:
-    """Return the digest of each wish's environment, by the key of the wish."""
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    digest: str = ""
+    plugin: str = ""
+
+
+def _answers(folder: Path) -> dict[str, _Answer]:
+    """Return what names each wish's environment, by the key of the wish."""
     found = {}
     for path in (folder / WANTED).glob("*.json"):
-        digest = ""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            digest = str(json.loads(path.read_bytes())["digest"])
-        found[path.stem] = digest
+        answer = _Answer()
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            document = json.loads(path.read_bytes())
+            answer = _Answer(str(document["digest"]), str(document.get("plugin", "")))
+        found[path.stem] = answer
     return found
 
 

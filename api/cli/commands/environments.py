@@ -117,18 +117,36 @@ def lock(
 @plugins_app.command("prune", epilog=examples("toolrunner plugins prune"))
 @command
 def prune(session: Session, with_cache: _WithCache = False) -> Exit:
-    """Remove installed libraries that no known plugin needs any more."""
+    """Remove installed libraries that no plugin known here needs: name all with --plugins."""
     plugins = [plugin for plugin, _ in _known(session)]
     with Installer(session.settings, on_wait=_waiting(session)) as installer:
         pruned = installer.prune(plugins, with_cache=with_cache)
     if session.shared.as_json:
-        document = {"removed": pruned.removed, "in_use": pruned.in_use, "bytes": pruned.bytes}
-        session.terminal.document(document)
+        session.terminal.document(
+            {
+                "removed": pruned.removed,
+                "in_use": pruned.in_use,
+                "bytes": pruned.bytes,
+                "cache_bytes": pruned.cache_bytes,
+                "plugins": pruned.plugins,
+            }
+        )
         return Exit.DONE
-    words = f"Removed {_counted(len(pruned.removed), 'environment')}, {_size(pruned.bytes)}."
+    words = f"Removed {_counted(len(pruned.removed), 'environment')}, {_size(pruned.bytes)}"
+    if with_cache:
+        words += f", and what was fetched, {_size(pruned.cache_bytes)}"
+    session.terminal.show(f"{words}.")
+    for path in pruned.plugins:
+        session.terminal.say(
+            f"{shown(path)} has none any more, as no plugin that is known here needs it; if a "
+            "server runs it, install it again, and prune with --plugins"
+        )
     if pruned.in_use:
-        words += f" {_counted(len(pruned.in_use), 'more')} in use: prune again later."
-    session.terminal.show(words)
+        session.terminal.say(
+            f"{_counted(len(pruned.in_use), 'environment')} that no plugin known here needs, and "
+            "that a server or a call uses, stayed; name its plugins with --plugins, or prune again "
+            "when it has ended"
+        )
     return Exit.DONE
 
 
@@ -221,7 +239,7 @@ def _installed_words(plugin: Plugin, installed: Installed | None, seconds: float
     if installed.how == "made":
         return f"{plugin.name}: installed {what}, in {seconds:.1f} s"
     if installed.how == "shared":
-        return f"{plugin.name}: has the environment of another plugin, {what}"
+        return f"{plugin.name}: has an environment that was here before, {what}"
     return f"{plugin.name}: installed already, {what}"
 
 
@@ -333,7 +351,7 @@ def _of_name(session: Session, name: str) -> Plugin:
 
 
 def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 or what == "more" else f"{number} {what}s"
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _size(number: int) -> str:

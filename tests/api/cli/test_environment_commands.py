@@ -16,6 +16,9 @@ import pytest
 from tests.conftest import WritePlugin
 from tests.faults.host.test_scarce import ROOT
 from tests.wheels import write_needy, write_sources, write_wheel
+from toolrunner.runner.registry.registry import PluginRegistry
+from toolrunner.runner.settings.settings import Settings
+from toolrunner.runner.tool_runner import ToolRunner
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -206,8 +209,28 @@ def test_prune_removes_what_no_plugin_needs(
     run("plugins", "install", plugin, *links)
     kept = run("--plugins", plugin, "--json", "plugins", "prune")
     assert json.loads(kept.stdout)["removed"] == []
-    done = run("plugins", "prune")
+    done = run("plugins", "prune", "--cache")
     assert done.stdout.startswith("Removed 1 environment, ")
+    assert ", and what was fetched, 0." in done.stdout
+    assert f"{plugin} has none any more" in done.stderr
+    assert "--plugins" in done.stderr
+
+
+def test_prune_leaves_a_server_what_it_uses(
+    run: Run, tmp_path: Path, links: tuple[str, ...]
+) -> None:
+    """Even if it is not told of the server's plugins; and says what that means."""
+    plugin = write_needy(tmp_path, "alpha")
+    run("plugins", "install", plugin, *links)
+    settings = Settings(state=tmp_path / "state")
+    registry = PluginRegistry.discover([plugin], settings=settings)
+    with ToolRunner(registry, settings=settings) as server:
+        assert server.run("needy", {})[1] is None
+        done = run("plugins", "prune")
+        assert done.stdout.startswith("Removed 0 environments")
+        assert "1 environment that no plugin known here needs" in done.stderr
+        assert "--plugins" in done.stderr
+        assert server.run("needy", {})[1] is None
 
 
 # Runs commands, and says what of theirs reaches out: for an address, or for uv.

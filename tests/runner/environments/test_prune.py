@@ -34,6 +34,7 @@ def test_what_no_plugin_needs_is_removed(
     pruned = prune(state, new)
     assert pruned.removed == (installed.environment.digest,)
     assert pruned.bytes > 1000
+    assert pruned.plugins == (str(old),)
     assert not installed.environment.folder.exists()
     assert find(old) is None
     assert find(new) is not None
@@ -52,7 +53,13 @@ def test_what_is_held_stays(install: Install, find: Find, tmp_path: Path, state:
     with store.hold(environment):
         pruned = prune(state)
         assert (pruned.removed, pruned.in_use) == ((), (environment.digest,))
-        assert find(plugin) is None or environment.folder.exists()
+        found = find(plugin)
+        assert found == environment, "whoever uses it has to find it for the next call as well"
+        again = install(plugin)
+        assert again is not None
+        assert again.how == "present"
+        changed = write_needy(tmp_path, "beta")
+        assert prune(state, changed).in_use == (environment.digest,)
     assert prune(state).removed == (environment.digest,)
     with pytest.raises(OSError, match=environment.digest):
         store.hold(environment)
@@ -65,8 +72,10 @@ def test_what_was_fetched_goes_if_that_is_asked_for(
     plugin = write_needy(tmp_path, "alpha")
     install(plugin)
     kept = state / "environments/uv"
+    (kept / "fetched").write_bytes(b"1" * 1_000_000)
     before = len(list(kept.rglob("*")))
     prune(state, plugin)
     assert len(list(kept.rglob("*"))) == before
-    prune(state, plugin, with_cache=True)
+    pruned = prune(state, plugin, with_cache=True)
+    assert pruned.cache_bytes >= 1_000_000
     assert not kept.exists()
