@@ -25,7 +25,12 @@ from toolrunner.runner.environments.pins import Pin, all_hashed, digest_of
 from toolrunner.runner.environments.prune import Pruned, prune_environments
 from toolrunner.runner.environments.pythons import Python, choose_python
 from toolrunner.runner.environments.reasons import failed
-from toolrunner.runner.environments.resolve import REQUIREMENTS, make_lock, resolve
+from toolrunner.runner.environments.resolve import (
+    REQUIREMENTS,
+    lock_remedy,
+    make_lock,
+    resolve,
+)
 from toolrunner.runner.environments.store import (
     BUILDING,
     FORMAT,
@@ -108,7 +113,15 @@ class Installer:
 
     def __enter__(self) -> Installer:
         with contextlib.ExitStack() as stack:
-            self._make_folders()
+            try:
+                self._make_folders()
+            except OSError as error:
+                state = self._settings.state
+                message = (
+                    f"the state folder {state} cannot be used: {error.filename}: {error.strerror}; "
+                    "let this user write to it, or choose another one: --state DIR"
+                )
+                raise GovernedError(ErrorType.SANDBOX_ERROR, message) from None
             stack.enter_context(self._locked())
             sweep(self._building)
             degraded = self._settings.isolation == "degraded"
@@ -184,6 +197,7 @@ class Installer:
             self._mark(plugin)
             return Installed(present, "present")
         python = choose_python(wish.requires_python)
+        remedy = lock_remedy(plugin, wish)
         with self._workshop.bench(python) as bench:
             on_progress("resolving")
             pins = resolve(bench, plugin, wish, python) if _has_packages(wish) else ()
@@ -192,7 +206,7 @@ class Installer:
             environment = self._known(digest)
             how: Literal["made", "shared"] = "made" if environment is None else "shared"
             if environment is None:
-                environment = self._make(bench, pins, python, digest)
+                environment = self._make(bench, pins, python, digest, remedy)
         self._mark(plugin)
         answer = {"digest": digest, "plugin": _place(plugin)}
         self._write(self._folder / WANTED / f"{wish.key}.json", answer)
@@ -234,11 +248,12 @@ class Installer:
             return None
 
     def _make(
-        self, bench: Bench, pins: tuple[Pin, ...], python: Python, digest: str
+        self, bench: Bench, pins: tuple[Pin, ...], python: Python, digest: str, remedy: str
     ) -> Environment:
         if pins:
-            self._workshop.on_progress(f"installing {len(pins)} packages")
-            self._fill(bench, pins)
+            ending = "" if len(pins) == 1 else "s"
+            self._workshop.on_progress(f"installing {len(pins)} package{ending}")
+            self._fill(bench, pins, remedy)
         with contextlib.ExitStack() as stack:
             new = Path(tempfile.mkdtemp(dir=self._building))
             stack.callback(remove_any, new)
@@ -273,7 +288,7 @@ class Installer:
             (self._folder / digest).chmod(0o555)
         return self.store.read(digest)
 
-    def _fill(self, bench: Bench, pins: Iterable[Pin]) -> None:
+    def _fill(self, bench: Bench, pins: Iterable[Pin], remedy: str) -> None:
         lines = [_line(pin) for pin in pins]
         hashed = ["--require-hashes"] if all_hashed(pins) else []
         output = bench.uv(
@@ -286,7 +301,7 @@ class Installer:
             *hashed,
         )
         if output.status != 0:
-            raise failed("install", output)
+            raise failed("install", output, offline=bench.offline, lock_remedy=remedy)
 
     def _taken_over(self, bench: Bench, target: Path) -> Copied:
         self._workshop.on_progress("taking over")

@@ -31,24 +31,31 @@ _PLAIN = ("--no-header", "--no-annotate")
 def resolve(bench: Bench, plugin: Plugin, wish: Wish, python: Python) -> tuple[Pin, ...]:
     """Return what is to be installed; ``GovernedError`` if that cannot be found out."""
     if wish.lock is None:
-        text = _compiled(bench, [bench.put("dependencies.in", "\n".join(wish.dependencies))])
+        text = _compiled(bench, [_put_dependencies(bench, wish)])
     elif wish.lock_name == REQUIREMENTS:
-        text = _of_requirements(bench, wish)
+        text = _of_requirements(bench, plugin, wish)
     else:
         text = _exported(bench, plugin, wish)
     pins = _parsed(text)
     if wish.lock is not None:
         missing = unanswered(pins, wish.dependencies, python)
         if missing:
-            message = (
-                f"its lock does not answer its dependencies: {missing}; make it anew: "
-                f"toolrunner plugins lock {plugin.found_at}"
-            )
+            remedy = lock_remedy(plugin, wish)
+            message = f"its lock does not answer its dependencies: {missing}; {remedy}"
             raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
     return pins
 
 
-def _of_requirements(bench: Bench, wish: Wish) -> str:
+def lock_remedy(plugin: Plugin, wish: Wish) -> str:
+    """Return how to mend the lock of a plugin that is of no use; "" if it has none."""
+    if wish.lock is None:
+        return ""
+    if wish.lock_name == REQUIREMENTS:
+        return f"correct its {REQUIREMENTS}, or make it anew with what has made it"
+    return f"make its lock anew: toolrunner plugins lock {plugin.found_at}"
+
+
+def _of_requirements(bench: Bench, plugin: Plugin, wish: Wish) -> str:
     """Return what a requirements.txt comes to: itself, if it leaves nothing open."""
     assert wish.lock is not None
     text = wish.lock.decode("utf-8", "replace")
@@ -57,21 +64,26 @@ def _of_requirements(bench: Bench, wish: Wish) -> str:
             return text
     except PinError:
         pass
-    files = [
-        bench.put("requirements.txt", wish.lock),
-        bench.put("dependencies.in", "\n".join(wish.dependencies)),
-    ]
-    return _compiled(bench, files)
+    files = [bench.put(REQUIREMENTS, wish.lock)]
+    if wish.dependencies:
+        files.append(_put_dependencies(bench, wish))
+    return _compiled(bench, files, lock_remedy(plugin, wish))
+
+
+def _put_dependencies(bench: Bench, wish: Wish) -> str:
+    return bench.put("dependencies.in", "\n".join(wish.dependencies))
 
 
 def _exported(bench: Bench, plugin: Plugin, wish: Wish) -> str:
     """Return what one of uv's locks pins, with hashes."""
-    text = _ran(bench, "read its lock", "export", *_put_project(bench, plugin, wish), "--frozen")
+    remedy = lock_remedy(plugin, wish)
+    options = _put_project(bench, plugin, wish)
+    text = _ran(bench, "read its lock", remedy, "export", *options, "--frozen")
     if all_hashed(_parsed(text)):
         return text
     # A lock of local wheels has no hashes of them: they are made now. What depends on what is
     # looked at again, as uv opens no wheel otherwise.
-    return _compiled(bench, [bench.put("exported.in", text)])
+    return _compiled(bench, [bench.put("exported.in", text)], remedy)
 
 
 def _put_project(bench: Bench, plugin: Plugin, wish: Wish | None) -> list[str]:
@@ -113,14 +125,14 @@ def _own_project(plugin: Plugin) -> bytes | None:
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from None
 
 
-def _compiled(bench: Bench, files: list[str]) -> str:
-    return _ran(bench, "resolve", "pip", "compile", *files, "--generate-hashes")
+def _compiled(bench: Bench, files: list[str], remedy: str = "") -> str:
+    return _ran(bench, "resolve", remedy, "pip", "compile", *files, "--generate-hashes")
 
 
-def _ran(bench: Bench, what: str, *arguments: str) -> str:
+def _ran(bench: Bench, what: str, remedy: str, *arguments: str) -> str:
     output = bench.uv(*arguments, *_PLAIN)
     if output.status != 0:
-        raise failed(what, output)
+        raise failed(what, output, offline=bench.offline, lock_remedy=remedy)
     return output.text
 
 
@@ -137,7 +149,7 @@ def make_lock(bench: Bench, plugin: Plugin) -> tuple[Path, bytes]:
     options = _put_project(bench, plugin, None)
     output = bench.uv("lock", *options)
     if output.status != 0:
-        raise failed("lock", output)
+        raise failed("lock", output, offline=bench.offline)
     name = "plugin.py.lock" if plugin.kind == "file" else PROJECT_LOCK
     text = bench.read(name)
     if plugin.kind == "file":

@@ -6,6 +6,7 @@ Asked by ``workshop``. Nothing of the operator's environment reaches a build but
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -51,6 +52,8 @@ _NAMES = frozenset(
         "no_proxy",
     }
 )
+_INDEXES = frozenset({"UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_INDEX", "UV_INDEX_URL"})
+_NAMED = re.compile(r"[\w.-]+=")
 _PREFIXES = ("UV_INDEX_",)  # the names and passwords of indexes that have a name
 _CONFIG = "uv.toml"
 _MISSING = (
@@ -90,9 +93,21 @@ def configuration(environ: Mapping[str, str] = os.environ) -> Configuration:
         for name, value in environ.items()
         if value and (name in _NAMES or name.startswith(_PREFIXES))
     }
+    _check_indexes(variables)
     text = _file(environ)
     told = [*variables.values(), *_strings(_parsed(text))]
     return Configuration(variables, text, tuple(dict.fromkeys(_local(told))))
+
+
+def _check_indexes(variables: Mapping[str, str]) -> None:
+    """Refuse an index that is none; uv would look in an empty one, and blame the dependencies."""
+    for name in _INDEXES & variables.keys():
+        for word in variables[name].split():
+            place = word.partition("=")[2] if _NAMED.match(word) else word
+            if "://" not in place and not place.startswith("/"):
+                # What it is may hold a password: it is not quoted.
+                message = f"{name} names what is neither a URL nor the path of a folder; correct it"
+                raise GovernedError(ErrorType.SANDBOX_ERROR, message)
 
 
 def _file(environ: Mapping[str, str]) -> str:
@@ -104,10 +119,21 @@ def _file(environ: Mapping[str, str]) -> str:
     for place in places:
         try:
             return Path(place).read_text("utf-8")
-        except FileNotFoundError:
-            if named:
-                raise
+        except (OSError, UnicodeDecodeError) as error:
+            if named or not isinstance(error, FileNotFoundError):
+                raise _unreadable(place, error, is_named=bool(named)) from None
     return ""
+
+
+def _unreadable(
+    place: str, error: OSError | UnicodeDecodeError, *, is_named: bool
+) -> GovernedError:
+    why = error.strerror if isinstance(error, OSError) else "it is no text"
+    which = "UV_CONFIG_FILE names" if is_named else "uv is configured by"
+    remedy = "correct or unset that variable" if is_named else "let this user read it, or set "
+    remedy += "" if is_named else "UV_NO_CONFIG=1"
+    message = f"{which} {place}, which cannot be read: {why}; {remedy}"
+    return GovernedError(ErrorType.SANDBOX_ERROR, message)
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -221,6 +221,11 @@ class Bench:
         """The user that the box ran as."""
         return self.work.lstat().st_uid
 
+    @property
+    def offline(self) -> bool:
+        """Whether uv has no network."""
+        return self._workshop.options.offline
+
     def put(self, name: str, text: str | bytes) -> str:
         """Write a file before the first run; return the name by which uv finds it."""
         data = text.encode() if isinstance(text, str) else text
