@@ -43,6 +43,7 @@ print(json.dumps({
 }))
 """
 _OLDEST = (3, 11)
+_MOST_CHARACTERS = 200
 
 
 class UnusableError(Exception):
@@ -170,13 +171,25 @@ def _asked(executable: str, _state: tuple[int, ...]) -> _Answer:
             tuple(answer["packages"]),
         )
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
-        message = f"{executable} cannot be used: {type(error).__name__}: {error}"
+        message = f"{executable} cannot be used: {_said_instead(error)}"
         raise UnusableError(message) from None
     if kind or number < _OLDEST:
         what = kind or f"Python {number[0]}.{number[1]}"
         message = f"{executable} is {what}; boxes are run by an ordinary CPython from 3.11 on"
         raise UnusableError(message)
     return known
+
+
+def _said_instead(error: Exception) -> str:
+    """Return why there is no answer: what the program itself says, if it says anything."""
+    if isinstance(error, subprocess.CalledProcessError):
+        lines = [line for line in error.stderr.decode("utf-8", "replace").splitlines() if line]
+        if not lines:
+            return f"it ended with status {error.returncode}"
+        return lines[-1 if lines[0].startswith("Traceback") else 0][:_MOST_CHARACTERS]
+    if isinstance(error, ValueError | KeyError | TypeError):
+        return "it does not answer as a Python does"
+    return f"{type(error).__name__}: {error}"
 
 
 def _check_owner(executable: str) -> None:

@@ -86,23 +86,27 @@ def compiler(folder: str, python: str) -> subprocess.Popen[bytes]:
 def answer(python: str, question: str) -> bytes:
     """Return what an interpreter of the host prints that runs ``question``, without any packages.
 
-    ``OSError`` and ``subprocess.SubprocessError`` if it does not answer.
+    ``OSError`` and ``subprocess.SubprocessError`` if it does not answer; what it says instead is in
+    ``CalledProcessError.stderr``.
     """
     with forks.held_off(), open(os.devnull, "r+b", buffering=0) as null:
         process = subprocess.Popen(  # noqa: S603 - an interpreter of the host's
             [python, "-I", "-S", "-X", "utf8", "-c", question],
             stdin=null,
             stdout=subprocess.PIPE,
-            stderr=null,
+            stderr=subprocess.PIPE,
             env={},
             cwd="/",
         )
     with process:
         try:
-            return process.communicate(timeout=_ANSWER_SECONDS)[0]
+            said, errors = process.communicate(timeout=_ANSWER_SECONDS)
         except BaseException:
             process.kill()
             raise
+    if process.returncode != 0:
+        raise subprocess.CalledProcessError(process.returncode, python, said, errors)
+    return said
 
 
 class Spawner:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.api.http.test_openapi import OPERATIONS
 from toolrunner.api.http.errors import STATUS, HttpError
+from toolrunner.plugins.instance import plugin_at
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.registry.plugin_state import PluginState
@@ -122,6 +123,17 @@ def test_every_plugin_of_the_documents_works(clone: Path, source: str) -> None:
     command = [str(Path(sys.executable).parent / "toolrunner"), "plugins", "check", "plugin.py"]
     done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_folder_plugin_of_the_documents_needs_what_it_says(tmp_path: Path) -> None:
+    """Its toolrunner.toml is read as it stands there."""
+    text = (ROOT / "docs/environments.md").read_text(encoding="utf-8")
+    (tmp_path / "toolrunner.toml").write_text(blocks(text, "toml")[0])
+    (tmp_path / "main.py").write_text("def run(payload):\n    return {}\n")
+    manifest = plugin_at(tmp_path, "a test").manifest
+    assert manifest.name == "edge-detector"
+    assert manifest.dependencies == ("scikit-image>=0.24",)
+    assert manifest.requires_python == ">=3.11"
 
 
 def test_readmes_settings_file_is_valid(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def _run() -> int:
 
 
 def _interrupted() -> int:
-    _say("interrupted; the calls that ran were killed")
+    _say("interrupted; whatever ran was killed")
     return INTERRUPTED
 
 

@@ -28,14 +28,18 @@ def call_and_show(session: Session, plugin: str, work: Sequence[Work], jobs: int
     return worst
 
 
-def show(session: Session, done: Done) -> None:
-    """Show one call that has ended, as the options ask for it."""
+def show(session: Session, done: Done, *, was_called: bool = True) -> None:
+    """Show one call that has ended, as the options ask for it.
+
+    Not ``was_called``: what is told of is no call, and has no identity that a log would name.
+    """
     terminal, debug = session.terminal, session.shared.debug
     if session.shared.as_json:
         terminal.document(views.document(done, debug=debug))
         return
     if done.envelope is not None:
-        terminal.err.print(views.error_view(done.envelope, file=done.file, debug=debug))
+        view = views.error_view(done.envelope, file=done.file, debug=debug, was_called=was_called)
+        terminal.err.print(view)
         return
     terminal.show(views.result_view(done))
     if session.shared.verbose and done.call.log_tail:

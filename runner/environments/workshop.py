@@ -44,6 +44,7 @@ STAGE_PREFIX = "toolrunner-environment-"
 
 _INSIDE = Path(__file__).with_name("inside.py")
 _NAME = "environments"
+_PRINTED = frozenset({"[stdout]", "[stderr]"})  # by a build, as uv shows it
 _ELSEWHERE = "elsewhere"
 _TMP = "tmp"  # of builds and downloads; a call's own scratch is memory
 _READ_CAP = 64 * 1024 * 1024
@@ -126,6 +127,9 @@ class Workshop:
             holder.chmod(0o711)
         try:
             yield holder
+        except KeyboardInterrupt:
+            self.on_progress("interrupted: removing what is unfinished")  # that may take seconds
+            raise
         finally:
             remove_tree(str(holder))
             if note is not None:
@@ -170,7 +174,7 @@ class Workshop:
             self._limits,
             json.dumps(payload).encode(),
             disk_mb=self._disk_mb,
-            on_progress=self.on_progress,
+            on_progress=_Told(self.on_progress).hear,
         )
         outcome = judge(built.ending)
         if outcome.error_type is None:
@@ -203,6 +207,26 @@ class Workshop:
         if self._configuration.file:
             text = disclosure.file(self._configuration.file, self._configuration.variables)
             (bench.work / "uv.toml").write_text(text, "utf-8")
+
+
+class _Told:
+    """Passes uv's lines on, up to its error: the reason that is given in the end quotes that.
+
+    What a failed build has printed is passed on again: the reason has its last line alone.
+    """
+
+    def __init__(self, on_progress: Callable[[str], None]) -> None:
+        self._on_progress = on_progress
+        self._is_quiet = False
+
+    def hear(self, words: str) -> None:
+        """Pass a line on, or not."""
+        if words.lstrip().startswith(("error:", "\u00d7")):
+            self._is_quiet = True
+        elif words in _PRINTED:
+            self._is_quiet = False
+        if not self._is_quiet:
+            self._on_progress(words)
 
 
 class Bench:

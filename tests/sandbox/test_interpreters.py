@@ -60,7 +60,7 @@ def test_another_has_the_packages_that_it_is_given(tmp_path: Path) -> None:
         ({"kind": "a debug build"}, "is a debug build; boxes are run by"),
         ({"kind": "pypy"}, "is pypy; boxes are run by an ordinary CPython from 3.11 on"),
         ({"number": [3, 10]}, "is Python 3.10; boxes are run by"),
-        ({"standard": 3}, "cannot be used: TypeError"),
+        ({"standard": 3}, "cannot be used: it does not answer as a Python does"),
     ],
 )
 def test_what_cannot_run_a_box_is_refused_by_name(

@@ -174,7 +174,7 @@ def _fail(session: Session, name: str, error: GovernedError) -> Exit:
     """Show what has failed for one plugin, as a call's error is shown; return the outcome."""
     call = Call()
     done = Done(name, None, call, None, refusal(name, call, error))
-    show(session, done)
+    show(session, done, was_called=False)
     return exit_of(done.envelope)
 
 

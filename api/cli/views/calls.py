@@ -144,7 +144,9 @@ def _at_fault(error: Mapping[str, Any]) -> str:
     return _NOT_INSTALLED if _INSTALLED_BY in error["message"] else _CANNOT_RUN
 
 
-def error_view(envelope: Mapping[str, Any], *, file: str | None, debug: bool) -> RenderableType:
+def error_view(
+    envelope: Mapping[str, Any], *, file: str | None, debug: bool, was_called: bool = True
+) -> RenderableType:
     """Return what a person needs to know of an error: what, whose fault, how much, the log."""
     error = envelope["error"]
     details = error["details"]
@@ -161,7 +163,8 @@ def error_view(envelope: Mapping[str, Any], *, file: str | None, debug: bool) ->
         lines += [Text("  the last that it printed:", style="dim"), _quoted(tail, "dim", "    | ")]
     if debug and (trace := envelope["_internal"]["traceback"]):
         lines += [Text("  traceback:", style="dim"), _quoted(trace, "dim", "    | ")]
-    lines.append(Text(f"  call {details['call_id']}", style="dim"))
+    if was_called:
+        lines.append(Text(f"  call {details['call_id']}", style="dim"))
     return Group(*lines)
 
 

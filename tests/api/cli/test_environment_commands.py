@@ -59,6 +59,7 @@ def test_a_plugin_at_a_path(run: Run, tmp_path: Path, links: tuple[str, ...]) ->
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("needy: installed 2 packages, ")
     assert "needy: resolving" in done.stderr
+    assert "needy: installing 2 packages" in done.stderr
     again = run("plugins", "install", plugin, *links)
     assert again.stdout.startswith("needy: installed already, 2 packages")
 
@@ -93,6 +94,7 @@ def test_a_plugin_by_its_name(run: Run, tmp_path: Path, links: tuple[str, ...]) 
     assert done.returncode == 0, done.stderr
     assert "needy: installed 1 package, " in done.stdout
     assert "text-stats: needs nothing" in done.stdout
+    assert "needy: installing 1 package\n" in done.stderr
     unknown = run("plugins", "install", "needyy")
     assert unknown.returncode == 2
     assert "there is no plugin needyy" in unknown.stderr
@@ -185,6 +187,8 @@ def test_builds_only_where_they_are_allowed(
     done = run("plugins", "install", plugin, *links)
     assert done.returncode == 1
     assert "--allow-builds" in done.stderr
+    assert done.stderr.count("No solution found") == 1, "uv's words stand there once"
+    assert "call " not in done.stderr, "there is none"
     done = run("plugins", "install", plugin, *links, "--allow-builds")
     assert done.returncode == 0, done.stderr
 

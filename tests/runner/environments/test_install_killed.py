@@ -172,6 +172,8 @@ def test_a_keyboard_interrupt_ends_it_at_once(
         assert heard(process, "Building")
         boxes = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
+        assert heard(process, "interrupted: removing what is unfinished")
+        assert heard(process, "interrupted; whatever ran was killed")
         assert process.wait(PATIENCE_SECONDS) == 130
     _gone, alive = psutil.wait_procs(boxes, timeout=PATIENCE_SECONDS)
     assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []

@@ -51,8 +51,13 @@ def test_some_are_refused_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch)
     debug = write_python(folder, "3.97.0", kind="a debug build")
     free = write_python(folder, "3.98.0", kind="a free-threaded build")
     other = write_python(folder, "3.99.0", kind="pypy")
-    (folder / "python3.96").write_text("#!/bin/sh\nexit 1\n")
-    (folder / "python3.96").chmod(0o755)
+    for name, script in (
+        ("python3.94", "echo 'pyenv: python3.94: command not found' >&2; exit 127"),
+        ("python3.95", "exit 0"),
+        ("python3.96", "exit 1"),
+    ):
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(folder))
     with pytest.raises(GovernedError) as told:
         choose_python(">=3.96")
@@ -61,5 +66,8 @@ def test_some_are_refused_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch)
         f"{free} is a free-threaded build",
         f"{other} is pypy",
         "needs Python >=3.96",
+        "python3.94 cannot be used: pyenv: python3.94: command not found",
+        "python3.95 cannot be used: it does not answer as a Python does",
+        "python3.96 cannot be used: it ended with status 1",
     ):
         assert words in told.value.message
