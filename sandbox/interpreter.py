@@ -183,7 +183,8 @@ def _asked(executable: str, _state: tuple[int, ...]) -> _Answer:
 def _said_instead(error: Exception) -> str:
     """Return why there is no answer: what the program itself says, if it says anything."""
     if isinstance(error, subprocess.CalledProcessError):
-        lines = [line for line in error.stderr.decode("utf-8", "replace").splitlines() if line]
+        said: bytes = error.stderr or b""
+        lines = [line for line in said.decode("utf-8", "replace").splitlines() if line]
         if not lines:
             return f"it ended with status {error.returncode}"
         return lines[-1 if lines[0].startswith("Traceback") else 0][:_MOST_CHARACTERS]
