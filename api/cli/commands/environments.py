@@ -86,7 +86,8 @@ def install(
         session.terminal.say("No plugin needs anything that is not here.")
         return Exit.DONE
     worst = max((_fail(session, one.name, _unreadable(one)) for one in broken), default=Exit.DONE)
-    needy = [plugin for plugin in plugins if _wishes(plugin)]
+    # One with the runner's packages is not passed over: it is refused, with the reason.
+    needy = [one for one in plugins if _wishes(one) or one.manifest.environment == "runner"]
     for plugin in plugins:
         if plugin not in needy:
             _show_needless(session, plugin)
