@@ -134,7 +134,9 @@ def _hide(kernel: Kernel, stage: str, folder: str) -> None:
     """Put an empty folder in the place of one that lies in what is shown."""
     target = stage + folder
     if os.path.isdir(target):
-        kernel.mount(f"{stage}/tmp", target, "", MS_BIND)
+        nothing = f"{stage}/etc/.nothing"
+        os.makedirs(nothing, exist_ok=True)
+        kernel.mount(nothing, target, "", MS_BIND)
         kernel.restrict_mount(target, MS_RDONLY | MS_NOSUID | MS_NODEV, recursive=False)
 
 

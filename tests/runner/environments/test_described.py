@@ -35,7 +35,7 @@ def test_the_variables_are_the_ones_that_are_passed_on() -> None:
     section = TEXT.partition("## Private indexes")[2].partition("## ")[0]
     named = re.findall(r"`((?:UV|SSL|HTTP|HTTPS|ALL|NO)_[A-Z_]+)`", section)
     assert len(named) > 10
-    told = dict.fromkeys(named, "x") | {"UV_CONFIG_FILE": "/dev/null"}
+    told = dict.fromkeys(named, "https://example.org/x") | {"UV_CONFIG_FILE": "/dev/null"}
     assert set(configuration(told).variables) == set(named) - {"UV_CONFIG_FILE"}
 
 
