@@ -1,6 +1,6 @@
 """Plugins and settings as plain values, as JSON shows them: for the command line and HTTP alike.
 
-Reads statuses, manifests and settings; ``loaded_document`` alone loads a plugin.
+Reads statuses, manifests and settings; only ``started`` and ``loaded_document`` load a plugin.
 """
 
 from __future__ import annotations
@@ -73,19 +73,29 @@ def environment_document(environment: Environment) -> dict[str, Any]:
         "python": environment.python_version,
         "interpreter": str(environment.interpreter),
         "environment_path": str(environment.folder),
-        "packages": [
-            {"name": one.name, "version": one.version, "bytes": one.bytes}
-            for one in environment.packages
-        ],
+        "packages": packages_document(environment),
     }
+
+
+def packages_document(environment: Environment) -> list[dict[str, Any]]:
+    """Return what is installed in an environment."""
+    return [
+        {"name": one.name, "version": one.version, "bytes": one.bytes}
+        for one in environment.packages
+    ]
+
+
+def started(tool_runner: ToolRunner, name: str) -> Start:
+    """Load a plugin; return how its calls start, also where it cannot run here."""
+    try:
+        return tool_runner.start(name)
+    except GovernedError as error:
+        return Start("failed", (error.message,))
 
 
 def loaded_document(tool_runner: ToolRunner, name: str) -> dict[str, Any]:
     """Load a plugin; return what is known since: how its calls start, its state, and why."""
-    try:
-        start = tool_runner.start(name)
-    except GovernedError as error:
-        start = Start("failed", (error.message,))
+    start = started(tool_runner, name)
     status = tool_runner.registry.get_status(name)
     known: dict[str, Any] = (
         {} if status is None else {"state": status.state, "reason": status.reason}

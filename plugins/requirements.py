@@ -68,10 +68,15 @@ class _Unmet:
         return "PackageNotFoundError" if self.absent else "VersionConflict"
 
 
+def fits_this_python(manifest: Manifest) -> bool:
+    """Tell whether this interpreter is one that the plugin asks for."""
+    here = platform.python_version()
+    return SpecifierSet(manifest.requires_python).contains(here, prereleases=True)
+
+
 def _looked_up(manifest: Manifest) -> _Unmet | str | None:
     """Return what is not met, ``None`` if all is; or in words why that cannot be judged."""
-    here = platform.python_version()
-    fits = SpecifierSet(manifest.requires_python).contains(here, prereleases=True)
+    fits = fits_this_python(manifest)
     absent: list[Requirement] = []
     unfit: list[tuple[Requirement, str]] = []
     for text in manifest.dependencies:

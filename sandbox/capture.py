@@ -28,6 +28,11 @@ def read_some(descriptor: int) -> tuple[bytes, bool]:
     return bytes(data), True
 
 
+def printable(text: str, but: str = "") -> str:
+    """Return a text with a mark for what cannot be printed, ``but`` for some characters."""
+    return "".join(c if c.isprintable() or c in but else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 class Tail:
     """The last bytes of stdout and stderr, and a count of those dropped before them."""
 
@@ -47,10 +52,7 @@ class Tail:
 
     def text(self) -> str:
         """Return what was kept, with what is not text made harmless."""
-        text = self._kept.decode("utf-8", "replace")
-        return "".join(
-            c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-        )
+        return printable(self._kept.decode("utf-8", "replace"), but="\n\t")
 
 
 class LogLines:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from toolrunner.api.cli.examined import Examined, Imported
+from toolrunner.api.cli.console import counted
+from toolrunner.api.cli.examined import Examined
 from toolrunner.api.cli.measuring import Measured, Tried, gains_by_warming_up
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.start_mode import Start
@@ -122,12 +123,7 @@ def _imports_of_a_call(found: Examined) -> str:
     if not found.calling.modules:
         return ""
     names = ", ".join(package.name for package in found.calling.packages[:3])
-    return f", and it imports {counted(found.calling)} ({names})"
-
-
-def counted(imported: Imported) -> str:
-    """Return how many modules were imported, in words."""
-    return "1 module" if imported.modules == 1 else f"{imported.modules} modules"
+    return f", and it imports {counted(found.calling.modules, 'module')} ({names})"
 
 
 def _memory(measured: Measured) -> Iterator[str]:

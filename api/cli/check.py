@@ -19,12 +19,13 @@ from toolrunner.api.cli.exits import Exit, Refused, exit_of
 from toolrunner.api.cli.measuring import Measured, after_failure, measure
 from toolrunner.api.cli.remedies import CALLED_AGAIN, of_a_resident, what_to_do
 from toolrunner.api.cli.session import Session
+from toolrunner.api.documents import started
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.errors import shown
 from toolrunner.plugins.manifest import Manifest
-from toolrunner.runner.environments.choice import Environments
-from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.environments.choice import INSTALL, Environments
+from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.payloads.samples import sample_payload
 from toolrunner.runner.start_mode import Start
 from toolrunner.runner.tool_runner import ToolRunner
@@ -124,10 +125,10 @@ def _checked(session: Session, plugin: Plugin) -> Report:
 
 def _unmet(plugin: Plugin, reason: str) -> Step:
     """Return what is missing, with the command that installs it for a plugin at this path."""
-    words, found, _ = reason.partition(": toolrunner plugins install")
+    words, found, _ = reason.partition(f": {INSTALL}")
     if not found:
         return Step("requirements", False, words, "install what is missing")
-    advice = f"toolrunner plugins install {shlex.quote(str(plugin.path))}"
+    advice = f"{INSTALL} {shlex.quote(str(plugin.path))}"
     return Step("requirements", False, words, advice)
 
 
@@ -156,10 +157,7 @@ def _run(session: Session, plugin: Plugin, bench: Bench, report: Report, about: 
     manifest, caps = plugin.manifest, session.settings.caps
     own = bench.runner()
     began = time.monotonic()
-    try:
-        start = own.start(plugin.name)
-    except GovernedError as error:
-        start = Start("failed", (error.message,))
+    start = started(own, plugin.name)
     load_seconds = time.monotonic() - began
     answer = bench.first(own, start)
     status, steps, notes = _judge(answer, about, manifest, is_loaded=start.mode != "failed")

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolrunner.runner.errors import harmless
+from toolrunner.sandbox.limits import MIB
 
 # A pipe has no width: lines are wrapped late, so that words stay together for grep.
 _PIPE_COLUMNS = 200
@@ -61,6 +62,16 @@ class Terminal:
 def plain(text: object, style: str = "") -> Text:
     """Return text of any origin so that it can only ever be read."""
     return Text(harmless(str(text)).expandtabs(), style=style)
+
+
+def counted(number: int, what: str) -> str:
+    """Return how many there are of something, in words."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def size_words(number: int) -> str:
+    """Return bytes as a person reads them."""
+    return f"{number / MIB:.1f} MiB"
 
 
 class Hanging:

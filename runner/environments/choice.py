@@ -10,7 +10,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from toolrunner.plugins.requirements import missing_requirements, unmet
 from toolrunner.runner.environments.store import (
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from toolrunner.plugins.plugin import Plugin
 
 Kind = Literal["runner", "own", ""]
+
+INSTALL: Final = "toolrunner plugins install"  # in a reason, before the plugin's name
 
 _SETTLED_SECONDS = 0.1  # two changes may bear one time, if they are closer than a clock tick
 
@@ -82,7 +84,7 @@ class Environments:
         if lacking is None and not why_own:
             return Choice("runner")
         words = lacking or f"PackageNotFoundError: {why_own}"
-        return Choice("", None, f"{words}: toolrunner plugins install {plugin.name}")
+        return Choice("", None, f"{words}: {INSTALL} {plugin.name}")
 
     def stamp(self) -> int | None:
         """Return a number that is another one once environments have come or gone.

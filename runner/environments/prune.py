@@ -81,7 +81,7 @@ def _answers(folder: Path) -> dict[str, _Answer]:
 
 
 def _remove(environment: Path, building: Path) -> bool:
-    """Remove one environment; return false for one that is held (``EnvironmentStore.hold``)."""
+    """Remove one environment; return false for one that a box holds (``interpreter.held``)."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(FileNotFoundError):

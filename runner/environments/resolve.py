@@ -19,12 +19,20 @@ from toolrunner.runner.environments.pins import (
 )
 from toolrunner.runner.environments.pythons import Python
 from toolrunner.runner.environments.reasons import failed
-from toolrunner.runner.environments.wish import FOLDER_LOCKS, Wish, read_capped
+from toolrunner.runner.environments.wish import (
+    FOLDER_LOCKS,
+    SCRIPT_LOCK_SUFFIX,
+    Wish,
+    lock_paths,
+    read_capped,
+)
 from toolrunner.runner.environments.workshop import Bench
 from toolrunner.runner.errors import ErrorType, GovernedError
 
 PROJECT_LOCK, REQUIREMENTS = FOLDER_LOCKS
 
+_SCRIPT = "plugin.py"
+_SCRIPT_LOCK = f"{_SCRIPT}{SCRIPT_LOCK_SUFFIX}"
 _PLAIN = ("--no-header", "--no-annotate")
 
 
@@ -97,9 +105,9 @@ def _put_project(bench: Bench, plugin: Plugin, wish: Wish | None) -> list[str]:
     if plugin.kind == "file":
         block = f"requires-python = {json.dumps(requires)}\ndependencies = {dependencies}"
         lines = "".join(f"# {line}\n" for line in block.splitlines())
-        script = bench.put("plugin.py", f"# /// script\n{lines}# ///\n")
+        script = bench.put(_SCRIPT, f"# /// script\n{lines}# ///\n")
         if wish is not None and wish.lock is not None:
-            bench.put("plugin.py.lock", wish.lock)
+            bench.put(_SCRIPT_LOCK, wish.lock)
         return ["--script", script]
     own = _own_project(plugin)
     text = (
@@ -150,8 +158,5 @@ def make_lock(bench: Bench, plugin: Plugin) -> tuple[Path, bytes]:
     output = bench.uv("lock", *options)
     if output.status != 0:
         raise failed("lock", output, offline=bench.offline)
-    name = "plugin.py.lock" if plugin.kind == "file" else PROJECT_LOCK
-    text = bench.read(name)
-    if plugin.kind == "file":
-        return plugin.path.with_name(plugin.path.name + ".lock"), text
-    return plugin.path / PROJECT_LOCK, text
+    text = bench.read(_SCRIPT_LOCK if plugin.kind == "file" else PROJECT_LOCK)
+    return lock_paths(plugin)[0], text

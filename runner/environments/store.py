@@ -9,7 +9,6 @@ environment is ever imported.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -21,8 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from toolrunner.runner.environments.wish import Wish
 
 FOLDER: Final = "environments"
@@ -80,36 +77,6 @@ class Environment:
             return False
 
 
-class Hold:
-    """Keeps an environment from being pruned for as long as it is open."""
-
-    def __init__(self, descriptor: int) -> None:
-        """``OSError`` if it is being removed."""
-        self._descriptor = descriptor
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Let go; a second time does nothing."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-    def __enter__(self) -> Hold:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
 class EnvironmentStore:
     """The environments of one state folder; it need not be there. Thread-safe."""
 
@@ -145,18 +112,6 @@ class EnvironmentStore:
     def has_served(self, name: str) -> bool:
         """Tell whether an environment was ever installed for a plugin of that name."""
         return os.path.lexists(self.folder / WANTED / f"{name}{SERVED_SUFFIX}")
-
-    def hold(self, environment: Environment) -> Hold:
-        """Keep an environment from being pruned; ``OSError`` if it has just gone."""
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        path = environment.folder / RECORD
-        held = Hold(os.open(path, flags))
-        try:
-            path.stat()  # whoever removes one has renamed it first
-        except OSError:
-            held.close()
-            raise
-        return held
 
 
 def is_digest(name: str) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from toolrunner.plugins.requirements import fits_this_python
 from toolrunner.sandbox import paths
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def wish_of(plugin: Plugin) -> Wish | None:
     requires_python = plugin.manifest.requires_python or None
     lock_name, lock = _lock_of(plugin)
     is_own = plugin.manifest.environment == "own"
-    if not dependencies and lock is None and not is_own and _is_this_python(requires_python):
+    fits = fits_this_python(plugin.manifest)
+    if not dependencies and lock is None and not is_own and fits:
         return None
     return Wish(dependencies, requires_python, lock, lock_name)
 
@@ -77,23 +78,20 @@ def normalised(text: str) -> str:
     return str(requirement)
 
 
-def _is_this_python(requires_python: str | None) -> bool:
-    here = platform.python_version()
-    return SpecifierSet(requires_python or "").contains(here, prereleases=True)
-
-
 def _lock_of(plugin: Plugin) -> tuple[str | None, bytes | None]:
     """Return the name and the bytes of what pins a plugin's dependencies."""
-    name = lock_found(plugin)
-    if not name:
-        return None, None
-    path = plugin.path.parent / name if plugin.kind == "file" else plugin.path / name
-    return lock_name(path), read_capped(path)
+    path = _lock_path(plugin)
+    return (None, None) if path is None else (lock_name(path), read_capped(path))
+
+
+def _lock_path(plugin: Plugin) -> Path | None:
+    return next((path for path in lock_paths(plugin) if os.path.lexists(path)), None)
 
 
 def lock_found(plugin: Plugin) -> str:
     """Return the name of the file that is a plugin's lock, or ""."""
-    return next((path.name for path in lock_paths(plugin) if os.path.lexists(path)), "")
+    path = _lock_path(plugin)
+    return "" if path is None else path.name
 
 
 def read_capped(path: Path) -> bytes:
@@ -107,7 +105,10 @@ def read_capped(path: Path) -> bytes:
 
 
 def lock_paths(plugin: Plugin) -> tuple[Path, ...]:
-    """Return where a plugin's lock may lie; the first that is there counts."""
+    """Return where a plugin's lock may lie; the first that is there counts.
+
+    uv's own, which ``plugins lock`` makes, is the first of them.
+    """
     if plugin.kind == "file":
         return (plugin.path.with_name(plugin.path.name + SCRIPT_LOCK_SUFFIX),)
     return tuple(plugin.path / name for name in FOLDER_LOCKS)

@@ -147,8 +147,9 @@ class PluginRegistry:
         return any(entry.choice is not None and entry.choice.is_lost for entry in entries)
 
     def look_again(self) -> None:
-        """Have every environment looked for anew: one was not there any more."""
+        """Look for every environment anew: one was not there any more."""
         self._stamp = None
+        self._choose_anew()
 
     def share(self, metrics: SharedMetrics) -> None:
         """Count together with other processes from now on: what is shown is of all of them."""
@@ -209,8 +210,10 @@ class PluginRegistry:
         return plugin
 
     def choice(self, name: str) -> Choice:
-        """Return which modules the calls of a plugin see; KeyError when unknown."""
-        self._choose_anew()
+        """Return which modules the calls of a plugin see, as of the last look at its status.
+
+        KeyError when unknown.
+        """
         with self._lock:
             return self._entries[name].choice or Choice("runner")
 

@@ -16,9 +16,8 @@ from toolrunner.sandbox.layers import warm_gaps
 from toolrunner.sandbox.modes.boxes import Boxes
 from toolrunner.sandbox.modes.mode import Caller, isolation_of
 from toolrunner.sandbox.modes.pool import Found, Pool
-from toolrunner.sandbox.modes.warm_box import GoneError, PoolLimits, WarmBox
+from toolrunner.sandbox.modes.warm_box import GoneError, PoolLimits, WarmBox, printable_words
 
-_MOST_WORDS = 200
 _TRIES = 2  # a box may have gone, or been used up, since it was found
 
 
@@ -120,7 +119,5 @@ class Warm:
 def _why(ending: Ending) -> str:
     """Return how a cell ended that never came to its call."""
     if ending.setup is not None:
-        # Code of its import may have put it into the cell's mouth.
-        words = f"{ending.setup.operation}: {ending.setup.message}"[:_MOST_WORDS]
-        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+        return printable_words(f"{ending.setup.operation}: {ending.setup.message}")
     return ending.signal or f"exit code {ending.exit_code}"

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import Box
+from toolrunner.sandbox.capture import printable
 from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.limits import MIB
@@ -30,7 +31,7 @@ _REST_SECONDS = 1.0
 _SPARE_SLOTS = 4  # for cells whose end is not known yet
 # What a zygote may use beside its import: a fork takes it about a millisecond.
 _CPU_SECONDS, _CPU_SECONDS_PER_CALL = 2.0, 0.1
-_MOST_WORDS = 200
+_MOST_CHARACTERS = 200
 _MOST_LOOKS = 3
 _STANDBY_CPU_SECONDS = 0.5  # more than a fork hook of a library needs
 
@@ -65,6 +66,11 @@ class PoolLimits:
 
 class GoneError(Exception):
     """The box takes no more calls."""
+
+
+def printable_words(said: str) -> str:
+    """Return what code of an import may have put into its zygote's mouth, to be shown."""
+    return printable(said[:_MOST_CHARACTERS])
 
 
 class WarmBox:
@@ -163,8 +169,7 @@ class WarmBox:
                 return ""
             events = first.read_status() or []
             said = " ".join(str(event["message"]) for event in events if "message" in event)
-            # Code of its import may have put it into the zygote's mouth.
-            words = "".join(c if c.isprintable() else "?" for c in said[:_MOST_WORDS])
+            words = printable_words(said)
             return f"no call can be forked from it ({words or 'its first fork has ended'})"
 
     def give_back(self, cell: Cell, *, is_over: bool, served: bool) -> None:

@@ -12,12 +12,14 @@ import typer
 
 from toolrunner.api.cli.calls import Done, refusal
 from toolrunner.api.cli.commands.plugins import plugins_app
-from toolrunner.api.cli.console import Terminal
+from toolrunner.api.cli.console import Terminal, counted, size_words
 from toolrunner.api.cli.exits import Exit, Refused, exit_of
 from toolrunner.api.cli.options import command, examples
 from toolrunner.api.cli.outcomes import show
 from toolrunner.api.cli.progress import Progress
 from toolrunner.api.cli.session import Session
+from toolrunner.api.cli.views.plugins import packages_words
+from toolrunner.api.documents import packages_document, started
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.errors import ManifestError, shown, suggestion
@@ -29,8 +31,6 @@ from toolrunner.runner.environments.workshop import Options
 from toolrunner.runner.errors import ErrorType, GovernedError, one_line
 from toolrunner.runner.registry.plugin_state import PluginState
 from toolrunner.runner.registry.registry import PluginRegistry
-from toolrunner.runner.start_mode import Start
-from toolrunner.sandbox.limits import MIB
 
 _Targets = Annotated[
     list[str] | None,
@@ -133,9 +133,9 @@ def prune(session: Session, with_cache: _WithCache = False) -> Exit:
             }
         )
         return Exit.DONE
-    words = f"Removed {_counted(len(pruned.removed), 'environment')}, {_size(pruned.bytes)}"
+    words = f"Removed {counted(len(pruned.removed), 'environment')}, {size_words(pruned.bytes)}"
     if with_cache:
-        words += f", and what was fetched, {_size(pruned.cache_bytes)}"
+        words += f", and what was fetched, {size_words(pruned.cache_bytes)}"
     session.terminal.show(f"{words}.")
     for path in pruned.plugins:
         session.terminal.say(
@@ -144,7 +144,7 @@ def prune(session: Session, with_cache: _WithCache = False) -> Exit:
         )
     if pruned.in_use:
         session.terminal.say(
-            f"{_counted(len(pruned.in_use), 'environment')} that no plugin known here needs, and "
+            f"{counted(len(pruned.in_use), 'environment')} that no plugin known here needs, and "
             "that a server or a call uses, stayed; name its plugins with --plugins, or prune again "
             "when it has ended"
         )
@@ -222,10 +222,7 @@ def _load_once(session: Session, plugin: Plugin, teller: OnProgress) -> None:
     registry = PluginRegistry()
     registry.register(plugin.name, instance=plugin)
     with session.tool_runner(registry) as tool_runner:
-        try:
-            start = tool_runner.start(plugin.name)
-        except GovernedError as error:
-            start = Start("failed", (error.message,))
+        start = started(tool_runner, plugin.name)
     if start.mode == "failed":
         words = one_line("; ".join(start.reasons))
         session.terminal.say(f"{plugin.name}: it cannot be loaded: {words}")
@@ -234,9 +231,7 @@ def _load_once(session: Session, plugin: Plugin, teller: OnProgress) -> None:
 def _installed_words(plugin: Plugin, installed: Installed | None, seconds: float) -> str:
     if installed is None:
         return f"{plugin.name}: needs nothing"
-    packages = installed.environment.packages
-    size = _size(sum(package.bytes for package in packages))
-    what = f"{_counted(len(packages), 'package')}, {size}"
+    what = packages_words(packages_document(installed.environment))
     if installed.how == "made":
         return f"{plugin.name}: installed {what}, in {seconds:.1f} s"
     if installed.how == "shared":
@@ -260,10 +255,7 @@ def environment_document(environment: Environment) -> dict[str, Any]:
         "folder": str(environment.folder),
         "python": environment.python_version,
         "bytes": sum(package.bytes for package in environment.packages),
-        "packages": [
-            {"name": package.name, "version": package.version, "bytes": package.bytes}
-            for package in environment.packages
-        ],
+        "packages": packages_document(environment),
     }
 
 
@@ -349,11 +341,3 @@ def _of_name(session: Session, name: str) -> Plugin:
         status = session.registry.get_status(name)
         message = f"{name} cannot be used: {status.reason}"
         raise Refused(message) from None
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _size(number: int) -> str:
-    return f"{number / MIB:.1f} MiB"

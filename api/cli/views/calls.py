@@ -19,6 +19,7 @@ from rich.tree import Tree
 
 from toolrunner.api.cli.calls import Done, isolation_of
 from toolrunner.api.cli.console import Hanging, plain, table_of
+from toolrunner.runner.environments.choice import INSTALL
 from toolrunner.runner.errors import Blame, ErrorType
 
 MAX_ITEMS = 200
@@ -35,7 +36,6 @@ _AT_FAULT = {
 # Of a plugin that cannot run here: it may as well lack what the operator has to give it.
 _NOT_INSTALLED = "what it needs is not installed here"
 _CANNOT_RUN = "it cannot be used here as it is"
-_INSTALLED_BY = "toolrunner plugins install"
 
 
 def document(done: Done, *, debug: bool) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _table(value: object) -> Table | None:
 def _at_fault(error: Mapping[str, Any]) -> str:
     if error["type"] != ErrorType.PLUGIN_UNAVAILABLE:
         return _AT_FAULT[Blame(error["details"]["blame"])]
-    return _NOT_INSTALLED if _INSTALLED_BY in error["message"] else _CANNOT_RUN
+    return _NOT_INSTALLED if INSTALL in error["message"] else _CANNOT_RUN
 
 
 def error_view(

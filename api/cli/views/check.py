@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from toolrunner.api.cli.advice import counted, told_ms
+from toolrunner.api.cli.advice import told_ms
 from toolrunner.api.cli.check import Report, Step
-from toolrunner.api.cli.console import Hanging, plain
+from toolrunner.api.cli.console import Hanging, counted, plain
 from toolrunner.api.cli.examined import Examined, Imported
 from toolrunner.api.cli.exits import Exit
 from toolrunner.api.cli.measuring import Measured
@@ -96,4 +96,4 @@ def _imports(imported: Imported) -> str:
     if not imported.modules:
         return ""
     packages = ", ".join(f"{one.name} {told_ms(one.ms)}" for one in imported.packages[:4])
-    return f"; imports {counted(imported)} in {told_ms(imported.ms)} ({packages})"
+    return f"; imports {counted(imported.modules, 'module')} in {told_ms(imported.ms)} ({packages})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from toolrunner.api.cli.console import plain, table_of
+from toolrunner.api.cli.console import counted, plain, size_words, table_of
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.runner.registry.plugin_state import PluginState, PluginStatus
 from toolrunner.sandbox.limits import MIB, Limits
@@ -113,10 +113,14 @@ def _add_figures(grid: Table, document: Mapping[str, Any]) -> None:
 
 
 def _environment_words(document: Mapping[str, Any]) -> str:
-    packages = document["packages"]
-    size = sum(one["bytes"] for one in packages) / MIB
-    what = f"{len(packages)} package{'' if len(packages) == 1 else 's'}, {size:.1f} MiB"
+    what = packages_words(document["packages"])
     return f"own: Python {document['python']} ({document['interpreter']}), {what}"
+
+
+def packages_words(packages: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many packages there are, and what they take."""
+    size = size_words(sum(one["bytes"] for one in packages))
+    return f"{counted(len(packages), 'package')}, {size}"
 
 
 def _packages_view(packages: Iterable[Mapping[str, Any]]) -> Table:

@@ -9,10 +9,11 @@ import pytest
 from tests.runner.environments.conftest import Find, Install
 from tests.wheels import write_needy
 from toolrunner.plugins.instance import plugin_at
+from toolrunner.runner.environments.choice import Choice
 from toolrunner.runner.environments.install import Installer
 from toolrunner.runner.environments.prune import Pruned
-from toolrunner.runner.environments.store import EnvironmentStore
 from toolrunner.runner.settings.settings import Settings
+from toolrunner.sandbox.interpreter import held
 
 
 def prune(state: Path, *plugins: Path, with_cache: bool = False) -> Pruned:
@@ -49,8 +50,8 @@ def test_what_is_held_stays(install: Install, find: Find, tmp_path: Path, state:
     installed = install(plugin)
     assert installed is not None
     environment = installed.environment
-    store = EnvironmentStore(state)
-    with store.hold(environment):
+    interpreter = Choice("own", environment).interpreter()
+    with held(interpreter):
         pruned = prune(state)
         assert (pruned.removed, pruned.in_use) == ((), (environment.digest,))
         found = find(plugin)
@@ -61,8 +62,8 @@ def test_what_is_held_stays(install: Install, find: Find, tmp_path: Path, state:
         changed = write_needy(tmp_path, "beta")
         assert prune(state, changed).in_use == (environment.digest,)
     assert prune(state).removed == (environment.digest,)
-    with pytest.raises(OSError, match=environment.digest):
-        store.hold(environment)
+    with pytest.raises(OSError, match=environment.digest), held(interpreter):
+        pass
 
 
 def test_what_was_fetched_goes_if_that_is_asked_for(
