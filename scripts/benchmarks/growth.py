@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -213,9 +213,14 @@ def idle(_number: int, _calls: int) -> Figures:
         for _ in range(3):
             succeeded(tool_runner.run("work", work.PAYLOAD))
         warden = warden_of()
-        pids = [warden, *children_of(warden)]
-        total = sum(proportional_bytes(pid) for pid in pids)
-    return {"pss_mb": total / MIB, "processes": len(pids)}
+        measured = []
+        for _ in range(20):
+            pids = [warden, *children_of(warden)]
+            with suppress(OSError):  # a call's process, which is answered before it has ended
+                measured.append((len(pids), sum(proportional_bytes(pid) for pid in pids)))
+            time.sleep(0.01)
+    processes, total = min(measured)
+    return {"pss_mb": total / MIB, "processes": processes}
 
 
 def soak(_number: int, calls: int) -> Figures:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.conftest import MakeRunner, WritePlugin
-from tests.sandbox.boxes import has_ended
+from tests.sandbox.boxes import arguments
 from toolrunner import ToolRunner
 
 SOURCE = """
@@ -117,4 +117,4 @@ def test_on_an_event_loop(runner: ToolRunner) -> None:
     assert runner.registry.get_status("sample").in_flight == 0
     runner.close()
     left = psutil.Process().children(recursive=True)
-    assert [p for p in left if not has_ended(p) and "sample" in " ".join(p.cmdline())] == []
+    assert [p for p in left if "sample" in " ".join(arguments(p))] == []

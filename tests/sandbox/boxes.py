@@ -34,6 +34,14 @@ def wardens() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if children_of(child.pid)]
 
 
+def arguments(process: psutil.Process) -> list[str]:
+    """Return a process's command line: none when it has ended, reaped or not."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
 def has_ended(process: psutil.Process) -> bool:
     """Tell whether a process has ended, reaped or not."""
     try:

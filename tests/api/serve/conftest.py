@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.api.conftest import Start
+from tests.sandbox.boxes import has_ended
 
 SECONDS = 120.0
 
@@ -87,15 +88,7 @@ class Server:
     def survivors(self) -> list[psutil.Process]:
         """Return which of the processes seen before are left once they have had time to end."""
         _, alive = psutil.wait_procs(list(self.known.values()), timeout=SECONDS)
-        return [process for process in alive if not is_zombie(process)]
-
-
-def is_zombie(process: psutil.Process) -> bool:
-    """Whether a process has ended, and only nobody has asked how."""
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+        return [process for process in alive if not has_ended(process)]
 
 
 Serve = Callable[..., Server]

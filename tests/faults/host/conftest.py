@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.conftest import WritePlugin
+from tests.sandbox.boxes import arguments
 from toolrunner import PluginRegistry, ToolRunner
 from toolrunner.runner.envelope import Envelope, GovernedErrorBody
 from toolrunner.runner.settings.settings import Settings
@@ -54,11 +55,8 @@ def error_of(answer: Answer) -> GovernedErrorBody:
 
 def below() -> list[psutil.Process]:
     """Return the live processes of boxes below this one."""
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if process.status() != psutil.STATUS_ZOMBIE and LAUNCH in process.cmdline()
-    ]
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if LAUNCH in arguments(child)]
 
 
 def open_descriptors() -> dict[str, str]:

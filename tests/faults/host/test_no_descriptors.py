@@ -15,6 +15,7 @@ import pytest
 
 from tests.faults.host.conftest import Books, error_of, open_descriptors
 from tests.faults.host.test_scarce import few_descriptors
+from tests.sandbox.boxes import has_ended
 from toolrunner import Call
 from toolrunner.sandbox.box import Box, SetupError
 from toolrunner.sandbox.probe import probe
@@ -43,8 +44,7 @@ def never_reaped() -> list[psutil.Process]:
     """Return the ended children that nobody has asked about, for as long as one waits."""
     never = threading.Event()
     for _ in range(int(PATIENCE_SECONDS * 10)):
-        children = psutil.Process().children()
-        found = [child for child in children if child.status() == psutil.STATUS_ZOMBIE]
+        found = [child for child in psutil.Process().children() if has_ended(child)]
         if not found:
             break
         never.wait(0.1)
