@@ -7,13 +7,12 @@ it in the registry, exactly once, whatever happens. It never imports plugin code
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import logging
 import time
 import traceback
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -21,19 +20,21 @@ from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.manifest import ManifestError
 from toolrunner.runner.admission import Admission
 from toolrunner.runner.call import Call, under_way
+from toolrunner.runner.confinement import build_sandbox, listener
 from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import (
     Blame,
     ErrorType,
     GovernedError,
     build_error_envelope,
-    one_line,
 )
+from toolrunner.runner.failures import failure_of
 from toolrunner.runner.many import arun_many, flat, run_many
+from toolrunner.runner.names import name_of, unknown
 from toolrunner.runner.payloads import validation
 from toolrunner.runner.payloads.validation import Payload
 from toolrunner.runner.plugin_files import PluginFiles
-from toolrunner.runner.program import LOGGER_PREFIX, build_program
+from toolrunner.runner.program import build_program
 from toolrunner.runner.reasons import reason, reason_of
 from toolrunner.runner.registry.registry import PluginRegistry, PluginState, PluginStatus
 from toolrunner.runner.settings.settings import Settings
@@ -41,13 +42,9 @@ from toolrunner.runner.start_mode import Start, calls_together, start_asked
 from toolrunner.runner.threads import CallThreads
 from toolrunner.runner.verdict import Outcome, judge
 from toolrunner.sandbox.box import SetupError
-from toolrunner.sandbox.ending import Ending, Isolation, ResidentFigures, Usage
-from toolrunner.sandbox.exchange.messages import Listener, Request
+from toolrunner.sandbox.ending import Ending, Isolation, ResidentFigures
+from toolrunner.sandbox.exchange.messages import Request
 from toolrunner.sandbox.forks import ForkedError
-from toolrunner.sandbox.layers import Layers
-from toolrunner.sandbox.limits import MIB
-from toolrunner.sandbox.modes.resident import ResidentLimits
-from toolrunner.sandbox.modes.warm_box import PoolLimits
 from toolrunner.sandbox.profile import Program
 from toolrunner.sandbox.sandbox import Sandbox
 
@@ -103,7 +100,7 @@ class ToolRunner:
         alone passes, after the call has been killed and recorded.
         """
         started = time.monotonic()
-        name = _name_of(plugin_name)
+        name = name_of(plugin_name)
         call = call if call is not None else Call()
         result: Result | None = None
         # What is recorded if something passes that nobody catches here.
@@ -202,7 +199,7 @@ class ToolRunner:
 
         Raises ``GovernedError`` for a plugin that is unknown or cannot run here.
         """
-        name = _name_of(plugin_name)
+        name = name_of(plugin_name)
         plugin = self._usable(name, self._known(name))
         manifest = plugin.manifest
         mode, reasons = start_asked(manifest, self._settings)
@@ -265,7 +262,9 @@ class ToolRunner:
             raise GovernedError(ErrorType.PLUGIN_NOT_FOUND, message)
         status = self.registry.own_status(name)
         if status is None:
-            raise GovernedError(ErrorType.PLUGIN_NOT_FOUND, self._unknown(name))
+            raise GovernedError(
+                ErrorType.PLUGIN_NOT_FOUND, unknown(name, self.registry.list_plugins())
+            )
         return status
 
     def _check_open(self) -> None:
@@ -285,12 +284,6 @@ class ToolRunner:
             self.registry.mark_unavailable(name, reason)
             message = f"{name} cannot run here: {reason}"
             raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from error
-
-    def _unknown(self, name: str) -> str:
-        known = self.registry.list_plugins()
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"there is no plugin {name[:100]!r}; {hint}known are: {', '.join(known) or 'none'}"
 
     def _validate(self, plugin: Plugin, payload: Mapping[str, Any]) -> Payload:
         """Check the payload against what the plugin takes; return it ready to be sent."""
@@ -338,7 +331,7 @@ class ToolRunner:
                     limits,
                     Request(call.call_id, payload.head_json, payload.image),
                     interrupt=call.interrupt,
-                    listener=_listener(manifest.name, call),
+                    listener=listener(manifest.name, call),
                     require=manifest.require,
                     start=start,
                     owner=call.caller if self._settings.resident_per == "caller" else "",
@@ -364,16 +357,8 @@ class ToolRunner:
             assert outcome.result_body is not None
             known = reader.known(outcome.result_body)
             return known or validation.parse_result(outcome.result_body)
-        details = dict(outcome.details)
-        limit = outcome.limit
-        if "limit" not in details and limit:
-            # The kernel's backstop was first: the process met an error, and nobody a figure.
-            limits = asdict(plugin.manifest.limits.capped(self._settings.caps))
-            observed = _observed(limit, ending.usage)
-            details["limit"] = {"name": limit, "configured": limits[limit], "observed": observed}
-        raise GovernedError(
-            outcome.error_type, outcome.message, details, traceback=outcome.traceback
-        )
+        limits = plugin.manifest.limits.capped(self._settings.caps)
+        raise failure_of(outcome.error_type, outcome, limits, ending.usage)
 
     def _state_after(self, name: str, failure: GovernedError | None) -> str:
         """Return the plugin's state after a call: only its own fault makes it FAILED."""
@@ -419,72 +404,3 @@ class ToolRunner:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def build_sandbox(
-    settings: Settings, *, layers: Layers | None = None, degraded: bool = False
-) -> Sandbox:
-    """Return the sandbox that the settings ask for.
-
-    ``layers``: apply these instead of all that the host has. ``degraded``: accept less than the
-    floor, whatever the settings say.
-    """
-    pool = PoolLimits(
-        standby=settings.standby,
-        boxes=settings.max_boxes,
-        memory_mb=settings.boxes_memory_mb,
-        idle_seconds=settings.idle_seconds,
-        calls=settings.calls_per_box,
-        parallel=settings.max_parallel,
-    )
-    residents = ResidentLimits(
-        each=settings.max_residents,
-        all=settings.max_boxes or 1,
-        memory_mb=settings.residents_memory_mb,
-        calls=settings.calls_per_resident,
-        idle_seconds=settings.idle_seconds,
-    )
-    degraded = degraded or settings.isolation == "degraded"
-    return Sandbox(
-        degraded=degraded,
-        layers=layers,
-        pool=pool,
-        residents=residents,
-        state=settings.state,
-        threads_per_call=settings.threads_per_call,
-    )
-
-
-def _observed(limit: str, usage: Usage) -> float | None:
-    """Return what a call used of a limit, in the limit's unit, if that was measured."""
-    return {
-        "cpu_seconds": usage.cpu_ms / 1000,
-        "memory_mb": round(usage.peak_memory_bytes / MIB, 1),
-        "processes": usage.processes,
-    }.get(limit)
-
-
-def _name_of(plugin_name: object) -> str:
-    """Return the name, or "" for what is none: callers do not always keep to types."""
-    return plugin_name if isinstance(plugin_name, str) else ""
-
-
-def _listener(name: str, call: Call) -> Listener:
-    """Return what passes a plugin's progress and log records on to the caller."""
-    logger = logging.getLogger(f"{LOGGER_PREFIX}.{name}")
-
-    def on_log(level: int, source: str, message: str) -> None:
-        # A line break in it would begin a record of its own, in a log that is read by lines.
-        extra = {"call_id": call.call_id, "plugin": name, "plugin_logger": one_line(source)}
-        logger.log(level, "%s: %s", call.call_id, one_line(message), extra=extra)
-
-    def on_progress(fraction: float, message: str) -> None:
-        if call.on_progress is None:
-            return
-        try:
-            call.on_progress(fraction, one_line(message))
-        except Exception:  # noqa: BLE001 - logged with its traceback
-            # The caller's own code, in the middle of the call: its mistake is not the plugin's.
-            _LOG.exception("on_progress of call %s raised; the call goes on", call.call_id)
-
-    return Listener(on_progress, on_log)

@@ -12,12 +12,13 @@ from toolrunner.api.attack.surroundings import surroundings
 from toolrunner.plugins.corpus import HARMLESS, Fault
 from toolrunner.plugins.plugin import Plugin
 from toolrunner.runner.call import Call
+from toolrunner.runner.confinement import build_sandbox
 from toolrunner.runner.envelope import GovernedErrorBody
 from toolrunner.runner.errors import Blame, ErrorType
 from toolrunner.runner.registry.registry import PluginRegistry, PluginStatus
 from toolrunner.runner.services.wiring import analysis_of
 from toolrunner.runner.settings.settings import Settings
-from toolrunner.runner.tool_runner import ToolRunner, build_sandbox
+from toolrunner.runner.tool_runner import ToolRunner
 from toolrunner.sandbox.ending import Replaced
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB

@@ -18,13 +18,14 @@ from typing import Any
 from toolrunner.api.cli.calls import refusal
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.runner.call import Call
+from toolrunner.runner.confinement import build_sandbox
 from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import ErrorType, GovernedError, one_line
 from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.runner.services.wiring import analysis_of
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.start_mode import Start
-from toolrunner.runner.tool_runner import ToolRunner, build_sandbox
+from toolrunner.runner.tool_runner import ToolRunner
 
 MEASURING_SECONDS = 10.0
 MODE_SECONDS = 2.0

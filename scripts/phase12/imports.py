@@ -39,6 +39,7 @@ _OPEN = {
 _OPENERS = (
     "sandbox/",
     "runner/tool_runner.py",
+    "runner/confinement.py",
     "api/attack/",
     "api/cli/doctor.py",
     "api/cli/exits.py",

@@ -18,8 +18,8 @@ import pytest
 from tests.conftest import WritePlugin
 from tests.sandbox.boxes import has_ended, value, wait_until
 from toolrunner import PluginRegistry, ToolRunner
+from toolrunner.runner.confinement import build_sandbox
 from toolrunner.runner.settings.settings import Settings
-from toolrunner.runner.tool_runner import build_sandbox
 from toolrunner.sandbox.bytecode import Bytecode
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.spawn import LAUNCH

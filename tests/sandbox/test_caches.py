@@ -11,8 +11,8 @@ import pytest
 from tests.conftest import MakeRunner, WritePlugin
 from tests.sandbox.boxes import mode_of, value
 from toolrunner import PluginRegistry, ToolRunner
+from toolrunner.runner.confinement import build_sandbox
 from toolrunner.runner.settings.settings import Settings
-from toolrunner.runner.tool_runner import build_sandbox
 from toolrunner.sandbox.caches import MOST_BYTES, MOST_SECONDS, Caches
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.profile import Program

@@ -14,8 +14,8 @@ from tests import environments
 from tests.conftest import WritePlugin
 from tests.sandbox.boxes import value
 from toolrunner import PluginRegistry, ToolRunner
+from toolrunner.runner.confinement import build_sandbox
 from toolrunner.runner.settings.settings import Settings
-from toolrunner.runner.tool_runner import build_sandbox
 from toolrunner.sandbox import interpreter
 from toolrunner.sandbox.interpreter import UnusableError, held, with_packages
 from toolrunner.sandbox.layers import Layers

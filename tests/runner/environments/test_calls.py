@@ -19,9 +19,9 @@ from tests.conftest import WritePlugin
 from tests.sandbox.boxes import value, wait_until
 from toolrunner import Call, PluginRegistry, ToolRunner
 from toolrunner.plugins.instance import plugin_at
+from toolrunner.runner.confinement import build_sandbox
 from toolrunner.runner.environments.choice import Environments
 from toolrunner.runner.settings.settings import Settings
-from toolrunner.runner.tool_runner import build_sandbox
 from toolrunner.sandbox.bytecode import AllBytecode
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.spawn import LAUNCH

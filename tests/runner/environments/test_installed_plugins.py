@@ -9,8 +9,8 @@ import pytest
 from tests import environments
 from tests.sandbox.boxes import value
 from toolrunner import PluginRegistry, ToolRunner
+from toolrunner.runner.confinement import build_sandbox
 from toolrunner.runner.settings.settings import Settings
-from toolrunner.runner.tool_runner import build_sandbox
 from toolrunner.sandbox.layers import Layers
 
 MANIFEST = """

@@ -1,0 +1,18 @@
+"""Plugins' names as callers give them: what is none, and what is said of one that nobody knows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+
+def name_of(plugin_name: object) -> str:
+    """Return the name, or "" for what is none: callers do not always keep to types."""
+    return plugin_name if isinstance(plugin_name, str) else ""
+
+
+def unknown(name: str, known: Sequence[str]) -> str:
+    """Return what to tell a caller whose plugin is none of ``known``."""
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"there is no plugin {name[:100]!r}; {hint}known are: {', '.join(known) or 'none'}"
