@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Measure what a governed call costs, beside other ways to run the same work in a process.
 
-    python scripts/bench.py                          # everything but the soak and the libraries
+    python scripts/bench.py                          # everything that is not asked for below
     python scripts/bench.py compare --rounds 10      # only the comparison, longer
     python scripts/bench.py compare concurrency --json
     python scripts/bench.py soak --calls 20000       # what piles up over many calls
     python scripts/bench.py --markdown --plot docs/performance.svg
     scripts/libraries && .venv-libraries/bin/python scripts/bench.py libraries resident --markdown
+    python scripts/bench.py environments             # installs some from the index; needs uv
 
 All sides do the same: JSON in, a NumPy sum, JSON out. Each is measured in a process of its own,
 in turns, so that a noisy machine is noisy for all. Trust the ratios; milliseconds are this
@@ -32,9 +33,9 @@ from benchmarks import plot, sides
 
 SECTIONS = (
     "compare", "payload", "concurrency", "http", "plugins", "size", "limits", "intake", "idle",
-    "soak", "libraries", "resident",
+    "soak", "libraries", "resident", "environments",
 )  # fmt: skip
-OPTIONAL = ("soak", "libraries", "resident")  # measured when they are asked for
+OPTIONAL = ("soak", "libraries", "resident", "environments")  # measured when they are asked for
 PAYLOADS = (1 << 10, 64 << 10, 1 << 20, 10_000_000, 64 << 20)
 THREADS = (1, 2, 4, 8, 16, 32)
 PLUGINS = (1, 50, 200)
@@ -71,14 +72,16 @@ def run_part(name: str, value: str, calls: int) -> None:
             sys.exit(NOT_INSTALLED)
     else:
         # Not above: it imports the project, which the sides that are no part of it must not have.
-        from benchmarks import door, growth, intake, libraries, reused  # noqa: PLC0415 - see above
+        from benchmarks import door, environments, growth, intake, libraries, reused  # noqa: PLC0415 - see above
 
         named = {"library": libraries.library, "reused": reused.reused, "door": reused.through_http}
         if name in named:
             work, side = value.split(",")
             figures = named[name](work, side, calls)
         else:
-            parts = {**growth.PARTS, "http": door.door, "intake": intake.intake}
+            parts = {
+                **growth.PARTS, **environments.PARTS, "http": door.door, "intake": intake.intake,
+            }  # fmt: skip
             figures = parts[name](int(value), calls)
         if figures is None:
             sys.exit(NOT_INSTALLED)
@@ -326,10 +329,29 @@ def reused_rows(work: str, found: dict[str, list[Row]]) -> list[Row]:
     ]  # fmt: skip
 
 
+def environments(rounds: int, calls: int, tell: Progress) -> Table:
+    """A list of many plugins in environments, and a call in one beside the runner's packages."""
+    tell("installing environments")
+    found = part("listed", 0, max(3, rounds))
+    rows: list[Row] = [
+        {"what": f"plugins list: {found['plugins']} plugins in {found['environments']}",
+         "ms": found["list_ms"], "with_the_runners_packages_ms": "", "ratio": ""},
+    ]  # fmt: skip
+    for start in ("warm", "cold"):
+        measured = []
+        for number in range(rounds):
+            tell(f"a {start} call: round {number + 1} of {rounds}")
+            measured.append(part("called", int(start == "cold"), calls))
+        medians = {name: statistics.median(row[name] for row in measured) for name in measured[0]}
+        rows.append({"what": f"a {start} call", **medians})
+    return "environments", rows
+
+
 MEASURED = {
     "compare": compare, "payload": payload, "concurrency": concurrency, "http": http,
     "plugins": plugins, "size": size, "limits": limits, "intake": intake,
     "idle": idle, "soak": soak, "libraries": libraries, "resident": resident,
+    "environments": environments,
 }  # fmt: skip
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 HEADER = """\
 # /// script
 # requires-python = ">=3.11"
-# dependencies = []
+# dependencies = {dependencies}
 # [tool.toolrunner]
 # name = "{name}"
 # version = "1.0.0"
 # description = "made for a measurement"
 # input = "{input}"
 # start = "{start}"
+# environment = "{environment}"
 # {limits}
 # ///
 """
@@ -110,10 +111,19 @@ def write_plugin(
     start: str = "auto",
     takes: str = "json",
     limits: str = "",
+    dependencies: str = "[]",
+    environment: str = "auto",
 ) -> Path:
     """Write a single-file plugin and return its path."""
     path = folder / f"{name}.py"
     limit_line = f"limits = {limits}" if limits else ""
-    head = HEADER.format(name=name, input=takes, start=start, limits=limit_line)
+    head = HEADER.format(
+        name=name,
+        input=takes,
+        start=start,
+        limits=limit_line,
+        dependencies=dependencies,
+        environment=environment,
+    )
     path.write_text(head + textwrap.dedent(body), encoding="utf-8")
     return path

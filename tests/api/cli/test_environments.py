@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tests import environments
-from tests.api.conftest import Cli
+from tests.api.conftest import Cli, common_environment
 from tests.conftest import WritePlugin
+from tests.unsharing import unshared
 from tests.wheels import write_wheel
 
 BODY = "import tiny\ndef run(payload): return {'version': tiny.VERSION}\n"
@@ -190,3 +191,30 @@ def test_a_lock_that_cannot_be_read_is_its_own_plugins_matter(
     assert ended.status == 1
     assert {one.get("plugin"): one.get("how") for one in ended.documents}["sample"] == "made"
     assert "the lock of aaa cannot be read" in ended.out + ended.err
+
+
+@pytest.mark.parametrize("is_installed", [True, False], ids=["installed", "missing"])
+def test_nothing_but_an_install_needs_a_network(
+    is_installed: bool, plugin: Path, tmp_path: Path
+) -> None:
+    """List, show, a call and a server say and do all that they would with one."""
+    if is_installed:
+        environments.install(tmp_path / "state", plugin)
+    script = Path(__file__).with_name("without_network.py")
+    done = subprocess.run(
+        [*unshared("net"), sys.executable, "-P", script, plugin, tmp_path / "state"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=common_environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["devices"] == ["lo"]
+    state = "LOADED" if is_installed else "UNAVAILABLE"
+    assert (found["list"], found["show"], found["serve"]["state"]) == ([state], state, state)
+    called = found["run"], found["serve"]["call"]
+    if is_installed:
+        assert [one["result"] for one in called] == [{"version": "1.0"}] * 2
+    else:
+        assert called[0]["error"]["type"] == called[1]["detail"]["type"] == "PluginUnavailable"

@@ -19,6 +19,7 @@ import pytest
 
 from tests.conftest import WritePlugin
 from tests.faults.host.conftest import Books
+from tests.unsharing import unshared
 
 ROOT = Path(__file__).parents[3]
 SCARCE = Path(__file__).with_name("scarce.py")
@@ -95,27 +96,12 @@ def test_no_processes_are_the_hosts_fault(plugin: Path) -> None:
     assert found["counted"] == found["calls"]
 
 
-def unshared() -> tuple[str, ...]:
-    """Return what starts a program in a mount namespace of its own, in which it may mount.
-
-    Root stays the root it is, and an ordinary user the user it is: neither may be a root that has
-    no other user to be, since no call is taken from that.
-    """
-    own_user = ("--user", "--map-current-user", "--keep-caps") if os.geteuid() != 0 else ()
-    prefix = ("unshare", *own_user, "--mount")
-    if shutil.which("unshare") is None:
-        pytest.fail("unshare is missing (on Debian: apt-get install util-linux)")
-    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("this kernel gives this user no mount namespaces (CLONE_NEWNS is refused)")
-    return prefix
-
-
 @pytest.mark.usefixtures("no_namespaces")
 def test_no_room_for_scratch_is_the_hosts_fault(plugin: Path, open_folder: Path) -> None:
     """Where scratch folders are on disk: said with its errno."""
     small = open_folder / "small"
     small.mkdir(0o755)
-    found = scarce("temporary", plugin, *unshared(), SMALL=str(small))
+    found = scarce("temporary", plugin, *unshared("mount"), SMALL=str(small))
     assert found["before"] == found["after"] == "success"
     assert found["during"] == ["SandboxError", "host"]
     assert found["errno"] == errno.ENOSPC
@@ -125,14 +111,14 @@ def test_no_room_for_scratch_is_the_hosts_fault(plugin: Path, open_folder: Path)
 
 def test_no_room_for_counts_costs_no_call(plugin: Path, tmp_path: Path) -> None:
     """And no count: it is written once there is room."""
-    found = scarce("state", plugin, *unshared(), SMALL=str(tmp_path))
+    found = scarce("state", plugin, *unshared("mount"), SMALL=str(tmp_path))
     assert found["before"] == found["during"] == found["after"] == "success"
     assert found["counted"] == found["calls"]
 
 
 def test_no_room_for_jobs_is_said_to_who_leaves_them(plugin: Path, tmp_path: Path) -> None:
     """503 with Retry-After over HTTP; nothing of the job is kept, and the others are."""
-    found = scarce("jobs", plugin, *unshared(), SMALL=str(tmp_path))
+    found = scarce("jobs", plugin, *unshared("mount"), SMALL=str(tmp_path))
     assert found["before"] == found["after"] == "stored"
     assert found["during"] == ["Overloaded", 60]
     assert found["files"] == 1

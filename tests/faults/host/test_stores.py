@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import WritePlugin
-from tests.faults.host.test_scarce import ROOT, unshared
+from tests.faults.host.test_scarce import ROOT
+from tests.unsharing import unshared
 
 WAITS = """
     import os
@@ -44,7 +45,7 @@ def store(open_folder: Path, write_plugin: WritePlugin, tmp_path: Path) -> Store
 
     def run(what: str) -> Any:
         done = subprocess.run(
-            [*unshared(), sys.executable, "-P", script, what, str(plugin)],
+            [*unshared("mount"), sys.executable, "-P", script, what, str(plugin)],
             env={**os.environ, **variables, "MARK": str(mark)},
             capture_output=True,
             text=True,
