@@ -319,7 +319,7 @@ class Watch:
         if self._group is not None:
             with contextlib.suppress(OSError, ValueError, KeyError):
                 figures = self._group.last_figures()
-                self._note_peak(figures.memory_bytes)
+                self._note_peak(self._with_import(figures.memory_bytes))
         self._cpu.forget(set())  # the warden's sum has them now
         used = self._count_cpu(figures)
         if (unexplained or not replied) and figures is not None and figures.kills:
@@ -349,7 +349,8 @@ class Watch:
                 return hit
             known = None
             with contextlib.suppress(OSError, ValueError, KeyError):
-                self._note_peak(self._group.peak_bytes() or self._most_resident())
+                own = self._group.peak_bytes()
+                self._note_peak(self._with_import(own) if own else self._most_resident())
                 known = self._group.cpu_seconds()
             if known is None:
                 self._cpu.sample(self._members())
@@ -357,6 +358,15 @@ class Watch:
             if self.call_cpu_seconds > self._limits.cpu_seconds:
                 return LimitHit("cpu_seconds", self._limits.cpu_seconds, self.call_cpu_seconds)
             return None
+
+    def _with_import(self, own_bytes: int) -> int:
+        """Return what was held at most, of what the call itself was charged for at most.
+
+        Pages of the import that it has copied are in both: they bring no call past its limit.
+        """
+        assert self._group is not None
+        limit = self._limits.memory_mb * MIB
+        return max(own_bytes, min(limit, own_bytes + self._group.inherited_bytes))
 
     def _most_resident(self) -> int:
         """Return the same from /proc, where the kernel knows no peak of a cgroup's."""

@@ -133,3 +133,16 @@ def test_files_that_are_written_after_a_reply_are_not_held_against_the_next_call
         value(tool_runner.run("sample", {"writes": True}))
         wait_until(lambda: len(children_of(wardens()[0].pid)) == 1, "only the zygote is left")
         value(tool_runner.run("sample", {"writes": False}))
+
+
+@BOTH_STARTS
+def test_what_a_call_shares_with_its_import_is_in_its_peak(
+    start: str, write_plugin: WritePlugin, make_runner: MakeRunner, layers: Layers
+) -> None:
+    """Also of a call that is over before anything has been measured."""
+    holds = "HELD = b'x' * (40 << 20)\ndef run(payload): return {}\n"
+    tool_runner = make_runner(write_plugin(holds, start=f'"{start}"'), layers=layers)
+    for _ in range(3):
+        call = Call()
+        value(tool_runner.run("sample", {}, call=call))
+        assert 40 << 20 < call.usage.peak_memory_bytes < 80 << 20
