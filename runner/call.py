@@ -1,6 +1,7 @@
 """The caller's handle on one call: cancel it, hear its progress, see what it used.
 
 Made by the caller, given to ``ToolRunner.run``, filled in by it. One handle serves one call.
+``artifacts`` has the files that a call which has succeeded has given back beside its result.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 from toolrunner.sandbox import forks
+from toolrunner.sandbox.artifacts import Artifact
 from toolrunner.sandbox.ending import Isolation, Usage
 from toolrunner.sandbox.interrupt import Interrupt
 
@@ -36,6 +38,7 @@ class Call:
         self.usage: Usage = Usage()
         self.isolation: Isolation = Isolation()
         self.log_tail: str = ""
+        self.artifacts: tuple[Artifact, ...] = ()
         self.interrupt = Interrupt()
         self.used = False
         self.is_under_way = False

@@ -112,6 +112,7 @@ class ToolRunner:
             ending = self._call(name, plugin, checked, call, reader)
             outcome = judge(replace(ending, log_tail=ending.log_tail[-LOG_TAIL_CHARACTERS:]))
             result = self._result(outcome, plugin, ending, reader)
+            call.artifacts = outcome.artifacts
             failure = None
         except GovernedError as error:
             failure = error

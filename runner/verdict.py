@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from toolrunner.runner.errors import ErrorType
+from toolrunner.sandbox.artifacts import Artifact
 from toolrunner.sandbox.ending import (
+    ARTIFACTS,
     HOST_MEMORY,
     INVALID_INPUT,
     Ending,
@@ -31,7 +33,7 @@ class Outcome:
     """What a call came to: exactly one of ``result_body`` and ``error_type`` is set.
 
     ``result_body`` is JSON text that nobody has parsed yet. ``limit``: the name of the one behind
-    an error of this type, where the process itself has met it.
+    an error of this type, where the process itself has met it. ``artifacts``: only with a result.
     """
 
     result_body: bytes | None
@@ -40,6 +42,7 @@ class Outcome:
     details: Mapping[str, object] = field(default_factory=dict)
     traceback: str = ""
     limit: str = ""
+    artifacts: tuple[Artifact, ...] = ()
 
 
 # The limit that stands behind a type of error which the plugin itself met.
@@ -125,6 +128,12 @@ _LIMITS: Mapping[str, _LimitWords] = MappingProxyType(
             ErrorType.DISK_LIMIT_EXCEEDED, " MiB", "wrote {amount} of scratch space"
         ),
         "output_mb": _LimitWords(ErrorType.OUTPUT_LIMIT_EXCEEDED, " MiB", "replied with {amount}"),
+        "artifacts_mb": _LimitWords(
+            ErrorType.OUTPUT_LIMIT_EXCEEDED, " MiB", "gave back {amount} in artifacts"
+        ),
+        ARTIFACTS: _LimitWords(
+            ErrorType.OUTPUT_LIMIT_EXCEEDED, " artifacts", "gave back more than {most}"
+        ),
     }
 )
 
@@ -235,7 +244,7 @@ def _end_facts(ending: Ending) -> dict[str, object]:
 def _returned(ending: Ending) -> Outcome | None:
     if not isinstance(ending.reply, Returned):
         return None
-    return Outcome(ending.reply.body, None)
+    return Outcome(ending.reply.body, None, artifacts=ending.reply.artifacts)
 
 
 def _unserializable(ending: Ending) -> Outcome | None:

@@ -22,11 +22,16 @@ _MOST_ERRNO = 4096  # the kernel's own bound
 class Channel:
     """One call channel. Close it after use."""
 
-    def __init__(self, ours: socket.socket, output_cap: int, replies: int = 1) -> None:
-        """``output_cap``: the most bytes that a reply may hold. ``replies``: how many may come."""
+    def __init__(
+        self, ours: socket.socket, output_cap: int, replies: int = 1, *, artifacts_cap: int = 0
+    ) -> None:
+        """``output_cap``: the most bytes that a reply may hold. ``replies``: how many may come.
+
+        ``artifacts_cap``: the most bytes of all artifacts of one reply.
+        """
         ours.setblocking(False)
         self._socket = ours
-        self._reader = FrameReader(output_cap, replies)
+        self._reader = FrameReader(output_cap, replies, artifacts_cap=artifacts_cap)
         self._outgoing: list[memoryview] = []
         self.closed = False
 

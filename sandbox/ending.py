@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from toolrunner.sandbox.artifacts import Artifact
+
 
 class Stage(StrEnum):
     """How far the call had come when it ended."""
@@ -35,13 +37,15 @@ class SetupFailure:
 SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 INVALID_INPUT = "InvalidInput"  # the exception by which a plugin blames its caller
 HOST_MEMORY = "host_memory_mb"
+ARTIFACTS = "artifacts"
 
 
 @dataclass(frozen=True, slots=True)
 class LimitHit:
     """A limit that we enforced by killing the call, in the limit's own unit.
 
-    ``name`` is a field of ``Limits``, or ``HOST_MEMORY``: what the host has left for all.
+    ``name`` is a field of ``Limits``, or ``ARTIFACTS``: how many a reply may have; or
+    ``HOST_MEMORY``: what the host has left for all.
     """
 
     name: str
@@ -75,9 +79,13 @@ class Isolation:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """``run`` returned: ``body`` is the JSON text of its value, not parsed yet."""
+    """``run`` returned: ``body`` is the JSON text of its value, not parsed yet.
+
+    ``artifacts``: what was given back beside it, whole and checked.
+    """
 
     body: bytes
+    artifacts: tuple[Artifact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

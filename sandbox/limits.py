@@ -52,6 +52,9 @@ class Limits:
     )
     payload_mb: int = field(default=100, metadata=_about("MiB of request", "is not called"))
     output_mb: int = field(default=16, metadata=_about("MiB of reply", "is killed"))
+    artifacts_mb: int = field(
+        default=32, metadata=_about("MiB of files given back, 64 at most", "is killed")
+    )
     log_kb: int = field(
         default=256,
         metadata=_about("KiB kept of stdout and stderr", "the rest is dropped and counted"),

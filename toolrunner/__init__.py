@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from toolrunner.runner.call import Call
     from toolrunner.runner.registry.registry import PluginRegistry
     from toolrunner.runner.tool_runner import ToolRunner
+    from toolrunner.sandbox.artifacts import Artifact
 
-__all__ = ["Call", "PluginRegistry", "ToolRunner"]
+__all__ = ["Artifact", "Call", "PluginRegistry", "ToolRunner"]
 
 _HOMES = {
+    "Artifact": "toolrunner.sandbox.artifacts",
     "Call": "toolrunner.runner.call",
     "PluginRegistry": "toolrunner.runner.registry.registry",
     "ToolRunner": "toolrunner.runner.tool_runner",

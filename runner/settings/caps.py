@@ -30,6 +30,7 @@ DEFAULT_CAPS: Mapping[str, float] = MappingProxyType(
         "scratch_mb": 4096,
         "payload_mb": 1024,
         "output_mb": 64,
+        "artifacts_mb": 256,
         "log_kb": 1_024,
     }
 )

@@ -24,6 +24,7 @@ from toolrunner.sandbox.capture import LogLines, Tail
 from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.channel import Channel, parse_object, parse_progress, parse_raised
 from toolrunner.sandbox.ending import (
+    ARTIFACTS,
     Ending,
     Isolation,
     LimitHit,
@@ -33,6 +34,7 @@ from toolrunner.sandbox.ending import (
     Stage,
     Unserializable,
 )
+from toolrunner.sandbox.exchange.artifacts import ArtifactSet
 from toolrunner.sandbox.exchange.facts import Facts
 from toolrunner.sandbox.exchange.messages import Listener, Request, request_frame
 from toolrunner.sandbox.frames import FrameError, ReplyTooLargeError
@@ -85,7 +87,13 @@ class Exchange(abc.ABC):
         self._step = Step.PLACING
         self._deadline = time.monotonic() + self.setup_seconds
         self._facts = Facts()
-        self._channel = Channel(cell.channel, limits.output_mb * MIB, calls)
+        self._channel = Channel(
+            cell.channel,
+            limits.output_mb * MIB,
+            calls,
+            artifacts_cap=limits.artifacts_mb * MIB,
+        )
+        self._artifacts = ArtifactSet()  # of the reply that is to come
         self._poll = select.poll()
         self._listening = 0
         self.watch = Watch(
@@ -356,14 +364,22 @@ class Exchange(abc.ABC):
                 if self._step is not Step.KILLED:
                     self._frame(kind, body)
         except ReplyTooLargeError as error:
-            if not self._decided():
-                self._facts.output_bytes = error.size
-                self._facts.limit = LimitHit("output_mb", self._limits.output_mb, error.size / MIB)
-            self._kill()
+            self._too_large(error)
         except FrameError as error:
             self._broken(str(error))
         if self._channel.closed:
             self._channel_ended()
+
+    def _too_large(self, error: ReplyTooLargeError) -> None:
+        """A reply, or what comes with it, is larger than allowed: nothing of it counts."""
+        if not self._decided():
+            if error.limit == ARTIFACTS:
+                self._facts.limit = LimitHit(ARTIFACTS, protocol.MOST_ARTIFACTS, error.size)
+            else:
+                self._facts.output_bytes += error.size
+                most = getattr(self._limits, error.limit)
+                self._facts.limit = LimitHit(error.limit, most, error.size / MIB)
+        self._kill()
 
     def _channel_ended(self) -> None:
         """No byte can come any more: what is not there now is not there at all."""
@@ -413,6 +429,8 @@ class Exchange(abc.ABC):
             self._cell.check_it_is_ours()
             if time.monotonic() >= self._deadline:
                 self._time_over()  # there may be any number of reports in one turn of the loop
+        elif step is Step.RUNNING and kind == protocol.ARTIFACT:
+            self._artifacts.add(body)
         elif (step is Step.RUNNING) or (step is Step.LOADING and kind == protocol.RAISED):
             self._accept(kind, body)
         else:
@@ -422,9 +440,11 @@ class Exchange(abc.ABC):
     def _accept(self, kind: bytes, body: bytes) -> None:
         """Take the reply, or one of a batch."""
         facts = self._facts
-        reply = _reply(kind, body)
-        facts.output_bytes += len(body)
-        if not self.is_last(reply, len(body)):
+        given, self._artifacts = self._artifacts, ArtifactSet()
+        reply = _reply(kind, body, given)
+        size = len(body) + given.size
+        facts.output_bytes += size
+        if not self.is_last(reply, size):
             return
         facts.replied = time.monotonic()
         facts.reply = reply
@@ -434,9 +454,10 @@ class Exchange(abc.ABC):
         self.on_replied()
 
 
-def _reply(kind: bytes, body: bytes) -> Reply:
+def _reply(kind: bytes, body: bytes, given: ArtifactSet) -> Reply:
+    """Return a reply; what was given back counts with a result alone."""
     if kind == protocol.RETURNED:
-        return Returned(body)
+        return Returned(body, given.all())
     if kind == protocol.UNSERIALIZABLE:
         return Unserializable(body.decode("utf-8", "replace"))
     if kind == protocol.RAISED:

@@ -10,17 +10,23 @@ from .described import cut, describe
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
+    from .artifacts import Artifacts
 
-def answer(run: Callable[[], object], order: dict[str, Any]) -> tuple[bytes, object]:
+
+def answer(
+    run: Callable[[], object], order: dict[str, Any], artifacts: Artifacts
+) -> tuple[bytes, object]:
     """Run a plugin; return the kind and the body of the frame that says what came of it.
 
-    ``order``: what it was loaded by.
+    ``order``: what it was loaded by. ``artifacts``: its own, sent by then.
     """
     try:
-        return protocol.RETURNED, jsonable.encode(run())
+        encoded = jsonable.encode(run(), artifacts.attach)
+        artifacts.check()
+        return protocol.RETURNED, encoded
     except jsonable.NotJsonError as error:
         return protocol.UNSERIALIZABLE, cut(str(error), protocol.MESSAGE_CAP).encode()
     except BaseException as error:
@@ -28,9 +34,9 @@ def answer(run: Callable[[], object], order: dict[str, Any]) -> tuple[bytes, obj
 
 
 def answers(
-    run: Callable[[], object], count: int, order: dict[str, Any]
-) -> list[tuple[bytes, object]]:
-    """Run a plugin on ``count`` payloads at once; return what came of each, in order.
+    run: Callable[[], object], count: int, order: dict[str, Any], artifacts: Artifacts
+) -> Iterator[tuple[bytes, object]]:
+    """Run a plugin on ``count`` payloads at once; yield what came of each, in order.
 
     Among what it returns, an exception is what came of one; what it raises came of all.
     """
@@ -44,17 +50,20 @@ def answers(
             results_are = "1 result" if len(results) == 1 else f"{len(results)} results"
             found = [] if len(results) == count else [results_are]
     except BaseException as error:
-        return [(protocol.RAISED, describe(error, order))] * count
+        yield from [(protocol.RAISED, describe(error, order))] * count
+        return
     if found:
         message = (
             f"run_batch returned {found[0]} for {count} payloads; return a list of a result each"
         )
-        return [(protocol.UNSERIALIZABLE, message.encode())] * count
-    return [answer_of(result, order) for result in results]
+        yield from [(protocol.UNSERIALIZABLE, message.encode())] * count
+        return
+    for result in results:
+        yield answer_of(result, order, artifacts.anew())
 
 
-def answer_of(result: object, order: dict[str, Any]) -> tuple[bytes, object]:
+def answer_of(result: object, order: dict[str, Any], artifacts: Artifacts) -> tuple[bytes, object]:
     """Return the frame for one of the results of a batch."""
     if issubclass(type(result), BaseException):
         return protocol.RAISED, describe(result, order)  # type: ignore[arg-type]  # not isinstance, which asks the object
-    return answer(lambda: result, order)
+    return answer(lambda: result, order, artifacts)

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 
-from . import caches, kept_files, landlock, privileges, protocol, seccomp, worker
+from . import caches, kept_files, landlock, privileges, protocol, seccomp, wire, worker
 from .syscalls import PR_SET_DUMPABLE, Kernel, machine
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
@@ -109,11 +109,11 @@ def enter(
         os.chdir(scratch)
         caches.make(plan.folders)
         kept_files.close_others(files, RULESET + plan.has_ruleset, plan.descriptors)
-        order_to_load = None if plugin else worker.receive_load(channel)
+        order_to_load = None if plugin else wire.receive_load(channel)
         try:
             confine(plan, limits)
         except OSError as error:
-            worker.send(channel, protocol.FAILED, failure(error))
+            wire.send(channel, protocol.FAILED, failure(error))
             os._exit(0)
         if plugin is not None:
             worker.reseed()
@@ -123,7 +123,7 @@ def enter(
             plugin = worker.load(channel, LOG, *order_to_load)
             if order_to_load[0]["resident"]:
                 worker.serve_many(channel, LOG, plugin)
-            worker.send(channel, protocol.LOADED, {})
+            wire.send(channel, protocol.LOADED, {})
         assert plugin is not None
         worker.serve(channel, plugin, is_fresh=order_to_load is None)
     except OSError as error:

@@ -144,7 +144,7 @@ class Examination:
         for _ in range(2):
             given = copy.deepcopy(payload)
             began = self._imports.now()
-            kind, _ = worker.reply_of(self._plugin, given, context)
+            kind, _ = worker.reply_of(self._plugin, given, context.unheard())
             times.append(milliseconds(self._imports.now() - began))
             if kind != protocol.RETURNED:
                 message = "the plugin does not answer when it is called twice"

@@ -14,7 +14,10 @@ import os
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    Attach = Callable[[object, str], dict[str, object] | None]
 
 MAX_DEPTH = 100
 
@@ -23,10 +26,13 @@ class NotJsonError(Exception):
     """A value that strict JSON cannot carry; the text names its place in the result."""
 
 
-def encode(value: object) -> bytes:
-    """Return ``value`` as JSON text in UTF-8; raise ``NotJsonError`` saying what is wrong."""
+def encode(value: object, attach: Attach | None = None) -> bytes:
+    """Return ``value`` as JSON text in UTF-8; raise ``NotJsonError`` saying what is wrong.
+
+    ``attach`` takes what becomes an artifact, and returns what stands for it in the text.
+    """
     try:
-        plain = convert(value, "result", 0, set())
+        plain = convert(value, "result", 0, set(), attach)
         return json.dumps(plain, ensure_ascii=False, allow_nan=False, check_circular=False).encode()
     except UnicodeEncodeError as error:
         message = f"the result has a lone surrogate ({error.object[error.start]!a}) in a string"
@@ -37,7 +43,9 @@ def encode(value: object) -> bytes:
         raise NotJsonError(f"the result has a value without a JSON form: {error}") from None
 
 
-def convert(value: Any, place: str, depth: int, above: set[int]) -> object:
+def convert(
+    value: Any, place: str, depth: int, above: set[int], attach: Attach | None = None
+) -> object:
     """Return ``value`` built of dict, list, str, int, float, bool and None alone."""
     kind = type(value)
     if value is None or kind is bool or kind is int or kind is str:
@@ -55,16 +63,19 @@ def convert(value: Any, place: str, depth: int, above: set[int]) -> object:
     above.add(id(value))
     try:
         if isinstance(value, dict):
-            return convert_dict(value, place, depth, above)
+            return convert_dict(value, place, depth, above, attach)
         if isinstance(value, (list, tuple)):
-            return [convert(v, f"{place}[{i}]", depth + 1, above) for i, v in enumerate(value)]
-        return convert(simplify(value, place), place, depth, above)
+            return [
+                convert(item, f"{place}[{index}]", depth + 1, above, attach)
+                for index, item in enumerate(value)
+            ]
+        return convert(simplify(value, place, attach), place, depth, above, attach)
     finally:
         above.discard(id(value))
 
 
 def convert_dict(
-    value: dict[Any, Any], place: str, depth: int, above: set[int]
+    value: dict[Any, Any], place: str, depth: int, above: set[int], attach: Attach | None
 ) -> dict[str, object]:
     """Return a dict with string keys alone; an enum or NumPy string counts as its string."""
     plain: dict[str, object] = {}
@@ -74,12 +85,15 @@ def convert_dict(
                 f"{place} has the key {key!r:.80} of type {type(key).__name__}; "
                 "keys of JSON objects are strings"
             )
-        plain[str.__str__(key)] = convert(item, f"{place}[{key!r:.80}]", depth + 1, above)
+        plain[str.__str__(key)] = convert(item, f"{place}[{key!r:.80}]", depth + 1, above, attach)
     return plain
 
 
-def simplify(value: Any, place: str) -> Any:
+def simplify(value: Any, place: str, attach: Attach | None = None) -> Any:
     """Return a value one step nearer to JSON."""
+    reference = attach(value, place) if attach is not None else None
+    if reference is not None:
+        return reference
     simple = simplify_builtin(value)
     if simple is not value:
         return simple

@@ -30,8 +30,8 @@ Zygote to warden: LISTENER, with a descriptor, if its filter asks before signals
 "failed CELL ERRNO" (``FORKED``, ``UNMADE``).
 
 Call channel (parent and cell, a stream socketpair, one a call). A frame is one byte of kind, four
-bytes of length (big-endian) and that many bytes. LOAD and REQUEST hold four bytes of length, a
-JSON head of that length, and raw bytes to the end. What the cell sends is untrusted.
+bytes of length (big-endian) and that many bytes. LOAD, REQUEST and ARTIFACT hold four bytes of
+length, a JSON head of that length, and raw bytes to the end. What the cell sends is untrusted.
 
     parent -> cell   LOAD      once the warden has placed the cell
     cell -> parent   CONFINED | FAILED    the last of what is ours: plugin code runs from here on
@@ -42,8 +42,9 @@ JSON head of that length, and raw bytes to the end. What the cell sends is untru
     parent -> cell   TURN + 3 descriptors, to a resident, again and again: a call channel for
                           one call, its output and its log. REQUEST and what follows go there
     parent -> cell   REQUEST; in a batch, as many as the head of the first one says
-    cell -> parent   PROGRESS* then one of RETURNED | UNSERIALIZABLE | RAISED, and nothing more;
-                          in a batch, one for each REQUEST, in their order
+    cell -> parent   PROGRESS and ARTIFACT, any number, then one of RETURNED | UNSERIALIZABLE |
+                          RAISED, and nothing more; in a batch, one for each REQUEST, in their
+                          order, each after its own artifacts. What comes with a RETURNED counts
     cell                  after its last frame, shuts its direction; ends when the parent does too
 """
 
@@ -64,18 +65,23 @@ CACHES = b"K"
 SOURCES = b"S"
 LOADED = b"l"
 PROGRESS = b"P"
+ARTIFACT = b"A"
 RETURNED = b"R"
 UNSERIALIZABLE = b"U"
 RAISED = b"X"
 
 HEADER = struct.Struct(">cI")
 HEAD_LENGTH = struct.Struct(">I")
+MOST_ANNOUNCED = (1 << 32) - 1
 
 # Caps on what a cell may send in one frame, in bytes. A reply's own cap is the call's output limit.
 PROGRESS_CAP = 4096
 SIGN_CAP = 64  # CONFINED, LOADED
 # A RAISED or UNSERIALIZABLE: a message and a traceback, six bytes for each at worst as JSON.
 REPORT_CAP = 512 * 1024
+# An ARTIFACT's head: a name and a MIME type. Its raw bytes are bounded by the call's limit.
+ARTIFACT_HEAD_CAP = 1024
+MOST_ARTIFACTS = 64  # of one reply
 
 # What an import has written into its caches; each load of the plugin brings it along.
 CACHES_CAP = 16 * 1024 * 1024

@@ -23,105 +23,19 @@ from . import (
     logs,
     one_package,
     protocol,
+    wire,
 )
+from .context import Context
 from .described import attempt, describe
 from .parameters import is_coroutine, with_context
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     import types
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
     from typing import Any, NoReturn
 
 CONFINED_FRAME = protocol.HEADER.pack(protocol.CONFINED, 2) + b"{}"
-_SMALL = 1 << 16
-
-
-class Context:
-    """What a plugin may ask for as the second parameter of ``run``."""
-
-    def __init__(
-        self,
-        channel: socket.socket | None,
-        lock: _thread.LockType,
-        config: dict[str, Any],
-        request: dict[str, Any],
-        *others: dict[str, Any],
-    ) -> None:
-        """``channel``: ``None`` for nobody who listens. ``others``: those of the same batch."""
-        self.call_id: str = request["call_id"]
-        self.call_ids: list[str] = [one["call_id"] for one in (request, *others)]
-        self.config = config
-        self._channel = channel
-        self._lock = lock
-        self._deadline: float = request["deadline"]
-
-    @property
-    def scratch(self) -> Path:
-        """The call's own folder: the working directory, empty at first and gone afterwards."""
-        from pathlib import Path
-
-        return Path(os.environ["TMPDIR"])
-
-    def progress(self, fraction: float, message: str = "") -> None:
-        """Tell the caller how far the work has come: 0 to 1, and words if there are any."""
-        if self._channel is None:
-            return
-        report = {"fraction": min(max(float(fraction), 0.0), 1.0), "message": str(message)[:500]}
-        with self._lock:
-            send(self._channel, protocol.PROGRESS, report)
-
-    def seconds_left(self) -> float:
-        """Return the seconds until the wall limit ends the call."""
-        return max(0.0, self._deadline - time.monotonic())
-
-
-def send(channel: socket.socket, kind: bytes, body: object) -> None:
-    """Send one frame; a body that is not bytes goes as JSON."""
-    if isinstance(body, bytes):
-        data = body
-    else:
-        data = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
-    header = protocol.HEADER.pack(kind, len(data))
-    if len(data) <= _SMALL:
-        channel.sendall(header + data)  # in one piece, so that the reader wakes up once
-    else:
-        channel.sendall(header)
-        channel.sendall(data)
-
-
-def receive(channel: socket.socket, wanted: bytes) -> tuple[dict[str, Any], bytes]:
-    """Read one frame of the parent's: its JSON head and the raw bytes after it."""
-    kind, length = protocol.HEADER.unpack(receive_exactly(channel, protocol.HEADER.size))
-    if kind != wanted:
-        message = f"expected a frame {wanted!r}, got {kind!r}"
-        raise OSError(message)
-    (head_length,) = protocol.HEAD_LENGTH.unpack(
-        receive_exactly(channel, protocol.HEAD_LENGTH.size)
-    )
-    head = json.loads(receive_exactly(channel, head_length))
-    rest = length - protocol.HEAD_LENGTH.size - head_length
-    return head, receive_exactly(channel, rest)
-
-
-def receive_exactly(channel: socket.socket, length: int) -> bytes:
-    """Read ``length`` bytes; end the process when the parent is gone."""
-    data = channel.recv(length, socket.MSG_WAITALL) if length else b""
-    if len(data) == length:
-        return data
-    rest = bytearray(data)
-    while len(rest) < length:
-        more = channel.recv(length - len(rest))
-        if not more:
-            os._exit(0)
-        rest += more
-    return bytes(rest)
-
-
-def receive_load(channel: socket.socket) -> tuple[dict[str, Any], bytes]:
-    """Wait for the parent's word that this cell is in its place; return the load order."""
-    return receive(channel, protocol.LOAD)
 
 
 class Plugin:
@@ -172,7 +86,7 @@ def load(channel: socket.socket, log_descriptor: int, order: dict[str, Any], res
         os._exit(1)
     for kind, left in ((protocol.SOURCES, bytecode.missing()), (protocol.CACHES, packed)):
         if left:
-            send(channel, kind, left)
+            wire.send(channel, kind, left)
     return plugin
 
 
@@ -197,7 +111,7 @@ def rehearse_call(plugin: Plugin, request: dict[str, Any]) -> None:
     before = set(os.listdir())
     terms = {"call_id": "warm-up", "deadline": time.monotonic() + 3600}
     context = Context(None, _thread.allocate_lock(), plugin.config, terms)
-    jsonable.encode(settled(plugin.run(payload, context)))
+    jsonable.encode(settled(plugin.run(payload, context)), context.artifacts.attach)
     for name in set(os.listdir()) - before:
         if os.path.isdir(name) and not os.path.islink(name):
             shutil.rmtree(name, ignore_errors=True)
@@ -266,7 +180,7 @@ def serve_many(first: socket.socket, log_descriptor: int, plugin: Plugin) -> NoR
     scratch = os.getcwd()
     folders = caches.folders()
     os.chdir("/")
-    send(first, protocol.LOADED, {})
+    wire.send(first, protocol.LOADED, {})
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     place_of_channel = first.fileno()
     control = first.dup()
@@ -310,23 +224,27 @@ def serve_one(channel: socket.socket, plugin: Plugin, own_pid: int) -> None:
         payloads.append(payload)
     set_cpu_limit(request["cpu_seconds"], again=True)
     context = Context(channel, lock, plugin.config, *requests)
-    replies = replies_of(plugin, payloads, context)
-    if os.getpid() != own_pid:
-        os._exit(1)
-    flush_output()
-    with lock:
-        for kind, body in replies:
-            send(channel, kind, body)
-        # Whatever has kept the context can tell nothing any more.
-        os.chdir("/")
-        for place in (1, 2):
-            os.dup2(0, place)
-        os.dup2(0, channel.detach(), inheritable=False)
+    left = len(requests)
+    # One by one: what a reply holds that becomes an artifact is sent before it.
+    for kind, body in replies_of(plugin, payloads, context):
+        if os.getpid() != own_pid:
+            os._exit(1)
+        flush_output()
+        left -= 1
+        with lock:
+            wire.send(channel, kind, body)
+            if left:
+                continue
+            # Whatever has kept the context can tell nothing any more.
+            os.chdir("/")
+            for place in (1, 2):
+                os.dup2(0, place)
+            os.dup2(0, channel.detach(), inheritable=False)
 
 
 def receive_request(channel: socket.socket) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read one request; return its terms, and the payload as the plugin sees it."""
-    request, image = receive(channel, protocol.REQUEST)
+    request, image = wire.receive(channel, protocol.REQUEST)
     payload = request.pop("payload")
     if request["has_image"]:
         payload["image"] = image
@@ -335,18 +253,22 @@ def receive_request(channel: socket.socket) -> tuple[dict[str, Any], dict[str, A
 
 def replies_of(
     plugin: Plugin, payloads: list[dict[str, Any]], context: Context
-) -> list[tuple[bytes, object]]:
-    """Run the plugin; return the frames that say what came of each payload."""
+) -> Iterable[tuple[bytes, object]]:
+    """Run the plugin; yield the frames that say what came of each payload."""
     if len(payloads) == 1:
         return [reply_of(plugin, payloads[0], context)]
-    return answers.answers(
-        lambda: settled(plugin.run_batch(payloads, context)), len(payloads), plugin.order
-    )
+
+    def run() -> object:
+        return settled(plugin.run_batch(payloads, context))
+
+    return answers.answers(run, len(payloads), plugin.order, context.artifacts)
 
 
 def reply_of(plugin: Plugin, payload: dict[str, Any], context: Context) -> tuple[bytes, object]:
     """Run the plugin; return the kind and the body of the frame that says what came of it."""
-    return answers.answer(lambda: settled(plugin.run(payload, context)), plugin.order)
+    return answers.answer(
+        lambda: settled(plugin.run(payload, context)), plugin.order, context.artifacts
+    )
 
 
 def finish(channel: socket.socket, lock: _thread.LockType, kind: bytes, body: object) -> NoReturn:
@@ -357,7 +279,7 @@ def finish(channel: socket.socket, lock: _thread.LockType, kind: bytes, body: ob
     flush_output()
     try:
         with lock:
-            send(channel, kind, body)
+            wire.send(channel, kind, body)
             channel.shutdown(socket.SHUT_WR)  # nobody can add to it any more
             channel.recv(1)
     finally:

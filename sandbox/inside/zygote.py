@@ -16,7 +16,7 @@ import os
 import resource
 import socket
 
-from . import caches, cell, kept_files, landlock, privileges, protocol, seccomp, worker
+from . import caches, cell, kept_files, landlock, privileges, protocol, seccomp, wire, worker
 from .syscalls import CLONE_PARENT, PR_SET_DUMPABLE, Kernel, machine
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
@@ -116,13 +116,13 @@ class Zygote:
 
         As in a cell, the parent hears on the call channel how that went.
         """
-        program, source = worker.receive_load(channel)
+        program, source = wire.receive_load(channel)
         try:
             privileges.refuse_root()
             if self._plan.profile["rlimits"]:
                 limit(self._plan.profile, data_bytes())
         except OSError as error:
-            worker.send(channel, protocol.FAILED, cell.failure(error))
+            wire.send(channel, protocol.FAILED, cell.failure(error))
             os._exit(0)
         channel.sendall(worker.CONFINED_FRAME)
         self._plugin = worker.load(channel, cell.LOG, program, source)
@@ -135,7 +135,7 @@ class Zygote:
         size = data_bytes()
         self._limits = cell.own_limits(self._plan.profile, size, is_loaded=True)
         gc.freeze()  # a collection in a cell would touch, and so copy, every page of it
-        worker.send(channel, protocol.LOADED, {})
+        wire.send(channel, protocol.LOADED, {})
 
 
 def limit(profile: dict[str, Any], data_bytes: int) -> None:

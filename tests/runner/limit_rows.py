@@ -231,13 +231,23 @@ ROWS = (
         "return {'x': 'x' * MIB}",
         "OutputLimitExceeded",
     ),
+    Row(
+        "artifacts",
+        "artifacts_mb",
+        1,
+        "context.artifact('a', bytes(MIB // 2)); context.artifact('b', bytes(MIB // 2))",
+        "context.artifact('a', bytes(MIB // 2)); context.artifact('b', bytes(MIB // 2 + 1))",
+        "OutputLimitExceeded",
+    ),
 )
 
 
 def source(row: Row, *, beyond: bool) -> str:
     """Return a plugin that stays inside a row's limit, or goes beyond it."""
     body = row.beyond if beyond else row.inside
-    return f"{COMMON}\n{row.module[beyond]}\ndef run(payload):\n    {body}\n    return {{}}\n"
+    return (
+        f"{COMMON}\n{row.module[beyond]}\ndef run(payload, context):\n    {body}\n    return {{}}\n"
+    )
 
 
 def run(tool_runner: ToolRunner, payload: Any = None, call: Call | None = None) -> Answer:

@@ -13,7 +13,7 @@ from toolrunner.runner.payloads.validation import validate_json_payload
 from toolrunner.sandbox.channel import Channel
 from toolrunner.sandbox.exchange.messages import load_order
 from toolrunner.sandbox.frames import encode
-from toolrunner.sandbox.inside import protocol, worker
+from toolrunner.sandbox.inside import protocol, wire
 from toolrunner.sandbox.profile import Program
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -34,7 +34,7 @@ def sent(kind: bytes, heads: list[bytes], blobs: list[bytes]) -> list[tuple[dict
         for head, blob in zip(heads, blobs, strict=True):
             channel.send(encode(kind, head, blob))
         assert not channel.has_more_to_send
-        return [worker.receive(theirs, kind) for _ in heads]
+        return [wire.receive(theirs, kind) for _ in heads]
 
 
 @given(st.lists(st.tuples(_TABLES, st.binary(max_size=200)), max_size=4))
