@@ -5,9 +5,11 @@ Shares a process with the plugin, as all of the worker: the parent checks each o
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
+import sys
 
 from . import mime_types, pictures, protocol, wire
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _BLOCK = 1 << 18
+_SMALL = 1 << 19
 _LONGEST_NAME = 128
 _LONGEST_SUFFIX = 16
 _NAME_WORDS = (
@@ -35,6 +38,7 @@ class Artifacts:
         self._channel = channel
         self._lock = lock
         self._own_pid = os.getpid()
+        self._scratch = os.environ.get("TMPDIR", os.devnull)
         self._names: set[str] = set()
         self._failure: BaseException | None = None
 
@@ -44,13 +48,10 @@ class Artifacts:
         ``data``: bytes, or the path of a regular file below the scratch. Raises ValueError and
         TypeError for what is none of it, with what is.
         """
-        if os.getpid() != self._own_pid:
-            message = "artifacts are given by the call's own process; hand the bytes or path to it"
-            raise RuntimeError(message)
         check_name(name)
         mime_type = mime_types.checked(mime_type) if mime_type else mime_types.of(name)
         if isinstance(data, (str, os.PathLike)):
-            descriptor, size = opened(data)
+            descriptor, size = opened(data, self._scratch)
             try:
                 return self._send(name, mime_type, size, read(descriptor, size))
             finally:
@@ -84,7 +85,7 @@ class Artifacts:
 
     def _attach_file(self, path: os.PathLike[Any]) -> dict[str, object] | None:
         try:
-            descriptor, size = opened(path)
+            descriptor, size = opened(path, self._scratch)
         except (OSError, ValueError):
             return None  # no file of the call's: a path like any other
         try:
@@ -110,9 +111,10 @@ class Artifacts:
     def _send(
         self, name: str, mime_type: str, size: int, blocks: Iterator[memoryview]
     ) -> dict[str, object]:
-        import hashlib
-
-        digest = hashlib.sha256()
+        if os.getpid() != self._own_pid:
+            message = "artifacts are given by the call's own process; hand the bytes or path to it"
+            raise RuntimeError(message)
+        digest = new_digest(size)
 
         def hashed() -> Iterator[memoryview]:
             for block in blocks:
@@ -142,6 +144,20 @@ class Artifacts:
             raise RuntimeError(message)
         else:
             wire.send_blocks(channel, protocol.ARTIFACT, json.dumps(head).encode(), size, blocks)
+
+
+def new_digest(size: int) -> Any:
+    """Return what makes the digest of so many bytes."""
+    if size <= _SMALL and "hashlib" not in sys.modules:
+        # OpenSSL is faster, and takes longer to load than a small file to read.
+        for module in ("_sha2", "_sha256"):
+            try:
+                return __import__(module).sha256()
+            except ImportError:  # it has another name in each version, and need not be there
+                continue
+    import hashlib
+
+    return hashlib.sha256()
 
 
 def check_name(name: object) -> None:
@@ -182,29 +198,30 @@ def as_bytes(data: Any) -> memoryview:
 
 
 def cut(view: memoryview) -> Iterator[memoryview]:
-    """Yield bytes in blocks."""
+    """Yield bytes in blocks, each as it is now: they may be changed meanwhile."""
     for start in range(0, len(view), _BLOCK):
-        yield view[start : start + _BLOCK]
+        yield memoryview(bytes(view[start : start + _BLOCK]))
 
 
-def opened(path: str | os.PathLike[Any]) -> tuple[int, int]:
+def opened(path: str | os.PathLike[Any], scratch: str) -> tuple[int, int]:
     """Open a regular file below the scratch; return a descriptor of it and its size."""
     name = os.fsdecode(path)
     folder, base = os.path.split(os.path.abspath(name))
-    folder, scratch = os.path.realpath(folder), os.path.realpath(os.environ["TMPDIR"])
+    folder, scratch = os.path.realpath(folder), os.path.realpath(scratch)
     if os.path.commonpath((folder, scratch)) != scratch:
         message = (
-            f"{name!r:.300} is not below the scratch, {scratch!r}; write the file there, or give "
-            "its bytes"
+            f"{name!r:.300} is not below the scratch; write the file there (context.scratch), or "
+            "give its bytes"
         )
         raise ValueError(message)
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         descriptor = os.open(os.path.join(folder, base), flags)
     except OSError as error:
+        why = "it is a link" if error.errno == errno.ELOOP else error.strerror
         message = (
-            f"{name!r:.300} cannot be read as a file below the scratch ({error.strerror}); a text "
-            "is given as bytes, by its encode()"
+            f"{name!r:.300} cannot be given back as a file of the scratch ({why}); a text is given "
+            "as bytes, by its encode()"
         )
         raise ValueError(message) from error
     found = os.fstat(descriptor)

@@ -15,11 +15,14 @@ from toolrunner.sandbox.inside import protocol
 
 _CAPS = (0, protocol.SIGN_CAP, protocol.PROGRESS_CAP, protocol.REPORT_CAP, PROGRESS_BYTES_CAP)
 _LENGTHS = sorted({max(0, cap + by) for cap in _CAPS for by in (-1, 0, 1)} | {2**31, 2**32 - 1})
-_KINDS = b"cFlPRUXLQ?\x00"
+_KINDS = b"cFlPARUXLQ?\x00"
 INTERESTING = (
     *(bytes([kind]) for kind in _KINDS),
     *(protocol.HEADER.pack(b"P", length) for length in _LENGTHS),
     *(protocol.HEADER.pack(b"R", length) for length in _LENGTHS),
+    *(protocol.HEADER.pack(b"A", length) + b"\x00\x00\x00\x02{}" for length in _LENGTHS),
+    b"../",
+    b"/",
     b"\xff",
     b"\xed\xa0\x80",  # a surrogate as UTF-8 would write it
     b"\\ud800",

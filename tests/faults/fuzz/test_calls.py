@@ -20,11 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.faults.fuzz.mutator import Mutator, try_each
-from tests.faults.fuzz.test_frames import FINALS, MIDDLES, Frames, frame, refused
+from tests.faults.fuzz.test_frames import FINALS, MIDDLES, Frames, artifact, frame, refused
 from toolrunner.runner.errors import ErrorType, GovernedError, build_error_envelope
 from toolrunner.runner.payloads.strict_json import loads
 from toolrunner.runner.payloads.validation import parse_result
 from toolrunner.runner.verdict import judge
+from toolrunner.sandbox.artifacts import Artifact
 from toolrunner.sandbox.box import Box
 from toolrunner.sandbox.box_users import BoxUsers
 from toolrunner.sandbox.cell import Cell
@@ -39,6 +40,7 @@ from toolrunner.sandbox.ending import (
     Stage,
     Unserializable,
 )
+from toolrunner.sandbox.exchange.artifacts import parse_artifact
 from toolrunner.sandbox.exchange.cold import ColdExchange
 from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.exchange.warm import WarmExchange
@@ -51,8 +53,9 @@ from toolrunner.sandbox.profile import Program
 from toolrunner.sandbox.spawn import MESSAGE_SOCKET, Spawner
 
 CALLS_A_SLICE = 200
-LIMITS = Limits(output_mb=1, log_kb=4)
+LIMITS = Limits(output_mb=1, artifacts_mb=1, log_kb=4)
 CONFINED, LOADED, HALF, DONE, *_ = MIDDLES
+PICTURE = artifact("a.png", b"picture")
 CORPUS = (
     *(CONFINED + LOADED + HALF + DONE + final for final in FINALS),
     *(CONFINED + HALF + final for final in FINALS),
@@ -61,6 +64,15 @@ CORPUS = (
     CONFINED + frame(protocol.RETURNED, b'{"a": NaN}'),
     CONFINED + frame(protocol.RAISED, b'{"exception": "\\ud800", "message": "", "traceback": ""}'),
     MIDDLES[4] + LOADED,
+    *(CONFINED + LOADED + PICTURE + HALF + artifact("b", b"x") + final for final in FINALS),
+    CONFINED + LOADED + PICTURE + PICTURE + FINALS[0],
+    CONFINED + LOADED + artifact("../a", b"") + FINALS[0],
+    CONFINED + LOADED + artifact("a", b"", "text/html\r\nX: y") + FINALS[0],
+    CONFINED + LOADED + FINALS[0] + PICTURE,
+    CONFINED + PICTURE + LOADED + FINALS[0],
+    CONFINED + LOADED + artifact("a", bytes(MIB + 1))[:200],
+    CONFINED + LOADED + b"".join(artifact(f"a{n}", b"") for n in range(65)) + FINALS[0],
+    CONFINED + LOADED + PICTURE[:-1],
 )
 # What hostile bytes may come to. Nobody cancelled, and nothing of ours failed.
 NEVER = {ErrorType.CANCELLED, ErrorType.INTERNAL_ERROR, ErrorType.TIME_LIMIT_EXCEEDED}
@@ -112,24 +124,31 @@ def check_log(level: int, logger: str, message: str) -> None:
     assert type(logger) is type(message) is str
 
 
-def reply_in(data: bytes, *, is_warm: bool) -> bytes | None:
+def reply_in(data: bytes, *, is_warm: bool) -> Returned | None:
     """Return the reply that ``data`` gives to a call, if the protocol allows every byte of it."""
-    frames, why, _ = refused(data, MIB)
+    frames, why, _ = refused(data, MIB, MIB)
     signs = [protocol.CONFINED] if is_warm else [protocol.CONFINED, protocol.LOADED]
     begins = [kind for kind, _ in frames[: len(signs)]] == signs
     middle = frames[len(signs) : -1]
     if why or not begins or len(frames) == len(signs):
         return None
     kind, body = frames[-1]
-    return body if kind == protocol.RETURNED and are_progress(middle) else None
+    given = artifacts_in(middle)
+    return Returned(body, given) if kind == protocol.RETURNED and given is not None else None
 
 
-def are_progress(frames: Frames) -> bool:
-    """Tell whether all of these are reports of progress."""
+def artifacts_in(frames: Frames) -> tuple[Artifact, ...] | None:
+    """Return the artifacts among reports of progress; ``None`` if there is anything else."""
+    found = []
     try:
-        return all(kind == protocol.PROGRESS and parse_progress(body) for kind, body in frames)
+        for kind, body in frames:
+            if kind == protocol.ARTIFACT:
+                found.append(parse_artifact(body))
+            elif kind != protocol.PROGRESS or not parse_progress(body):
+                return None
     except FrameError:
-        return False
+        return None
+    return tuple(found) if len({one.name for one in found}) == len(found) else None
 
 
 def check_call(data: bytes) -> int:
@@ -137,7 +156,7 @@ def check_call(data: bytes) -> int:
     for is_warm in (False, True):
         ending = ended_call(data, is_warm=is_warm)
         wanted = reply_in(data, is_warm=is_warm)
-        assert (ending.reply.body if isinstance(ending.reply, Returned) else None) == wanted
+        assert (ending.reply if isinstance(ending.reply, Returned) else None) == wanted
         check_outcome(ending)
         assert judge(ending).error_type not in NEVER
     return 2
@@ -148,10 +167,13 @@ def check_outcome(ending: Ending) -> None:
     outcome = judge(ending)
     if outcome.error_type is None:
         assert outcome.result_body is not None
+        assert isinstance(ending.reply, Returned)
+        assert outcome.artifacts == ending.reply.artifacts
         with contextlib.suppress(GovernedError):
             parse_result(outcome.result_body)
         return
     assert outcome.result_body is None
+    assert outcome.artifacts == ()
     envelope = build_error_envelope(
         outcome.error_type,
         outcome.message,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator
 
@@ -16,6 +17,7 @@ from tests.faults.fuzz.mutator import Mutator, cuttings, try_each
 from toolrunner.sandbox import frames as product
 from toolrunner.sandbox.channel import Channel, parse_object, parse_progress, parse_raised
 from toolrunner.sandbox.ending import Raised
+from toolrunner.sandbox.exchange.artifacts import parse_artifact
 from toolrunner.sandbox.frames import (
     FINAL_KINDS,
     FrameError,
@@ -25,6 +27,8 @@ from toolrunner.sandbox.frames import (
 from toolrunner.sandbox.inside import protocol
 
 OUTPUT_CAP = 1024
+ARTIFACTS_CAP = 200
+MOST_ARTIFACTS = 3
 CAPS = {
     protocol.CONFINED: protocol.SIGN_CAP,
     protocol.SOURCES: protocol.SOURCES_CAP,
@@ -45,6 +49,12 @@ def frame(kind: bytes, body: bytes) -> bytes:
     return protocol.HEADER.pack(kind, len(body)) + body
 
 
+def artifact(name: str, data: bytes, mime_type: str = "image/png") -> bytes:
+    """Return an artifact as a cell sends it."""
+    head = report(name=name, mime_type=mime_type)
+    return frame(protocol.ARTIFACT, protocol.HEAD_LENGTH.pack(len(head)) + head + data)
+
+
 def report(**facts: object) -> bytes:
     """Return a body as the worker writes it."""
     return json.dumps(facts, ensure_ascii=False).encode()
@@ -58,6 +68,9 @@ MIDDLES = (
     frame(protocol.FAILED, report(operation="unshare", errno=1, message="no")),
     frame(protocol.SOURCES, b'["/a.py"]'),
     frame(protocol.CACHES, b"\0\0\0\2[]"),
+    artifact("a.png", b""),
+    artifact("b", b"x" * 60),
+    artifact("c", b"x" * (ARTIFACTS_CAP - 60)),
 )
 FINALS = (
     frame(protocol.RETURNED, b'{"a": [1, 2.5, "x", null]}'),
@@ -79,23 +92,44 @@ KNOWN = (
     frame(protocol.RAISED, b'{"exception": "\\ud800", "message": "", "traceback": ""}'),
     frame(protocol.RAISED, '{"exception": "E", "message": "", "traceback": ""}'.encode("utf-16")),
     frame(protocol.PROGRESS, b'{"fraction": NaN, "message": ""}'),
+    artifact("a", b"x" * ARTIFACTS_CAP),
+    artifact("a", b"x" * (ARTIFACTS_CAP + 1)),
+    artifact("a", b"x" * ARTIFACTS_CAP) + artifact("b", b"x"),
+    artifact("a", b"") * (MOST_ARTIFACTS + 1),
+    frame(protocol.ARTIFACT, b""),
+    frame(protocol.ARTIFACT, b"\0\0\0"),
+    frame(protocol.ARTIFACT, b"\0\0\0\0"),
+    frame(protocol.ARTIFACT, b"\0\0\0\1"),
+    frame(protocol.ARTIFACT, b"\xff\xff\xff\xff{}"),
+    frame(protocol.ARTIFACT, protocol.HEAD_LENGTH.pack(2000) + b" " * 2000),
+    protocol.HEADER.pack(protocol.ARTIFACT, 2**32 - 1),
+    protocol.HEADER.pack(protocol.ARTIFACT, 2**32 - 1) + protocol.HEAD_LENGTH.pack(2),
 )
 
 
-def refused(data: bytes, output_cap: int = OUTPUT_CAP) -> tuple[Frames, str, int]:
+def refused(
+    data: bytes, output_cap: int = OUTPUT_CAP, artifacts_cap: int = ARTIFACTS_CAP
+) -> tuple[Frames, str, int]:
     """Read ``data`` as the protocol's words have it: frames, what is wrong, and known from where.
 
     Written for clarity alone, all at once, and apart from the product.
     """
     caps = {**CAPS, protocol.RETURNED: output_cap}
     frames: Frames = []
-    progress = at = 0
+    progress = at = artifacts = raw_bytes = 0
     while len(data) - at >= protocol.HEADER.size:
         kind, length = protocol.HEADER.unpack_from(data, at)
         body = at + protocol.HEADER.size
-        if kind not in caps:
+        if kind == protocol.ARTIFACT:
+            artifacts += 1
+            raw_bytes += length - 4 - int.from_bytes(data[body : body + 4], "big")
+            too_large = artifacts > protocol.MOST_ARTIFACTS or raw_bytes > artifacts_cap
+            why, known_at = malformed(data, body, length) or ("too large" * too_large, body + 4)
+            if why and len(data) >= known_at:
+                return frames, why, known_at
+        elif kind not in caps:
             return frames, "unknown kind", body
-        if length > caps[kind]:
+        elif length > caps[kind]:
             return frames, "too large" if kind == protocol.RETURNED else "more than", body
         progress += length if kind == protocol.PROGRESS else 0
         if progress > product.PROGRESS_BYTES_CAP:
@@ -109,11 +143,19 @@ def refused(data: bytes, output_cap: int = OUTPUT_CAP) -> tuple[Frames, str, int
     return frames, "", len(data) + 1
 
 
+def malformed(data: bytes, body: int, length: int) -> tuple[str, int] | None:
+    """Tell what is wrong with an artifact's head, and known from where."""
+    if length < 4:
+        return "without a head", body
+    head_length = int.from_bytes(data[body : body + 4], "big")
+    return ("with a head of", body + 4) if head_length > min(1024, length - 4) else None
+
+
 def check_stream(data: bytes) -> int:
     """Feed ``data`` whole and in pieces; return how many frames it holds, refused ones too."""
     expected, why, known_at = refused(data)
     for ends in ([len(data)], *cuttings(data)):
-        reader = FrameReader(OUTPUT_CAP)
+        reader = FrameReader(OUTPUT_CAP, artifacts_cap=ARTIFACTS_CAP)
         frames: Frames = []
         start = 0
         error: Exception | None = None
@@ -155,9 +197,11 @@ def check_is_kept(reader: FrameReader, error: Exception, why: str) -> None:
 
 def check_body(kind: bytes, body: bytes) -> None:
     """Read a body as the exchange does: the data that it has to be, or a typed refusal."""
-    assert len(body) <= CAPS[kind]
+    assert len(body) <= CAPS.get(kind, 2 * OUTPUT_CAP)
     try:
-        if kind == protocol.PROGRESS:
+        if kind == protocol.ARTIFACT:
+            check_artifact(body)
+        elif kind == protocol.PROGRESS:
             fraction, words = parse_progress(body)
             assert type(fraction) is float
             assert 0 <= fraction <= 1
@@ -168,6 +212,15 @@ def check_body(kind: bytes, body: bytes) -> None:
             assert type(parse_object(body)) is dict
     except FrameError:
         return
+
+
+def check_artifact(body: bytes) -> None:
+    """Its name can be a file's in any folder, and its type stand in a header."""
+    found = parse_artifact(body)
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", found.name)
+    assert re.fullmatch(r"[!-.0-~]+/[!-.0-~]+", found.mime_type)
+    assert body.endswith(found.data)
+    assert len(found.data) < len(body)
 
 
 def check_raised(raised: Raised) -> None:
@@ -213,6 +266,7 @@ def test_a_stream_of_frames_is_read_alike_however_it_is_cut(
     """Each frame comes out whole, or is refused as soon as its header tells."""
     # As a budget of small streams: the real one is reached by megabytes only.
     monkeypatch.setattr(product, "PROGRESS_BYTES_CAP", 300)
+    monkeypatch.setattr(protocol, "MOST_ARTIFACTS", MOST_ARTIFACTS)
     count("frames", try_each(seed, enough(mutator, FRAMES_A_SLICE), check_stream))
 
 
@@ -241,7 +295,7 @@ def test_a_channel_gives_what_the_reader_gives(stream: bytes, rest: bytes, cuts:
     frames: Frames = []
     error = None
     with ours, theirs:
-        channel = Channel(ours, OUTPUT_CAP)
+        channel = Channel(ours, OUTPUT_CAP, artifacts_cap=ARTIFACTS_CAP)
         try:
             for start, end in itertools.pairwise([0, *cuts, len(stream) + 2000]):
                 theirs.sendall(stream[start:end])
