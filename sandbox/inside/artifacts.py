@@ -150,11 +150,10 @@ def new_digest(size: int) -> Any:
     """Return what makes the digest of so many bytes."""
     if size <= _SMALL and "hashlib" not in sys.modules:
         # OpenSSL is faster, and takes longer to load than a small file to read.
-        for module in ("_sha2", "_sha256"):
-            try:
-                return __import__(module).sha256()
-            except ImportError:  # it has another name in each version, and need not be there
-                continue
+        try:
+            return __import__("_sha2" if sys.version_info >= (3, 12) else "_sha256").sha256()
+        except ImportError:  # a Python that was built without
+            pass
     import hashlib
 
     return hashlib.sha256()

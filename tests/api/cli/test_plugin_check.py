@@ -251,3 +251,23 @@ def test_check_imports_no_plugin_code(write_plugin: WritePlugin, tmp_path: Path)
     command = [sys.executable, "-P", "-m", "toolrunner", "plugins", "check", str(path)]
     subprocess.run(command, check=False, capture_output=True)
     assert not marker.exists()
+
+
+FILES = """
+from pathlib import Path
+
+def run(payload, context):
+    Path("b.txt").write_text("text")
+    return {"a": context.artifact("a.txt", b"text"), "b": Path("b.txt")}
+"""
+
+
+@pytest.mark.parametrize("warm_up", ["true", "false"])
+def test_files_that_a_plugin_gives_back_are_nobodys_when_it_is_measured(
+    warm_up: str, cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """It is called twice in one process, and gives back the same names."""
+    report = report_of(cli, write_plugin(FILES, input_schema=EXAMPLE, warm_up=warm_up))
+    assert report["ok"], report
+    assert report["measured"]["examined"]["second_ms"] > 0
+    assert report["measured"]["missed"] == []
