@@ -173,7 +173,7 @@ def test_a_frame_that_was_begun_is_ended(comes: int) -> None:
         sender = threading.Thread(target=send)
         sender.start()
         channel = Channel(ours, 1024, artifacts_cap=100_000)
-        frames = []
+        frames: list[tuple[bytes, bytes]] = []
         while not channel.closed:
             frames += channel.receive()
         sender.join()
