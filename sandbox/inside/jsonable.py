@@ -1,132 +1,168 @@
 """Turns what a plugin returned into strict JSON text, or says what stands in the way and where.
 
-Runs in the cell. Known types are recognised by what they offer, so that neither NumPy nor
-pydantic is imported for a plugin that does not use them. The parent checks the text again with
-code of its own: nothing that runs beside a plugin can be believed.
+Runs in the cell. What a value becomes is decided by ``forms`` and ``tables``; here it is walked
+through, and each error gets its place. The parent checks the text again with code of its own:
+nothing that runs beside a plugin can be believed.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import math
-import os
+
+from . import formless, forms
+from .formless import NotJsonError
+from .tables import Table
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
-    Attach = Callable[[object, str], dict[str, object] | None]
+    Attach = Callable[[Any, str], object]
+
+__all__ = ["NotJsonError", "encode"]
 
 MAX_DEPTH = 100
-
-
-class NotJsonError(Exception):
-    """A value that strict JSON cannot carry; the text names its place in the result."""
+_PLAIN = frozenset({str, int, bool, type(None)})
+_LONGEST_PLACE = 300
 
 
 def encode(value: object, attach: Attach | None = None) -> bytes:
     """Return ``value`` as JSON text in UTF-8; raise ``NotJsonError`` saying what is wrong.
 
-    ``attach`` takes what becomes an artifact, and returns what stands for it in the text.
+    ``attach``: is asked first about each object that is no plain value, with its place, and
+    returns what stands for it in the result, or ``None``.
     """
+    plain = Walk(attach).plain(value, "result", 0)
+    if type(plain) is not dict:
+        raise NotJsonError(formless.no_object(value, plain))
     try:
-        plain = convert(value, "result", 0, set(), attach)
         return json.dumps(plain, ensure_ascii=False, allow_nan=False, check_circular=False).encode()
-    except UnicodeEncodeError as error:
-        message = f"the result has a lone surrogate ({error.object[error.start]!a}) in a string"
-        raise NotJsonError(message) from None
-    except RecursionError:
-        raise NotJsonError("the result never comes down to plain JSON values") from None
-    except ValueError as error:
-        raise NotJsonError(f"the result has a value without a JSON form: {error}") from None
+    except ValueError as error:  # a UnicodeEncodeError is one
+        raise NotJsonError(refused(plain, error)) from None
 
 
-def convert(
-    value: Any, place: str, depth: int, above: set[int], attach: Attach | None = None
-) -> object:
-    """Return ``value`` built of dict, list, str, int, float, bool and None alone."""
-    kind = type(value)
-    if value is None or kind is bool or kind is int or kind is str:
-        return value
-    if kind is float:
-        if not math.isfinite(value):
-            raise NotJsonError(
-                f"{place} is {value}, which JSON cannot carry; return None or a string"
-            )
-        return value
-    if depth >= MAX_DEPTH:
-        raise NotJsonError(f"{place[:200]} is nested more than {MAX_DEPTH} deep")
-    if id(value) in above:
-        raise NotJsonError(f"{place} contains itself")
-    above.add(id(value))
-    try:
-        if isinstance(value, dict):
-            return convert_dict(value, place, depth, above, attach)
-        if isinstance(value, (list, tuple)):
-            return [
-                convert(item, f"{place}[{index}]", depth + 1, above, attach)
-                for index, item in enumerate(value)
+class Walk:
+    """One way through a result."""
+
+    def __init__(self, attach: Attach | None) -> None:
+        self._attach = attach
+        self._above: set[int] = set()
+
+    def plain(self, value: Any, place: str, depth: int) -> object:
+        """Return ``value`` built of dict, list, str, int, float, bool and None alone."""
+        kind = type(value)
+        if kind in _PLAIN:
+            return value
+        if kind is float:
+            if not math.isfinite(value):
+                message = f"is {value}, which JSON cannot carry; return None or a string"
+                raise NotJsonError(f"{short(place)} {message}")
+            return value
+        if depth >= MAX_DEPTH:
+            raise NotJsonError(f"{short(place)} is nested more than {MAX_DEPTH} deep")
+        if id(value) in self._above:
+            raise NotJsonError(f"{short(place)} contains itself")
+        self._above.add(id(value))
+        try:
+            return self._taken_apart(value, place, depth)
+        except (NotJsonError, MemoryError, OSError):
+            raise  # the last two are a limit's
+        except RecursionError:
+            message = f"{short(place)} never comes down to plain JSON values"
+            raise NotJsonError(message) from None
+        except Exception as error:  # noqa: BLE001 - a plugin's own code raises anything
+            raise NotJsonError(formless.failed(value, short(place), error)) from None
+        finally:
+            self._above.discard(id(value))
+
+    def _taken_apart(self, value: Any, place: str, depth: int) -> object:
+        kind = type(value)
+        if kind is dict:
+            return self._object(value.items(), place, depth)
+        if kind is list or kind is tuple:
+            return self._array(value, place, depth)
+        if self._attach is not None:
+            reference = self._attach(value, short(place))
+            if reference is not None:
+                return reference
+        simple = forms.simplify(value, short(place))
+        if type(simple) is Table:
+            return self._table(simple, place, depth)
+        return self.plain(simple, place, depth)
+
+    def _object(self, items: Any, place: str, depth: int) -> dict[str, object]:
+        """Return a dict with string keys alone; an enum or NumPy string counts as its string."""
+        plain: dict[str, object] = {}
+        for key, item in items:
+            if not isinstance(key, str):
+                raise NotJsonError(formless.no_key(key, short(place)))
+            name = str.__str__(key)
+            if name in plain:
+                raise NotJsonError(f"{short(place)} has the key {name!a:.80} twice")
+            kind = type(item)
+            if kind in _PLAIN:
+                plain[name] = item
+            else:
+                plain[name] = self.plain(item, f"{place}[{name!r:.80}]", depth + 1)
+        return plain
+
+    def _array(self, items: Any, place: str, depth: int) -> list[object]:
+        return [
+            item
+            if (kind := type(item)) in _PLAIN or (kind is float and math.isfinite(item))
+            else self.plain(item, f"{place}[{number}]", depth + 1)
+            for number, item in enumerate(items)
+        ]
+
+    def _table(self, table: Table, place: str, depth: int) -> dict[str, object]:
+        """Return a table as an object; the place of a cell is its row and its column's name."""
+        names = table.columns
+        rows = [
+            [
+                item
+                if (kind := type(item)) in _PLAIN or (kind is float and math.isfinite(item))
+                else self.plain(item, f"{place}, row {number}, column {names[i]!r:.80}", depth + 3)
+                for i, item in enumerate(row)
             ]
-        return convert(simplify(value, place, attach), place, depth, above, attach)
-    finally:
-        above.discard(id(value))
+            for number, row in enumerate(table.rows)
+        ]
+        return {"columns": names, "rows": rows}
 
 
-def convert_dict(
-    value: dict[Any, Any], place: str, depth: int, above: set[int], attach: Attach | None
-) -> dict[str, object]:
-    """Return a dict with string keys alone; an enum or NumPy string counts as its string."""
-    plain: dict[str, object] = {}
-    for key, item in value.items():
-        if not isinstance(key, str):
-            raise NotJsonError(
-                f"{place} has the key {key!r:.80} of type {type(key).__name__}; "
-                "keys of JSON objects are strings"
-            )
-        plain[str.__str__(key)] = convert(item, f"{place}[{key!r:.80}]", depth + 1, above, attach)
-    return plain
+def short(place: str) -> str:
+    """Return a place that leaves room in a message for the rest."""
+    if len(place) <= _LONGEST_PLACE:
+        return place
+    return f"{place[: _LONGEST_PLACE // 2]}…{place[-_LONGEST_PLACE // 2 :]}"
 
 
-def simplify(value: Any, place: str, attach: Attach | None = None) -> Any:
-    """Return a value one step nearer to JSON."""
-    reference = attach(value, place) if attach is not None else None
-    if reference is not None:
-        return reference
-    simple = simplify_builtin(value)
-    if simple is not value:
-        return simple
-    kind: Any = type(value)
-    if hasattr(kind, "__dataclass_fields__"):
-        return {name: getattr(value, name) for name in kind.__dataclass_fields__}
-    if callable(getattr(kind, "model_dump", None)):  # pydantic
-        return value.model_dump()
-    if hasattr(kind, "__array_interface__") or hasattr(kind, "__array__"):  # NumPy and its kin
-        return value.tolist() if hasattr(value, "tolist") else value.__array__().tolist()
-    raise NotJsonError(
-        f"{place} is of type {kind.__module__}.{kind.__qualname__}, which has no JSON form; "
-        "return dict, list, str, numbers, bool or None"
-    )
+def refused(plain: object, error: ValueError) -> str:
+    """Return why plain values have no JSON text, with the place of the first one that has none."""
+    for value, place in leaves(plain, "result"):
+        if isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError as lone:
+                found = value[lone.start]
+                return f"{short(place)} has a lone surrogate ({found!a}) in a string"
+        else:
+            try:
+                str(value)
+            except ValueError as digits:
+                return f"{short(place)} has no JSON form: {digits}; return it as a string"
+    return f"the result has a value without a JSON form: {error}"
 
 
-def simplify_builtin(value: Any) -> Any:
-    """Return the JSON-near form of a type of the standard library, or the value itself."""
-    if isinstance(value, bool | int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return base64.b64encode(value).decode("ascii")
-    if isinstance(value, set | frozenset):
-        # An order of its own for each run would make equal results differ.
-        return sorted(value, key=repr)
-    if any(kind.__module__ == "datetime" for kind in type(value).__mro__[:-1]):
-        return value.isoformat() if hasattr(value, "isoformat") else str(value)
-    if isinstance(value, os.PathLike):
-        return os.fsdecode(value)
-    if hasattr(value, "value") and hasattr(type(value), "__members__"):  # an enum
-        return value.value
-    return value
+def leaves(plain: object, place: str) -> Iterator[tuple[object, str]]:
+    """Yield keys, strings and numbers with their places."""
+    if isinstance(plain, dict):
+        for key, value in plain.items():
+            yield key, f"a key of {place}"
+            yield from leaves(value, f"{place}[{key!a:.80}]")
+    elif isinstance(plain, list):
+        for number, value in enumerate(plain):
+            yield from leaves(value, f"{place}[{number}]")
+    else:
+        yield plain, place

@@ -53,7 +53,9 @@ def failed(envelope: Envelope | None, error_type: str, words: str) -> None:
         ("{'\\udfff': 1}", "surrogate"),
         ("(lambda d: d.update(me=d) or d)({})", "contains itself"),
         ("__import__('functools').reduce(lambda a, _: {'x': a}, range(100), {})", "nested"),
-        ("{'x': 10 ** 5000}", ""),
+        ("{'x': 10 ** 5000}", "result['x'] has no JSON form"),
+        ("{'x': [__import__('numpy').clongdouble(1)]}", "result['x'][0] is of type numpy.clongd"),
+        ("(1, 2)", "a value of type tuple, in JSON a list"),
     ],
 )
 def test_what_is_no_strict_json_object_is_refused(
@@ -82,6 +84,9 @@ def test_a_missing_return_is_guessed_at(write_plugin: WritePlugin, make_runner: 
         ("{'x': __import__('pathlib').Path('a/b')}", {"x": "a/b"}),
         ("{'x': __import__('datetime').date(2026, 1, 31)}", {"x": "2026-01-31"}),
         ("{'x': __import__('numpy').float32(0.5)}", {"x": 0.5}),
+        ("{'x': __import__('numpy').longdouble(0.5)}", {"x": 0.5}),
+        ("{'x': __import__('decimal').Decimal('1.10')}", {"x": "1.10"}),
+        ("__import__('collections').namedtuple('N', 'x')(1)", {"x": 1}),
         ("{'x': __import__('numpy').arange(4).reshape(2, 2)}", {"x": [[0, 1], [2, 3]]}),
         ("__import__('dataclasses').make_dataclass('D', ['x'])(1)", {"x": 1}),
         ("__import__('collections').OrderedDict(x=None)", {"x": None}),

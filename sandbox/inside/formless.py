@@ -1,0 +1,136 @@
+"""What is said of a value that has no JSON form: where it stands, what it is, what to return.
+
+Asked by ``jsonable`` and what it asks itself. The words are for whoever writes a first plugin.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    from typing import Any
+
+_PLAINLY = "return dict, list, str, numbers, bool or None"
+_CALL_IT = "it was not called: write its parentheses"
+# What to return instead of a value of these types: (library, name).
+_INSTEAD = {
+    ("builtins", "complex"): "return its parts, such as [value.real, value.imag]",
+    ("numpy", "complexfloating"): "return its parts, such as [value.real, value.imag]",
+    ("fractions", "Fraction"): "return float(value), or str(value) to keep it exact",
+    ("builtins", "function"): _CALL_IT,
+    ("builtins", "method"): _CALL_IT,
+    ("builtins", "builtin_function_or_method"): _CALL_IT,
+    ("builtins", "method_descriptor"): _CALL_IT,
+    ("builtins", "coroutine"): "it was not awaited: write await before it",
+    ("builtins", "async_generator"): "return [item async for item in value]",
+    ("builtins", "type"): "return an object of that class, or its name as a string",
+    ("builtins", "module"): "return what it has, not the module",
+    ("builtins", "BaseException"): "raise it, or return str(value)",
+    ("builtins", "ellipsis"): "write a value in place of the three dots",
+    ("_io", "_IOBase"): "return what is in it, value.read()",
+    ("re", "Match"): "return value.group(), or value.groupdict()",
+    ("pandas", "GroupBy"): "return what is computed of it, such as value.sum().reset_index()",
+    ("polars", "LazyFrame"): "return value.collect()",
+    ("PIL", "Image"): "save it to an io.BytesIO, and return what that holds: file.getvalue()",
+    ("matplotlib", "Figure"): "save it to an io.BytesIO, and return what that holds: "
+    "file.getvalue()",
+}
+# What objects offer that gives something plain.
+_OFFERED = (
+    "to_dict",
+    "_asdict",
+    "as_dict",
+    "asdict",
+    "to_list",
+    "tolist",
+    "to_pandas",
+    "fetchall",
+    "get_secret_value",
+)
+_LONGEST = 500
+
+
+class NotJsonError(Exception):
+    """A value that strict JSON cannot carry; the text names its place in the result."""
+
+
+def no_form(value: Any, place: str) -> str:
+    """Return what is said of a value that nothing can be made of."""
+    what = f"{place} is of type {type_name(value)}, which has no JSON form"
+    return f"{what}; {instead(value)}"
+
+
+def failed(value: Any, place: str, error: Exception) -> str:
+    """Return what is said of a value whose own code has failed."""
+    kind = type_attribute(type(error), "__name__")
+    try:
+        words = f": {error}"[:_LONGEST]
+    except Exception:  # noqa: BLE001 - a plugin's own code raises anything
+        words = ""
+    return (
+        f"{place} is of type {type_name(value)}, which could not be turned into JSON "
+        f"({kind}{words}); {_PLAINLY}"
+    )
+
+
+def no_key(key: Any, place: str) -> str:
+    """Return what is said of a key that is no string."""
+    try:
+        shown = f"{key!r:.80}"
+    except Exception:  # noqa: BLE001 - a plugin's own code raises anything
+        shown = "<a key without a text>"
+    return (
+        f"{place} has the key {shown} of type {type_attribute(type(key), '__name__')}; "
+        "keys of JSON objects are strings: write str(key)"
+    )
+
+
+def no_object(value: Any, plain: Any) -> str:
+    """Return what is said of a result that is no object, but has a form."""
+    if value is None:
+        what = "None (perhaps a return is missing)"
+    else:
+        own, as_json = type_name(value), type_name(plain)
+        what = f"a value of type {own}"
+        what += "" if own == as_json else f", in JSON a {as_json}"
+    return f'run returned {what}; it has to return a dict, such as {{"value": …}}'
+
+
+def instead(value: Any) -> str:
+    """Return what to write in place of a value."""
+    kind = type(value)
+    names = names_of(kind)
+    for known, words in _INSTEAD.items():
+        if known in names:
+            return words
+    if hasattr(kind, "keys") and hasattr(kind, "__getitem__"):
+        return "return dict(value)"
+    for name in _OFFERED:
+        if callable(getattr(kind, name, None)):
+            return f"return value.{name}()"
+    if hasattr(kind, "__iter__"):
+        return "return list(value)"
+    if hasattr(kind, "__float__"):
+        return "return float(value), or str(value)"
+    return _PLAINLY
+
+
+def names_of(kind: type) -> set[tuple[str, str]]:
+    """Return what a type and those that it is derived from are called: (library, name)."""
+    return {
+        (
+            str(type_attribute(one, "__module__")).partition(".")[0],
+            str(type_attribute(one, "__name__")),
+        )
+        for one in type.__dict__["__mro__"].__get__(kind)
+    }
+
+
+def type_name(value: Any) -> str:
+    """Return a value's type as it is imported, and as it is written where it need not be."""
+    module, name = (type_attribute(type(value), part) for part in ("__module__", "__qualname__"))
+    return str(name if module == "builtins" else f"{module}.{name}")[:_LONGEST]
+
+
+def type_attribute(kind: type, name: str) -> object:
+    """Return a type's module or name, past a metaclass that would say another."""
+    return type.__dict__[name].__get__(kind)
