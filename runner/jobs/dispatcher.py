@@ -165,7 +165,8 @@ class JobDispatcher:
     def _finish(self, running: _Running, result: Result | None, error: Envelope | None) -> None:
         claim = running.claim
         if error is None:
-            self._store.finish(claim, JobStatus.SUCCESS, result=result)
+            artifacts = running.call.artifacts
+            self._store.finish(claim, JobStatus.SUCCESS, result=result, artifacts=artifacts)
             return
         public = _public(error)
         if public["type"] == ErrorType.OVERLOADED:

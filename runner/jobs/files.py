@@ -1,4 +1,4 @@
-"""Payloads and results of jobs, each in a file of its own beside the store.
+"""Payloads, results and artifacts of jobs, each in a file of its own beside the store.
 
 A file is whole or absent: it is written under another name, synced and renamed. The store decides
 which files are wanted; it never keeps large things in its rows.
@@ -11,13 +11,21 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+from toolrunner.runner.artifacts import ArtifactInfo
+from toolrunner.runner.jobs.artifacts import (
+    KeptArtifact,
+    encode_artifacts,
+    open_artifact,
+    read_infos,
+)
 from toolrunner.runner.payloads.json_writing import dumps
 from toolrunner.runner.payloads.strict_json import JsonError, loads
+from toolrunner.sandbox.artifacts import Artifact
 
 _UNNAMED = ".part"
 _STRAY_SECONDS = 3600.0
@@ -30,7 +38,8 @@ class JobFiles:
         """Make the folders below ``folder``, readable by their owner alone."""
         self._payloads = folder / "payloads"
         self._results = folder / "results"
-        for path in (self._payloads, self._results):
+        self._artifacts = folder / "artifacts"
+        for path in (self._payloads, self._results, self._artifacts):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def write_payload(self, job_id: str, data: bytes) -> None:
@@ -41,11 +50,23 @@ class JobFiles:
         """Return what a job is run with."""
         return decode_payload((self._payloads / job_id).read_bytes())
 
-    def write_result(self, job_id: str, attempt: int, result: dict[str, Any]) -> int:
-        """Keep what an attempt has brought; return its size in bytes."""
+    def write_result(
+        self,
+        job_id: str,
+        attempt: int,
+        result: dict[str, Any],
+        artifacts: Sequence[Artifact] = (),
+    ) -> int:
+        """Keep what an attempt has brought, all of it or nothing; return its size in bytes."""
         data = dumps(result)
-        _write(self._result(job_id, attempt), data)
-        return len(data)
+        try:
+            if artifacts:  # first: a result that is there has all that belongs to it
+                _write(self._artifact(job_id, attempt), *encode_artifacts(artifacts))
+            _write(self._result(job_id, attempt), data)
+        except OSError:
+            self.drop_result(job_id, attempt)
+            raise
+        return len(data) + sum(len(one.data) for one in artifacts)
 
     def read_result(self, job_id: str, attempt: int) -> dict[str, Any] | None:
         """Return what an attempt has brought, ``None`` when it is kept no longer."""
@@ -53,13 +74,26 @@ class JobFiles:
             return _parsed(self._result(job_id, attempt).read_bytes())
         return None
 
+    def read_artifacts(self, job_id: str, attempt: int) -> list[ArtifactInfo]:
+        """Return what artifacts an attempt has brought and are kept."""
+        with suppress(FileNotFoundError):
+            return read_infos(self._artifact(job_id, attempt))
+        return []
+
+    def open_artifact(self, job_id: str, attempt: int, name: str) -> KeptArtifact | None:
+        """Return one of them to be read; ``None`` when there is none of that name."""
+        with suppress(FileNotFoundError):
+            return open_artifact(self._artifact(job_id, attempt), name)
+        return None
+
     def drop_payload(self, job_id: str) -> None:
         """Delete a payload, if it is there."""
         (self._payloads / job_id).unlink(missing_ok=True)
 
     def drop_result(self, job_id: str, attempt: int) -> None:
-        """Delete a result, if it is there."""
+        """Delete a result and its artifacts, if they are there."""
         self._result(job_id, attempt).unlink(missing_ok=True)
+        self._artifact(job_id, attempt).unlink(missing_ok=True)
 
     def drop_strays(self, is_known: Callable[[str], bool]) -> None:
         """Delete old files of jobs that nobody knows: of a server that died between two steps."""
@@ -73,9 +107,13 @@ class JobFiles:
     def _all(self) -> Iterator[Path]:
         yield from self._payloads.iterdir()
         yield from self._results.iterdir()
+        yield from self._artifacts.iterdir()
 
     def _result(self, job_id: str, attempt: int) -> Path:
         return self._results / f"{job_id}.{attempt}.json"
+
+    def _artifact(self, job_id: str, attempt: int) -> Path:
+        return self._artifacts / f"{job_id}.{attempt}"
 
 
 def encode_payload(payload: Mapping[str, Any]) -> bytes:
@@ -118,13 +156,14 @@ def fingerprint(plugin: str, retries: int, payload: bytes) -> str:
     return digest.hexdigest()
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, *parts: bytes) -> None:
     part = path.with_name(path.name + _UNNAMED)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        for data in parts:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
         os.fsync(descriptor)
     except OSError:
         part.unlink(missing_ok=True)  # on a full disk, every byte counts

@@ -1,7 +1,7 @@
 """Jobs in an SQLite file of the state folder: the store that needs nothing installed.
 
 One connection a process, in write-ahead mode, so that readers hold up nobody. A change is on disk
-before the method that makes it returns. Payloads and results are files of their own.
+before the method that makes it returns. Payloads, results and artifacts are files of their own.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from toolrunner.runner.artifacts import ArtifactInfo
 from toolrunner.runner.errors import ErrorType, build_error_envelope
+from toolrunner.runner.jobs.artifacts import KeptArtifact
 from toolrunner.runner.jobs.files import JobFiles, encode_payload, fingerprint
 from toolrunner.runner.jobs.job import (
     Event,
@@ -33,6 +35,7 @@ from toolrunner.runner.jobs.store import Claim
 from toolrunner.runner.state.database import FULL_DISK_SECONDS, is_full, open_database, transaction
 from toolrunner.runner.state.leases import Lease
 from toolrunner.sandbox import forks
+from toolrunner.sandbox.artifacts import Artifact
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -195,10 +198,13 @@ class SqliteJobStore:
         status: JobStatus,
         *,
         result: dict[str, Any] | None = None,
+        artifacts: Sequence[Artifact] = (),
         error: dict[str, Any] | None = None,
     ) -> bool:
         job = claim.job
-        size = 0 if result is None else self._files.write_result(job.id, job.attempts, result)
+        size = 0
+        if result is not None:
+            size = self._files.write_result(job.id, job.attempts, result, artifacts)
         with self._writing() as database:
             row = database.execute(
                 "UPDATE jobs SET status = :status, ended = :now, error = :error, worker = NULL,"
@@ -266,10 +272,16 @@ class SqliteJobStore:
             return {row["id"] for row in rows}
 
     def result(self, job_id: str) -> dict[str, Any] | None:
-        job = self.get(job_id)
-        if job is None or job.status is not JobStatus.SUCCESS:
-            return None
-        return self._files.read_result(job_id, job.attempts)
+        attempt = self._successful(job_id)
+        return None if attempt is None else self._files.read_result(job_id, attempt)
+
+    def artifacts(self, job_id: str) -> list[ArtifactInfo]:
+        attempt = self._successful(job_id)
+        return [] if attempt is None else self._files.read_artifacts(job_id, attempt)
+
+    def open_artifact(self, job_id: str, name: str) -> KeptArtifact | None:
+        attempt = self._successful(job_id)
+        return None if attempt is None else self._files.open_artifact(job_id, attempt, name)
 
     def events(self, job_id: str, after: int) -> list[Event]:
         with self._lock:
@@ -327,6 +339,11 @@ class SqliteJobStore:
         """Hold the file's one write lock; what is done meanwhile is done whole, or not at all."""
         with self._lock, transaction(self._database) as database:
             yield database
+
+    def _successful(self, job_id: str) -> int | None:
+        """Return which attempt of a job has succeeded, ``None`` when none has."""
+        job = self.get(job_id)
+        return job.attempts if job is not None and job.status is JobStatus.SUCCESS else None
 
     def _row(self, job_id: str) -> sqlite3.Row | None:
         found: sqlite3.Row | None = self._database.execute(
@@ -399,6 +416,8 @@ class SqliteJobStore:
                     ),
                 )
                 _tell_status(database, row["seq"], status)
+        for row in rows:  # it may have died between its files and the word that it has ended
+            self._files.drop_result(row["id"], row["attempts"])
         for job_id in ended:
             self._files.drop_payload(job_id)
         return len(rows)

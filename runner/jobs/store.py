@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from toolrunner.runner.artifacts import ArtifactInfo
 from toolrunner.runner.jobs.job import Event, Job, JobStatus, Submission
+from toolrunner.sandbox.artifacts import Artifact
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,20 @@ class Claim:
 
     job: Job
     payload: Mapping[str, Any]
+
+
+class ArtifactReader(Protocol):
+    """One artifact, open to be read in pieces, from any thread but one at a time. Close it."""
+
+    info: ArtifactInfo
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return so many bytes from an offset, or as many as there are; raises OSError."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
 
 
 class JobStore(Protocol):
@@ -51,9 +67,14 @@ class JobStore(Protocol):
         status: JobStatus,
         *,
         result: dict[str, Any] | None = None,
+        artifacts: Sequence[Artifact] = (),
         error: dict[str, Any] | None = None,
     ) -> bool:
-        """End a claimed job. ``False`` when it was no longer this process's: nothing changes."""
+        """End a claimed job. ``False`` when it was no longer this process's: nothing changes.
+
+        Its ``artifacts`` are kept with its ``result``, and as long: all of them, or it has not
+        ended.
+        """
         ...
 
     def give_back(self, claim: Claim) -> None:
@@ -70,6 +91,14 @@ class JobStore(Protocol):
 
     def result(self, job_id: str) -> dict[str, Any] | None:
         """Return the result of a job that succeeded, while it is kept."""
+        ...
+
+    def artifacts(self, job_id: str) -> list[ArtifactInfo]:
+        """Return what artifacts a job that succeeded has brought, while they are kept."""
+        ...
+
+    def open_artifact(self, job_id: str, name: str) -> ArtifactReader | None:
+        """Return one of them to be read, ``None`` when there is none of that name."""
         ...
 
     def events(self, job_id: str, after: int) -> list[Event]:
@@ -89,7 +118,7 @@ class JobStore(Protocol):
         ...
 
     def clean(self) -> int:
-        """Delete what is kept no longer: old jobs with their results. Return how many."""
+        """Delete what is kept no longer: old jobs and all that they brought. Return how many."""
         ...
 
     def check(self) -> None:

@@ -21,7 +21,10 @@ class AnalysisService:
     def analyze(
         self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None
     ) -> tuple[MaybeResult, Envelope | None]:
-        """Run a plugin once; return ``(result, None)`` or ``(None, envelope)``. Raises nothing."""
+        """Run a plugin once; return ``(result, None)`` or ``(None, envelope)``. Raises nothing.
+
+        The artifacts of a call that succeeds are with ``call``.
+        """
         return self._jobs.run_job(plugin_name, payload, call=call)
 
     def submit(self, submission: Submission) -> tuple[Job, bool]:

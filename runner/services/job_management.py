@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from toolrunner.runner.artifacts import ArtifactInfo
 from toolrunner.runner.call import Call
 from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.jobs.job import Event, Job, JobStatus, Submission
-from toolrunner.runner.jobs.store import JobStore
+from toolrunner.runner.jobs.store import ArtifactReader, JobStore
 from toolrunner.runner.services.plugin_management import PluginManagementService
 from toolrunner.runner.tool_runner import MaybeResult, Result
 
@@ -91,6 +92,14 @@ class JobManagementService:
     def job_result(self, job_id: str) -> Result | None:
         """Return the result of a job that succeeded, ``None`` when it is kept no longer."""
         return self._store.result(job_id)
+
+    def job_artifacts(self, job_id: str) -> list[ArtifactInfo]:
+        """Return what artifacts a job that succeeded has brought, in the plugin's order."""
+        return self._store.artifacts(job_id)
+
+    def open_artifact(self, job_id: str, name: str) -> ArtifactReader | None:
+        """Return one of them to be read; ``None`` when there is none of that name, or no more."""
+        return self._store.open_artifact(job_id, name)
 
     def job_events(self, job_id: str, after: int = 0) -> list[Event]:
         """Return what has happened to a job since the event numbered ``after``."""

@@ -237,7 +237,7 @@ class Settings(BaseSettings):
         default=24.0, description="how long an ended job is kept, with its result"
     )
     keep_mb: Annotated[int, Field(ge=1, le=LIMIT_CEILING)] = Field(
-        default=1024, description="results that are kept at most; the oldest go first"
+        default=1024, description="results and artifacts that are kept at most; the oldest go first"
     )
     drain_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
         default=30.0, description="how long an ending server waits for what runs"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,10 +12,12 @@ from typing import Any, cast
 import pytest
 
 from toolrunner import Call, PluginRegistry, ToolRunner
+from toolrunner.runner.artifacts import info_of
 from toolrunner.runner.errors import ErrorType, build_error_envelope
 from toolrunner.runner.jobs.dispatcher import JobDispatcher
 from toolrunner.runner.jobs.job import JobStatus, Submission
 from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
+from toolrunner.runner.jobs.store import ArtifactReader
 from toolrunner.runner.services import (
     AnalysisService,
     JobManagementService,
@@ -22,6 +25,7 @@ from toolrunner.runner.services import (
 )
 from toolrunner.runner.services.plugin_management import Executed
 from toolrunner.runner.state.leases import Lease
+from toolrunner.sandbox.artifacts import Artifact
 
 Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
 
@@ -45,7 +49,8 @@ ANSWERS: list[Answer] = [
 class Answering:
     """Stands where ToolRunner does: notes what it is asked, and gives one answer."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, *artifacts: Artifact) -> None:
+        self.artifacts = artifacts
         self.registry = PluginRegistry()
         self.registry.register("sample")
         self.answer = answer
@@ -56,6 +61,8 @@ class Answering:
     ) -> Answer:
         """Note and answer."""
         self.asked.append((plugin_name, payload, call, threading.get_ident()))
+        if call is not None:
+            call.artifacts = self.artifacts
         return self.answer
 
 
@@ -82,6 +89,13 @@ class Stage:
         """Let go of the store."""
         self.store.close()
         self.lease.close()
+
+
+def opened(stage: Stage, job_id: str, name: str) -> ArtifactReader:
+    """Return an artifact that has to be there."""
+    found = stage.jobs.open_artifact(job_id, name)
+    assert found is not None
+    return found
 
 
 @pytest.fixture
@@ -152,6 +166,7 @@ def test_a_job_runs_by_the_way_of_every_call(
 ) -> None:
     """Once, through AnalysisService; its result or its error is what came of it."""
     stage.below.answer = answer
+    stage.below.artifacts = (made := Artifact("a.txt", "text/plain", b"x"),)
     job, _ = stage.analysis.submit(Submission("sample", {"n": 1}, "me"))
     dispatcher = JobDispatcher(stage.store, stage.analysis, threads=1)
     dispatcher.start()
@@ -162,4 +177,9 @@ def test_a_job_runs_by_the_way_of_every_call(
     assert [(name, given) for name, given, _, _ in stage.below.asked] == [("sample", {"n": 1})]
     assert [(one.plugin, one.call.call_id) for one in stage.heard] == [("sample", job.id)]
     assert stage.jobs.job_result(job.id) == answer[0]
+    kept = stage.jobs.job_artifacts(job.id)
+    assert kept == ([info_of(made)] if status is JobStatus.SUCCESS else [])
+    for info in kept:
+        with closing(opened(stage, job.id, info.name)) as artifact:
+            assert artifact.read(0, info.size_bytes) == made.data
     assert (ended.error is None) == (answer[1] is None)
