@@ -20,6 +20,10 @@ from toolrunner.runner.errors import cut_end, harmless
 _LOG = logging.getLogger("toolrunner.audit")
 _MOST_BYTES = 512
 
+Plain = str | int | None
+# Or a short list of things, such as files by their names and sizes.
+Value = Plain | list[dict[str, Plain]]
+
 
 class AuditLog:
     """One file. Thread-safe; several processes may write to it."""
@@ -30,10 +34,10 @@ class AuditLog:
         self._lock = threading.Lock()
         self._descriptor = _open(path)
 
-    def record(self, **fields: str | int | None) -> None:
+    def record(self, **fields: Value) -> None:
         """Append one line. What cannot be written is in the program's own log instead."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        values = {name: _plain(value) for name, value in fields.items()}
+        values = {name: _shown(value) for name, value in fields.items()}
         line = json.dumps({"time": now, **values}) + "\n"
         try:
             with self._lock:
@@ -80,5 +84,11 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _plain(value: str | int | None) -> str | int | None:
+def _shown(value: Value) -> Value:
+    if isinstance(value, list):
+        return [{name: _plain(inner) for name, inner in one.items()} for one in value]
+    return _plain(value)
+
+
+def _plain(value: Plain) -> Plain:
     return harmless(cut_end(value, _MOST_BYTES)) if isinstance(value, str) else value

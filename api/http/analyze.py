@@ -10,14 +10,15 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from toolrunner.api.http import schemas
-from toolrunner.api.http.answers import answer
-from toolrunner.api.http.audit import outcome, record
+from toolrunner.api.http.answers import answer_with
+from toolrunner.api.http.audit import carried, outcome, record
 from toolrunner.api.http.bodies import Wanted, read_wanted
 from toolrunner.api.http.callers import FromCaller
 from toolrunner.api.http.context import PLUGIN, REQUEST_ID
 from toolrunner.api.http.doors import Doors, FromDoors
 from toolrunner.api.http.errors import HttpError, governed
 from toolrunner.api.http.route import GovernedRoute
+from toolrunner.runner.artifacts import info_of
 from toolrunner.runner.call import Call
 from toolrunner.runner.errors import ErrorType
 
@@ -39,7 +40,7 @@ router = APIRouter(prefix="/v1", tags=["analyze"], route_class=GovernedRoute)
     openapi_extra={"requestBody": schemas.body()},
 )
 async def analyze(request: Request, doors: FromDoors, caller: FromCaller) -> Response:
-    """Run a plugin on an image or a payload, and wait for its result.
+    """Run a plugin on an image or a payload, and wait for its result and its artifacts.
 
     A client that goes away ends its call.
     """
@@ -67,7 +68,9 @@ def _analyzed(request: Request, doors: Doors, wanted: Wanted, call: Call) -> Res
     """Run the call; write down and record its answer here, where that holds up nobody."""
     result, envelope = doors.backend.analysis.analyze(wanted.plugin, wanted.payload, call=call)
     if envelope is None:
-        response = answer({"result": result, "plugin": wanted.plugin})
+        infos = [info_of(one) for one in call.artifacts]
+        carried(request, infos)
+        response = answer_with({"result": result, "plugin": wanted.plugin}, infos, call.artifacts)
     else:
         outcome(request, envelope["error"]["type"])
         response = governed(envelope["error"])

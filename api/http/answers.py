@@ -2,11 +2,51 @@
 
 from __future__ import annotations
 
-from fastapi.responses import Response
+import base64
+from collections.abc import AsyncIterator, Sequence
 
+from fastapi.responses import Response, StreamingResponse
+
+from toolrunner.runner.artifacts import ArtifactInfo
 from toolrunner.runner.payloads.json_writing import dumps
+from toolrunner.sandbox.artifacts import Artifact
+
+# Bytes that are turned into base64 at once: a multiple of 3, so that the texts can be joined.
+_PIECE_BYTES = 48 * 1024
 
 
 def answer(document: object) -> Response:
     """Return a response with a JSON document. Call it in a thread, not in the event loop."""
     return Response(dumps(document), media_type="application/json")
+
+
+def answer_with(
+    document: dict[str, object], infos: Sequence[ArtifactInfo], artifacts: Sequence[Artifact]
+) -> Response:
+    """Return the same with ``artifacts`` in the document, if there are any.
+
+    ``infos`` tells of each of them. Their base64 is made as it is sent: no more than a piece of it
+    is in memory.
+    """
+    if not artifacts:
+        return answer(document)
+    before, texts = dumps(document)[:-1] + b',"artifacts":[', []
+    for info in infos:
+        texts.append(before + dumps(info.document())[:-1] + b',"data":"')
+        before = b'"},'
+    texts.append(b'"}]}')
+    size = sum(map(len, texts)) + sum((len(one.data) + 2) // 3 * 4 for one in artifacts)
+    return StreamingResponse(
+        _written(texts, artifacts),
+        media_type="application/json",
+        headers={"Content-Length": str(size)},
+    )
+
+
+async def _written(texts: list[bytes], artifacts: Sequence[Artifact]) -> AsyncIterator[bytes]:
+    """Yield each text, and behind it the bytes that belong there."""
+    for text, one in zip(texts, artifacts, strict=False):
+        yield text
+        for at in range(0, len(one.data), _PIECE_BYTES):
+            yield base64.b64encode(one.data[at : at + _PIECE_BYTES])
+    yield texts[-1]

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from toolrunner.api.http import analyze, jobs, operations, plugins, schemas
+from toolrunner.api.http import analyze, artifacts, jobs, operations, plugins, schemas
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.errors import STATUS, HttpError, RequestError, refusal
 from toolrunner.api.http.middleware import BodyLimit, Outermost
@@ -25,6 +25,7 @@ wrong is one kind of error: what, how much, and whose fault.
 ROUTERS = (
     analyze.router,
     jobs.router,
+    artifacts.router,
     plugins.router,
     operations.open_router,
     operations.router,

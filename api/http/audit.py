@@ -1,11 +1,13 @@
-"""What of a request is audited: who, which plugin, what came of it; never a payload.
+"""What of a request is audited: who, which plugin, what came of it; never a payload or a file.
 
-Requests that run or end something, and those that were refused for their key.
+Requests that run or end something, those that were refused for their key, and those that an
+artifact was given to: of artifacts the names and sizes.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -14,6 +16,7 @@ from starlette.responses import Response
 from toolrunner.api.http.context import REQUEST_ID
 from toolrunner.api.http.doors import found_in
 from toolrunner.api.http.errors import RequestError
+from toolrunner.runner.artifacts import ArtifactInfo
 
 _AUDITED = {("POST", "/v1/analyze"), ("POST", "/v1/jobs"), ("DELETE", "/v1/jobs")}
 _REFUSED_KEYS = {401, 403, 429}
@@ -24,10 +27,15 @@ def outcome(request: Request, what: str) -> None:
     request.state.outcome = what
 
 
+def carried(request: Request, artifacts: Sequence[ArtifactInfo]) -> None:
+    """Say which artifacts an answer carries."""
+    request.state.artifacts = [{"name": one.name, "bytes": one.size_bytes} for one in artifacts]
+
+
 async def audit(request: Request, response: Response, error: RequestError | None = None) -> None:
     """Record a request in a thread, unless it need not be, or has been by ``record``."""
     is_needed = (request.method, _route(request)) in _AUDITED
-    is_needed |= response.status_code in _REFUSED_KEYS
+    is_needed |= response.status_code in _REFUSED_KEYS or hasattr(request.state, "artifacts")
     if is_needed and not getattr(request.state, "is_audited", False):
         await run_in_threadpool(record, request, response, error)
 
@@ -39,6 +47,7 @@ def record(request: Request, response: Response, error: RequestError | None = No
     log = found_in(request).audit
     if log is None:
         return
+    artifacts = getattr(state, "artifacts", None)
     log.record(
         request_id=REQUEST_ID.get(),
         caller=getattr(state, "caller", ""),
@@ -48,6 +57,7 @@ def record(request: Request, response: Response, error: RequestError | None = No
         outcome=str(error.kind) if error else getattr(state, "outcome", "success"),
         status=response.status_code,
         ms=round((time.monotonic() - state.started) * 1000),
+        **({"artifacts": artifacts} if artifacts else {}),
     )
 
 

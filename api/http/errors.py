@@ -32,6 +32,7 @@ class HttpError(StrEnum):
     CONFLICT = "Conflict"
     PAYLOAD_TOO_LARGE = "PayloadTooLarge"
     UNSUPPORTED_MEDIA_TYPE = "UnsupportedMediaType"
+    RANGE_NOT_SATISFIABLE = "RangeNotSatisfiable"
     RATE_LIMITED = "RateLimited"
 
 
@@ -43,6 +44,7 @@ STATUS: dict[str, int] = {
     HttpError.CONFLICT: 409,
     HttpError.PAYLOAD_TOO_LARGE: 413,
     HttpError.UNSUPPORTED_MEDIA_TYPE: 415,
+    HttpError.RANGE_NOT_SATISFIABLE: 416,
     HttpError.RATE_LIMITED: 429,
     ErrorType.INTERNAL_ERROR: 500,
     ErrorType.OVERLOADED: 503,

@@ -96,10 +96,10 @@ async def list_jobs(
     before: Annotated[str | None, Query(description="A job's id: only older ones.")] = None,
 ) -> JSONResponse:
     """The caller's jobs; for the next page give the last id as ``before``."""
-    found = await run_in_threadpool(
+    listed = await run_in_threadpool(
         doors.backend.jobs.list_jobs, caller.id, status=status, limit=limit, before=before
     )
-    return JSONResponse([_shown(job) for job in found])
+    return JSONResponse([_shown(job) for job in listed])
 
 
 @router.get(
@@ -109,7 +109,7 @@ async def list_jobs(
 )
 async def get_job(job_id: str, doors: FromDoors, caller: FromCaller) -> JSONResponse:
     """A job as it is now."""
-    return JSONResponse(_shown(await _found(job_id, doors, caller)))
+    return JSONResponse(_shown(await found(job_id, doors, caller)))
 
 
 @router.get(
@@ -121,16 +121,14 @@ async def get_job(job_id: str, doors: FromDoors, caller: FromCaller) -> JSONResp
     },
 )
 async def get_result(job_id: str, doors: FromDoors, caller: FromCaller) -> Response:
-    """As analyze would have answered; Conflict until the job has ended."""
-    job = await _found(job_id, doors, caller)
-    if not job.status.has_ended:
-        message = f"the job is {job.status}; its result is there when it has ended"
-        raise RequestError(HttpError.CONFLICT, message, plugin=job.plugin)
-    if job.error is not None:
-        return governed(job.error)
-    if job.status is JobStatus.CANCELLED:
-        message = "the job was cancelled before it ran"
-        raise RequestError(ErrorType.CANCELLED, message, plugin=job.plugin)
+    """As analyze would have answered, without the data of artifacts: each has an address.
+
+    Conflict until the job has ended.
+    """
+    job = await found(job_id, doors, caller)
+    without_result = unsuccessful(job)
+    if without_result is not None:
+        return without_result
     return await run_in_threadpool(_result, doors, job)
 
 
@@ -159,7 +157,7 @@ async def get_events(
     ] = 0,
 ) -> Response:
     """What has happened to a job so far, and what happens to it from now on."""
-    job = await _found(job_id, doors, caller)
+    job = await found(job_id, doors, caller)
     events = stream(doors, caller, job.id, max(after, last_event_id))
     return StreamingResponse(events, media_type="text/event-stream")
 
@@ -177,14 +175,14 @@ async def cancel_job(
     request: Request, job_id: str, doors: FromDoors, caller: FromCaller
 ) -> JSONResponse:
     """Kill a job that runs, and forget one that waits. One that has ended stays as it is."""
-    job = await _found(job_id, doors, caller)
+    job = await found(job_id, doors, caller)
     request.state.plugin = job.plugin
     await run_in_threadpool(doors.backend.jobs.cancel_job, job_id, caller.id)
-    job = await _found(job_id, doors, caller)
+    job = await found(job_id, doors, caller)
     deadline = time.monotonic() + _CANCEL_SECONDS
     while not job.status.has_ended and time.monotonic() < deadline:
         await asyncio.sleep(_POLL_SECONDS)
-        job = await _found(job_id, doors, caller)
+        job = await found(job_id, doors, caller)
     outcome(request, job.status)
     return JSONResponse(_shown(job), 200 if job.status.has_ended else 202)
 
@@ -221,10 +219,30 @@ def _result(doors: Doors, job: Job) -> Response:
     if result is None:
         message = "the result is kept no longer (keep_hours, keep_mb); run the job again"
         raise RequestError(HttpError.NOT_FOUND, message, plugin=job.plugin)
-    return answer({"result": result, "plugin": job.plugin})
+    document: dict[str, Any] = {"result": result, "plugin": job.plugin}
+    if artifacts := doors.backend.jobs.job_artifacts(job.id):
+        document["artifacts"] = [one.document() for one in artifacts]
+    return answer(document)
 
 
-async def _found(job_id: str, doors: Doors, caller: Caller) -> Job:
+def unsuccessful(job: Job) -> Response | None:
+    """Return the answer to whoever wants what a job has brought and it has failed, else ``None``.
+
+    Raises RequestError for one that has not ended, or never ran.
+    """
+    if not job.status.has_ended:
+        message = f"the job is {job.status}; what it brings is there when it has ended"
+        raise RequestError(HttpError.CONFLICT, message, plugin=job.plugin)
+    if job.error is not None:
+        return governed(job.error)
+    if job.status is JobStatus.CANCELLED:
+        message = "the job was cancelled before it ran"
+        raise RequestError(ErrorType.CANCELLED, message, plugin=job.plugin)
+    return None
+
+
+async def found(job_id: str, doors: Doors, caller: Caller) -> Job:
+    """Return a job of the caller's; raises RequestError when there is none."""
     job = await run_in_threadpool(doors.backend.jobs.get_job, job_id, caller.id)
     if job is None:
         message = "there is no such job, or it is kept no longer"

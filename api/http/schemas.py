@@ -71,7 +71,33 @@ _ERROR: Schema = _object(
         )
     }
 )
-_ANSWER: Schema = _object({"result": {"type": "object"}, "plugin": {"type": "string"}})
+_ARTIFACT: Schema = _object(
+    {
+        "name": {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"},
+        "mime_type": {"type": "string"},
+        "bytes": _COUNT,
+        "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    }
+)
+_DATA: Schema = {
+    "type": "string",
+    "contentEncoding": "base64",
+    "description": "What is in it; only where a client has waited: a job's have addresses.",
+}
+_ANSWER: Schema = _object(
+    {
+        "result": {"type": "object"},
+        "plugin": {"type": "string"},
+        "artifacts": {
+            "type": "array",
+            "items": _object(
+                {**_ARTIFACT["properties"], "data": _DATA}, required=_ARTIFACT["required"]
+            ),
+            "description": "What the plugin made beside its result; not there if it made nothing.",
+        },
+    },
+    required=["result", "plugin"],
+)
 _JOB: Schema = _object(
     {
         "id": _ID,
@@ -127,6 +153,7 @@ COMPONENTS: dict[str, Schema] = {
     "Answer": _ANSWER,
     "Job": _JOB,
     "Jobs": {"type": "array", "items": {"$ref": "#/components/schemas/Job"}},
+    "Artifacts": {"type": "array", "items": _ARTIFACT},
     "Plugin": _PLUGIN,
     "Plugins": {"type": "array", "items": {"$ref": "#/components/schemas/Plugin"}},
     "Health": _HEALTH,
@@ -165,10 +192,17 @@ _PLUGIN_EXAMPLE = {
     "in_flight": 0,
     "environment": "runner",
 }
+_ARTIFACT_EXAMPLE = {
+    "name": "annotated.png",
+    "mime_type": "image/png",
+    "bytes": 67,
+    "sha256": "431ced6916a2a21a156e38701afe55bbd7f88969fbbfc56d7fe099d47f265460",
+}
 _EXAMPLES: dict[str, Any] = {
     "Answer": {"result": {"words": 1}, "plugin": "text-stats"},
     "Job": _JOB_EXAMPLE,
     "Jobs": [_JOB_EXAMPLE],
+    "Artifacts": [_ARTIFACT_EXAMPLE],
     "Plugin": _PLUGIN_EXAMPLE,
     "Plugins": [_PLUGIN_EXAMPLE],
     "Health": {"name": "text-stats", "state": "INITIALIZED", "healthy": True, "reason": ""},
@@ -231,6 +265,23 @@ def answer(name: str, description: str, headers: Schema | None = None) -> Schema
     }
 
 
+def file(whole: str, piece: str, known: str) -> dict[int | str, Schema]:
+    """Return the descriptions of a route that answers with a file, by status: 200, 206, 304."""
+    text: Schema = {"schema": {"type": "string"}}
+    always = {**_REQUEST_ID, "ETag": text}
+    content: Schema = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+    one: Schema = {
+        "headers": {**always, "Content-Disposition": text, "Accept-Ranges": text},
+        "content": content,
+    }
+    ranged = {**one, "headers": {**one["headers"], "Content-Range": text}}
+    return {
+        200: {"description": whole, **one},
+        206: {"description": piece, **ranged},
+        304: {"description": known, "headers": always, "content": {}},
+    }
+
+
 def add_example(response: Schema) -> None:
     """Put an example into the description of an answer, if it is JSON.
 
@@ -270,6 +321,7 @@ _HEADERS_OF_ERRORS = {
     "WWW-Authenticate": {401},
     "Allow": {405},
     "Retry-After": {429, 503},
+    "Content-Range": {416},
 }
 
 

@@ -17,6 +17,8 @@ OPERATIONS = (
     "GET /v1/jobs/{job_id}",
     "DELETE /v1/jobs/{job_id}",
     "GET /v1/jobs/{job_id}/result",
+    "GET /v1/jobs/{job_id}/artifacts",
+    "GET /v1/jobs/{job_id}/artifacts/{name}",
     "GET /v1/jobs/{job_id}/events",
     "GET /v1/plugins",
     "GET /v1/plugins/{name}",
@@ -45,7 +47,7 @@ def test_the_document_has_every_route_with_examples(site: Site) -> None:
                 for content in response["content"].values():
                     if "example" in content:
                         check_example(document, content["schema"], content["example"])
-                    elif status != "200":
+                    elif status not in {"200", "206"}:
                         pytest.fail(f"{path} {status} has no example")
             body = operation.get("requestBody", {}).get("content", {})
             for content in body.values():

@@ -18,6 +18,8 @@ from schemathesis.core.failures import FailureGroup
 
 # A plugin may refuse what the schema of all plugins allows: that is what 400 is for.
 EXPECTED = {("POST /v1/analyze", "Schema-valid request rejected")}
+# What the schema of a text says that may be any.
+_FREE = {"type", "title", "description"}
 
 
 def held_against(operation: Any, address: str, examples: int) -> tuple[int, dict[str, str]]:
@@ -55,10 +57,14 @@ def held_against(operation: Any, address: str, examples: int) -> tuple[int, dict
 
 
 def can_be_wrong(operation: Any) -> bool:
-    """Tell whether a request can break its schema: any text is a path, and no more is sent."""
+    """Tell whether a request can break its schema: any text is a path, or a header of any text."""
     definition = operation.definition.raw
-    places = {parameter["in"] for parameter in definition.get("parameters", ())}
-    return "requestBody" in definition or bool(places - {"path"})
+    free = [
+        parameter["in"] == "path"
+        or (parameter["in"] == "header" and parameter["schema"].keys() <= _FREE)
+        for parameter in definition.get("parameters", ())
+    ]
+    return "requestBody" in definition or not all(free)
 
 
 def main() -> None:
