@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
+from toolrunner.api.cli.artifacts import Kept
 from toolrunner.runner.call import Call
 from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import GovernedError, build_error_envelope
@@ -35,6 +36,7 @@ class Done:
     call: Call
     result: dict[str, Any] | None
     envelope: Envelope | None
+    kept: tuple[Kept, ...] = ()
 
 
 @dataclass(slots=True)

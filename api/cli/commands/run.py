@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from toolrunner.api.cli.artifacts import ArtifactFolder
 from toolrunner.api.cli.calls import Work
 from toolrunner.api.cli.exits import Exit
 from toolrunner.api.cli.options import PluginName
@@ -25,6 +26,17 @@ def run(
             'For plugins that take images, "image" is base64.',
         ),
     ] = "{}",
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="A folder for the files that the plugin gives back; made if it is not there.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> Exit:
     """Run a plugin once on a JSON payload."""
-    return call_and_show(session, plugin, [Work(partial(json_payload, payload))], 1)
+    folder = None if out is None else ArtifactFolder(out)
+    work = [Work(partial(json_payload, payload))]
+    return call_and_show(session, plugin, work, 1, out=folder)

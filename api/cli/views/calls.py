@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from toolrunner.api.cli.artifacts import Kept
 from toolrunner.api.cli.calls import Done, isolation_of
 from toolrunner.api.cli.console import Hanging, plain, table_of
 from toolrunner.runner.environments.choice import INSTALL
@@ -48,6 +49,8 @@ def document(done: Done, *, debug: bool) -> dict[str, Any]:
             "usage": asdict(done.call.usage),
             "isolation": isolation_of(done.call),
         }
+        if done.kept:
+            shown["artifacts"] = [kept.document() for kept in done.kept]
     else:
         shown = {"error": done.envelope["error"]}
         if debug:
@@ -66,7 +69,22 @@ def result_view(done: Done) -> RenderableType:
     if not done.result:
         tree.add(Text("an empty result", style="dim"))
     _grow(tree, done.result or {}, 1)
+    if done.kept:
+        _add_artifacts(tree, done.kept)
     return tree
+
+
+def _add_artifacts(tree: Tree, artifacts: Sequence[Kept]) -> None:
+    is_written = artifacts[0].file is not None
+    words = "" if is_written else "  (--out DIR writes them to a folder)"
+    branch = tree.add(Text.assemble(("artifacts", "cyan"), (words, "dim")))
+    table = table_of("name", "type", "size", *(["file"] if is_written else []))
+    for kept in artifacts:
+        info = kept.info
+        size = plain(f"{info.size_bytes:,} bytes")
+        row = [plain(info.name), plain(info.mime_type), size]
+        table.add_row(*row, *([plain(kept.file)] if is_written else []))
+    branch.add(table)
 
 
 def _grow(branch: Tree, value: Mapping[str, Any] | Sequence[Any], level: int) -> None:
