@@ -61,6 +61,8 @@ def _at(given: str | os.PathLike[str]) -> Iterator[Plugin | Broken]:
     try:
         if not path.exists():
             hint = "; ~ is not expanded here" if text.startswith("~") else ""
+            if "://" in text:
+                hint = "; it is a URL: download what it leads to, and name that"
             msg = f"{origin}: there is no such file or folder; correct the plugin path{hint}"
             raise DiscoveryError(msg)
         if path.is_dir():

@@ -32,6 +32,7 @@ from toolrunner.runner.failures import failure_of
 from toolrunner.runner.many import arun_many, flat, run_many
 from toolrunner.runner.names import name_of, unknown
 from toolrunner.runner.payloads import validation
+from toolrunner.runner.payloads.labels import labelled
 from toolrunner.runner.payloads.validation import Payload
 from toolrunner.runner.plugin_files import PluginFiles
 from toolrunner.runner.program import build_program
@@ -289,13 +290,15 @@ class ToolRunner:
     def _validate(self, plugin: Plugin, payload: Mapping[str, Any]) -> Payload:
         """Check the payload against what the plugin takes; return it ready to be sent."""
         manifest = plugin.manifest
+        cap = self._settings.caps.get("payload_mb", manifest.limits.payload_mb)
+        most = min(manifest.limits.payload_mb, cap)
         if manifest.input == "json":
             checked = validation.validate_json_payload(payload, manifest.input_schema)
         else:
+            payload = labelled(payload, manifest.accepts, most)
             checked = validation.validate_input_payload(payload)
             validation.check_accepts(payload["mime_type"], manifest.accepts, manifest.name)
-        most = self._settings.caps.get("payload_mb", manifest.limits.payload_mb)
-        validation.check_size(checked, min(manifest.limits.payload_mb, most))
+        validation.check_size(checked, most)
         return checked
 
     def _program(self, name: str, plugin: Plugin) -> Program:

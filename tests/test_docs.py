@@ -208,6 +208,7 @@ def test_links_between_documents_lead_somewhere() -> None:
         "CONTRIBUTING.md",
         "docs/architecture.md",
         "docs/security.md",
+        "docs/command-line.md",
         "docs/plugins.md",
         "docs/fast-plugins.md",
         "docs/environments.md",

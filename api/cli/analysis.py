@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from toolrunner.api.cli.inputs import Input
 from toolrunner.api.cli.payloads import STDIN, image_payload
 from toolrunner.api.cli.session import Session
 from toolrunner.plugins.errors import ManifestError
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.payloads.labels import LOOKED_AT_BYTES, accepted_as
+from toolrunner.runner.payloads.mime import guess
 from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.sandbox.limits import MIB
 
@@ -31,11 +34,34 @@ class ImageWork:
         self._caps = session.settings.caps
         self._stdin_read = False
 
-    def payload(self, name: str) -> dict[str, Any]:
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether every file would end alike, since the plugin takes none."""
+        return self._manifest is None or self._manifest.input == "json"
+
+    def takes(self, found: Input) -> bool:
+        """Tell whether a file that nobody named is of a type that the plugin takes.
+
+        One that cannot be read is taken, so that the reason is told.
+        """
+        if self._manifest is None or self.is_hopeless:
+            return True
+        if found.is_named or self._mime_type is not None:
+            return True
+        try:
+            with open(found.name, "rb") as file:  # noqa: PTH123 - any bytes may be in the name
+                start = file.read(LOOKED_AT_BYTES)
+        except OSError:
+            return True
+        return accepted_as(guess(start), self._manifest.accepts) is not None
+
+    def payload(self, found: Input) -> dict[str, Any]:
         """Return the payload for one file; raise GovernedError when there is none."""
-        manifest = self._manifest
+        manifest, name = self._manifest, found.name
         if manifest is None:
             return {}
+        if found.problem:
+            raise GovernedError(ErrorType.VALIDATION_ERROR, found.problem)
         if manifest.input == "json":
             message = (
                 f"{self._plugin} takes JSON, not images; "

@@ -31,8 +31,8 @@ from toolrunner.api.version import version
 app = typer.Typer(
     name="toolrunner",
     rich_markup_mode=None,
-    add_completion=False,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 app.add_typer(plugins_app, name="plugins", help="List, show, check and write plugins.")
@@ -81,6 +81,7 @@ app.command(
     epilog=examples(
         "toolrunner analyze barcode photo.jpg",
         "toolrunner analyze palette --option colours=3 --json *.png",
+        "toolrunner analyze palette photos --recursive --out results --skip-existing",
         "curl -s https://example.org/a.png | toolrunner analyze image-info -",
     )
 )(command(analyze))

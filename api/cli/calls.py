@@ -1,12 +1,13 @@
 """Runs the calls of a command, several at once, and hands them back in the order asked for.
 
 ``commands`` and ``check`` use it. An interrupt kills what is in flight before it passes on;
-payloads are read just before their call, so that few are in memory.
+payloads are read just before their call, and nothing is kept of those that were handed back, so
+that few are in memory. The way of each is that of every door's calls, through the services: not
+``ToolRunner.map``, which hands back in no order.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -18,13 +19,19 @@ from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import GovernedError, build_error_envelope
 from toolrunner.runner.services import AnalysisService
 
+_MOST_AHEAD = 4  # calls for each that may run: in order, one that takes long holds up the others
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One call to make. ``payload`` raises GovernedError when there is none to be had."""
+    """One call to make. ``payload`` raises GovernedError when there is none to be had.
+
+    ``below``: where what comes of it lies in the folder for that, "" for nowhere.
+    """
 
     payload: Callable[[], Any]
     file: str | None = None
+    below: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,7 @@ class Done:
     call: Call
     result: dict[str, Any] | None
     envelope: Envelope | None
+    below: str = ""
     kept: tuple[Kept, ...] = ()
 
 
@@ -54,30 +62,40 @@ def run_calls(
     *,
     jobs: int = 1,
     watcher: Watcher | None = None,
+    in_order: bool = True,
 ) -> Generator[Done, None, None]:
-    """Yield the calls in their order, each as soon as it and all before it have ended.
+    """Yield the calls as they end: ``in_order``, each as soon as all before it have ended too.
 
-    Close it (``contextlib.closing``), or calls go on after an exception.
+    At most ``jobs`` run, and no more than a few times as many are ahead of whoever takes them, so
+    ``work`` may be of any length. Close it (``contextlib.closing``), or calls go on after an
+    exception.
     """
     watcher = watcher or Watcher()
-    waiting: deque[Future[Done]] = deque()
-    calls: list[Call] = []
+    coming = enumerate(work)
+    running: dict[Future[Done], tuple[int, Call]] = {}
+    ended: dict[int, Done] = {}
+    due, is_over = 0, False
+    most = jobs * _MOST_AHEAD
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="toolrunner-call")
     try:
-        for item in work:
-            while len(busy := [future for future in waiting if not future.done()]) >= jobs:
-                wait(busy, return_when=FIRST_COMPLETED)
-            while waiting and waiting[0].done():
-                yield waiting.popleft().result()  # does not block
-            call = Call(watcher.on_progress)
-            calls.append(call)
-            waiting.append(_begun(pool, analysis, plugin, item, call, watcher))
-        while waiting:
-            done = waiting[0].result()
-            waiting.popleft()
-            yield done
+        while True:
+            if not is_over and len(running) < jobs and len(running) + len(ended) < most:
+                number, item = next(coming, (0, None))
+                is_over = item is None
+                if item is not None:
+                    call = Call(watcher.on_progress)
+                    running[_begun(pool, analysis, plugin, item, call, watcher)] = (number, call)
+            elif running:
+                wait(running, return_when=FIRST_COMPLETED)
+            else:
+                return
+            for future in [future for future in running if future.done()]:
+                ended[running.pop(future)[0]] = future.result()
+            while (number := due if in_order else min(ended, default=-1)) in ended:
+                due += 1
+                yield ended.pop(number)
     except BaseException:  # an interrupt above all
-        for call in calls:
+        for _, call in running.values():
             call.cancel()
         raise
     finally:
@@ -96,14 +114,15 @@ def _begun(
         payload = item.payload()
     except GovernedError as error:
         refused: Future[Done] = Future()
-        refused.set_result(Done(plugin, item.file, call, None, refusal(plugin, call, error)))
+        envelope = refusal(plugin, call, error)
+        refused.set_result(Done(plugin, item.file, call, None, envelope, item.below))
         watcher.on_done()
         return refused
 
     def run() -> Done:
         result, envelope = analysis.analyze(plugin, payload, call=call)
         watcher.on_done()
-        return Done(plugin, item.file, call, result, envelope)
+        return Done(plugin, item.file, call, result, envelope, item.below)
 
     return pool.submit(run)
 

@@ -18,6 +18,7 @@ READER_LEFT = 141  # 128 + SIGPIPE, as programs end that do not handle it
 
 def main() -> int:
     """Run the command line and return the exit status."""
+    _open_streams()
     try:
         status = _run()
         sys.stdout.flush()
@@ -28,6 +29,25 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - the one place where bugs become an exit status
         return _failed(error)
     return status
+
+
+def _open_streams() -> None:
+    """Put /dev/null in place of standard streams that are closed (``>&-``).
+
+    Nobody wants to hear what goes there, and nothing else may be opened under such a number: what
+    is meant for a stream would be written to it.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.set_inheritable(descriptor, True)
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            # As Python's own, it is never closed: closing it would close the descriptor.
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
 
 
 def _run() -> int:

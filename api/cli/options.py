@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from toolrunner.api.cli.completion import plugin_names
 from toolrunner.api.cli.console import show_logs
 from toolrunner.api.cli.exits import Exit, Interrupted, ReaderLeft
 from toolrunner.api.cli.session import Session, Shared
@@ -35,7 +36,10 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Also log what happens, not only warnings.")
 ]
-PluginName = Annotated[str, typer.Argument(metavar="PLUGIN", help="A plugin's name.")]
+PluginName = Annotated[
+    str,
+    typer.Argument(metavar="PLUGIN", help="A plugin's name.", autocompletion=plugin_names),
+]
 
 
 def shared_options(

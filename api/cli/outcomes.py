@@ -1,43 +1,70 @@
 """Makes the calls of ``analyze`` and ``run``, and shows each as it ends."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import replace
 
+from toolrunner.api.cli.answers import AnswerFolder
 from toolrunner.api.cli.artifacts import ArtifactFolder, told
-from toolrunner.api.cli.calls import Done, Work, run_calls
+from toolrunner.api.cli.calls import Done, Work, refusal, run_calls
 from toolrunner.api.cli.exits import Exit, exit_of
 from toolrunner.api.cli.progress import Progress
 from toolrunner.api.cli.session import Session
+from toolrunner.api.cli.tally import Tally
 from toolrunner.api.cli.views import calls as views
+from toolrunner.runner.call import Call
+from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.services.wiring import analysis_of
 
 
 def call_and_show(
     session: Session,
     plugin: str,
-    work: Sequence[Work],
+    work: Iterable[Work],
     jobs: int,
     *,
+    total: int = 1,
     out: ArtifactFolder | None = None,
+    answers: AnswerFolder | None = None,
+    tally: Tally | None = None,
 ) -> Exit:
     """Make the calls, show each as it ends, and return the worst outcome.
 
-    What files they give back is written to ``out``, and without that told of alone.
+    What files they give back is written to ``out``, and without that told of alone. ``total``: how
+    many there are, for the progress bar. ``answers``: where to write each; then they come in the
+    order in which they end. ``tally`` counts them.
     """
     worst = Exit.DONE
     with (
         session.tool_runner() as tool_runner,
-        Progress(session.terminal, plugin, len(work)) as progress,
+        Progress(session.terminal, plugin, total) as progress,
         closing(
-            run_calls(analysis_of(tool_runner), plugin, work, jobs=jobs, watcher=progress.watcher)
+            run_calls(
+                analysis_of(tool_runner),
+                plugin,
+                work,
+                jobs=jobs,
+                watcher=progress.watcher,
+                in_order=answers is None,
+            )
         ) as calls,
     ):
         for done in calls:
             with progress.paused():
-                show(session, done, out=out)
+                show(session, done, out=out, answers=answers)
+            if tally is not None:
+                tally.count(done.envelope)
+                progress.leave_out(tally.skipped + tally.passed_over)
             worst = max(worst, exit_of(done.envelope))
     return worst
+
+
+def refuse_name(session: Session, plugin: str, words: str) -> Exit:
+    """Show that there is no plugin of a name, in these words."""
+    call = Call()
+    error = GovernedError(ErrorType.PLUGIN_NOT_FOUND, words)
+    show(session, Done(plugin, None, call, None, refusal(plugin, call, error)))
+    return Exit.CALLER
 
 
 def show(
@@ -46,24 +73,30 @@ def show(
     *,
     was_called: bool = True,
     out: ArtifactFolder | None = None,
+    answers: AnswerFolder | None = None,
 ) -> None:
-    """Show one call that has ended, as the options ask for it.
+    """Show one call that has ended, as the options ask for it, and write it to ``answers``.
 
     Not ``was_called``: what is told of is no call, and has no identity that a log would name.
     """
     terminal, debug = session.terminal, session.shared.debug
     artifacts = done.call.artifacts
-    done = replace(done, kept=told(artifacts) if out is None else out.keep(artifacts))
-    for kept in done.kept:
-        if kept.has_replaced:
-            terminal.say(f"replaced {kept.file}")
+    kept = told(artifacts) if out is None else out.keep(artifacts, done.below)
+    done = replace(done, kept=kept)
+    for one in done.kept:
+        if one.has_replaced:
+            terminal.say(f"replaced {one.file}")
+    document = views.document(done, debug=debug)
+    if answers is not None and done.below:
+        answers.write(done.below, document)  # the last: what is there is there as a whole
     if session.shared.as_json:
-        terminal.document(views.document(done, debug=debug))
+        terminal.document(document)
         return
     if done.envelope is not None:
         view = views.error_view(done.envelope, file=done.file, debug=debug, was_called=was_called)
         terminal.err.print(view)
         return
-    terminal.show(views.result_view(done))
+    if answers is None:
+        terminal.show(views.result_view(done))
     if session.shared.verbose and done.call.log_tail:
         terminal.say(f"{done.plugin} printed:\n{done.call.log_tail}")

@@ -7,15 +7,17 @@ runner would; nothing here reads more than a plugin would take.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from toolrunner.api.cli.exits import Refused
-from toolrunner.api.mime import guess
+from toolrunner.api.cli.misplaced import is_url
 from toolrunner.plugins.errors import shown
 from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.payloads.mime import guess
 from toolrunner.runner.payloads.strict_json import JsonError, loads
 from toolrunner.sandbox.limits import MIB
 
@@ -77,6 +79,9 @@ def _read(name: str, max_bytes: int) -> bytes:
         with Path(name).open("rb") as file:
             return _capped(file, name, max_bytes)
     except FileNotFoundError:
+        if is_url(name):
+            url = shlex.quote(shown(name))
+            _refuse(f"{url} is a URL, and files are read here: curl -fsSL {url} | toolrunner … -")
         _refuse(f"{_told(name)}: there is no such file; correct the path")
     except IsADirectoryError:
         _refuse(f"{_told(name)} is a folder; name the files in it: {shown(name)}/*")

@@ -17,13 +17,18 @@ from toolrunner.api.cli.console import Terminal, plain
 _MAX_MESSAGE = 60
 
 
+def is_watched(terminal: Terminal) -> bool:
+    """Tell whether somebody looks at the bar."""
+    return terminal.err.is_terminal and not terminal.err.is_dumb_terminal
+
+
 class Progress:
     """A bar over many calls, or over what a single one says of itself."""
 
     def __init__(self, terminal: Terminal, title: str, total: int) -> None:
         console = terminal.err
         self._total = total
-        self.is_shown = console.is_terminal and not console.is_dumb_terminal
+        self.is_shown = is_watched(terminal)
         self._bars = bars.Progress(
             bars.SpinnerColumn(),
             bars.TextColumn("{task.description}", markup=False),
@@ -47,6 +52,11 @@ class Progress:
         if self._total == 1:
             return Watcher(on_progress=self._hear)
         return Watcher(on_done=lambda: self._bars.advance(self._task))
+
+    def leave_out(self, number: int) -> None:
+        """Take calls off the total that turned out to be none."""
+        if self._total > 1:
+            self._bars.update(self._task, total=self._total - number)
 
     def _hear(self, fraction: float, message: str) -> None:
         words = plain(message[:_MAX_MESSAGE].replace("\n", " ")).plain

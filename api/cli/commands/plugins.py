@@ -6,21 +6,20 @@ from typing import Annotated, Any
 import typer
 
 from toolrunner.api import documents
-from toolrunner.api.cli.calls import Done, refusal
 from toolrunner.api.cli.check import check as check_path
+from toolrunner.api.cli.completion import plugin_names
 from toolrunner.api.cli.exits import Exit, Refused
+from toolrunner.api.cli.misplaced import instead_of
 from toolrunner.api.cli.options import command, examples, group
-from toolrunner.api.cli.outcomes import show
+from toolrunner.api.cli.outcomes import refuse_name
 from toolrunner.api.cli.session import Session
 from toolrunner.api.cli.templates import write_template
 from toolrunner.api.cli.views.check import report_view
 from toolrunner.api.cli.views.plugins import list_view, plugin_view
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.errors import shown, suggestion
-from toolrunner.runner.call import Call
 from toolrunner.runner.environments.sbom import bill_of_materials
 from toolrunner.runner.environments.store import Environment
-from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.registry.plugin_state import PluginState
 
 
@@ -56,7 +55,10 @@ plugins_app.callback(invoke_without_command=True)(group(list_plugins))
 @command
 def show_plugin(
     session: Session,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin's name.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A plugin's name.", autocompletion=plugin_names),
+    ],
     sbom: Annotated[
         bool,
         typer.Option("--sbom", help="Print what its environment holds as CycloneDX JSON, alone."),
@@ -66,12 +68,9 @@ def show_plugin(
     status = session.registry.get_status(name)
     if status is None:
         known = suggestion(name, session.registry.list_plugins())
-        error = GovernedError(
-            ErrorType.PLUGIN_NOT_FOUND, f"there is no plugin {shown(name)[:100]}; {known}"
-        )
-        call = Call()
-        show(session, Done(name, None, call, None, refusal(name, call, error)))
-        return Exit.CALLER
+        words = f"there is no plugin {shown(name)[:100]}; {known}"
+        misplaced = instead_of(name, session.registry, "plugins show")
+        return refuse_name(session, name, misplaced or words)
     plugin = documents.plugin_of(session.registry, name)
     environment = session.registry.choice(name).environment
     if sbom:

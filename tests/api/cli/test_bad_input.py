@@ -135,19 +135,14 @@ def test_an_endless_file_is_refused(cli: Cli) -> None:
     assert "larger than 64 MiB" in ended.error["message"]
 
 
-@pytest.mark.parametrize(
-    ("name", "words"), [("nope.png", "there is no such file"), (".", "is a folder")]
-)
-def test_unreadable_files_leave_the_others_alone(
-    cli: Cli, png: Path, name: str, words: str
-) -> None:
-    """A missing file and a folder are that argument's error alone."""
-    ended = cli("analyze", "palette", name, png, "--json")
+def test_unreadable_files_leave_the_others_alone(cli: Cli, png: Path) -> None:
+    """A missing file is that argument's error alone."""
+    ended = cli("analyze", "palette", "nope.png", png, "--json")
     refused, answered = ended.documents
     assert ended.status == 2
-    assert refused["file"] == name
+    assert refused["file"] == "nope.png"
     assert refused["error"]["type"] == "ValidationError"
-    assert words in refused["error"]["message"]
+    assert "there is no such file" in refused["error"]["message"]
     assert answered["file"] == str(png)
 
 

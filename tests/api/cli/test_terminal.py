@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,8 +10,9 @@ import subprocess
 from pathlib import Path
 
 import psutil
+import pytest
 
-from tests.api.conftest import Cli, Screen, Start
+from tests.api.conftest import COMMAND, Cli, Screen, Start
 from tests.conftest import WritePlugin
 
 ENDLESS = """
@@ -118,6 +120,43 @@ def test_a_reader_that_leaves_is_no_error(start: Start) -> None:
     assert process.stderr is not None
     assert process.stderr.read() == b""
     assert process.wait() == 141
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_error(
+    closed: str, environment: dict[str, str], tmp_path: Path, png: Path
+) -> None:
+    """What goes there is lost, as its caller wants it; nothing else is written to its number."""
+    words = ["analyze", "image-info", str(png), "no-such.png", "--json"]
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, *words],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    documents = [json.loads(line) for line in ended.stdout.splitlines()]
+    is_lost = " >&-" in f" {closed}"
+    assert [("result" in one, "error" in one) for one in documents] == (
+        [] if is_lost else [(True, False), (False, True)]
+    )
+    assert ended.stderr == ("" if "2>&-" in closed else "2 images: 1 done, 1 ValidationError\n")
+
+
+def test_a_closed_stdin_is_an_empty_one(environment: dict[str, str], tmp_path: Path) -> None:
+    """Whoever reads it is told so."""
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, "analyze", "image-info", "-"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "stdin is empty" in ended.stderr
 
 
 def test_hostile_text_never_reaches_the_terminal(cli: Cli, write_plugin: WritePlugin) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from toolrunner.api.mime import UNKNOWN, guess
+from toolrunner.runner.payloads.mime import UNKNOWN, guess
 
 
 @pytest.mark.parametrize(

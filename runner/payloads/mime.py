@@ -1,4 +1,4 @@
-"""What kind of file some bytes are, by their first few: for ``toolrunner analyze``.
+"""What kind of file some bytes are, by their first few: for images whose label does not say it.
 
 A guess from well-known signatures. It never decodes anything: whether the file is sound is for
 the plugin to find out.

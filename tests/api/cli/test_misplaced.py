@@ -1,0 +1,80 @@
+"""A path where a plugin's name is meant, a URL where a file is meant: what to write instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.api.conftest import Cli
+from tests.conftest import WritePlugin
+
+ECHO = "def run(payload):\n    return {'keys': sorted(payload)}\n"
+URL = "https://example.org/a.png"
+
+
+def words(text: str) -> str:
+    """Return a message without the lines that a terminal's width has made of it."""
+    return " ".join(text.replace("  | ", "").split())
+
+
+def test_a_plugins_file_is_no_name(cli: Cli, write_plugin: WritePlugin, png: Path) -> None:
+    """The whole line is given as it should be, and it works."""
+    path = write_plugin(ECHO, input="image")
+    for given in (["analyze", path, png], ["run", path], ["plugins", "show", path]):
+        ended = cli(*given, "--json")
+        assert (ended.status, ended.error["type"]) == (2, "PluginNotFound")
+        assert f"{path} is a path, and a plugin's name is meant: " in ended.error["message"]
+        line = ended.error["message"].partition("meant: toolrunner ")[2].split()
+        assert line[:3] == ["--plugins", str(path), str(given[0])]
+        assert cli(*line).status == (2 if given[0] == "run" else 0)  # run has no image
+
+
+def test_a_folder_of_plugins_names_them(cli: Cli, write_plugin: WritePlugin) -> None:
+    """Of several the first is in the line."""
+    folder = write_plugin(ECHO, name="one").parent
+    write_plugin(ECHO, name="two")
+    message = cli("run", folder, "--json").error["message"]
+    assert f"a plugin's name is meant, one of one, two: toolrunner --plugins {folder} run one" in (
+        message
+    )
+
+
+def test_a_picture_before_the_plugin_changes_places(cli: Cli, png: Path) -> None:
+    """Whoever writes the file first is given the line in order."""
+    message = cli("analyze", png, "palette", "--json").error["message"]
+    assert message == (
+        f"{png} is a file, and the plugin's name comes first: toolrunner analyze palette {png}"
+    )
+
+
+@pytest.mark.parametrize("name", ["picture.png", "no/such/plugin.py", "./palette"])
+def test_any_other_path_is_told_apart(cli: Cli, png: Path, name: str) -> None:
+    """How to list plugins, and how to add to them."""
+    assert png.name == "picture.png"
+    message = cli("run", name, "--json").error["message"]
+    assert f"{name} is a path, and a plugin's name is meant" in message
+    assert "--plugins PATH" in message
+
+
+def test_a_file_of_a_plugins_name_changes_nothing(cli: Cli, tmp_path: Path, png: Path) -> None:
+    """The name of a plugin that is known is never taken for a path."""
+    (tmp_path / "palette").write_text("no plugin")
+    assert cli("analyze", "palette", png).status == 0
+
+
+def test_a_url_is_no_file(cli: Cli) -> None:
+    """Nothing is fetched: the message has the pipe that does it."""
+    ended = cli("analyze", "palette", URL, "--json")
+    assert (ended.status, ended.error["type"]) == (2, "ValidationError")
+    assert f"curl -fsSL {URL} | toolrunner" in ended.error["message"]
+    ended = cli("run", "text-stats", "--payload", f"@{URL}", "--json")
+    assert f"{URL} is a URL" in ended.error["message"]
+
+
+def test_a_url_is_no_plugin(cli: Cli) -> None:
+    """Neither by name nor by path."""
+    assert f"{URL} is a URL, and a plugin's name is meant" in words(cli("run", URL).err)
+    ended = cli("--plugins", URL, "plugins")
+    assert ended.status == 2
+    assert "download what it leads to, and name that" in words(ended.err)
