@@ -12,7 +12,6 @@ import functools
 import json
 import logging
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -22,6 +21,13 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 
 from toolrunner.sandbox import box_users, forks
+from toolrunner.sandbox.box_end import (
+    CLOSE_SECONDS,
+    kill,
+    readable,
+    reap_launcher,
+    reap_warden,
+)
 from toolrunner.sandbox.box_users import BoxUsers
 from toolrunner.sandbox.bytecode import Bytecode
 from toolrunner.sandbox.caches import Caches
@@ -55,7 +61,6 @@ from toolrunner.sandbox.spawn import Kind, Launcher, Spawner
 _LOG = logging.getLogger("toolrunner.sandbox")
 
 SETUP_SECONDS = 15.0
-CLOSE_SECONDS = 2.0
 _SCRATCH_PLACES = ("/var/tmp", "/tmp")
 
 
@@ -264,7 +269,7 @@ class Box:
     def _expect(self, event: str, deadline: float) -> dict[str, object]:
         """Return the next event, which must be ``event``."""
         if not self._events:
-            if not _readable(self._control, max(0.0, deadline - time.monotonic())):
+            if not readable(self._control, max(0.0, deadline - time.monotonic())):
                 words = f"no word of it in {SETUP_SECONDS:g} s"
                 raise SetupError(SetupFailure("start the box", words))
             self._events += self._read_events() or []
@@ -394,8 +399,7 @@ class Box:
     def destroy(self) -> None:
         """Kill the warden at once, and with its namespace everything in it."""
         if self.warden:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.warden, signal.SIGKILL)
+            kill(self.warden)
 
     def _end(self) -> None:
         """Close the control channel, which ends the warden; make sure that all has ended.
@@ -410,49 +414,12 @@ class Box:
                 last.callback(sweep_session, self.warden)
             if process.stderr is not None:
                 last.callback(process.stderr.close)
-            last.callback(_reap_launcher, process)
+            last.callback(reap_launcher, process)
             self._control.close()
             if not self.warden:
                 process.kill()
             elif not self._layers.portable:
-                self._reap_warden()
-
-    def _reap_warden(self) -> None:
-        with contextlib.ExitStack() as last:
-            last.callback(self._bury)
-            try:
-                descriptor = os.pidfd_open(self.warden)
-            except ProcessLookupError:
-                return  # reaped by somebody else: the runner's process may ignore SIGCHLD
-            except OSError:
-                self._reap_warden_by_asking()  # no descriptor is left to wait with
-                return
-            last.callback(os.close, descriptor)
-            if not _readable(descriptor, CLOSE_SECONDS):
-                self.destroy()
-
-    def _bury(self) -> None:
-        """Reap the warden; one that still runs, since a Ctrl-C came in between, is killed first."""
-        with contextlib.suppress(ChildProcessError):
-            if os.waitpid(self.warden, os.WNOHANG)[0] == 0:
-                self.destroy()
-                os.waitpid(self.warden, 0)
-
-    def _reap_warden_by_asking(self) -> None:
-        deadline = time.monotonic() + CLOSE_SECONDS
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(self.warden, os.WNOHANG)[0] == 0:
-                if time.monotonic() > deadline:
-                    self.destroy()
-                time.sleep(0.001)
-
-
-def _reap_launcher(launcher: subprocess.Popen[bytes]) -> None:
-    try:
-        launcher.wait(CLOSE_SECONDS)
-    except subprocess.TimeoutExpired:
-        launcher.kill()
-        launcher.wait()
+                reap_warden(self.warden)
 
 
 def cgroup_failure(error: OSError) -> SetupError:
@@ -463,13 +430,6 @@ def cgroup_failure(error: OSError) -> SetupError:
 
 def _line(message: Mapping[str, object]) -> bytes:
     return json.dumps(message).encode() + b"\n"
-
-
-def _readable(source: socket.socket | int, seconds: float) -> bool:
-    """Wait until a descriptor of any number is readable."""
-    poll = select.poll()
-    poll.register(source, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
 
 
 def setup_failure(event: Mapping[str, object]) -> SetupFailure:

@@ -118,7 +118,7 @@ def test_when_a_box_has_just_been_loaded(
     assert books.call() == GOOD
 
 
-@pytest.mark.parametrize("where", ["os.pidfd_open", "toolrunner.sandbox.box._readable"])
+@pytest.mark.parametrize("where", ["os.pidfd_open", "toolrunner.sandbox.box_end.readable"])
 def test_an_interrupt_while_a_box_ends_leaves_nothing(
     where: str, keep_books: Callable[..., Books], monkeypatch: pytest.MonkeyPatch
 ) -> None:
