@@ -85,7 +85,7 @@ class Manifest(BaseModel):
     name: Annotated[str, AfterValidator(fields.name)]
     version: Annotated[_Line, Field(max_length=64)] = ""
     description: _Line = ""
-    input: Literal["image", "json"] = "image"
+    input: Literal["image", "json", "files"] = "image"
     accepts: Annotated[tuple[Annotated[_Text, AfterValidator(fields.mime_type)], ...], _Many] = (
         Field(default_factory=lambda data: IMAGE_TYPES if data.get("input") == "image" else ())
     )
@@ -116,7 +116,7 @@ class Manifest(BaseModel):
     @classmethod
     def _accepts_images_only(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if info.data.get("input") == "json" and value:
-            msg = 'is only for input = "image"; remove one of the two'
+            msg = 'is only for input = "image" or "files"; remove one of the two'
             raise ValueError(msg)
         if info.data.get("input") == "image" and not value:
             msg = "must name at least one type; or leave it out to accept the common ones"
@@ -127,6 +127,9 @@ class Manifest(BaseModel):
     @classmethod
     def _rehearses_an_example(cls, value: bool, info: ValidationInfo) -> bool:
         schema = info.data.get("input_schema") or {}
+        if value and info.data.get("input") == "files":
+            msg = 'is not for input = "files"; write a function warm_up() instead'
+            raise ValueError(msg)
         if value and info.data.get("input") == "json" and not schema.get("examples"):
             msg = (
                 "has nothing to rehearse with; give input_schema an example: "
@@ -142,6 +145,9 @@ class Manifest(BaseModel):
             if info.data.get("start") not in (None, "resident"):
                 msg = 'is only for start = "resident"; set that, or remove it'
                 raise ValueError(msg)
+            if info.data.get("input") == "files":
+                msg = 'is not for input = "files"; remove it'
+                raise ValueError(msg)
             if info.field_name == "batch_ms" and info.data.get("batch") == 1:
                 msg = "says how long a batch waits; set batch = 8, or remove it"
                 raise ValueError(msg)
@@ -152,7 +158,7 @@ class Manifest(BaseModel):
     def _schema_for_json_only(
         cls, value: dict[str, Any] | None, info: ValidationInfo
     ) -> dict[str, Any] | None:
-        if info.data.get("input") == "image" and value is not None:
+        if info.data.get("input") in ("image", "files") and value is not None:
             msg = 'is only for input = "json"; set that, or remove the schema'
             raise ValueError(msg)
         return value

@@ -42,7 +42,7 @@ _NEVER = (
 )
 # Where programs put what is for nobody else, scratch folders of calls as well: of these, only what
 # everybody may read.
-_SCRATCH = re.compile(rf"{SCRATCH_PREFIX}\w{{8}}")  # as tempfile names it
+_SCRATCH = re.compile(rf"{SCRATCH_PREFIX}(inputs-)?\w{{8}}")  # as tempfile names it
 _SHARED = ("/tmp", "/var/tmp")  # noqa: S108 - looked at, not written to
 
 
@@ -97,6 +97,7 @@ def build_program(
         log_level=logging.getLogger(f"{LOGGER_PREFIX}.{manifest.name}").getEffectiveLevel(),
         examined=plugin.examined,
         python=_interpreter(choice),
+        takes_files=manifest.input == "files",
     )
 
 

@@ -32,6 +32,7 @@ from toolrunner.runner.failures import failure_of
 from toolrunner.runner.many import arun_many, flat, run_many
 from toolrunner.runner.names import name_of, unknown
 from toolrunner.runner.payloads import validation
+from toolrunner.runner.payloads.files import validate_files_payload
 from toolrunner.runner.payloads.labels import labelled
 from toolrunner.runner.payloads.validation import Payload
 from toolrunner.runner.plugin_files import PluginFiles
@@ -294,6 +295,8 @@ class ToolRunner:
         most = min(manifest.limits.payload_mb, cap)
         if manifest.input == "json":
             checked = validation.validate_json_payload(payload, manifest.input_schema)
+        elif manifest.input == "files":
+            checked = validate_files_payload(payload, manifest.accepts, manifest.name)
         else:
             payload = labelled(payload, manifest.accepts, most)
             checked = validation.validate_input_payload(payload)
@@ -333,7 +336,7 @@ class ToolRunner:
                 ending = self._sandbox.call(
                     program,
                     limits,
-                    Request(call.call_id, payload.head_json, payload.image),
+                    Request(call.call_id, payload.head_json, payload.image, payload.files),
                     interrupt=call.interrupt,
                     listener=listener(manifest.name, call),
                     require=manifest.require,

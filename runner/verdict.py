@@ -100,6 +100,10 @@ def _cancelled(ending: Ending) -> Outcome | None:
     return _error(ending, ErrorType.CANCELLED, f"the call was cancelled{_while_loading(ending)}")
 
 
+def _refused(ending: Ending) -> Outcome | None:
+    return _error(ending, ErrorType.VALIDATION_ERROR, ending.refused) if ending.refused else None
+
+
 # A limit that we enforced
 
 
@@ -306,6 +310,7 @@ def _type_of(raised: Raised, stage: Stage) -> ErrorType:
 _RULES: tuple[Callable[[Ending], Outcome | None], ...] = (
     _could_not_confine,
     _cancelled,
+    _refused,
     _limit_enforced,
     _died_by_signal,
     _broke_protocol,

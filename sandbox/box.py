@@ -17,7 +17,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 
 from toolrunner.sandbox import box_users, forks
@@ -34,8 +34,11 @@ from toolrunner.sandbox.caches import Caches
 from toolrunner.sandbox.cgroups.group import Group
 from toolrunner.sandbox.cgroups.groups import BoxGroups, Cgroups
 from toolrunner.sandbox.ending import SetupFailure
+from toolrunner.sandbox.input_files import InputFile
+from toolrunner.sandbox.input_folders import Given, InputFolders, Inputs
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.interpreter import held
+from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB, Limits
 from toolrunner.sandbox.processes import (
@@ -88,11 +91,13 @@ class Box:
         cgroups: Cgroups | None = None,
         caches: Caches | None = None,
         bytecode: Bytecode | None = None,
+        input_folders: InputFolders | None = None,
     ) -> None:
         """``limits`` are those of each cell; ``slots``: the most cells that it has at once.
 
         ``resident``: its one cell serves many calls. ``caches``: where those of plugins are kept.
-        ``bytecode``: compiled modules, which the spawner's processes look for.
+        ``bytecode``: compiled modules, which the spawner's processes look for. ``input_folders``:
+        makes the one for the files of its calls.
         """
         self.caches = caches
         self.bytecode = bytecode
@@ -114,6 +119,8 @@ class Box:
         self._control: socket.socket
         self._events: list[dict[str, object]] = []
         self._scratch = "/scratch"
+        self._input_folders = input_folders or InputFolders()
+        self._inputs: Inputs | None = None
         self._numbers: dict[int, int] = {}
         forks.in_each_child(self, Box._let_go)
 
@@ -149,6 +156,8 @@ class Box:
             raise SetupError(refused)
         if not self._own_root:
             self._scratch = self._make_host_scratch(stack)
+        if self._program.takes_files:
+            self._inputs = self._make_inputs(stack)
         self._hand_over(self._program.write)
         profile = box_profile(
             self._program,
@@ -159,6 +168,7 @@ class Box:
             slots=self._slots,
             resident=self._resident,
             bytecode=self.bytecode.folder if self.bytecode is not None else "",
+            inputs=self._inputs.folder if self._inputs is not None else "",
         )
         if self._cgroups is not None:
             try:
@@ -256,6 +266,26 @@ class Box:
                 SetupFailure("make a scratch folder", str(error), error.errno, remedy)
             ) from error
         return folder
+
+    def _make_inputs(self, stack: contextlib.ExitStack) -> Inputs:
+        """Make the folder for the files of its calls, and see to its removal."""
+        try:
+            made = self._input_folders.make(self._slots, self._uid, is_seen=self._own_root)
+        except OSError as error:
+            remedy = "see that the state folder, or TMPDIR, can be written to and has space"
+            failure = SetupFailure("make a folder for files", str(error), error.errno, remedy)
+            raise SetupError(failure) from error
+        stack.callback(made.close)
+        return made
+
+    def give(self, slot: int, files: Sequence[InputFile], interrupt: Interrupt) -> Given:
+        """Put a call's files where its cell finds them, before it hears of the call.
+
+        Raises ``NotGivenError``: nothing of the call has run.
+        """
+        if self._inputs is None:
+            return Given("", contextlib.ExitStack())
+        return self._inputs.give(slot, files, lambda: interrupt.cancelled)
 
     def _hand_over(self, folders: Iterable[str]) -> None:
         """Let the box's user write to folders of the host."""

@@ -114,6 +114,7 @@ Reply = Returned | Unserializable | Raised
 class Ending:
     """Everything known about one ended call. At most one of the causes is judged: the first.
 
+    ``refused`` says what its caller has done that kept it from being begun.
     ``protocol_error`` says what was wrong with the reply channel's bytes. ``exit_code`` and
     ``signal`` (a name as "SIGSEGV") are the cell's own end as its parent saw it; both ``None``
     when it was still running or is unknown. ``killed`` tells that we killed it.
@@ -124,6 +125,7 @@ class Ending:
     isolation: Isolation = field(default_factory=Isolation)
     setup: SetupFailure | None = None
     cancelled: bool = False
+    refused: str = ""
     limit: LimitHit | None = None
     signal: str | None = None
     exit_code: int | None = None

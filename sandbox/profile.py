@@ -16,6 +16,7 @@ from toolrunner.sandbox.limits import Limits
 
 NPROC_SLACK = 256
 SCRATCH_PREFIX = "toolrunner-"  # of the folders of boxes without a root of their own
+INPUTS_PREFIX = f"{SCRATCH_PREFIX}inputs-"  # of the folders with the files of calls
 
 _SYSTEM = (
     "/usr",
@@ -64,6 +65,7 @@ class Program:
     that a resident serves at once; for ``batch_ms``, more are waited for. ``write``: folders of the
     host that it may write to, which are made the box's user's with all that is in them.
     ``python``: what runs its boxes, with the packages that it has; ``None`` for the runner's own.
+    ``takes_files``: its requests may come with files.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Program:
     batch: int = 1
     batch_ms: int = 0
     python: Interpreter | None = None
+    takes_files: bool = False
     found: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -161,10 +164,11 @@ def box_profile(
     slots: int,
     resident: bool = False,
     bytecode: str = "",
+    inputs: str = "",
 ) -> dict[str, object]:
     """Return the profile that the launcher reads, as JSON-ready values.
 
-    ``bytecode``: a folder with compiled modules.
+    ``bytecode``: a folder with compiled modules. ``inputs``: one with the files of calls.
     """
     namespaces = layers.namespaces - ({"net"} if program.network else set())
     return {
@@ -181,6 +185,7 @@ def box_profile(
         "nproc_base": nproc_base(layers, uid),
         "read": readable_paths(program, layers, bytecode),
         "write": list(program.write),
+        "inputs": inputs,
         "hide": hidden_paths(program),
         "found": {path: list(known) for path, known in program.found.items()},
         "scratch": scratch,

@@ -26,6 +26,7 @@ from toolrunner.sandbox.ending import (
     StartMode,
 )
 from toolrunner.sandbox.exchange.messages import Listener, Request
+from toolrunner.sandbox.input_folders import InputFolders
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.layers import Layers, floor_gaps
 from toolrunner.sandbox.limits import Limits
@@ -65,6 +66,7 @@ class Sandbox:
         the boxes, this one if empty. ``pool``: what warm boxes may take of the host, and
         ``residents`` what these may. ``state``: the folder for what makes loads fast, caches
         that imports write and modules that they compile; without one, nothing of that is kept.
+        The files of calls lie there as well, for as long as these run.
         ``threads_per_call``: of each numeric library.
         """
         self._degraded = degraded
@@ -73,7 +75,7 @@ class Sandbox:
         compiled = bytecode.own.folder if bytecode is not None else ""
         self._spawner = Spawner(python, bytecode=compiled, threads_per_call=threads_per_call)
         caches = Caches(state / "caches") if state is not None else None
-        self._boxes = Boxes(self._spawner, caches, bytecode)
+        self._boxes = Boxes(self._spawner, caches, bytecode, InputFolders(state))
         self._warm = Warm(self._boxes, pool or PoolLimits())
         self._residents = Residents(self._boxes, residents or ResidentLimits())
         self._cold = Cold(self._boxes)

@@ -4,14 +4,13 @@ ToolRunner calls these before a plugin is started and after it has answered. The
 and parsed replies, never plugin code, and raise nothing but ``GovernedError``.
 """
 
-import base64
-import binascii
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 from toolrunner.plugins.fields import is_mime_type
 from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.payloads.intake import bytes_of, check_strict, object_of, refuse
 from toolrunner.runner.payloads.json_values import quote
 from toolrunner.runner.payloads.json_writing import dumps
 from toolrunner.runner.payloads.schema import check_schema
@@ -22,18 +21,22 @@ from toolrunner.runner.payloads.strict_json import (
     check,
     loads,
 )
+from toolrunner.sandbox.input_files import InputFile
 from toolrunner.sandbox.limits import MIB
 
 VALUES_LIMIT = "output_values"  # not the manifest's to set: it is the reader's own protection
-_BASE64_SLICE = 1 << 18  # characters; a multiple of four
 
 
 @dataclass(frozen=True)
 class Payload:
-    """A payload that may be sent: ``head`` is strict JSON, ``image`` travels beside it, raw."""
+    """A payload that may be sent: ``head`` is strict JSON, ``image`` travels beside it, raw.
+
+    ``files`` are copied to where the plugin may read them; ``None`` if it takes none.
+    """
 
     head: dict[str, Any]
     image: bytes | None = None
+    files: tuple[InputFile, ...] | None = None
 
     # Not functools.cached_property: its lock, up to Python 3.11, is one that a fork would copy.
     _written: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
@@ -48,17 +51,20 @@ class Payload:
     @property
     def size_bytes(self) -> int:
         """How many bytes travel to the plugin."""
-        return len(self.head_json) + len(self.image or b"")
+        files = sum(file.size for file in self.files or ())
+        return len(self.head_json) + len(self.image or b"") + files
 
 
 def validate_input_payload(payload: Mapping[str, Any]) -> Payload:
     """Check the payload of a plugin with ``input = "image"``; return it ready to be sent."""
-    head = _object(payload)
+    head = object_of(payload)
     if "image" not in head or head["image"] is None:
-        _refuse('"image" is missing; give the bytes of an image, or base64 text')
-    image = _image(head.pop("image"))
+        refuse('"image" is missing; give the bytes of an image, or base64 text')
+    image = bytes_of(head.pop("image"), "image")
+    if not image:
+        refuse('"image" is empty; give the bytes of an image, or base64 text')
     check_mime_type(head.get("mime_type"))
-    _check_strict(head)
+    check_strict(head)
     return Payload(head, image)
 
 
@@ -66,25 +72,28 @@ def validate_json_payload(
     payload: Mapping[str, Any], schema: Mapping[str, Any] | None = None
 ) -> Payload:
     """Check the payload of a plugin with ``input = "json"``, against its schema if it has one."""
-    head = _object(payload)
-    _check_strict(head)
+    head = object_of(payload)
+    check_strict(head)
     if schema is not None:
         check_schema(head, schema)
     return Payload(head)
 
 
-def check_mime_type(mime_type: object) -> None:
-    """Refuse what is no MIME type; whether the plugin takes it, ``check_accepts`` says."""
-    example = 'the type of the image, such as "image/png"'
+def check_mime_type(mime_type: object, key: str = "mime_type", of: str = "image") -> None:
+    """Refuse what is no MIME type; whether the plugin takes it, ``check_accepts`` says.
+
+    ``key``: where it stands in the payload; ``of``: what it is the type of.
+    """
+    example = f'the type of the {of}, such as "image/png"'
     if mime_type is None:
-        _refuse(f'"mime_type" is missing; give {example}')
+        refuse(f'"{key}" is missing; give {example}')
     if not isinstance(mime_type, str):
         kind = type(mime_type).__name__
-        _refuse(f'"mime_type" is of type {kind}; give a string with {example}')
+        refuse(f'"{key}" is of type {kind}; give a string with {example}')
     if not mime_type.strip():
-        _refuse(f'"mime_type" is empty; give {example}')
+        refuse(f'"{key}" is empty; give {example}')
     if not is_mime_type(_essence(mime_type)):
-        _refuse(f'"mime_type" is {quote(mime_type)}, which is no MIME type; give {example}')
+        refuse(f'"{key}" is {quote(mime_type)}, which is no MIME type; give {example}')
 
 
 def _essence(mime_type: str) -> str:
@@ -97,7 +106,7 @@ def check_accepts(mime_type: str, accepts: Collection[str], plugin: str) -> None
     accepted = [known.lower() for known in accepts]
     if _essence(mime_type) not in accepted:
         takes = ", ".join(accepted) or "nothing"
-        _refuse(f"{plugin} does not take {quote(mime_type)}; it takes: {takes}")
+        refuse(f"{plugin} does not take {quote(mime_type)}; it takes: {takes}")
 
 
 def check_size(payload: Payload, payload_mb: float) -> None:
@@ -180,77 +189,3 @@ def _result(output: object) -> dict[str, Any]:
         what = f"a value of type {type(output).__name__}"
     message = f'run returned {what}; it has to return a dict, such as {{"value": …}}'
     raise GovernedError(ErrorType.OUTPUT_VALIDATION_ERROR, message)
-
-
-def _object(payload: object) -> dict[str, Any]:
-    if not isinstance(payload, Mapping):
-        _refuse(f"the payload is of type {type(payload).__name__}; give a dict")
-    return dict(payload)
-
-
-def _check_strict(head: dict[str, Any]) -> None:
-    try:
-        check(head)
-    except JsonError as error:
-        _refuse(str(error))
-
-
-def _image(image: object) -> bytes:
-    """Return an image's bytes; a copy, so that nobody changes them while they are sent."""
-    match image:
-        case str():
-            data = _from_base64(image)
-        case bytes() | bytearray():
-            data = bytes(image)
-        case memoryview():
-            data = _from_view(image)
-        case _:
-            kind = type(image).__name__
-            _refuse(f'"image" is of type {kind}; give bytes, or a string of base64')
-    if not data:
-        _refuse('"image" is empty; give the bytes of an image, or base64 text')
-    return data
-
-
-def _from_view(view: memoryview) -> bytes:
-    try:
-        return view.tobytes()
-    except ValueError:  # a view that was released
-        _refuse('"image" is a memoryview that was released; give bytes')
-
-
-def _from_base64(text: str) -> bytes:
-    """Decode base64 as RFC 4648 writes it: one text for one value, nothing in between."""
-    if text.startswith("data:"):
-        _refuse('"image" is a data: URL; give only what stands after its comma')
-    try:
-        data = b"".join(_decoded(text))
-        tail = text[-4:]
-        is_canonical = len(text) % 4 == 0 and _again(tail) == tail
-    except (binascii.Error, ValueError):
-        is_canonical = False
-    if not is_canonical:
-        _refuse(
-            '"image" is not strict base64; write it in the standard alphabet, padded with "=" '
-            "and without line breaks"
-        )
-    return data
-
-
-def _decoded(text: str) -> Iterator[bytes]:
-    """Yield the bytes of base64 text slice by slice: the decoder lets no other thread run."""
-    for start in range(0, len(text), _BASE64_SLICE):
-        part = text[start : start + _BASE64_SLICE]
-        if "=" in part and start + _BASE64_SLICE < len(text):
-            message = "padding before the end"
-            raise ValueError(message)
-        yield binascii.a2b_base64(part, strict_mode=True)
-
-
-def _again(tail: str) -> str:
-    """Return the last quantum as an encoder would write it: its spare bits may not be set."""
-    return base64.b64encode(base64.b64decode(tail, validate=True)).decode()
-
-
-def _refuse(message: str) -> NoReturn:
-    raise GovernedError(ErrorType.VALIDATION_ERROR, message) from None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from toolrunner.sandbox.frames import encode
+from toolrunner.sandbox.input_files import InputFile
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.limits import Limits
 from toolrunner.sandbox.profile import Program
@@ -18,11 +19,17 @@ _EXAMINATION = Path(__file__).parents[1] / "inside" / "examination.py"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a call sends: the payload as JSON text, with the image beside it as raw bytes."""
+    """What a call sends: the payload as JSON text, with the image beside it as raw bytes.
+
+    ``files`` are put where its cell may read them, if its program takes files: in ``folder``, as
+    the cell sees it, which whoever puts them there fills in.
+    """
 
     call_id: str
     payload: bytes
     image: bytes | None = None
+    files: tuple[InputFile, ...] | None = None
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +105,16 @@ def request_frame(request: Request, limits: Limits, deadline: float, batch: int 
 
     ``batch``: how many requests the cell is to read before it begins, this one among them.
     """
-    terms = {
+    terms: dict[str, object] = {
         "call_id": request.call_id,
         "has_image": request.image is not None,
         "deadline": deadline,
         "cpu_seconds": limits.cpu_seconds,
         "batch": batch,
     }
+    if request.files is not None:
+        terms["folder"] = request.folder
+        terms["files"] = [(file.name, file.mime_type, file.size) for file in request.files]
     # The payload is JSON text already, and may be large: it is not written a second time.
     head = json.dumps(terms).encode()[:-1] + b', "payload": ' + request.payload + b"}"
     return encode(protocol.REQUEST, head, request.image or b"")

@@ -202,15 +202,15 @@ def confine(plan: Plan, limits: dict[int, tuple[int, int]]) -> None:
 
 
 def own_ruleset(
-    kernel: Kernel, profile: dict[str, Any], writable: list[str], caches: Sequence[str] = ()
+    kernel: Kernel, profile: dict[str, Any], writable: list[str], data: Sequence[str] = ()
 ) -> int:
     """Return a ruleset with what every process of the box may read, and folders to write to.
 
-    ``caches``: folders with what the import has written, to read as well.
+    ``data``: folders to read as well, with what the import has written, or a call was given.
     """
     writable = [*writable, *profile["write"]]
     rules = readable_rules(profile) + [(folder, landlock.EVERYTHING) for folder in writable]
-    rules += [(folder, landlock.DATA) for folder in caches]
+    rules += [(folder, landlock.DATA) for folder in data]
     network, found = profile["network"], profile["found"]
     return landlock.build(kernel, profile["landlock"], rules, network=network, found=found)
 

@@ -9,7 +9,7 @@ import os
 import socket
 import time
 
-from . import cell, folders, inspection, kept_files, namespaces, protocol, zygote
+from . import cell, folders, inputs, inspection, kept_files, namespaces, protocol, zygote
 from .box_setup import slot_folder
 from .signal_scope import SignalScope
 from .syscalls import MS_RDONLY, Kernel
@@ -112,17 +112,18 @@ class LinuxCells:
         elif self._mounts or self._profile["resident"]:
             if slot not in self._rulesets:
                 folder = slot_folder(self._profile, slot)
-                self._rulesets[slot] = self._new_ruleset(folder)
+                self._rulesets[slot] = self._new_ruleset(folder, slot)
             yield [self._rulesets[slot]]
         else:
-            ruleset = self._new_ruleset(self._scratches[slot])
+            ruleset = self._new_ruleset(self._scratches[slot], slot)
             try:
                 yield [ruleset]
             finally:
                 os.close(ruleset)
 
-    def _new_ruleset(self, writable: str) -> int:
-        return cell.own_ruleset(self._kernel, self._profile, [writable], caches=self._caches)
+    def _new_ruleset(self, writable: str, slot: int) -> int:
+        data = [*self._caches, *inputs.of_slot(self._profile, slot)]
+        return cell.own_ruleset(self._kernel, self._profile, [writable], data)
 
     def release(self, slot: int) -> None:
         """Take away the scratch of a cell that is gone.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from . import landlock
+from . import landlock, protocol
 from .syscalls import (
     MS_BIND,
     MS_MOVE,
@@ -94,14 +94,10 @@ def _write(path: str, text: str) -> None:
 def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
     """Build a new root that holds what the plugin may see, and make it this process's root."""
     sources = [path for path in profile["read"] if os.path.exists(path)]
-    stage = _stage([*sources, *profile["write"]])
+    stage = _stage([*sources, profile["inputs"], *profile["write"]])
     kernel.mount("", "/", "", MS_REC | MS_PRIVATE)
     kernel.mount("tmpfs", stage, "tmpfs", MS_NOSUID | MS_NODEV, "size=4m,mode=755")
-    for source in sources:
-        flags = MS_RDONLY | MS_NOSUID | MS_NODEV
-        _bind(kernel, source, stage + source, flags, profile["found"].get(source))
-    for folder in profile["write"]:
-        _bind(kernel, folder, stage + folder, MS_NOSUID | MS_NODEV)
+    _bind_all(kernel, profile, stage, sources)
     _link_top_folders(kernel, stage)
     for folder in ("/proc", "/dev", "/etc", "/tmp", SCRATCH_ROOT):
         os.makedirs(stage + folder, exist_ok=True)
@@ -128,6 +124,18 @@ def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
     kernel.pivot_root_here()
     os.chdir("/")
     kernel.restrict_mount("/", MS_RDONLY, recursive=False)
+
+
+def _bind_all(kernel: Kernel, profile: dict[str, Any], stage: str, sources: list[str]) -> None:
+    """Show what the plugin may read, what it may write to, and the files of its calls."""
+    for source in sources:
+        flags = MS_RDONLY | MS_NOSUID | MS_NODEV
+        _bind(kernel, source, stage + source, flags, profile["found"].get(source))
+    for folder in profile["write"]:
+        _bind(kernel, folder, stage + folder, MS_NOSUID | MS_NODEV)
+    if profile["inputs"]:
+        flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
+        _bind(kernel, profile["inputs"], stage + protocol.INPUTS, flags)
 
 
 def _hide(kernel: Kernel, stage: str, folder: str) -> None:

@@ -98,4 +98,5 @@ TURN_DESCRIPTORS = 3
 ORDER_DESCRIPTORS = CELL_DESCRIPTORS + 3  # with the doors of its cgroups
 THE_ZYGOTE = 0  # the number by which the zygote is ordered to load, and killed
 LOADING_SLOT = 0
+INPUTS = "/inputs"  # where a root of the box's own shows the files of calls, by slots
 MAX_DEPTH = 100

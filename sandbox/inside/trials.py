@@ -171,6 +171,7 @@ def trial_profile(*, proc: bool) -> dict[str, Any]:
         "read": ["/usr"],
         "write": [],
         "found": {},
+        "inputs": "",
         "hide": [],
         "proc": proc,
         "slots": 1,

@@ -19,6 +19,7 @@ from . import (
     bytecode,
     caches,
     children,
+    inputs,
     jsonable,
     logs,
     one_package,
@@ -248,6 +249,8 @@ def receive_request(channel: socket.socket) -> tuple[dict[str, Any], dict[str, A
     payload = request.pop("payload")
     if request["has_image"]:
         payload["image"] = image
+    if "files" in request:
+        payload["files"] = inputs.shown(request["folder"], request["files"])
     return request, payload
 
 

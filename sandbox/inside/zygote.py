@@ -16,7 +16,18 @@ import os
 import resource
 import socket
 
-from . import caches, cell, kept_files, landlock, privileges, protocol, seccomp, wire, worker
+from . import (
+    caches,
+    cell,
+    inputs,
+    kept_files,
+    landlock,
+    privileges,
+    protocol,
+    seccomp,
+    wire,
+    worker,
+)
 from .syscalls import CLONE_PARENT, PR_SET_DUMPABLE, Kernel, machine
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
@@ -168,7 +179,8 @@ def confine(kernel: Kernel, profile: dict[str, Any]) -> int | None:
     if profile["landlock"]:
         # Not the folder above them: what holds a scratch is not a plugin's to replace.
         slots = [f"{profile['scratch']}/{slot}" for slot in range(profile["slots"])]
-        landlock.restrict(kernel, cell.own_ruleset(kernel, profile, slots))
+        given = inputs.root(profile)
+        landlock.restrict(kernel, cell.own_ruleset(kernel, profile, slots, given))
     if profile["seccomp"]:
         program = seccomp.zygote_filter(
             machine(),

@@ -17,6 +17,7 @@ from toolrunner.sandbox.cgroups.groups import Cgroups
 from toolrunner.sandbox.cgroups.place import find
 from toolrunner.sandbox.ending import Ending
 from toolrunner.sandbox.exchange.exchange import Exchange
+from toolrunner.sandbox.input_folders import InputFolders
 from toolrunner.sandbox.modes.mode import Caller
 from toolrunner.sandbox.spawn import Spawner
 from toolrunner.sandbox.watch import Watch
@@ -42,11 +43,16 @@ class Boxes:
         spawner: Spawner,
         caches: Caches | None = None,
         bytecode: AllBytecode | None = None,
+        input_folders: InputFolders | None = None,
     ) -> None:
-        """``caches``: where what imports write there is kept; ``bytecode``: what they compile."""
+        """``caches``: where what imports write there is kept; ``bytecode``: what they compile.
+
+        ``input_folders``: where the files of calls are put.
+        """
         self._spawner = spawner
         self._caches = caches
         self._bytecode = bytecode
+        self._input_folders = input_folders or InputFolders()
         self.watchdog = Watchdog()
         self._users = BoxUsers()
         self._begin()
@@ -63,6 +69,7 @@ class Boxes:
 
         Raises ``SetupError`` where the cgroups that were there at first can be made no more.
         """
+        self._input_folders.sweep()
         return Box(
             self._spawner,
             caller.program,
@@ -74,6 +81,7 @@ class Boxes:
             cgroups=self._own_cgroups() if caller.layers.cgroup else None,
             caches=self._caches,
             bytecode=self._bytecode.of(caller.program.python) if self._bytecode else None,
+            input_folders=self._input_folders,
         )
 
     def _own_cgroups(self) -> Cgroups:

@@ -17,6 +17,7 @@ from toolrunner.sandbox import forks
 from toolrunner.sandbox.ending import Ending, Replaced, ResidentFigures, Returned, Stage
 from toolrunner.sandbox.exchange.messages import Request
 from toolrunner.sandbox.exchange.resident import ResidentExchange
+from toolrunner.sandbox.input_folders import NotGivenError
 from toolrunner.sandbox.modes.boxes import Boxes
 from toolrunner.sandbox.modes.mode import Caller, isolation_of
 from toolrunner.sandbox.modes.resident_pool import ResidentLimits, ResidentPool
@@ -107,6 +108,20 @@ class Residents:
     def _turn(
         self, resident: ResidentProcess, caller: Caller, requests: Sequence[Request]
     ) -> list[Ending] | None:
+        isolation = isolation_of(caller.layers, "resident")
+        files = [file for request in requests for file in request.files or ()]
+        try:
+            given = resident.give(files, caller.interrupt)
+        except NotGivenError as error:
+            return [replace(error.ending, isolation=isolation)] * len(requests)
+        with contextlib.closing(given):
+            placed = [replace(request, folder=given.folder) for request in requests]
+            return self._turn_with(resident, caller, placed)
+
+    def _turn_with(
+        self, resident: ResidentProcess, caller: Caller, requests: Sequence[Request]
+    ) -> list[Ending] | None:
+        """Run calls whose files are there."""
         isolation = isolation_of(caller.layers, "resident")
         try:
             turn = resident.turn(len(requests))

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import select
 import time
+from collections.abc import Sequence
 
 from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.ending import Replaced
 from toolrunner.sandbox.exchange.resident import ResidentExchange
+from toolrunner.sandbox.input_files import InputFile
+from toolrunner.sandbox.input_folders import Given
+from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.limits import MIB
 from toolrunner.sandbox.processes import memory_of
 from toolrunner.sandbox.processor_time import ProcessorTime
@@ -42,6 +46,10 @@ class ResidentProcess:
         self.memory_bytes = self._memory_bytes()
         self.spent_by: Replaced | None = None  # why it serves no more
         self._stack = stack.pop_all()
+
+    def give(self, files: Sequence[InputFile], interrupt: Interrupt) -> Given:
+        """Put the files of its next turn where it finds them; ``NotGivenError`` if that fails."""
+        return self._cell.box.give(self._cell.slot, files, interrupt)
 
     def turn(self, calls: int) -> Turn:
         """Begin a turn with so many calls: hand the cell its ends; ``OSError`` if it is gone."""

@@ -11,6 +11,7 @@ from toolrunner.sandbox.ending import Ending, SetupFailure, Stage
 from toolrunner.sandbox.exchange.load import LoadExchange
 from toolrunner.sandbox.exchange.messages import Request
 from toolrunner.sandbox.exchange.warm import WARM_SECONDS, WarmExchange
+from toolrunner.sandbox.input_folders import NotGivenError
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.layers import warm_gaps
 from toolrunner.sandbox.modes.boxes import Boxes
@@ -82,26 +83,36 @@ class Warm:
             except GoneError:
                 self._pool.discard(caller.program, found)
                 continue
-            ending = self._call_in(found, cell, caller, request)
+            try:
+                ending = self._call_in(found, cell, caller, request)
+            except NotGivenError as error:
+                return replace(error.ending, isolation=isolation_of(caller.layers, "warm"))
             if ending.stage is not Stage.SETUP or ending.cancelled:
                 return ending
             self._pool.failed(caller.program, found, _why(ending))
         return None
 
     def _call_in(self, box: WarmBox, cell: Cell, caller: Caller, request: Request) -> Ending:
+        """Run a call in a cell; ``NotGivenError`` if its files could not be put there."""
         isolation = isolation_of(caller.layers, "warm")
+        try:
+            given = cell.box.give(cell.slot, request.files or (), caller.interrupt)
+        except BaseException:
+            box.put_back(cell)
+            raise
         exchange = WarmExchange(
             cell,
             caller.interrupt,
             caller.listener,
             isolation,
-            request=request,
+            request=replace(request, folder=given.folder),
             on_sent=box.replenish,
             may_leave=caller.layers.watchdog,
         )
         served = False
         try:
-            ending = self._boxes.watched(caller, exchange)
+            with contextlib.closing(given):
+                ending = self._boxes.watched(caller, exchange)
             served = ending.stage is Stage.RUN
         finally:
             if exchange.left:

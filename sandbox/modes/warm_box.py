@@ -136,6 +136,16 @@ class WarmBox:
             self._calls += 1
             return cell
 
+    def put_back(self, cell: Cell) -> None:
+        """Have a cell again that was taken and has heard of no call."""
+        with self._condition:
+            self._running -= 1
+            self._calls -= 1
+            if self._retired:
+                cell.close()
+            else:
+                self._standby.appendleft(cell)
+
     def _order(self) -> Cell:
         slot = self._slots.pop()  # the one used last: what it needs has been made already
         try:

@@ -32,6 +32,7 @@ _OPEN = {
     "interpreter",
     "interrupt",
     "layers",
+    "input_files",
     "limits",
     "paths",
     "profile",
