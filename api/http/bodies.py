@@ -1,4 +1,4 @@
-"""Reads what is to be run from a request's body: JSON, or a form with the image as a file.
+"""Reads what is to be run from a request's body: JSON, or a form with what is to be looked at.
 
 Both give the same ``Wanted``. What a plugin makes of the values is ToolRunner's to judge; here it
 is only whether the request is one at all.
@@ -20,10 +20,12 @@ from toolrunner.api.http.errors import HttpError, RequestError, invalid
 from toolrunner.plugins.errors import suggestion
 from toolrunner.runner.errors import GovernedError
 from toolrunner.runner.payloads import strict_json
+from toolrunner.runner.payloads.files import MOST_FILES, validate_files_payload
 from toolrunner.runner.payloads.validation import check_mime_type
 
 MOST_RETRIES = 10
-_FIELDS = ("plugin", "image", "mime_type", "options", "payload")
+_FIELDS = ("plugin", "image", "mime_type", "options", "payload", "files")
+_FILES = ("file", "files")  # parts of a form, as many as there are
 _TEXT_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 18
 _MOST_DIGITS = 9
@@ -77,18 +79,24 @@ def _wanted(fields: Mapping[str, Any], known: Collection[str], *, is_job: bool) 
         raise invalid(message)
     if is_job:
         _check_image(fields)
+        _check_files(fields)
     return Wanted(plugin, _payload(fields), int(retries))
 
 
 def _payload(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    of_an_image = {"image", "mime_type", "options"} & fields.keys()
+    given = {"image", "mime_type", "options", "files"} & fields.keys()
     if "payload" not in fields:
-        if "image" not in fields:
-            message = "give an image with its mime_type, or a payload for a plugin that takes JSON"
+        if not given & {"image", "files"}:
+            message = (
+                "give an image with its mime_type, files, or a payload for a plugin that takes JSON"
+            )
             raise invalid(message)
-        return {name: fields[name] for name in sorted(of_an_image)}
-    if of_an_image:
-        message = f"give payload or {', '.join(sorted(of_an_image))}, not both"
+        if "files" in given and given & {"image", "mime_type"}:
+            message = "give files or an image, not both; each file has a mime_type of its own"
+            raise invalid(message)
+        return {name: fields[name] for name in sorted(given)}
+    if given:
+        message = f"give payload or {', '.join(sorted(given))}, not both"
         raise invalid(message)
     payload = fields["payload"]
     if not isinstance(payload, dict):
@@ -110,13 +118,16 @@ def _parsed(data: bytes, what: str) -> dict[str, Any]:
 
 
 async def _form(request: Request) -> dict[str, Any]:
-    """Read a form. The file goes to disk when it is large, and to memory only to be run."""
+    """Read a form. What is large goes to disk; an image comes to memory only to be run.
+
+    The route closes the form once it has answered.
+    """
     _check_charset(request)
     try:
-        async with request.form(
-            max_files=1, max_fields=len(_FIELDS) + 1, max_part_size=_TEXT_BYTES
-        ) as form:
-            return await _fields(form)
+        form = await request.form(
+            max_files=MOST_FILES, max_fields=len(_FIELDS) + 1, max_part_size=_TEXT_BYTES
+        )
+        return await _fields(form)
     except HTTPException as error:  # what the parser raises for a form that is none
         message = f"the form cannot be read: {error.detail}"
         raise invalid(message) from None
@@ -133,15 +144,22 @@ def _check_charset(request: Request) -> None:
 
 async def _fields(form: FormData) -> dict[str, Any]:
     fields: dict[str, Any] = {}
+    files: list[dict[str, Any]] = []
     image_type = None
     for name, value in form.multi_items():
         if name in fields:
             message = f"{name[:100]!r} is there more than once"
             raise invalid(message)
-        if isinstance(value, UploadFile) != (name == "image"):
-            message = f"{name[:100]!r}: the image has to be a file, and nothing else may be one"
+        if isinstance(value, UploadFile) != (name in {"image", *_FILES}):
+            message = (
+                f"{name[:100]!r}: image and files have to be files, and nothing else may be one"
+            )
             raise invalid(message)
-        if isinstance(value, UploadFile):
+        if isinstance(value, UploadFile) and name in _FILES:
+            # Handed on as an open file: it is copied from there.
+            one = {"name": value.filename, "mime_type": value.content_type, "data": value.file}
+            files.append(one)
+        elif isinstance(value, UploadFile):
             fields[name] = await value.read()
             image_type = value.content_type
         elif name in {"options", "payload"}:
@@ -152,6 +170,8 @@ async def _fields(form: FormData) -> dict[str, Any]:
             fields[name] = value
     if image_type and "image" in fields:
         fields.setdefault("mime_type", image_type)
+    if files:
+        fields["files"] = files
     return fields
 
 
@@ -164,6 +184,16 @@ def _check_image(fields: Mapping[str, Any]) -> None:
         raise invalid(message)
     try:
         check_mime_type(fields.get("mime_type"))
+    except GovernedError as error:
+        raise invalid(error.message) from None
+
+
+def _check_files(fields: Mapping[str, Any]) -> None:
+    """Refuse files at once that no plugin would take."""
+    if "files" not in fields:
+        return
+    try:
+        validate_files_payload({"files": fields["files"]})
     except GovernedError as error:
         raise invalid(error.message) from None
 

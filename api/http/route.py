@@ -37,7 +37,10 @@ class GovernedRoute(APIRoute):
             error = None
             try:
                 _check_query(request, known)
-                response = await handler(request)
+                try:
+                    response = await handler(request)
+                finally:
+                    await request.close()  # and with it what was uploaded
             except RequestError as refused:
                 error = refused
             except RequestValidationError as wrong:

@@ -13,6 +13,7 @@ from toolrunner.api.http.bodies import MOST_RETRIES
 from toolrunner.api.http.errors import STATUS, HttpError
 from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.jobs.job import JobStatus
+from toolrunner.runner.payloads.files import MOST_FILES
 from toolrunner.runner.registry.registry import PluginState
 
 Schema = dict[str, Any]
@@ -56,6 +57,23 @@ _BASE64: Schema = {
     "contentEncoding": "base64",
     "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$",
     "description": "The image in standard base64, padded, without line breaks.",
+}
+_FILES: Schema = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": MOST_FILES,
+    "items": _object(
+        {
+            "name": {
+                "type": "string",
+                "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+                "description": "One of its own for each file. Other characters may be in it too.",
+            },
+            "mime_type": _MIME_TYPE,
+            "data": {**_BASE64, "description": "The file in standard base64."},
+        },
+        required=["name", "data"],
+    ),
 }
 
 _ERROR: Schema = _object(
@@ -233,8 +251,12 @@ def body(*, is_job: bool = False) -> Schema:
         {"plugin": _PLUGIN_NAME, "payload": {"type": "object"}, **more},
         required=["plugin", "payload"],
     )
+    common = {"plugin": _PLUGIN_NAME, "options": _OPTIONS, **more}
+    with_files = _object({**common, "files": _FILES}, required=["plugin", "files"])
     file = {"type": "string", "format": "binary", "minLength": 1}
     form = _object({**image, "image": file, **more}, required=["plugin", "image", "mime_type"])
+    parts = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+    files_form = _object({**common, "files": parts}, required=["plugin", "files"])
     examples = {
         "an image": {
             "value": {"plugin": "image-info", "image": _PNG, "mime_type": "image/png"},
@@ -245,11 +267,11 @@ def body(*, is_job: bool = False) -> Schema:
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"oneOf": [with_image, with_payload]},
+                "schema": {"oneOf": [with_image, with_files, with_payload]},
                 "examples": examples,
             },
             "multipart/form-data": {
-                "schema": form,
+                "schema": {"oneOf": [form, files_form]},
                 "encoding": {"options": {"contentType": "application/json"}},
             },
         },

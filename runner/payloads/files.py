@@ -138,7 +138,7 @@ def _open_file(file: object, name: str, mime_type: str, key: str) -> InputFile:
 
 def _type_of(given: Mapping[Any, Any], name: str, key: str) -> str:
     mime_type = given.get("mime_type")
-    if mime_type is None:
+    if mime_type is None or mime_type == UNKNOWN_TYPE:  # which says as much, and clients write it
         return guess_type(name)
     check_mime_type(mime_type, f"{key}.mime_type", "file")
     return str(mime_type)

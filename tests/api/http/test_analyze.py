@@ -142,7 +142,7 @@ FORMS: dict[str, tuple[dict[str, str], list[tuple[str, Any]], str]] = {
     "two files": (
         {"plugin": "looks"},
         [("image", ("a", PNG)), ("image", ("b", PNG))],
-        "cannot be read",
+        "more than once",
     ),
     "an image that is no file": ({"plugin": "looks", "image": "x"}, [("x", (None, "y"))], "file"),
     "a plugin that is a file": ({}, [("plugin", ("a", b"looks"))], "file"),

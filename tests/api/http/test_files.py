@@ -1,0 +1,149 @@
+"""Files over HTTP: as parts of a form or in base64, of a call that is waited for and of a job."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.http.conftest import MakeSite, Site, detail_of, spin
+from tests.conftest import WritePlugin
+
+READS = """
+    import hashlib
+
+    def run(payload):
+        found = []
+        for file in payload["files"]:
+            with open(file["path"], "rb") as opened:
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            found.append([file["name"], file["mime_type"], file["bytes"], digest])
+        return {"files": found, "options": payload.get("options")}
+"""
+LARGE = os.urandom(1 << 16) * 48  # 3 MB: more than a form keeps in memory
+
+
+def told(name: str, mime_type: str, data: bytes) -> list[Any]:
+    """Return what the plugin says of a file."""
+    import hashlib
+
+    return [name, mime_type, len(data), hashlib.sha256(data).hexdigest()]
+
+
+@pytest.fixture
+def site(make_site: MakeSite, write_plugin: WritePlugin) -> Site:
+    """A server with a plugin that takes files, and one that takes JSON."""
+    return make_site(
+        write_plugin(READS, name="reads", input="files", limits="{ payload_mb = 8 }"),
+        write_plugin("def run(payload): return payload"),
+    )
+
+
+def test_several_files_of_a_form(site: Site) -> None:
+    """As many parts as there are, by either name, with options beside them."""
+    response = site.client.post(
+        "/v1/analyze",
+        data={"plugin": "reads", "options": '{"a": 1}'},
+        files=[
+            ("files", ("report one.pdf", b"one", "application/pdf")),
+            ("files", ("table.csv", b"", "application/octet-stream")),
+            ("file", ("large.bin", LARGE)),
+        ],
+    )
+    assert response.status_code == 200, response.text
+    assert response.json()["result"] == {
+        "files": [
+            told("report one.pdf", "application/pdf", b"one"),
+            told("table.csv", "text/csv", b""),
+            told("large.bin", "application/octet-stream", LARGE),
+        ],
+        "options": {"a": 1},
+    }
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_files_in_json(site: Site, nested: bool) -> None:
+    """In base64, beside the plugin's name or in the payload."""
+    files = [{"name": "a.txt", "data": base64.b64encode(b"one").decode()}]
+    body = {"payload": {"files": files}} if nested else {"files": files}
+    response = site.post("/v1/analyze", {"plugin": "reads", **body})
+    assert response.json()["result"]["files"] == [told("a.txt", "text/plain", b"one")]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("route", ["analyze", "jobs"])
+def test_no_request_can_name_a_file_of_the_host(site: Site, nested: bool, route: str) -> None:
+    """Whatever it is called."""
+    for entry in (
+        {"path": "/etc/hostname"},
+        {"name": "a", "path": "/etc/hostname"},
+        "/etc/hostname",
+    ):
+        files = {"files": [entry]}
+        body = {"payload": files} if nested else files
+        response = site.post(f"/v1/{route}", {"plugin": "reads", **body})
+        if response.status_code == 202:
+            job = site.ended(response.json()["id"])
+            assert job["error"]["type"] == "ValidationError"
+        else:
+            detail_of(response, 400, "ValidationError")
+
+
+REFUSED = {
+    "a path": ("files", "../a", b"x"),
+    "hidden": ("files", ".a", b"x"),
+    "nothing": ("files", "", b"x"),
+    "what nobody can see": ("files", "a\u200bb", b"x"),
+    "long": ("files", "a" * 201, b"x"),
+    "too large": ("files", "a", bytes(9 << 20)),
+    "another field": ("other", "a", b"x"),
+    "an image": ("image", "a", b"x"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused(site: Site, case: str) -> None:
+    """By words, and nothing has run."""
+    field, name, data = REFUSED[case]
+    files = [("files", ("fine.txt", b"x")), (field, (name, data))]
+    response = site.client.post("/v1/analyze", data={"plugin": "reads"}, files=files)
+    detail_of(response, 400, "ValidationError")
+
+
+def test_two_files_of_one_name_are_refused(site: Site) -> None:
+    """Each has to have a place of its own."""
+    files = [("files", ("a.txt", b"x")), ("files", ("a.txt", b"y"))]
+    response = site.client.post("/v1/analyze", data={"plugin": "reads"}, files=files)
+    message = detail_of(response, 400, "ValidationError")["message"]
+    assert 'two files with the name "a.txt"' in message
+
+
+def test_a_plugin_of_another_kind_says_what_it_takes(site: Site) -> None:
+    """Files for a plugin that takes JSON are no JSON."""
+    response = site.client.post(
+        "/v1/analyze", data={"plugin": "sample"}, files=[("files", ("a.txt", b"x"))]
+    )
+    detail_of(response, 400, "ValidationError")
+
+
+def unnamed() -> set[str]:
+    """Return the files without a name that this process has open."""
+    links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+    return {target for target in links if target.endswith("(deleted)")}
+
+
+def test_nothing_of_an_upload_stays_open(site: Site) -> None:
+    """Neither after an answer nor after a refusal."""
+    before = unnamed()
+    gc.disable()
+    try:
+        for plugin in ("reads", "nobody"):
+            files = [("files", (f"{number}.bin", LARGE)) for number in range(2)]
+            site.client.post("/v1/analyze", data={"plugin": plugin}, files=files)
+        spin(lambda: unnamed() <= before)
+    finally:
+        gc.enable()
