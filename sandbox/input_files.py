@@ -54,6 +54,14 @@ def look_at(source: str | int) -> tuple[int, Stamp]:
     return found.st_size, _stamp(found)
 
 
+def start_of(source: bytes | str | int, most: int) -> bytes:
+    """Return the first bytes of a file; ``OSError`` if it cannot be read."""
+    if isinstance(source, bytes):
+        return source[:most]
+    with _opened(source) as descriptor:
+        return os.pread(descriptor, most, 0)
+
+
 def copy(file: InputFile, target: int, is_withdrawn: Callable[[], bool]) -> None:
     """Write a file's bytes to a descriptor; raise ``ChangedError`` if they are not what they were.
 

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from toolrunner.api.cli.inputs import Input
-from toolrunner.api.cli.payloads import STDIN, image_payload
+from toolrunner.api.cli.payloads import STDIN, files_payload, image_payload
 from toolrunner.api.cli.session import Session
 from toolrunner.plugins.errors import ManifestError
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.payloads.files import guess_type
 from toolrunner.runner.payloads.labels import LOOKED_AT_BYTES, accepted_as
 from toolrunner.runner.payloads.mime import guess
 from toolrunner.runner.registry.registry import PluginRegistry
@@ -28,7 +29,7 @@ class ImageWork:
         self, session: Session, plugin: str, mime_type: str | None, options: Mapping[str, Any]
     ) -> None:
         self._plugin = plugin
-        self._manifest = _manifest(session.registry, plugin)
+        self._manifest = manifest_of(session.registry, plugin)
         self._mime_type = mime_type
         self._options = options
         self._caps = session.settings.caps
@@ -53,7 +54,12 @@ class ImageWork:
                 start = file.read(LOOKED_AT_BYTES)
         except OSError:
             return True
-        return accepted_as(guess(start), self._manifest.accepts) is not None
+        types = [guess(start)]
+        if self._manifest.input == "files":
+            if not self._manifest.accepts:
+                return True
+            types.append(guess_type(found.name))
+        return any(accepted_as(one, self._manifest.accepts) is not None for one in types)
 
     def payload(self, found: Input) -> dict[str, Any]:
         """Return the payload for one file; raise GovernedError when there is none."""
@@ -72,15 +78,16 @@ class ImageWork:
             message = "stdin can be read once only; give - once, and name files for the rest"
             raise GovernedError(ErrorType.VALIDATION_ERROR, message)
         self._stdin_read = self._stdin_read or name == STDIN
-        return image_payload(
-            name,
-            mime_type=self._mime_type,
-            options=self._options,
-            max_bytes=int(manifest.limits.capped(self._caps).payload_mb * MIB),
-        )
+        most = int(manifest.limits.capped(self._caps).payload_mb * MIB)
+        if manifest.input == "files":
+            return files_payload(
+                [name], mime_type=self._mime_type, options=self._options, max_bytes=most
+            )
+        return image_payload(name, mime_type=self._mime_type, options=self._options, max_bytes=most)
 
 
-def _manifest(registry: PluginRegistry, name: str) -> Manifest | None:
+def manifest_of(registry: PluginRegistry, name: str) -> Manifest | None:
+    """Return the manifest of a plugin, ``None`` if it is unknown or cannot run."""
     if not registry.is_available(name):
         return None
     try:

@@ -6,10 +6,11 @@ runner would; nothing here reads more than a plugin would take.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -37,6 +38,33 @@ def image_payload(
     if options:
         payload["options"] = dict(options)
     return payload
+
+
+def files_payload(
+    names: Sequence[str], *, mime_type: str | None, options: Mapping[str, Any], max_bytes: int
+) -> dict[str, Any]:
+    """Return the payload with all of these files; each is read only when it is copied.
+
+    What is no file on a disk, as stdin or a pipe, is read here.
+    """
+    files = [_given(name, max_bytes) for name in names]
+    if mime_type is not None:
+        files = [{**file, "mime_type": mime_type} for file in files]
+    payload: dict[str, Any] = {"files": files}
+    if options:
+        payload["options"] = dict(options)
+    return payload
+
+
+def _given(name: str, max_bytes: int) -> dict[str, Any]:
+    if name == STDIN:
+        return {"name": "stdin", "data": _read(name, max_bytes)}
+    path = Path(name)
+    with _told_why(name):
+        path.open("rb").close()
+    if path.is_file():
+        return {"path": path}
+    return {"name": path.name, "data": _read(name, max_bytes)}
 
 
 def json_payload(given: str) -> object:
@@ -73,11 +101,18 @@ def parse_options(given: Sequence[str]) -> dict[str, Any]:
 
 
 def _read(name: str, max_bytes: int) -> bytes:
-    try:
+    with _told_why(name):
         if name == STDIN:
             return _capped(sys.stdin.buffer, name, max_bytes)
         with Path(name).open("rb") as file:
             return _capped(file, name, max_bytes)
+
+
+@contextlib.contextmanager
+def _told_why(name: str) -> Iterator[None]:
+    """Say what to do about a file that cannot be read."""
+    try:
+        yield
     except FileNotFoundError:
         if is_url(name):
             url = shlex.quote(shown(name))

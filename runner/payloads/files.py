@@ -4,21 +4,24 @@ A file is given by its bytes, by a path or as an open file. Only code in this pr
 path: JSON has none, so a request over HTTP can never name a file of this host.
 """
 
+import contextlib
 import io
 import mimetypes
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from toolrunner.plugins.errors import suggestion
 from toolrunner.runner.payloads.intake import bytes_of, check_strict, object_of, refuse
 from toolrunner.runner.payloads.json_values import quote
+from toolrunner.runner.payloads.labels import LOOKED_AT_BYTES, accepted_as
+from toolrunner.runner.payloads.mime import UNKNOWN, guess
 from toolrunner.runner.payloads.validation import Payload, check_accepts, check_mime_type
-from toolrunner.sandbox.input_files import InputFile, look_at
+from toolrunner.sandbox.input_files import InputFile, look_at, start_of
 
 MOST_FILES = 256
-UNKNOWN_TYPE = "application/octet-stream"
 _LONGEST_NAME = 200  # bytes; the file systems of most hosts take 255
 _KEYS = ("name", "mime_type", "data", "path")
 # The table of the library alone: what this host has beside it would make another type elsewhere.
@@ -45,7 +48,7 @@ def validate_files_payload(
     check_strict(head)
     files: dict[str, InputFile] = {}
     for number, one in enumerate(given):
-        file = _file(one, f"files[{number}]")
+        file = _labelled(_file(one, f"files[{number}]"), accepts)
         if file.name in files:
             twice = quote(file.name)
             refuse(f'"files" holds two files with the name {twice}; give each its own "name"')
@@ -57,7 +60,7 @@ def validate_files_payload(
 
 def guess_type(name: str) -> str:
     """Return the type of a file that has none given, by its name."""
-    return _TYPES.guess_type(name)[0] or UNKNOWN_TYPE
+    return _TYPES.guess_type(name)[0] or UNKNOWN
 
 
 def check_name(name: object, key: str) -> str:
@@ -136,9 +139,22 @@ def _open_file(file: object, name: str, mime_type: str, key: str) -> InputFile:
     return InputFile(name, mime_type, descriptor, size, stamp)
 
 
+def _labelled(file: InputFile, accepts: Collection[str]) -> InputFile:
+    """Return a file with the label that the plugin takes, if one can be told.
+
+    What neither its caller nor its name says is told from its first bytes.
+    """
+    mime_type = file.mime_type
+    if mime_type == UNKNOWN:
+        with contextlib.suppress(OSError):  # it is told when it is copied
+            mime_type = guess(start_of(file.source, LOOKED_AT_BYTES))
+    mime_type = accepted_as(mime_type, accepts) or mime_type
+    return file if mime_type == file.mime_type else replace(file, mime_type=mime_type)
+
+
 def _type_of(given: Mapping[Any, Any], name: str, key: str) -> str:
     mime_type = given.get("mime_type")
-    if mime_type is None or mime_type == UNKNOWN_TYPE:  # which says as much, and clients write it
+    if mime_type is None or mime_type == UNKNOWN:  # which says as much, and clients write it
         return guess_type(name)
     check_mime_type(mime_type, f"{key}.mime_type", "file")
     return str(mime_type)

@@ -10,7 +10,7 @@ import base64
 import functools
 import json
 import mimetypes
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib.resources import files
 from io import BytesIO
 from typing import Any
@@ -18,20 +18,45 @@ from typing import Any
 from toolrunner.plugins.manifest import Manifest
 
 _SIZE = (96, 64)
+_TEXT = b"One line of text.\n"
 
 
 def sample_payload(manifest: Manifest) -> tuple[dict[str, Any] | None, str]:
     """Return a payload and what it is in words; no payload when none can be made."""
     if manifest.input == "json":
         return _example(manifest)
+    if manifest.input == "files":
+        return _files(manifest.accepts)
+    found = _picture(manifest.accepts)
+    if found is not None:
+        mime_type, data, _, words = found
+        return {"image": data, "mime_type": mime_type}, words
+    return None, f"no picture of type {' or '.join(manifest.accepts)} can be made here"
+
+
+def _files(accepts: tuple[str, ...]) -> tuple[dict[str, Any] | None, str]:
+    """Return a payload of one file: a text, or a picture where no text is taken."""
+    if not accepts or "text/plain" in accepts:
+        file = {"name": "sample.txt", "mime_type": "text/plain", "data": _TEXT}
+        return {"files": [file]}, "a file with a line of text"
+    found = _picture(accepts)
+    if found is None:
+        return None, f"no file of type {' or '.join(accepts)} can be made here"
+    mime_type, data, name, words = found
+    return {"files": [{"name": name, "mime_type": mime_type, "data": data}]}, words
+
+
+def _picture(accepts: Collection[str]) -> tuple[str, bytes, str, str] | None:
+    """Return the type, bytes and name of a picture, and what it is in words."""
     for mime_type, data, name in _bundled():
-        if mime_type in manifest.accepts:
-            return {"image": data, "mime_type": mime_type}, f"the sample {name}"
-    for mime_type in manifest.accepts:
+        if mime_type in accepts:
+            return mime_type, data, name, f"the sample {name}"
+    for mime_type in accepts:
         made = _made(mime_type)
         if made is not None:
-            return {"image": made, "mime_type": mime_type}, f"a small picture as {mime_type}"
-    return None, f"no picture of type {' or '.join(manifest.accepts)} can be made here"
+            ending = mimetypes.guess_extension(mime_type) or ""
+            return mime_type, made, f"sample{ending}", f"a small picture as {mime_type}"
+    return None
 
 
 def rehearsal(manifest: Manifest) -> str:

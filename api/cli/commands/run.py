@@ -1,32 +1,50 @@
 """The ``run`` command."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
 import typer
 
+from toolrunner.api.cli.analysis import manifest_of
 from toolrunner.api.cli.artifacts import ArtifactFolder
 from toolrunner.api.cli.calls import Work
-from toolrunner.api.cli.exits import Exit
+from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.misplaced import instead_of
 from toolrunner.api.cli.options import PluginName
 from toolrunner.api.cli.outcomes import call_and_show, refuse_name
-from toolrunner.api.cli.payloads import json_payload
+from toolrunner.api.cli.payloads import files_payload, json_payload, parse_options
 from toolrunner.api.cli.session import Session
+from toolrunner.plugins.manifest import Manifest
+from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.sandbox.limits import MIB
 
 
 def run(
     session: Session,
     plugin: PluginName,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE",
+            help="For a plugin that takes files: all of them go into the one call; - is stdin.",
+            show_default=False,
+        ),
+    ] = None,
     payload: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--payload",
             metavar="JSON|@FILE|-",
-            help="A JSON object, a file that holds one, or - for stdin. "
+            help="A JSON object, a file that holds one, or - for stdin; {} without it. "
             'For plugins that take images, "image" is base64.',
+            show_default=False,
         ),
-    ] = "{}",
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="KEY=VALUE", help="Beside files: JSON, or else text."),
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -37,9 +55,45 @@ def run(
         ),
     ] = None,
 ) -> Exit:
-    """Run a plugin once on a JSON payload."""
+    """Run a plugin once, on a JSON payload or on files."""
     if misplaced := instead_of(plugin, session.registry, "run"):
         return refuse_name(session, plugin, misplaced)
+    if files and payload is not None:
+        message = "give files or --payload, not both; --option KEY=VALUE goes with files"
+        raise Refused(message)
+    if option and not files:
+        message = "--option goes with files; put it into --payload"
+        raise Refused(message)
     folder = None if out is None else ArtifactFolder(out)
-    work = [Work(partial(json_payload, payload))]
-    return call_and_show(session, plugin, work, 1, out=folder)
+    make = _payload(session, plugin, files or [], payload, option or [])
+    return call_and_show(session, plugin, [Work(make)], 1, out=folder)
+
+
+def _payload(
+    session: Session, plugin: str, files: list[str], payload: str | None, option: list[str]
+) -> Callable[[], object]:
+    """Return what makes the payload of the call."""
+    manifest = manifest_of(session.registry, plugin)
+    takes_files = manifest is not None and manifest.input == "files"
+    if manifest is None or not (files or (takes_files and payload is None)):
+        return partial(json_payload, payload or "{}")
+    if not takes_files or not files:
+        return partial(_refuse, manifest)
+    return partial(
+        files_payload,
+        files,
+        mime_type=None,
+        options=parse_options(option),
+        max_bytes=int(manifest.limits.capped(session.settings.caps).payload_mb * MIB),
+    )
+
+
+def _refuse(manifest: Manifest) -> object:
+    """Say how the plugin is given what it takes."""
+    name = manifest.name
+    ways = {
+        "image": f"takes images; use: toolrunner analyze {name} IMAGE",
+        "json": f"takes JSON; use: toolrunner run {name} --payload @FILE",
+        "files": f"takes files; use: toolrunner run {name} FILE...",
+    }
+    raise GovernedError(ErrorType.VALIDATION_ERROR, f"{name} {ways[manifest.input]}")
