@@ -70,7 +70,8 @@ def _analyzed(request: Request, doors: Doors, wanted: Wanted, call: Call) -> Res
     if envelope is None:
         infos = [info_of(one) for one in call.artifacts]
         carried(request, infos)
-        response = answer_with({"result": result, "plugin": wanted.plugin}, infos, call.artifacts)
+        document = {"result": result, "plugin": wanted.plugin}
+        response = answer_with(document, infos, call.artifacts, doors.held)
     else:
         outcome(request, envelope["error"]["type"])
         response = governed(envelope["error"])

@@ -6,7 +6,10 @@ import base64
 from collections.abc import AsyncIterator, Sequence
 
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
+from toolrunner.api.http.errors import RequestError, refusal
+from toolrunner.api.http.held import Held
 from toolrunner.runner.artifacts import ArtifactInfo
 from toolrunner.runner.payloads.json_writing import dumps
 from toolrunner.sandbox.artifacts import Artifact
@@ -21,12 +24,15 @@ def answer(document: object) -> Response:
 
 
 def answer_with(
-    document: dict[str, object], infos: Sequence[ArtifactInfo], artifacts: Sequence[Artifact]
+    document: dict[str, object],
+    infos: Sequence[ArtifactInfo],
+    artifacts: Sequence[Artifact],
+    held: Held,
 ) -> Response:
     """Return the same with ``artifacts`` in the document, if there are any.
 
     ``infos`` tells of each of them. Their base64 is made as it is sent: no more than a piece of it
-    is in memory.
+    is in memory. They themselves are until then, and counted in ``held``.
     """
     if not artifacts:
         return answer(document)
@@ -36,11 +42,25 @@ def answer_with(
         before = b'"},'
     texts.append(b'"}]}')
     size = sum(map(len, texts)) + sum((len(one.data) + 2) // 3 * 4 for one in artifacts)
-    return StreamingResponse(
-        _written(texts, artifacts),
-        media_type="application/json",
-        headers={"Content-Length": str(size)},
-    )
+    return _Answer(_written(texts, artifacts), size, held)
+
+
+class _Answer(StreamingResponse):
+    """An answer that is written as it is sent, unless too much is held already."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], size: int, held: Held) -> None:
+        headers = {"Content-Length": str(size)}
+        super().__init__(pieces, media_type="application/json", headers=headers)
+        self._size = size
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            with self._held.holding(self._size):
+                await super().__call__(scope, receive, send)
+        except RequestError as too_much:
+            await refusal(too_much)(scope, receive, send)
 
 
 async def _written(texts: list[bytes], artifacts: Sequence[Artifact]) -> AsyncIterator[bytes]:

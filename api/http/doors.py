@@ -9,10 +9,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from toolrunner.api.audit import AuditLog
+from toolrunner.api.http.held import MOST_HELD, Held
 from toolrunner.api.http.metrics import Metrics
 from toolrunner.api.keys import KeyStore
 from toolrunner.runner.services.backend import Backend
 from toolrunner.runner.threads import CallThreads
+from toolrunner.sandbox.limits import MIB
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class Doors:
     metrics: Metrics | None = None
     draining: Callable[[], bool] = lambda: False
     threads: CallThreads = field(init=False)
+    held: Held = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make the threads in which calls wait: as many as may run and wait."""
+        """Make the threads in which calls wait: as many as may run and wait. Nothing is held."""
         settings = self.backend.settings
         threads = CallThreads(settings.max_concurrent + settings.max_waiting)
         object.__setattr__(self, "threads", threads)
+        object.__setattr__(self, "held", Held(MOST_HELD * settings.max_body_mb * MIB))
 
 
 async def doors_of(request: Request) -> Doors:

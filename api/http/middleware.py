@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from toolrunner.api.http.context import PLUGIN, REQUEST_ID, TRACEPARENT, traceparent_of
 from toolrunner.api.http.errors import HttpError, RequestError, bug, refusal
+from toolrunner.api.http.held import MOST_HELD
 from toolrunner.runner.errors import ErrorType
 
 _LOG = logging.getLogger("toolrunner.http")
@@ -26,8 +27,6 @@ _SLOW_MS = 5000
 # A body may take this long, and longer by its size at the least rate.
 PATIENCE_SECONDS = 20.0
 LEAST_BYTES_A_SECOND = 10_000
-# Bodies of the largest size that one worker holds at once.
-MOST_HELD = 4
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
