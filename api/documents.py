@@ -47,7 +47,7 @@ def plugin_document(
     if plugin is None:
         return shown
     manifest = plugin.manifest
-    own = settings.plugin.get(manifest.name)
+    own = settings.plugin.get(manifest.plugin)
     return {
         **shown,
         "from": plugin.origin,
@@ -55,6 +55,8 @@ def plugin_document(
         "input": manifest.input,
         "accepts": list(manifest.accepts),
         "input_schema": manifest.input_schema,
+        "output_schema": manifest.output_schema,
+        "error_key": manifest.error_key,
         "limits": asdict(manifest.limits.capped(settings.caps)),
         "read": [*manifest.read, *(str(path) for path in (own.read if own else ()))],
         "network": _network(plugin, settings),
@@ -100,7 +102,7 @@ def loaded_document(tool_runner: ToolRunner, name: str) -> dict[str, Any]:
     known: dict[str, Any] = (
         {} if status is None else {"state": status.state, "reason": status.reason}
     )
-    figures = tool_runner.residents().get(name)
+    figures = tool_runner.residents().get(tool_runner.box_of(name))
     if start.mode == "resident" and figures is not None:
         known["residents"] = asdict(figures)
     return {**known, "start": asdict(start)}
@@ -122,7 +124,7 @@ def _batch(plugin: Plugin, settings: Settings) -> dict[str, int] | None:
 def _network(plugin: Plugin, settings: Settings) -> str:
     if not plugin.manifest.network:
         return "none"
-    if plugin.name in settings.allow_network:
+    if plugin.manifest.plugin in settings.allow_network:
         return "the host's"
     return "asked for, but not allowed: see allow_network in the settings"
 

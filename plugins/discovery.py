@@ -12,7 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolrunner.plugins.errors import DiscoveryError, ManifestError, NoManifest, shown
+from toolrunner.plugins.errors import (
+    DiscoveryError,
+    ManifestError,
+    NoManifest,
+    shown,
+    suggestion,
+)
 from toolrunner.plugins.fields import legal_name
 from toolrunner.plugins.installed import installed_plugins
 from toolrunner.plugins.instance import plugin_at, resolve_instance
@@ -32,22 +38,34 @@ def discover(
     *,
     allow_installed: str | Iterable[str] = (),
     bundled: bool = True,
+    disable_bundled: Iterable[str] = (),
 ) -> tuple[list[Plugin], list[Broken]]:
     """Return the plugins that there are, and those that cannot be used; every name occurs once.
 
-    Whether what a plugin asks for is installed is nothing that is looked at here.
+    A plugin of several tools is one for each of them. Whether what a plugin asks for is installed
+    is nothing that is looked at here. ``disable_bundled``: bundled ones that are as if not there.
     ``paths`` are plugin files, folder plugins, and folders of either. Raises DiscoveryError for a
     path that leads to no plugin: that is the operator's mistake and not a plugin's.
     """
     found: list[Plugin | Broken] = []
     if bundled:
-        found += _in_folder(Path(__file__).resolve().with_name("bundled"), "bundled")
+        found += _bundled(disable_bundled)
     allowed = [allow_installed] if isinstance(allow_installed, str) else allow_installed
     found += installed_plugins(allowed)
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
     for path in given:
         found += _at(path)
     return _sorted_out(_each_file_once(found))
+
+
+def _bundled(disabled: Iterable[str]) -> list[Plugin | Broken]:
+    found = list(_in_folder(Path(__file__).resolve().with_name("bundled"), "bundled"))
+    names = [plugin.name for plugin in found]
+    for name in disabled:
+        if name not in names:
+            msg = f"disable_bundled: there is no bundled plugin {name}; {suggestion(name, names)}"
+            raise DiscoveryError(msg)
+    return [plugin for plugin in found if plugin.name not in disabled]
 
 
 def _at(given: str | os.PathLike[str]) -> Iterator[Plugin | Broken]:
@@ -156,7 +174,7 @@ def _sorted_out(found: list[Plugin | Broken]) -> tuple[list[Plugin], list[Broken
     for claimants in claims.values():
         problem = _claim_problem(claimants)
         if problem is None:
-            usable.append(claimants[0])
+            usable += claimants[0].each
         else:
             broken.append(problem)
     taken = set(claims)

@@ -40,6 +40,7 @@ LIMIT_CEILING = 1_000_000
 _MOST_PARENTHESES = 16
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_TOOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _NOT_IN_NAME = re.compile(r"[^a-z0-9-]+")
 _MIME_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}")
 _LANDLOCK = re.compile(r"landlock:[1-9][0-9]{0,2}")
@@ -66,6 +67,17 @@ def name(text: str) -> str:
         msg = (
             "must be 1 to 64 lower-case letters, digits and hyphens, and not begin with a hyphen; "
             f"for example {legal_name(text)}"
+        )
+        raise ValueError(msg)
+    return text
+
+
+def tool_name(text: str) -> str:
+    """Accept a legal name of one of a plugin's tools."""
+    if not _TOOL_NAME.fullmatch(text):
+        msg = (
+            "must be 1 to 64 letters, digits, hyphens and underscores, and begin with a letter or "
+            "digit; for example detect_edges"
         )
         raise ValueError(msg)
     return text

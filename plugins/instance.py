@@ -42,7 +42,8 @@ def resolve_instance(name: str, instance: object) -> Plugin:
     Raises ManifestError, which names what is accepted, for anything that has no file of its own:
     what runs in a box is loaded from a file there.
     """
-    _check_name(name)
+    if not (isinstance(instance, Plugin) and instance.name == name):  # which may be a tool's
+        _check_name(name)
     if isinstance(instance, Plugin):
         return instance
     if isinstance(instance, Manifest):
@@ -87,8 +88,7 @@ def _of_manifest(name: str, manifest: Manifest) -> Plugin:
 
 
 def _named(name: str, plugin: Plugin) -> Plugin:
-    manifest = plugin.manifest.model_copy(update={"name": name})
-    return replace(plugin, manifest=manifest)
+    return replace(plugin, manifest=plugin.manifest.named(name))
 
 
 def _of_class(name: str, cls: type) -> Plugin:

@@ -31,6 +31,7 @@ from toolrunner.plugins.source import (
     no_inline_manifest,
     toml_source,
 )
+from toolrunner.plugins.tools import EXPLAINED, NOT_WITH_TOOLS, field_of, with_the_rest
 from toolrunner.sandbox.limits import Limits
 
 if TYPE_CHECKING:
@@ -90,6 +91,10 @@ class Manifest(BaseModel):
         Field(default_factory=lambda data: IMAGE_TYPES if data.get("input") == "image" else ())
     )
     input_schema: Annotated[dict[str, Any], AfterValidator(checked_schema)] | None = None
+    output_schema: Annotated[dict[str, Any], AfterValidator(checked_schema)] | None = None
+    error_key: Annotated[
+        str, Field(min_length=1, max_length=_LONGEST_TEXT), AfterValidator(fields.one_line)
+    ] = ""
     limits: Annotated[Limits, BeforeValidator(fields.limits)] = Limits()
     network: bool = False
     read: Annotated[tuple[Annotated[_Text, AfterValidator(fields.absolute_path)], ...], _Many] = ()
@@ -104,6 +109,11 @@ class Manifest(BaseModel):
     dependencies: Annotated[
         tuple[Annotated[_Text, AfterValidator(fields.requirement)], ...], _Many
     ] = ()
+    # The last one: each of them is made of what stands before it.
+    tools: dict[
+        Annotated[str, AfterValidator(fields.tool_name)],
+        Annotated[Manifest, BeforeValidator(with_the_rest)],
+    ] = Field(default_factory=dict)
 
     _file: Path | None = PrivateAttr(default=None)
 
@@ -111,6 +121,38 @@ class Manifest(BaseModel):
     def file(self) -> Path | None:
         """The file this was read from; ``None`` for one that was made in Python."""
         return self._file
+
+    @property
+    def plugin(self) -> str:
+        """The plugin's name; of one of several tools, without the tool's."""
+        return self.name.partition(":")[0]
+
+    @property
+    def tool(self) -> str:
+        """The tool's name in its plugin; "" for a plugin that is none of several."""
+        return self.name.partition(":")[2]
+
+    def named(self, name: str) -> Manifest:
+        """Return the same of a plugin with another name."""
+        renamed = {
+            tool: one.model_copy(update={"name": f"{name}:{tool}"})
+            for tool, one in self.tools.items()
+        }
+        return self.model_copy(update={"name": name, "tools": renamed})
+
+    @field_validator("tools", mode="after")
+    @classmethod
+    def _tools_have_names(
+        cls, value: dict[str, Manifest], info: ValidationInfo
+    ) -> dict[str, Manifest]:
+        for key in NOT_WITH_TOOLS:
+            if value and info.data.get(key) not in (None, cls.model_fields[key].default):
+                msg = f"{key} is not for a plugin of several tools; remove one of the two"
+                raise ValueError(msg)
+        plugin = info.data.get("name", "")
+        return {
+            tool: one.model_copy(update={"name": f"{plugin}:{tool}"}) for tool, one in value.items()
+        }
 
     @field_validator("accepts", mode="after")
     @classmethod
@@ -245,14 +287,15 @@ def _manifest(source: Source, table: dict[str, Any]) -> Manifest:
         manifest = Manifest.model_validate({**table, **top})
     except ValidationError as error:
         raise _with_stated(_as_manifest_error(source, error), table) from None
-    manifest._file = source.path
+    for one in (manifest, *manifest.tools.values()):
+        one._file = source.path
     return manifest
 
 
 def _as_manifest_error(source: Source, error: ValidationError) -> ManifestError:
     """Say everything that is wrong, each with its place, in the order of the file."""
     found = [
-        (_key(details["loc"]), _explain(details))
+        (_key(details["loc"]), _explain(details, field_of(details["loc"])))
         for details in error.errors(include_url=False, include_input=False)
         if details["type"] != "default_factory_not_called"  # only follows from another mistake
     ]
@@ -271,22 +314,25 @@ def _key(loc: KeyPath) -> KeyPath:
     for key, field in _TOP_KEYS.items():
         if loc[0] == field:
             return (key, *loc[1:])
-    return (*_TABLE, *loc)
+    return (*_TABLE, *(part for part in loc if part != "[key]"))
 
 
-def _explain(details: ErrorDetails) -> str:
+def _explain(details: ErrorDetails, field: str) -> str:
     kind = details["type"]
     context = details.get("ctx", {})
     if kind == "extra_forbidden":
         own = [name for name in Manifest.model_fields if name not in _TOP_KEYS.values()]
-        return f"unknown key; {suggestion(str(details['loc'][0]), own)}"
+        return f"unknown key; {suggestion(field, own)}"
     if kind == "literal_error":
         return f"must be {context['expected']}"
     if kind == "string_too_long":
         return f"must be at most {context['max_length']} characters; shorten it"
-    example = _EXAMPLES.get(str(details["loc"][0]), '"1.0"')
+    if field == "tools":
+        return EXPLAINED.get(kind) or details["msg"].removeprefix("Value error, ")
+    example = _EXAMPLES.get(field, '"1.0"')
     words = {
         "missing": 'is missing; add name = "my-plugin"',
+        "string_too_short": "is empty; write something, or remove it",
         "string_type": f"must be text in quotes, such as {example}",
         "bool_type": "must be true or false, without quotes",
         "int_type": "must be a whole number, without quotes",

@@ -5,7 +5,7 @@ Made by ``discovery``, ``installed`` and ``instance``; read by the registry. Pla
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Plugin:
     its class ``Plugin``. ``origin`` is for people: "bundled", "installed: dist 1.2", or the path
     that was given. ``named`` is an absolute path to the same, with its links: where a deployment
     swaps them, it leads to the new files. ``examined``: it is not run for its result, but to tell
-    what its load and its first calls take.
+    what its load and its first calls take. ``whole``: of one of several tools, the manifest of all.
     """
 
     manifest: Manifest
@@ -36,6 +36,7 @@ class Plugin:
     origin: str
     named: str = field(default="", compare=False)
     examined: bool = False
+    whole: Manifest | None = None
 
     @property
     def found_at(self) -> str:
@@ -44,8 +45,19 @@ class Plugin:
 
     @property
     def name(self) -> str:
-        """The name its manifest gives it."""
+        """The name that it is called by: its manifest's, or PLUGIN:TOOL."""
         return self.manifest.name
+
+    @property
+    def entire(self) -> Plugin:
+        """The plugin that it is a tool of; itself, if it is none of several."""
+        return self if self.whole is None else replace(self, manifest=self.whole, whole=None)
+
+    @property
+    def each(self) -> tuple[Plugin, ...]:
+        """What can be called: the plugin itself, or each of its tools."""
+        tools = self.manifest.tools.values()
+        return tuple(replace(self, manifest=tool, whole=self.manifest) for tool in tools) or (self,)
 
 
 @dataclass(frozen=True, slots=True)

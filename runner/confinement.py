@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
+from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.call import Call
 from toolrunner.runner.errors import one_line
-from toolrunner.runner.program import LOGGER_PREFIX
+from toolrunner.runner.program import logger_name
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.exchange.messages import Listener
 from toolrunner.sandbox.layers import Layers
@@ -51,13 +52,17 @@ def build_sandbox(
     )
 
 
-def listener(name: str, call: Call) -> Listener:
+def listener(manifest: Manifest, call: Call) -> Listener:
     """Return what passes a plugin's progress and log records on to the caller."""
-    logger = logging.getLogger(f"{LOGGER_PREFIX}.{name}")
+    logger = logging.getLogger(logger_name(manifest))
 
     def on_log(level: int, source: str, message: str) -> None:
         # A line break in it would begin a record of its own, in a log that is read by lines.
-        extra = {"call_id": call.call_id, "plugin": name, "plugin_logger": one_line(source)}
+        extra = {
+            "call_id": call.call_id,
+            "plugin": manifest.name,
+            "plugin_logger": one_line(source),
+        }
         logger.log(level, "%s: %s", call.call_id, one_line(message), extra=extra)
 
     def on_progress(fraction: float, message: str) -> None:

@@ -13,6 +13,9 @@ def name_of(plugin_name: object) -> str:
 
 def unknown(name: str, known: Sequence[str]) -> str:
     """Return what to tell a caller whose plugin is none of ``known``."""
+    tools = [one for one in known if one.startswith(f"{name}:")]
+    if tools:
+        return f"{name} has several tools; name one of them: {', '.join(tools)}"
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"there is no plugin {name[:100]!r}; {hint}known are: {', '.join(known) or 'none'}"

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from toolrunner.plugins.discovery import Plugin
@@ -58,14 +59,14 @@ def build_program(
     ``choice``: which modules it sees, by default the runner's.
     """
     manifest = plugin.manifest
-    own = settings.plugin.get(manifest.name)
+    own = settings.plugin.get(manifest.plugin)
     if choice is not None and choice.reason:
         message = f"{manifest.name} cannot run here: {choice.reason}"
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
-    if manifest.network and manifest.name not in settings.allow_network:
+    if manifest.network and manifest.plugin not in settings.allow_network:
         message = (
-            f"{manifest.name} asks for the network, which the operator has not allowed; add "
-            f'"{manifest.name}" to allow_network in the settings, or set network = false'
+            f"{manifest.plugin} asks for the network, which the operator has not allowed; add "
+            f'"{manifest.plugin}" to allow_network in the settings, or set network = false'
         )
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
     is_file = plugin.kind == "file"
@@ -78,7 +79,7 @@ def build_program(
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
     readable = _readable(manifest, own, settings, files)
     return Program(
-        name=manifest.name,
+        name=box_name(plugin, settings.caps),
         path=code.path,
         entry=_file_entry(plugin.entry) if is_file else plugin.entry,
         source=files.source(named) if is_file else b"",
@@ -94,11 +95,37 @@ def build_program(
         misses_threads=manifest.start != "warm",
         batch=calls_together(manifest, settings),
         batch_ms=manifest.batch_ms,
-        log_level=logging.getLogger(f"{LOGGER_PREFIX}.{manifest.name}").getEffectiveLevel(),
+        log_level=_log_level(plugin),
+        tools=tuple(plugin.whole.tools) if plugin.whole is not None else (),
         examined=plugin.examined,
         python=_interpreter(choice),
         takes_files=manifest.input == "files",
     )
+
+
+def box_name(plugin: Plugin, caps: Mapping[str, float]) -> str:
+    """Return what a plugin's boxes go by: its tools share them, if their limits are equal.
+
+    It is the plugin's own name where these are its limits, and else that of the first such tool.
+    """
+    whole = plugin.whole
+    if whole is None:
+        return plugin.name
+    limits = plugin.manifest.limits.capped(caps)
+    same = [one for one in (whole, *whole.tools.values()) if one.limits.capped(caps) == limits]
+    return same[0].name if same else plugin.name
+
+
+def logger_name(manifest: Manifest) -> str:
+    """Return the name of the logger of a plugin's records; a tool's is below its plugin's."""
+    return ".".join([LOGGER_PREFIX, manifest.plugin, *filter(None, [manifest.tool])])
+
+
+def _log_level(plugin: Plugin) -> int:
+    """Return which records are sent; of tools in one box, what any of them needs."""
+    whole = plugin.whole or plugin.manifest
+    names = [logger_name(one) for one in whole.tools.values()] or [logger_name(whole)]
+    return min(logging.getLogger(name).getEffectiveLevel() for name in names)
 
 
 def _package(plugin: Plugin) -> tuple[str, str]:
@@ -165,7 +192,7 @@ def _readable(
         if found is None:
             continue
         if not any(given and _lies_in(found.path, given.path) for given in granted.values()):
-            _check(path, found, manifest.name, settings)
+            _check(path, found, manifest.plugin, settings)
         readable[found.path] = found
     for path, given in granted.items():
         if given is not None:

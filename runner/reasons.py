@@ -12,6 +12,8 @@ from toolrunner.runner.errors import (
     cut_end,
     harmless,
 )
+from toolrunner.runner.payloads.declared_errors import RETURNED
+from toolrunner.runner.payloads.schema import UNFIT
 
 # What a process says of its own ``run_batch``: numbers alone are taken from it.
 _WRONG_NUMBER = re.compile(r"run_batch returned \d{1,9} results? for \d{1,9} payloads")
@@ -25,8 +27,9 @@ def reason_of(failure: GovernedError) -> str:
     """
     message = failure.message
     if failure.error_type is ErrorType.EXECUTION_ERROR:
-        raised = str(failure.details.get("exception"))
-        message = f"run raised {raised if hasattr(builtins, raised) else 'an exception of its own'}"
+        raised = failure.details.get("exception")
+        what = raised if hasattr(builtins, str(raised)) else "an exception of its own"
+        message = RETURNED if raised is None else f"run raised {what}"
     elif failure.error_type is ErrorType.OUTPUT_VALIDATION_ERROR:
         message = _of_a_result(message)
     return reason(failure.error_type, message)
@@ -38,6 +41,8 @@ def _of_a_result(message: str) -> str:
         return wrong_number.group()
     if message.startswith(_NO_LIST):
         return "what run_batch returned is not a list"
+    if message.startswith(UNFIT):
+        return "the result of run does not fit its output_schema"
     return "the result of run is not a strict JSON object"
 
 

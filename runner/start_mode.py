@@ -37,10 +37,10 @@ def start_asked(manifest: Manifest, settings: Settings) -> tuple[StartMode, tupl
         return "cold", ('its manifest says start = "cold"',)
     if manifest.start != "resident":
         return "warm", ()
-    if {"*", manifest.name} & set(settings.allow_resident):
+    if {"*", manifest.plugin} & set(settings.allow_resident):
         return "resident", ()
     reason = (
         'its manifest says start = "resident", which the operator has not allowed: add '
-        f'"{manifest.name}" to allow_resident in the settings'
+        f'"{manifest.plugin}" to allow_resident in the settings'
     )
     return "cold", (reason,)

@@ -36,7 +36,7 @@ from toolrunner.runner.payloads.files import validate_files_payload
 from toolrunner.runner.payloads.labels import labelled
 from toolrunner.runner.payloads.validation import Payload
 from toolrunner.runner.plugin_files import PluginFiles
-from toolrunner.runner.program import build_program
+from toolrunner.runner.program import box_name, build_program
 from toolrunner.runner.reasons import reason, reason_of
 from toolrunner.runner.registry.registry import PluginRegistry, PluginState, PluginStatus
 from toolrunner.runner.settings.settings import Settings
@@ -110,7 +110,7 @@ class ToolRunner:
         try:
             plugin = self._look_up(name)
             checked = self._validate(plugin, payload)
-            reader = validation.ResultReader()
+            reader = _reader(plugin)
             ending = self._call(name, plugin, checked, call, reader)
             outcome = judge(replace(ending, log_tail=ending.log_tail[-LOG_TAIL_CHARACTERS:]))
             result = self._result(outcome, plugin, ending, reader)
@@ -245,6 +245,16 @@ class ToolRunner:
         """Return what there is to tell of the residents of each plugin that has or had some."""
         return self._sandbox.residents()
 
+    def box_of(self, plugin_name: str) -> str:
+        """Return what a plugin's processes go by: tools share them, if their limits are equal.
+
+        Any name that nobody knows is its own.
+        """
+        try:
+            return box_name(self.registry.plugin(plugin_name), self._settings.caps)
+        except (KeyError, ManifestError):
+            return plugin_name
+
     def isolation(self) -> Isolation:
         """Return what confines calls here, found out by trying."""
         return self._sandbox.isolation()
@@ -328,7 +338,7 @@ class ToolRunner:
         with (
             under_way(call),
             self._admission.place(
-                manifest.name, call.interrupt, call.caller, together=program.batch
+                program.name, call.interrupt, call.caller, together=program.batch
             ),
         ):
             self._check_open()  # it may have been closed while the call waited
@@ -336,9 +346,15 @@ class ToolRunner:
                 ending = self._sandbox.call(
                     program,
                     limits,
-                    Request(call.call_id, payload.head_json, payload.image, payload.files),
+                    Request(
+                        call.call_id,
+                        payload.head_json,
+                        payload.image,
+                        files=payload.files,
+                        tool=manifest.tool,
+                    ),
                     interrupt=call.interrupt,
-                    listener=listener(manifest.name, call),
+                    listener=listener(manifest, call),
                     require=manifest.require,
                     start=start,
                     owner=call.caller if self._settings.resident_per == "caller" else "",
@@ -363,7 +379,7 @@ class ToolRunner:
         if outcome.error_type is None:
             assert outcome.result_body is not None
             known = reader.known(outcome.result_body)
-            return known or validation.parse_result(outcome.result_body)
+            return known or reader.checked(validation.parse_result(outcome.result_body))
         limits = plugin.manifest.limits.capped(self._settings.caps)
         raise failure_of(outcome.error_type, outcome, limits, ending.usage)
 
@@ -411,3 +427,9 @@ class ToolRunner:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _reader(plugin: Plugin) -> validation.ResultReader:
+    if plugin.examined:
+        return validation.ResultReader()  # it answers what it takes, and not what its manifest says
+    return validation.ResultReader(plugin.manifest.error_key, plugin.manifest.output_schema)

@@ -64,6 +64,7 @@ class Program:
     ``examined``: its calls tell what they take, instead of their result. ``batch``: the most calls
     that a resident serves at once; for ``batch_ms``, more are waited for. ``write``: folders of the
     host that it may write to, which are made the box's user's with all that is in them.
+    ``tools``: what a request may name, of a plugin of several.
     ``python``: what runs its boxes, with the packages that it has; ``None`` for the runner's own.
     ``takes_files``: its requests may come with files.
     """
@@ -85,6 +86,7 @@ class Program:
     examined: bool = False
     batch: int = 1
     batch_ms: int = 0
+    tools: tuple[str, ...] = ()
     python: Interpreter | None = None
     takes_files: bool = False
     found: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))

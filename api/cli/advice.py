@@ -54,7 +54,7 @@ def advise_after_failure(manifest: Manifest, start: Start, tried: Tried) -> tupl
     )
     if "resident" in tried.p50_ms:
         instead += (
-            f'; or start = "resident", and have the operator add {manifest.name} to '
+            f'; or start = "resident", and have the operator add {manifest.plugin} to '
             f"allow_resident: {told_ms(tried.p50_ms['resident'])}"
         )
     return (instead,)
@@ -96,7 +96,7 @@ def _modes(manifest: Manifest, start: Start, measured: Measured) -> Iterator[str
     if start.mode != "resident" and _is_gain(best, p50.get("resident")):
         say = "" if wants_resident else 'say start = "resident", and '
         yield (
-            f"{say}have the operator add {manifest.name} to allow_resident: "
+            f"{say}have the operator add {manifest.plugin} to allow_resident: "
             f"{told_ms(p50['resident'])} instead of {told_ms(now)}; calls then share a process"
         )
 

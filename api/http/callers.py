@@ -31,7 +31,9 @@ class Caller:
 
     def may_use(self, plugin: str) -> bool:
         """Whether this caller may use, and see, a plugin."""
-        return self.plugins is None or plugin in self.plugins
+        allowed = self.plugins
+        # Who may use a plugin may use each of its tools.
+        return allowed is None or plugin in allowed or plugin.partition(":")[0] in allowed
 
     def insist(self, plugin: str) -> None:
         """Raise RequestError when this caller may not use a plugin."""

@@ -84,7 +84,7 @@ class Environments:
         if lacking is None and not why_own:
             return Choice("runner")
         words = lacking or f"PackageNotFoundError: {why_own}"
-        return Choice("", None, f"{words}: {INSTALL} {plugin.name}")
+        return Choice("", None, f"{words}: {INSTALL} {manifest.plugin}")
 
     def stamp(self) -> int | None:
         """Return a number that is another one once environments have come or gone.
@@ -109,6 +109,6 @@ def _why_own(plugin: Plugin, wish: Wish, store: EnvironmentStore) -> str:
         return f"needs what its {lock_found(plugin)} pins, which is not installed"
     if plugin.manifest.environment == "own":
         return "needs an environment of its own, which is not installed"
-    if store.has_served(plugin.name):
+    if store.has_served(plugin.manifest.plugin):
         return "has had an environment of its own, and one for what it needs now is not installed"
     return ""

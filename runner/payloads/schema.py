@@ -1,8 +1,8 @@
-"""A JSON payload against a plugin's ``input_schema``, in bounded time.
+"""A JSON value against a plugin's schema, in bounded time.
 
-``validation`` calls it. The schema is an author's and the payload a caller's, and both are read
-in the trusted process: nothing is fetched, no pattern that could backtrack for long is matched,
-and the whole check has an allowance of processor time.
+``validation`` calls it, for what goes in and what comes out. The schema is an author's, the value a
+caller's or the plugin's, and both are read in the trusted process: nothing is fetched, no pattern
+that could backtrack for long is matched, and the whole check has an allowance of processor time.
 """
 
 import json
@@ -32,15 +32,56 @@ _SHOWN_BYTES = 500
 _Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
 
+UNFIT = "the result does not fit its output_schema"
+
+
+class _UnusableError(Exception):
+    """A schema that nothing can be held against; the message says why."""
+
+
+class _TooMuchError(Exception):
+    """A value that is too much for a schema: how so, and what would be less of it."""
+
+    def __init__(self, before: str, after: str, less: str) -> None:
+        """``before`` and ``after`` are said around the schema's name."""
+        super().__init__(before, after)
+        self.before, self.after, self.less = before, after, less
+
+
 def check_schema(payload: dict[str, Any], schema: Mapping[str, Any]) -> None:
-    """Raise ``GovernedError`` unless the payload is what the schema describes."""
+    """Raise ``GovernedError`` unless the payload is what the ``input_schema`` describes."""
+    try:
+        problem = _problem("payload", payload, schema)
+    except _UnusableError as error:
+        message = f"the plugin's input_schema cannot be used: {error}"
+        raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from None
+    except _TooMuchError as error:
+        problem = f"{error.before} the plugin's input_schema{error.after}; send {error.less}"
+    if problem:
+        raise GovernedError(ErrorType.VALIDATION_ERROR, problem)
+
+
+def check_output(result: dict[str, Any], schema: Mapping[str, Any]) -> None:
+    """Raise ``GovernedError`` unless a result is what the ``output_schema`` describes."""
+    try:
+        problem = _problem("result", result, schema)
+    except _UnusableError as error:
+        problem = f"that cannot be used: {error}"
+    except _TooMuchError as error:
+        problem = f"{error.before} the schema{error.after}; return {error.less}"
+    if problem:
+        raise GovernedError(ErrorType.OUTPUT_VALIDATION_ERROR, f"{UNFIT}: {problem}")
+
+
+def _problem(what: str, value: dict[str, Any], schema: Mapping[str, Any]) -> str:
+    """Return what does not fit, beginning with its place, or ""."""
     try:
         validator = _validator_class(json.dumps(schema, sort_keys=True))
         errors = validator(
-            schema, registry=Registry(), format_checker=_Allowance(MAX_SECONDS)
-        ).iter_errors(payload)
+            schema, registry=Registry(), format_checker=_Allowance(MAX_SECONDS, what)
+        ).iter_errors(value)
         worst = best_match(islice(errors, _ERRORS_LOOKED_AT))
-    except GovernedError:
+    except (_UnusableError, _TooMuchError):
         raise
     except RecursionError:
         _refuse("it refers to itself without end")
@@ -50,15 +91,14 @@ def check_schema(payload: dict[str, Any], schema: Mapping[str, Any]) -> None:
         _refuse(error.message)
     except Exception as error:  # noqa: BLE001 - a schema that jsonschema's own check let through
         _refuse(f"{type(error).__name__}: {error}")
-    if worst is not None:
-        path = "".join(f"[{quote(key)}]" for key in worst.absolute_path)
-        message = f"payload{path}: {cut_end(worst.message, _SHOWN_BYTES)}"
-        raise GovernedError(ErrorType.VALIDATION_ERROR, message)
+    if worst is None:
+        return ""
+    path = "".join(f"[{quote(key)}]" for key in worst.absolute_path)
+    return f"{what}{path}: {cut_end(worst.message, _SHOWN_BYTES)}"
 
 
 def _refuse(why: str) -> NoReturn:
-    message = f"the plugin's input_schema cannot be used: {cut_end(why, _SHOWN_BYTES)}"
-    raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from None
+    raise _UnusableError(cut_end(why, _SHOWN_BYTES)) from None
 
 
 @lru_cache(maxsize=64)
@@ -78,18 +118,20 @@ class _Allowance(FormatChecker):
     It knows no formats: ``format`` stays the annotation that it is by default.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, what: str) -> None:
+        """``what`` is checked."""
         super().__init__(formats=())
+        self._what = what
         self._end = time.thread_time() + seconds
 
     def spend(self) -> None:
         """Raise when nothing is left."""
         if time.thread_time() > self._end:
-            message = (
-                f"checking the payload against the plugin's input_schema took longer than "
-                f"{MAX_SECONDS:g} s; send a smaller payload"
+            before, after = (
+                f"checking the {self._what} against",
+                f" took longer than {MAX_SECONDS:g} s",
             )
-            raise GovernedError(ErrorType.VALIDATION_ERROR, message)
+            raise _TooMuchError(before, after, f"a smaller {self._what}")
 
 
 def _guarded(name: str, keyword: _Keyword) -> _Keyword:
@@ -127,11 +169,8 @@ def _check_pattern(pattern: str, text: str) -> None:
             f"the pattern {quote(pattern)} may take exponential time; write it without repeats "
             "inside repeats and back references, or check this in run and raise InvalidInput"
         )
-    message = (
-        f"a string of {len(text)} characters is too long to be checked against the pattern "
-        f"{quote(pattern)} of the plugin's input_schema; send a shorter one"
-    )
-    raise GovernedError(ErrorType.VALIDATION_ERROR, message)
+    before = f"a string of {len(text)} characters is too long to be checked against the pattern"
+    raise _TooMuchError(f"{before} {quote(pattern)} of", "", "a shorter one")
 
 
 def _unique_items(

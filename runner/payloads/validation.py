@@ -10,10 +10,11 @@ from typing import Any
 
 from toolrunner.plugins.fields import is_mime_type
 from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.payloads.declared_errors import check_no_error
 from toolrunner.runner.payloads.intake import bytes_of, check_strict, object_of, refuse
 from toolrunner.runner.payloads.json_values import quote
 from toolrunner.runner.payloads.json_writing import dumps
-from toolrunner.runner.payloads.schema import check_schema
+from toolrunner.runner.payloads.schema import check_output, check_schema
 from toolrunner.runner.payloads.strict_json import (
     JsonError,
     NotJsonError,
@@ -162,13 +163,16 @@ def parse_result(body: bytes) -> dict[str, Any]:
 class ResultReader:
     """Reads a call's reply once: whether it is a result may be asked before it is wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, error_key: str = "", output_schema: Mapping[str, Any] | None = None) -> None:
+        """What the plugin's manifest says of its results: where errors stand, what they are."""
+        self._error_key = error_key
+        self._output_schema = output_schema
         self._known: tuple[bytes, dict[str, Any]] | None = None
 
     def is_sound(self, body: bytes) -> bool:
         """Tell whether a reply's JSON text is a result."""
         try:
-            self._known = body, parse_result(body)
+            self._known = body, self.checked(parse_result(body))
         except GovernedError:
             return False
         return True
@@ -178,6 +182,13 @@ class ResultReader:
         if self._known is not None and self._known[0] is body:
             return self._known[1]
         return None
+
+    def checked(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Return a result if it is what the plugin's manifest says of them."""
+        check_no_error(result, self._error_key)
+        if self._output_schema is not None:
+            check_output(result, self._output_schema)
+        return result
 
 
 def _result(output: object) -> dict[str, Any]:

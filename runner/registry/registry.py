@@ -77,6 +77,7 @@ class PluginRegistry:
             discovery.discover,
             [*given, *settings.plugins],
             allow_installed=settings.allow_installed,
+            disable_bundled=settings.disable_bundled,
         )
         registry.reload()
         return registry
@@ -162,9 +163,25 @@ class PluginRegistry:
 
         ``instance`` is what to run: a path, a manifest, or an object from a source file. One
         that cannot be used registers the plugin as UNAVAILABLE; ``None`` only makes the name
-        known. What is in flight stays so.
+        known. What is in flight stays so. A plugin of several tools is added as each of them,
+        NAME:TOOL.
         """
         plugin, reason = _resolved_now(name, instance)
+        if plugin is None or not plugin.manifest.tools:
+            self._add(name, description, version, instance, plugin, reason)
+            return
+        for tool in plugin.each:
+            self._add(tool.name, description, version, instance, tool, "")
+
+    def _add(
+        self,
+        name: str,
+        description: str,
+        version: str,
+        instance: object,
+        plugin: Plugin | None,
+        reason: str,
+    ) -> None:
         choice = self._choose(plugin) if plugin else None
         manifest = plugin.manifest if plugin else None
         entry = Entry(
@@ -221,6 +238,10 @@ class PluginRegistry:
         """Return every name, sorted."""
         with self._lock:
             return sorted(self._entries)
+
+    def tools_of(self, name: str) -> list[str]:
+        """Return the names of the tools of a plugin of several, sorted; none of any other one."""
+        return [one for one in self.list_plugins() if one.startswith(f"{name}:")]
 
     def list_available(self) -> list[str]:
         """Return the names of those that can be called, sorted."""

@@ -161,6 +161,9 @@ class Settings(BaseSettings):
     allow_installed: tuple[str, ...] = Field(
         default=(), description="distributions whose plugins are used"
     )
+    disable_bundled: tuple[_Name, ...] = Field(
+        default=(), description="bundled plugins that are off: others may have their names"
+    )
     allow_network: tuple[_Name, ...] = Field(
         default=(), description="plugins that may use the host's network"
     )

@@ -23,6 +23,7 @@ class Request:
 
     ``files`` are put where its cell may read them, if its program takes files: in ``folder``, as
     the cell sees it, which whoever puts them there fills in.
+    ``tool``: which one it is for, of a program that has several.
     """
 
     call_id: str
@@ -30,6 +31,7 @@ class Request:
     image: bytes | None = None
     files: tuple[InputFile, ...] | None = None
     folder: str = ""
+    tool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def _in_its_place(program: Program) -> Program:
     order = load_order(program, warms_up=True)
     text = _EXAMINATION.read_text(encoding="utf-8")
     source = f"{text}\nbegin({order!r}, {program.source!r})\n"
-    return replace(program, entry="", folder="", rehearsal="", source=source.encode())
+    return replace(program, entry="", folder="", rehearsal="", tools=(), source=source.encode())
 
 
 def load_order(
@@ -96,6 +98,7 @@ def load_order(
         "caches": caches,
         "wants_caches": wants_caches,
         "batch": program.batch,
+        "tools": program.tools,
     }
     return json.dumps(order).encode()
 
@@ -107,6 +110,7 @@ def request_frame(request: Request, limits: Limits, deadline: float, batch: int 
     """
     terms: dict[str, object] = {
         "call_id": request.call_id,
+        "tool": request.tool,
         "has_image": request.image is not None,
         "deadline": deadline,
         "cpu_seconds": limits.cpu_seconds,

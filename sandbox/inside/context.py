@@ -32,6 +32,7 @@ class Context:
     ) -> None:
         """``channel``: ``None`` for nobody who listens. ``others``: those of the same batch."""
         self.call_id: str = request["call_id"]
+        self.tool: str = request.get("tool", "")
         self.call_ids: list[str] = [one["call_id"] for one in (request, *others)]
         self.config = config
         self.artifacts = Artifacts(channel, lock)

@@ -15,12 +15,22 @@ _CO_VARARGS, _CO_COROUTINE = 0x04, 0x80
 
 def with_context(run: Callable[..., object]) -> Callable[[Any, Any], object]:
     """Return a function that takes a payload and a context, whatever ``run`` takes."""
-    takes = context_parameter(run)
+    takes = context_parameter(run, 1)
     if takes is None:
         return lambda payload, _context: run(payload)
     if takes:
         return lambda payload, context: run(payload, **{takes: context})
     return run
+
+
+def with_tool(run_tool: Callable[..., object]) -> Callable[[Any, Any], object]:
+    """Return the same for a function whose first parameter is the tool that the context names."""
+    takes = context_parameter(run_tool, 2)
+    if takes is None:
+        return lambda payload, context: run_tool(context.tool, payload)
+    if takes:
+        return lambda payload, context: run_tool(context.tool, payload, **{takes: context})
+    return lambda payload, context: run_tool(context.tool, payload, context)
 
 
 def is_coroutine(run: Callable[..., object]) -> bool:
@@ -29,24 +39,24 @@ def is_coroutine(run: Callable[..., object]) -> bool:
     return bool(getattr(code, "co_flags", 0) & _CO_COROUTINE)
 
 
-def context_parameter(run: Callable[..., object]) -> str | None:
+def context_parameter(run: Callable[..., object], place: int) -> str | None:
     """Return how ``run`` takes a context: ``None`` not at all, "" by position, else by name.
 
-    By position: a second parameter that is called context or has no default.
+    By position: its parameter at ``place``, if that is called context or has no default.
     """
     code = getattr(getattr(run, "__func__", run), "__code__", None)
     if code is None or code.co_flags & _CO_VARARGS or hasattr(run, "__wrapped__"):
-        return signature_context(run)
+        return signature_context(run, place)
     bound = 1 if hasattr(run, "__func__") else 0
     names = code.co_varnames[bound : code.co_argcount]
     defaults = len(run.__defaults__ or ())
-    if len(names) > 1 and (names[1] == "context" or len(names) - defaults > 1):
+    if len(names) > place and (names[place] == "context" or len(names) - defaults > place):
         return ""
     by_name = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
     return "context" if "context" in by_name else None
 
 
-def signature_context(run: Callable[..., object]) -> str | None:
+def signature_context(run: Callable[..., object], place: int) -> str | None:
     """Return the same for what is decorated or no plain function; slower."""
     import inspect
 
@@ -55,9 +65,9 @@ def signature_context(run: Callable[..., object]) -> str | None:
     except (TypeError, ValueError):
         return None
     by_position = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if len(by_position) > 1:
-        second = by_position[1]
-        if second.name == "context" or second.default is second.empty:
+    if len(by_position) > place:
+        one = by_position[place]
+        if one.name == "context" or one.default is one.empty:
             return ""
     if any(p.kind is p.KEYWORD_ONLY and p.name == "context" for p in parameters):
         return "context"

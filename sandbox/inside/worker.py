@@ -24,6 +24,7 @@ from . import (
     logs,
     one_package,
     protocol,
+    tools,
     wire,
 )
 from .context import Context
@@ -33,7 +34,7 @@ from .parameters import is_coroutine, with_context
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     import types
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, NoReturn
 
 CONFINED_FRAME = protocol.HEADER.pack(protocol.CONFINED, 2) + b"{}"
@@ -312,7 +313,7 @@ def load_plugin(load: dict[str, Any], source: bytes) -> Plugin:
         module = __import__(module_name, fromlist=["*"])
     else:
         module = load_file(load["path"], source, load["name"])
-    found = find_entry(module, qualname)
+    found = find_entry(module, qualname, load["tools"])
     beside = module if isinstance(found, Function) else found
     warm_up = getattr(beside, "warm_up", None)
     run_batch = getattr(beside, "run_batch", None)
@@ -321,12 +322,18 @@ def load_plugin(load: dict[str, Any], source: bytes) -> Plugin:
             f"the manifest says batch = {load['batch']}; define run_batch(payloads) beside run"
         )
         raise AttributeError(message)
+    run = getattr(found, "run", None)
+    if load["tools"]:
+        run, is_async = tools.serving(found, load["tools"], run)
+    else:
+        is_async = is_coroutine(run)
+        run = with_context(run)
     return Plugin(
-        with_context(found.run),
-        with_context(run_batch if callable(run_batch) else found.run),
+        run,
+        with_context(run_batch) if callable(run_batch) else run,
         warm_up if callable(warm_up) else None,
         load,
-        is_async=is_coroutine(found.run),
+        is_async=is_async,
     )
 
 
@@ -360,20 +367,28 @@ def load_file(path: str, source: bytes, name: str) -> types.ModuleType:
     return module
 
 
-def find_entry(module: types.ModuleType, qualname: str) -> Any:
-    """Return an object with ``run``: the module's own, its ``Plugin()``, or the named one."""
+def find_entry(module: types.ModuleType, qualname: str, its_tools: Sequence[str]) -> Any:
+    """Return an object with ``run``: the module's own, its ``Plugin()``, or the named one.
+
+    Of a plugin of several tools: the object whose functions serve them.
+    """
     if not qualname:
-        if callable(getattr(module, "run", None)):
+        if callable(getattr(module, "run", None)) or tools.serves_any(module, its_tools):
             return module
         if not hasattr(module, "Plugin"):
             message = f"{module.__file__} defines neither run(payload) nor a class Plugin"
             raise AttributeError(message)
         qualname = "Plugin"
+    around: Any = module
     found: Any = module
     for part in qualname.split("."):
-        found = getattr(found, part)
+        around, found = found, getattr(found, part)
     if isinstance(found, type):
         found = found()
+    if its_tools and tools.serves_any(found, its_tools):
+        return found
+    if its_tools and tools.serves_any(around, its_tools):
+        return around
     if callable(getattr(found, "run", None)):
         return found
     if callable(found):

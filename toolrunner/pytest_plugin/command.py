@@ -62,7 +62,7 @@ def _environment(plugin: PluginCopy, caps: Mapping[str, float]) -> dict[str, str
     if plugin.path is not None:
         own["TOOLRUNNER_PLUGINS"] = ""  # the same plugin again, perhaps
     if plugin.manifest.get("network"):
-        own["TOOLRUNNER_ALLOW_NETWORK"] = json.dumps([plugin.name])
+        own["TOOLRUNNER_ALLOW_NETWORK"] = json.dumps([plugin.name.partition(":")[0]])
     kept = {
         name: value
         for name, value in os.environ.items()

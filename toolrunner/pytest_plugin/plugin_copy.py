@@ -14,6 +14,7 @@ from typing import Any
 from toolrunner.pytest_plugin.injections import WRAP_ENTRY, WRAP_FILE, WRAPPER
 
 _BLOCK = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")  # as PEP 723 has it
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}(:[A-Za-z0-9][A-Za-z0-9_-]{0,63})?")  # perhaps a tool's
 _NETWORK = re.compile(r"(?m)^(#?\s*network\s*=\s*)true\b")
 _FOLDER_MANIFEST = "toolrunner.toml"
 # What pins a plugin asks for an environment, which no test has.
@@ -30,15 +31,20 @@ class PluginCopy:
 
     @classmethod
     def find(cls, plugin: str | os.PathLike[str], root: Path) -> PluginCopy:
-        """Find it by its path, else take it for a name."""
+        """Find it by its path, which ":TOOL" may follow, else take it for a name."""
         path = root / plugin
+        tool = ""
         if not path.exists():
-            if isinstance(plugin, str) and re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", plugin):
+            if isinstance(plugin, str) and _NAME.fullmatch(plugin):
                 return cls(plugin, None, {})
+            named, colon, tool = os.fspath(plugin).rpartition(":")
+            path = root / named if colon else path
+        if not path.exists():
             raise FileNotFoundError(f"there is no plugin at {path}: a path is taken from {root}")
         try:
             manifest = tomllib.loads(_manifest_text(path))["tool"]["toolrunner"]
-            return cls(str(manifest["name"]), path.resolve(), manifest)
+            name = f"{manifest['name']}:{tool}" if tool else str(manifest["name"])
+            return cls(name, path.resolve(), manifest)
         except (KeyError, TypeError, ValueError, OSError):
             words = (
                 f"{path} has no manifest; `toolrunner plugins check {path}` says what is missing"

@@ -220,9 +220,10 @@ def _load_once(session: Session, plugin: Plugin, teller: OnProgress) -> None:
     """Load a plugin in its box, so that what its import writes into caches is there for calls."""
     teller("loading it once")
     registry = PluginRegistry()
-    registry.register(plugin.name, instance=plugin)
+    first = plugin.each[0]
+    registry.register(first.name, instance=first)
     with session.tool_runner(registry) as tool_runner:
-        start = started(tool_runner, plugin.name)
+        start = started(tool_runner, first.name)
     if start.mode == "failed":
         words = one_line("; ".join(start.reasons))
         session.terminal.say(f"{plugin.name}: it cannot be loaded: {words}")
@@ -274,14 +275,14 @@ def _options(allow_builds: bool, offline: bool, find_links: list[str] | None) ->
 
 def _known(session: Session) -> list[tuple[Plugin, bool]]:
     """Return the plugins that are known and sound, and whether each of them lacks something."""
-    found = []
+    found = {}
     for status in session.registry.list_all():
         try:
-            plugin = session.registry.plugin(status.name)
+            plugin = session.registry.plugin(status.name).entire
         except ManifestError:
             continue
-        found.append((plugin, status.state == PluginState.UNAVAILABLE))
-    return found
+        found[plugin.name] = plugin, status.state == PluginState.UNAVAILABLE
+    return list(found.values())
 
 
 def _lacking(session: Session) -> list[Plugin]:
@@ -325,12 +326,12 @@ def _at(path: str) -> tuple[list[Plugin], list[Broken]]:
     if not found and not bad:
         message = f"{shown(path)}: there is no plugin in this folder"
         raise Refused(message)
-    return found, bad
+    return list({one.entire.name: one.entire for one in found}.values()), bad
 
 
 def _of_name(session: Session, name: str) -> Plugin:
     try:
-        return session.registry.plugin(name)
+        return session.registry.plugin(next(iter(session.registry.tools_of(name)), name)).entire
     except KeyError:
         known = suggestion(name, session.registry.list_plugins())
         message = f"there is no plugin {shown(name)[:100]}; {known}"
