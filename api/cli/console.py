@@ -50,6 +50,11 @@ class Terminal:
         sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
         sys.stdout.flush()
 
+    def write(self, text: str) -> None:
+        """Print text of our own as it is, for a program to read."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
     def show(self, view: RenderableType) -> None:
         """Print a result."""
         self.out.print(view)

@@ -16,6 +16,7 @@ from toolrunner.api.cli.session import Session
 from toolrunner.api.cli.templates import write_template
 from toolrunner.api.cli.views.check import report_view
 from toolrunner.api.cli.views.plugins import list_view, plugin_view
+from toolrunner.api.typed_source import typed_source
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.errors import shown, suggestion
 from toolrunner.runner.environments.sbom import bill_of_materials
@@ -50,7 +51,11 @@ plugins_app.callback(invoke_without_command=True)(group(list_plugins))
 
 @plugins_app.command(
     "show",
-    epilog=examples("toolrunner plugins show barcode", "toolrunner plugins show my-plugin --sbom"),
+    epilog=examples(
+        "toolrunner plugins show barcode",
+        "toolrunner plugins show my-plugin --sbom",
+        "toolrunner plugins show my-plugin --types >my_plugin_types.py",
+    ),
 )
 @command
 def show_plugin(
@@ -63,8 +68,28 @@ def show_plugin(
         bool,
         typer.Option("--sbom", help="Print what its environment holds as CycloneDX JSON, alone."),
     ] = False,
+    types: Annotated[
+        bool,
+        typer.Option("--types", help="Print Python source with types of what goes in and out."),
+    ] = False,
 ) -> Exit:
     """Show one plugin: what it takes, its limits after the operator's caps, what it may reach."""
+    names = session.registry.tools_of(name) or [name]
+    if types and all(session.registry.get_status(one) for one in names):
+        session.terminal.write(_types(session, name, names))
+        return Exit.DONE
+    return max(_show_one(session, one, sbom=sbom) for one in names)
+
+
+def _types(session: Session, name: str, names: list[str]) -> str:
+    plugins = [documents.plugin_of(session.registry, one) for one in names]
+    manifests = [plugin.manifest for plugin in plugins if plugin is not None]
+    if not manifests:
+        raise Refused(f"{name} cannot be used: {session.registry.get_status(name).reason}")
+    return typed_source(name, manifests)
+
+
+def _show_one(session: Session, name: str, *, sbom: bool) -> Exit:
     status = session.registry.get_status(name)
     if status is None:
         known = suggestion(name, session.registry.list_plugins())
