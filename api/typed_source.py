@@ -69,9 +69,9 @@ def typed_source(name: str, manifests: Sequence[Manifest]) -> str:
 def _of_one(manifest: Manifest, taken: set[str]) -> list[str]:
     prefix = _class_name(manifest.name)
     result = _Types(manifest.output_schema or {}, f"{prefix}Result", taken)
-    payload = _Types(manifest.input_schema or {}, f"{prefix}Payload", taken)
     parts = [*result.blocks]
     if manifest.input == "json":
+        payload = _Types(manifest.input_schema or {}, f"{prefix}Payload", taken)
         parts += payload.blocks
         takes = payload.root
     else:

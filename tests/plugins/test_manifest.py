@@ -30,6 +30,8 @@ version = "1.0.0"
 description = "Average colour of an image"
 input = "image"
 accepts = ["image/png", "image/jpeg"]
+output_schema = { required = ["mean"] }
+error_key = "error"
 limits = { wall_seconds = 10, cpu_seconds = 1.5, memory_mb = 256 }
 network = true
 read = ["/srv/models"]
@@ -53,6 +55,8 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         "input": "image",
         "accepts": ("image/png", "image/jpeg"),
         "input_schema": None,
+        "output_schema": {"required": ["mean"]},
+        "error_key": "error",
         "limits": {
             **vars_of(Limits()),
             "wall_seconds": 10.0,
@@ -70,6 +74,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         "environment": "own",
         "requires_python": ">=3.11",
         "dependencies": ("numpy>=2", "pillow"),
+        "tools": {},
     }
 
 
