@@ -322,7 +322,7 @@ def load_plugin(load: dict[str, Any], source: bytes) -> Plugin:
             f"the manifest says batch = {load['batch']}; define run_batch(payloads) beside run"
         )
         raise AttributeError(message)
-    run = getattr(found, "run", None)
+    run: Any = getattr(found, "run", None)
     if load["tools"]:
         run, is_async = tools.serving(found, load["tools"], run)
     else:

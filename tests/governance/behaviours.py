@@ -75,7 +75,7 @@ RUN = (
     b("schema-not-checked", RUNNER, "validate_json_payload(payload, manifest.input_schema)", "validate_json_payload(payload)"),
     b("accepts-not-checked", RUNNER, '            validation.check_accepts(payload["mime_type"], manifest.accepts, manifest.name)\n', ""),
     b("size-not-checked", RUNNER, "        validation.check_size(checked, min(manifest.limits.payload_mb, most))\n", ""),
-    b("output-loosely-parsed", RUNNER, "            return known or validation.parse_result(outcome.result_body)\n", "            import json\n            validation.parse_result(b'{}')\n            return json.loads(outcome.result_body)\n"),
+    b("output-loosely-parsed", RUNNER, "            return known or reader.checked(validation.parse_result(outcome.result_body))\n", "            import json\n            validation.parse_result(b'{}')\n            return json.loads(outcome.result_body)\n"),
     b("envelope-without-its-plugin", RUNNER, "            plugin=name,\n            call_id", "            plugin=None,\n            call_id"),
     b("envelope-without-traceback", RUNNER, "            traceback=failure.traceback,\n", ""),
     b("envelope-without-usage", RUNNER, "            usage=call.usage,\n", ""),

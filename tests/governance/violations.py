@@ -239,7 +239,7 @@ IMPORTS = (
 VALIDATION = (
     swapped("P12-VALIDATION", "input-gone", RUNNER, "            checked = validation.validate_input_payload(payload)\n", "            checked = Payload(dict(payload))\n"),
     swapped("P12-VALIDATION", "not-called", RUNNER, CHECK, "            checked = Payload(dict(payload))\n"),
-    swapped("P12-VALIDATION", "output-gone", RUNNER, "            return known or validation.parse_result(outcome.result_body)\n", "            return json.loads(outcome.result_body)\n"),
+    swapped("P12-VALIDATION", "output-gone", RUNNER, "            return known or reader.checked(validation.parse_result(outcome.result_body))\n", "            return json.loads(outcome.result_body)\n"),
 )  # fmt: skip
 
 UNREADABLE = (
