@@ -22,4 +22,7 @@ def check_no_error(result: dict[str, Any], error_key: str) -> None:
     if isinstance(value, dict) and isinstance(value.get("message"), str):
         value = value["message"] or value
     text = value if isinstance(value, str) else dumps(value).decode()
+    more = result.get("message")
+    if value is result[error_key] and isinstance(more, str) and more != text:
+        text = f"{text}: {more}"  # a code, and beside it the words
     raise GovernedError(ErrorType.EXECUTION_ERROR, text or RETURNED)

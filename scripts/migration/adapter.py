@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from migration import tools_adapter
 from migration.shape import Shape
 
 ENTRY_MODULE = "toolrunner_entry"
@@ -40,11 +41,18 @@ _DECODING = [
 def needed_modules(shape: Shape) -> list[str]:
     """Return what the code imports."""
     text = body(shape, "Plugin")
-    return [name for name in ("asyncio", "base64") if f"{name}." in text]
+    return [name for name in ("asyncio", "base64", "os") if f"{name}." in text]
+
+
+def entry(shape: Shape) -> str:
+    """Return the name of the function that Toolrunner calls."""
+    return tools_adapter.ENTRY if shape.has_tools else "run"
 
 
 def body(shape: Shape, called: str) -> str:
     """Return the function ``run`` and what it needs; ``called`` is the class or function."""
+    if shape.has_tools:
+        return _tools_body(shape, called)
     lines: list[str] = []
     target = called
     in_bytes = {name: tool.in_bytes for name, tool in (shape.tools or {}).items() if tool.in_bytes}
@@ -56,11 +64,7 @@ def body(shape: Shape, called: str) -> str:
         lines += ["}", ""]
     if shape.owner:
         target = f"{OBJECT}.{shape.method}"
-        lines.append(f"{OBJECT} = {called}()")
-        for hook, is_async in shape.hooks.items():
-            call = f"{OBJECT}.{hook}()"
-            lines.append(f"asyncio.run({call})" if is_async else call)
-        lines += ["", ""]
+        lines += _made(shape, called)
     parameters = "payload, context" if shape.takes_context else "payload"
     lines += [f"def run({parameters}):", '    """Answer one call, as Toolrunner makes it."""']
     if "args" in shape.arguments.replace("*", "").split(", "):
@@ -70,13 +74,36 @@ def body(shape: Shape, called: str) -> str:
     call = f"asyncio.run({call})" if shape.is_async else call
     if not shape.may_await and shape.is_object:
         return "\n".join([*lines, f"    return {call}", ""])
-    lines.append(f"    result = {call}")
+    return "\n".join([*lines, f"    result = {call}", *_answered(shape), "    return result", ""])
+
+
+def _tools_body(shape: Shape, called: str) -> str:
+    lines = [*tools_adapter.before(shape), *_made(shape, called)]
+    lines += tools_adapter.function(shape, f"{OBJECT}.{shape.method}")
+    if shape.is_async:
+        lines.append("    result = asyncio.run(result)")
+    lines += [*_answered(shape), *tools_adapter.after(shape)]
+    return "\n".join([*lines, "    return result", ""])
+
+
+def _made(shape: Shape, called: str) -> list[str]:
+    """Return the lines that make the plugin's object, and call its hooks."""
+    lines = [f"{OBJECT} = {called}()"]
+    for hook, is_async in shape.hooks.items():
+        call = f"{OBJECT}.{hook}()"
+        lines.append(f"asyncio.run({call})" if is_async else call)
+    return [*lines, "", ""]
+
+
+def _answered(shape: Shape) -> list[str]:
+    """Return the lines that make an object of what the plugin has returned."""
+    lines: list[str] = []
     if shape.may_await:
         lines += ["    if asyncio.iscoroutine(result):", "        result = asyncio.run(result)"]
     if not shape.is_object:
         plain = "(str, bytes, bool, int, float, list, tuple)"
         lines += [f"    if isinstance(result, {plain}):", '        result = {"result": result}']
-    return "\n".join([*lines, "    return result", ""])
+    return lines
 
 
 def module(shape: Shape, imported: str, package: str, *, has_init: bool) -> str:

@@ -12,6 +12,10 @@ from migration.manifest import Facts, legal_name
 from migration.shape import HOOKS, Function, Shape
 from migration.source import Source, imports, name_of
 
+_KEPT = (
+    'have the caller send what has to be kept, or write start = "resident" in the manifest, which '
+    "the operator has to allow"
+)
 _NETWORK = frozenset({"aiohttp", "ftplib", "http", "httpx", "requests", "socket", "urllib3"})
 
 
@@ -75,6 +79,11 @@ def _kept_between_calls(source: Source, owner: str) -> Iterator[Finding]:
                 if name_of(part.value) == "self" and part.attr in known - seen:
                     seen.add(part.attr)
                     what = f"self.{part.attr} is set during a call, and no later call sees it"
-                    yield Finding(
-                        source.path, part.lineno, what, "have the caller send what has to be kept"
-                    )
+                    yield Finding(source.path, part.lineno, what, _KEPT)
+    for function in ast.walk(source.tree):
+        if isinstance(function, Function):
+            for part in ast.walk(function):
+                if isinstance(part, ast.Global):
+                    names = ", ".join(part.names)
+                    what = f"{names} may be set during a call, and no later call sees it"
+                    yield Finding(source.path, part.lineno, what, _KEPT)

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migration.findings import Finding
-from migration.shape import BYTES, Function, Shape, Tool
+from migration.intake import BASE64_NAMES as _BASE64
+from migration.intake import IMAGE_NAMES as _IMAGE
+from migration.shape import BYTES, PROGRESS, Function, Shape, Tool
 from migration.source import Source, name_of
 from migration.uses import forms
 
-_IMAGE = frozenset(
-    {"image", "img", "frame", "image_bytes", "image_data", "img_bytes", "frame_bytes"}
-)
-_BASE64 = frozenset({"image_base64", "image_b64", "frame_base64", "frame_b64", "img_base64"})
 _MIME = frozenset({"mime_type", "mimetype", "content_type", "media_type"})
 _OPTIONS = frozenset({"options", "opts", "params", "config", "settings"})
 _PAYLOAD = frozenset({"payload", "data", "request", "input", "inputs", "input_data", "args"})
@@ -182,7 +180,9 @@ def tool_of(function: Function, known: Mapping[str, Function]) -> Tool:
     first = [one.arg for one in (*function.args.posonlyargs, *function.args.args)][:1]
     taken = parameters(function, is_method=first in (["self"], ["cls"]))
     named = [p for p in taken if not p.stars]
-    made = schema(named)
+    tells = any(p.name == PROGRESS for p in named)
+    named = [p for p in named if p.name != PROGRESS]
+    made = replace(schema(named), tells=tells)
     used = forms(function, known)
     for one in named:
         if one.annotation in BYTES or one.name.endswith("_bytes"):

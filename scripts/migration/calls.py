@@ -15,7 +15,7 @@ from migration.source import Source, name_of
 METHODS = ("run", "run_tool", "analyze")
 _INSTEAD = {
     "run": "tool_runner.run(name, payload)",
-    "run_tool": 'tool_runner.run(name, {"tool": tool, "args": args})',
+    "run_tool": 'tool_runner.run(f"{name}:{tool}", args)',
     "analyze": (
         'tool_runner.run(name, {"image": data, "mime_type": mime_type, "options": options})'
     ),

@@ -50,13 +50,14 @@ def folder_plugin(place: Place, wanted: str, facts: Facts, asked: Asked) -> Plan
     except UnreadableError as error:
         return Plan(by_hand=[error.finding])
     local = {p.stem for p in place.folder.iterdir()} | {place.package}
+    toml = place.folder / MANIFEST
+    facts.error_key = stated(toml, "error_key") if toml.exists() else remains.error_key(sources)
     for one in sources:
-        remains.note(made, one)
+        remains.note(made, one, facts.error_key)
         replaced = without_host(one, asked.hosts, local, _depth(place, one.path))
         made.by_hand += replaced.by_hand
         if replaced.text != one.text:
             made.changes.append(Change(one.path, one.data, one.encode(replaced.text)))
-    toml = place.folder / MANIFEST
     if toml.exists():
         made.plugins |= there(toml)
         return made
@@ -75,7 +76,7 @@ def folder_plugin(place: Place, wanted: str, facts: Facts, asked: Asked) -> Plan
         facts.dependencies = requirements.needed(sources, asked.hosts, local, made)
     entry = f"{place.module}:{shape.owner or shape.method}"
     if place.package or not shape.is_plain:
-        entry = f"{adapter.ENTRY_MODULE}:run"
+        entry = f"{adapter.ENTRY_MODULE}:{adapter.entry(shape)}"
         has_init = (place.folder / "__init__.py").is_file()
         text = adapter.module(shape, place.module, place.package, has_init=has_init)
         change(made, place.folder / f"{adapter.ENTRY_MODULE}.py", text)
@@ -87,10 +88,16 @@ def folder_plugin(place: Place, wanted: str, facts: Facts, asked: Asked) -> Plan
 
 def there(toml: Path) -> dict[str, Path]:
     """Return the plugin that a toolrunner.toml makes of its folder, by its name."""
-    with contextlib.suppress(ValueError, UnreadableError):  # discovery says what is wrong with it
-        name = tomllib.loads(read_text(toml)).get("tool", {}).get("toolrunner", {}).get("name")
-        return {str(name): toml.parent}
-    return {}
+    name = stated(toml, "name")
+    return {name: toml.parent} if name else {}
+
+
+def stated(toml: Path, key: str) -> str:
+    """Return a text in the table of a toolrunner.toml, "" for none."""
+    with contextlib.suppress(ValueError, UnreadableError, AttributeError):
+        # Discovery says what is wrong with it.
+        return str(tomllib.loads(read_text(toml))["tool"]["toolrunner"].get(key, ""))
+    return ""
 
 
 def _depth(place: Place, path: Path) -> int:

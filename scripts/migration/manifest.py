@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from migration.intake import intake
 from migration.shape import Shape, Tool
 
 # A one-pixel picture, for the sample call of `toolrunner plugins check`.
@@ -36,6 +37,7 @@ class Facts:
     dependencies: list[str] | None = None  # not known
     not_requirements: list[str] = field(default_factory=list)
     tools: dict[str, Tool] = field(default_factory=dict)
+    error_key: str = ""
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Take another name if somebody chose one; ``names`` has legal ones."""
@@ -65,12 +67,44 @@ def tool_table(facts: Facts, shape: Shape, entry: str) -> list[str]:
     lines.append(f"input = {_value(shape.input)}")
     if entry:
         lines.append(f"entry = {_value(entry)}")
+    if facts.error_key:
+        lines.append(f"error_key = {_value(facts.error_key)}")
+    if shape.has_tools:
+        return [*lines, *_tools(shape.tools or {})]
     schema = _input_schema(shape)
     table = _table("tool.toolrunner.input_schema", schema) if schema else []
     if sum(map(len, table)) > _MOST_CHARACTERS:
         schema.pop("allOf", None)
         table = _table("tool.toolrunner.input_schema", schema)
     return [*lines, *([""] if table else []), *table]
+
+
+def _tools(tools: Mapping[str, Tool]) -> list[str]:
+    """Return the table of each tool; without schemas where there is no room for them."""
+    found = {name: _tool(one) for name, one in tools.items()}
+    for dropped in ("", "output_schema", "input_schema"):
+        for one in found.values():
+            one.pop(dropped, None)
+        lines: list[str] = []
+        for name, one in found.items():
+            lines += ["", *_table(f"tool.toolrunner.tools.{_key(name)}", one)]
+        if sum(map(len, lines)) <= _MOST_CHARACTERS:
+            break
+    return lines
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    if tool.description:
+        table["description"] = _one_line(tool.description)[:1000]
+    kind = intake(tool).kind
+    if kind != "json":
+        table["input"] = kind
+    elif tool.properties:
+        table["input_schema"] = {**_object(tool), "examples": [_sample(tool)]}
+    if tool.outputs:
+        table["output_schema"] = tool.outputs
+    return table
 
 
 def head(facts: Facts) -> list[str]:

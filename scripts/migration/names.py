@@ -24,12 +24,12 @@ class Asked:
     names: Mapping[str, str] = field(default_factory=dict)
 
 
-def stated_name(source: Source) -> str:
-    """Return the name in the manifest of a file, "" if it has none."""
+def stated(source: Source, key: str) -> str:
+    """Return a text in the manifest of a file, "" if it has none."""
     block = script_block(source.text)
     table = (block[1] or {}).get("tool", {}) if block else {}
-    name = table.get("toolrunner", {}).get("name") if isinstance(table, dict) else None
-    return name if isinstance(name, str) else ""
+    value = table.get("toolrunner", {}).get(key) if isinstance(table, dict) else None
+    return value if isinstance(value, str) else ""
 
 
 @functools.cache
@@ -38,21 +38,30 @@ def _bundled() -> dict[str, Path]:
     names: dict[str, Path] = {}
     for path in sorted(_BUNDLED.glob("*.py")):
         try:
-            names[stated_name(read_source(path))] = path
+            names[stated(read_source(path), "name")] = path
         except UnreadableError:
             continue  # whoever runs plugins will say so
     return names
 
 
-def join(made: Plan, part: Plan) -> None:
-    """Add a plan to another, unless one of its plugins has a name that is taken."""
+def join(made: Plan, part: Plan, chosen: Mapping[str, str]) -> None:
+    """Add a plan to another, unless one of its plugins has a name that is taken.
+
+    Who has ``chosen`` a bundled one's name for it knows that this one has to be off.
+    """
     for name, path in part.plugins.items():
         bundled = _bundled().get(name)
         what = "is another plugin's, too" if name in made.plugins else ""
-        if bundled is not None and path.resolve() != bundled:
+        is_bundled = bundled is not None and path.resolve() != bundled
+        if is_bundled and name not in chosen.values():
             what = "is that of a bundled plugin: with both, neither would run"
         if what:
             instead = f"run this again with --rename {name}=ANOTHER-NAME"
+            if is_bundled:
+                instead += (
+                    f"; or with --rename {name}={name}, and turn the bundled one off in the "
+                    f'settings: disable_bundled = ["{name}"]'
+                )
             if not part.changes:
                 instead = "give it another one in its manifest"
             part.by_hand.append(Finding(path, 1, f"the name {name} {what}", instead))

@@ -54,10 +54,11 @@ def _distribution(found: Distribution, asked: Asked) -> tuple[Plan, list[Path]]:
             continue
         facts = facts_of(place.folder, found.facts)
         facts.name = facts.name or point.name
-        join(made, folder_plugin(place, point.object, facts, asked))
+        part = folder_plugin(place, point.object, facts, asked)
+        join(made, part, asked.names)
         folders.append(place.folder)
         if place.package not in there:
-            values[point.name] = _entry(place)
+            values[point.name] = _entry(place, part)
     text, problem = entry_points.edited(found, points[0].group, values, packages)
     if problem and not made.by_hand:
         made.by_hand.append(problem)
@@ -96,12 +97,14 @@ def _of_others(found: Distribution, points: list[Point]) -> list[Finding]:
     ]
 
 
-def _entry(place: Place) -> str:
+def _entry(place: Place, part: Plan) -> str:
     """Return the entry point's new value: what the manifest says, or will say."""
+    toml = place.folder / MANIFEST
+    made = [one.after.decode("utf-8") for one in part.changes if one.path == toml]
     entry = f"{adapter.ENTRY_MODULE}:run"
-    if (place.folder / MANIFEST).is_file():
+    if made or toml.is_file():
         with contextlib.suppress(ValueError):  # discovery says what is wrong with it
-            document = tomllib.loads(read_text(place.folder / MANIFEST))
+            document = tomllib.loads(made[0] if made else read_text(toml))
             entry = document.get("tool", {}).get("toolrunner", {}).get("entry", entry)
     return f"{place.package}.{entry.removeprefix(f'{place.package}.')}"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from migration import foreign, offers, remains, shapes
 from migration.calls import direct_calls
 from migration.findings import Finding, Plan
-from migration.folder import Place, folder_plugin, package_name, there
+from migration.folder import Place, folder_plugin, package_name, stated, there
 from migration.host import HOSTS
 from migration.manifest import Facts
 from migration.names import Asked, join
@@ -40,7 +40,7 @@ def plan(path: Path, hosts: Iterable[str] = (), names: Mapping[str, str] | None 
         return _folder(path if path.is_dir() else path.parent, asked)
     made = Plan()
     try:
-        join(made, _file(read_source(path), asked, is_named=True))
+        join(made, _file(read_source(path), asked, is_named=True), asked.names)
     except UnreadableError as error:
         made.by_hand.append(error.finding)
     return made
@@ -53,7 +53,7 @@ def _folder(root: Path, asked: Asked) -> Plan:
     for folder in dict.fromkeys(path.parent for path in paths if path.name in METADATA):
         if not any(folder.is_relative_to(taken) for taken in inside):
             part, own = offers.offered(folder, asked)
-            join(made, part)
+            join(made, part, asked.names)
             inside += own
     sources: list[Source] = []
     for path in paths:
@@ -61,7 +61,7 @@ def _folder(root: Path, asked: Asked) -> Plan:
             continue
         if path.name == MANIFEST:
             inside.append(path.parent)
-            join(made, _there(path))
+            join(made, _there(path), asked.names)
         elif path.suffix == ".py":
             try:
                 sources.append(read_source(path))
@@ -71,7 +71,7 @@ def _folder(root: Path, asked: Asked) -> Plan:
     for source in sources:
         if not any(source.path.is_relative_to(taken) for taken in inside):
             part = _file(source, asked, bases)
-            join(made, part)
+            join(made, part, asked.names)
             inside += [one.path.parent for one in part.changes if one.path.name == MANIFEST]
     return made
 
@@ -85,10 +85,11 @@ def _bases(source: Source) -> set[str]:
 def _there(toml: Path) -> Plan:
     """Return the plan for a folder that is a plugin of Toolrunner already."""
     made = Plan(plugins=there(toml))
+    declared = stated(toml, "error_key")
     for path in files(toml.parent):
         if path.suffix == ".py":
             try:
-                remains.note(made, read_source(path))
+                remains.note(made, read_source(path), declared)
             except UnreadableError as error:
                 made.by_hand.append(error.finding)
     return made

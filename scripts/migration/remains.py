@@ -11,7 +11,7 @@ import ast
 import builtins
 import re
 import symtable
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from migration.findings import Finding, Plan
 from migration.shape import Function
@@ -22,8 +22,8 @@ _FAILURES = frozenset({"error", "errors", "exception", "traceback", "error_messa
 _VERDICTS = frozenset({"ok", "success", "succeeded"})
 _STATES = frozenset({"error", "failed", "failure"})
 _RAISE = (
-    "raise an exception (of a class named InvalidInput where the input is at fault): "
-    "a result is a success here"
+    "raise an exception (of a class named InvalidInput where the input is at fault), or name its "
+    "key as error_key in the manifest: a result is a success here"
 )
 # What a module has without binding it.
 _GIVEN = frozenset(
@@ -37,19 +37,43 @@ _GIVEN = frozenset(
 _UNFORESEEABLE = frozenset({"exec", "globals", "setattr", "vars", "NameError"})
 
 
-def note(plan: Plan, source: Source) -> None:
-    """Note in a plan what remains to be done in one of a plugin's files."""
-    lines = source.text.split("\n")
-    for finding in [*_errors_in_results(source), *_unknown_names(source)]:
-        answer = _ANSWER.search(lines[finding.line - 1])
-        if answer is None:
-            plan.left.append(finding)
+def error_key(sources: Iterable[Source]) -> str:
+    """Return the key under which a plugin's results hold its errors; "" if there is not one."""
+    keys = {
+        key
+        for source in sources
+        for key, finding in _errors_in_results(source)
+        if key in _FAILURES and _answer(source, finding) is None
+    }
+    return "error" if "error" in keys else keys.pop() if len(keys) == 1 else ""
+
+
+def note(plan: Plan, source: Source, declared: str = "") -> None:
+    """Note in a plan what remains to be done in one of a plugin's files.
+
+    ``declared``: the ``error_key`` of its manifest.
+    """
+    found = [*_errors_in_results(source), *(("", one) for one in _unknown_names(source))]
+    for key, finding in found:
+        answer = _answer(source, finding)
+        if answer is not None:
+            what = f"{finding.what}, and a comment says why: {answer}"
+        elif key and key == declared:
+            what = f"{finding.what}, and error_key in its manifest makes it an ExecutionError"
         else:
-            what = f"{finding.what}, and a comment says why: {answer[1].strip()}"
-            plan.notes.append(Finding(finding.path, finding.line, what, "nothing to do"))
+            plan.left.append(finding)
+            continue
+        plan.notes.append(Finding(finding.path, finding.line, what, "nothing to do"))
 
 
-def _errors_in_results(source: Source) -> Iterator[Finding]:
+def _answer(source: Source, finding: Finding) -> str | None:
+    """Return what a comment beside a finding says."""
+    answer = _ANSWER.search(source.text.split("\n")[finding.line - 1])
+    return answer[1].strip() if answer else None
+
+
+def _errors_in_results(source: Source) -> Iterator[tuple[str, Finding]]:
+    """Yield each error that is returned, with its key."""
     for function in ast.walk(source.tree):
         if not isinstance(function, Function):
             continue
@@ -71,10 +95,11 @@ def _errors_in_results(source: Source) -> Iterator[Finding]:
                     parts += _parts(node.value)
             elif isinstance(node, ast.Return) and node.value:
                 parts = _parts(node.value)
-            key = next((key for key, value in parts if _is_failure(key, value)), None)
-            if key is not None:
+            keys = [str(key) for key, value in parts if _is_failure(key, value)]
+            # One that can be declared is enough, whatever else the result says.
+            for key in sorted(keys, key=lambda one: (one != "error", one not in _FAILURES))[:1]:
                 what = f"{function.name} returns an error inside its result ({key!r})"
-                yield Finding(source.path, node.lineno, what, _RAISE)
+                yield key, Finding(source.path, node.lineno, what, _RAISE)
 
 
 def _parts(value: ast.expr) -> list[tuple[object, ast.expr]]:

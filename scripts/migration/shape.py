@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
+PROGRESS = "progress_callback"
 HOOKS = ("validate", "on_load")
 BYTES = frozenset({"bytes", "bytearray", "memoryview"})
+
+_TOOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -17,13 +21,17 @@ class Tool:
     """One tool of a plugin with several: what its arguments are, as JSON Schema has it.
 
     ``forms``: those that are bytes in the code (True), and those that it decodes itself (False).
-    ``handler`` is the method that its metadata name, "" if they name none.
+    ``handler`` is the method that its metadata name, "" if they name none. ``outputs``: JSON Schema
+    of what it returns. ``tells``: it takes a ``progress_callback``.
     """
 
     properties: dict[str, Any] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     forms: dict[str, bool] = field(default_factory=dict)
     handler: str = ""
+    description: str = ""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    tells: bool = False
 
     @property
     def in_bytes(self) -> list[str]:
@@ -52,6 +60,11 @@ class Shape:
     tools: dict[str, Tool] | None = None
     keys: tuple[str, ...] = ()
     texts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether its tools are known, each by a name that a tool may have."""
+        return bool(self.tools) and all(map(_TOOL_NAME.fullmatch, self.tools or ()))
 
     @property
     def is_plain(self) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from migration.arguments import called, parameters, tool_of
 from migration.calls import METHODS
 from migration.findings import Finding
-from migration.shape import HOOKS, Function, Shape, Tool
+from migration.shape import HOOKS, PROGRESS, Function, Shape, Tool
 from migration.source import Source, name_of
-from migration.tools import merged
+from migration.tools import merged, tools_said
 from migration.uses import forms
 
 # What ends the name of a class that says that it is a plugin, or whose subclasses are some.
@@ -151,13 +152,17 @@ def _declared(
 ) -> dict[str, Tool]:
     """Return a plugin's tools: what its metadata say of each, and what its code shows."""
     args = [p.name for p in parameters(method)][1:2]
+    speaks = any(isinstance(n, ast.Constant) and n.value == PROGRESS for n in ast.walk(method))
     read = forms(method, known, args[0]) if args else {}
     tools: dict[str, Tool] = {}
     for name in {**declared, **coded}:
         said = declared.get(name)
         handlers = [said.handler if said else "", name, name.replace("-", "_")]
         found = next((known[one] for one in handlers if one in known), None)
-        code = coded.get(name) or (tool_of(found, known) if found else Tool(forms=dict(read)))
+        code = coded.get(name) or Tool()
+        if not code.properties:
+            made = tool_of(found, known) if found else Tool(forms=dict(read), tells=speaks)
+            code = merged(code, made)
         tools[name] = merged(said, code)
     return tools
 
@@ -183,15 +188,20 @@ def _tools(owner: ast.ClassDef, known: dict[str, Function]) -> dict[str, Tool] |
 
 def _tool(name: str, value: ast.expr, known: dict[str, Function]) -> Tool:
     handler: ast.AST = value
+    said: dict[str, object] = {}
     if isinstance(value, ast.Dict):
         for key, part in zip(value.keys, value.values, strict=True):
             if isinstance(key, ast.Constant) and key.value == "handler":
                 handler = part
+            elif isinstance(key, ast.Constant):
+                with contextlib.suppress(ValueError):  # it is made when the plugin runs
+                    said[str(key.value)] = ast.literal_eval(part)
     named = name_of(handler)
     if isinstance(handler, ast.Constant) and isinstance(handler.value, str):
         named = handler.value
     function = known.get(named) or known.get(name)
-    return tool_of(function, known) if function else Tool()
+    coded = tool_of(function, known) if function else None
+    return merged(tools_said({name: said}).get(name), coded)
 
 
 def _texts(owner: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> dict[str, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from migration import adapter, advice, manifest, remains, requirements
+from migration import adapter, advice, manifest, remains, requirements, tools_adapter
 from migration.findings import Change, Finding, Plan
 from migration.host import without_host
 from migration.manifest import Facts
-from migration.names import Asked, stated_name
+from migration.names import Asked, stated
 from migration.shape import Shape
 from migration.source import Source, bound_names, script_block
 
@@ -19,7 +19,8 @@ def adapted_file(
 ) -> Plan:
     """Return the plan for a single file; without a ``shape`` it has its manifest already."""
     made = Plan()
-    remains.note(made, source)
+    facts.error_key = stated(source, "error_key") if shape is None else remains.error_key([source])
+    remains.note(made, source, facts.error_key)
     replaced = without_host(source, asked.hosts, local)
     made.by_hand += replaced.by_hand
     text = replaced.text
@@ -37,8 +38,8 @@ def adapted_file(
         if not (shape.is_plain and shape.owner in {"Plugin", ""}):
             text = _with_adapter(text, shape)
         advice.note(made, source, shape, facts, source.path)
-    elif stated_name(source):
-        made.plugins[stated_name(source)] = source.path
+    elif stated(source, "name"):
+        made.plugins[stated(source, "name")] = source.path
     if not made.by_hand and text != source.text:
         made.changes.append(Change(source.path, source.data, source.encode(text)))
     return made
@@ -46,9 +47,10 @@ def adapted_file(
 
 def _taken(source: Source, shape: Shape) -> Iterator[Finding]:
     """Yield the names that Toolrunner's entry needs, and that the file uses for something else."""
-    wanted = {"run"}
+    wanted = {adapter.entry(shape)}
     if not shape.is_plain:
         wanted |= {adapter.OBJECT, adapter.BYTES, *adapter.needed_modules(shape)}
+        wanted |= {tools_adapter.TELL, *tools_adapter.tables(shape)} if shape.has_tools else set()
     elif not shape.owner:
         return  # the function itself is the entry
     for name, statement in bound_names(source.tree).items():

@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from migration.shape import Tool
+from migration.shape import PROGRESS, Tool
 
 _TYPES = {"string", "integer", "number", "boolean", "object", "array", "null"}
 _TYPE_WORDS = {
@@ -65,15 +66,38 @@ def tools_said(declared: object) -> dict[str, Tool]:
 
 def _tool_said(one: dict[str, Any]) -> Tool:
     said = one.get("input_schema") or one.get("inputs") or one.get("parameters") or {}
+    description = str(one.get("description") or one.get("title") or "")
+    outputs = _outputs(one.get("output_schema") or one.get("outputs"))
     named = [one[key] for key in ("handler", "function", "method") if key in one]
     handler = str(named[0]).replace(":", ".").rpartition(".")[2] if named else ""
     if not isinstance(said, dict):
-        return Tool(handler=handler)
+        return Tool(handler=handler, description=description, outputs=outputs)
     required: tuple[str, ...] = ()
     if isinstance(said.get("properties"), dict):
         said, required = said["properties"], _names(said.get("required"))
-    in_bytes = {name: True for name, part in said.items() if _word(part) == "bytes"}
-    return Tool(_properties(said, 0), required, in_bytes, handler)
+    in_bytes = {name: True for name, part in said.items() if _is_binary(part)}
+    properties = _properties({k: v for k, v in said.items() if k != PROGRESS}, 0)
+    tells = PROGRESS in said
+    return Tool(properties, required, in_bytes, handler, description, outputs, tells)
+
+
+def _is_binary(part: object) -> bool:
+    is_binary = isinstance(part, dict) and part.get("format") == "binary"
+    return is_binary or _word(part) == "bytes"
+
+
+def _outputs(said: object) -> dict[str, Any]:
+    """Return JSON Schema of what a tool returns, as far as it is said; {} for nothing."""
+    if not isinstance(said, dict):
+        return {}
+    required: tuple[str, ...] = ()
+    if isinstance(said.get("properties"), dict):
+        said, required = said["properties"], _names(said.get("required"))
+    properties = _properties(said, 0)
+    if not properties:
+        return {}
+    needed = {"required": list(required)} if required else {}
+    return {"type": "object", "properties": properties, **needed}
 
 
 def _word(part: object) -> object:
@@ -86,13 +110,18 @@ def merged(said: Tool | None, coded: Tool | None) -> Tool:
 
     Many a manifest calls bytes a string: what the code does with them decides.
     """
-    if said is None or not said.properties:
+    if said is None or coded is None:
         return coded or said or Tool()
-    if coded is None:
-        return said
+    about = {
+        "description": said.description or coded.description,
+        "outputs": said.outputs or coded.outputs,
+        "tells": said.tells or coded.tells,
+    }
+    if not said.properties:
+        return replace(coded, **about)
     used = {**said.forms, **coded.forms}
     used = {name: is_bytes for name, is_bytes in used.items() if name in said.properties}
-    return Tool(said.properties, said.required or coded.required, used)
+    return replace(said, required=said.required or coded.required, forms=used, **about)
 
 
 def _properties(said: dict[str, Any], depth: int) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import resource
 import shutil
@@ -25,6 +24,7 @@ from tests.governance.migrating import (
     contents,
     migrate,
 )
+from toolrunner import Call
 
 
 @pytest.fixture
@@ -37,7 +37,9 @@ def sample(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 # Each shape: what is a plugin once it has been migrated, its name, and calls with their results.
-Calls = list[tuple[dict[str, Any], dict[str, Any]]]
+# What is sent to one of several tools is headed by that tool's name.
+Sent = dict[str, Any] | tuple[str, dict[str, Any]]
+Calls = list[tuple[Sent, dict[str, Any]]]
 MIGRATED: dict[str, tuple[str, str, Calls]] = {
     "class_run": ("upper.py", "upper-case", [({"text": "hi"}, {"text": "HI!"})]),
     "analyze_image": (
@@ -55,21 +57,18 @@ MIGRATED: dict[str, tuple[str, str, Calls]] = {
         "tools.py",
         "toolbox",
         [
-            ({"tool": "add", "args": {"a": 1, "b": 2}}, {"sum": 3}),
-            (
-                {"tool": "measure", "args": {"image_base64": base64.b64encode(PNG).decode()}},
-                {"bytes": len(PNG)},
-            ),
-            ({"tool": "words", "args": {"text": "a b"}}, {"result": ["a", "b"]}),
+            (("add", {"a": 1, "b": 2}), {"sum": 3}),
+            (("measure", PICTURE), {"bytes": len(PNG)}),
+            (("words", {"text": "a b"}), {"result": ["a", "b"]}),
         ],
     ),
     "async_tools": (
         "waits.py",
         "waits",
         [
-            ({"tool": "wait", "args": {"word": "x"}}, {"word": "x", "ready": True}),
-            ({"tool": "now"}, {"ready": True}),
-            ({"tool": "size", "args": {"data": "AAAA"}}, {"bytes": 3, "is_bytes": True}),
+            (("wait", {"word": "x"}), {"word": "x", "ready": True}),
+            (("now", {}), {"ready": True}),
+            (("size", {"data": "AAAA"}), {"bytes": 3, "is_bytes": True}),
         ],
     ),
     "pydantic_result": (
@@ -96,11 +95,8 @@ MIGRATED: dict[str, tuple[str, str, Calls]] = {
         "",
         "counter",
         [
-            (
-                {"tool": "letters", "args": {"text": "aab", "most": 1}},
-                {"letters": {"a": 2}},
-            ),
-            ({"tool": "lines", "args": {"text": "one\ntwo"}}, {"lines": 2}),
+            (("letters", {"text": "aab", "most": 1}), {"letters": {"a": 2}}),
+            (("lines", {"text": "one\ntwo"}), {"lines": 2}),
         ],
     ),
     "folder_siblings": ("", "scale", [({"number": 7}, {"scaled": 21})]),
@@ -108,7 +104,7 @@ MIGRATED: dict[str, tuple[str, str, Calls]] = {
     "distribution": (
         "src/forgesyte_ledger",
         "ledger",
-        [({"tool": "total", "args": {"amounts": [1, 2.5]}}, {"total": 3.5, "currency": "EUR"})],
+        [(("total", {"amounts": [1, 2.5]}), {"total": 3.5, "currency": "EUR"})],
     ),
     "protocol_base": ("src/acme_words", "words", [({"text": "one two"}, {"words": 2})]),
     "bytes_as_string": (
@@ -116,12 +112,34 @@ MIGRATED: dict[str, tuple[str, str, Calls]] = {
         "frames",
         [
             (
-                {"tool": "measure", "args": {"frame": "AAAA", "label": "x"}},
-                {"bytes": 3, "label": "x"},
+                ("measure", {**PICTURE, "options": {"label": "x"}}),
+                {"bytes": len(PNG), "label": "x"},
             ),
-            ({"tool": "digest", "args": {"data": ""}}, {"sha256": "e3b0c442"}),
-            ({"tool": "echo", "args": {"frame": "AAAA"}}, {"frame": "AAAA"}),
-            ({"tool": "decoded", "args": {"picture": "AAAA"}}, {"bytes": 3}),
+            (("digest", {"data": ""}), {"sha256": "e3b0c442"}),
+            (("echo", {"frame": "AAAA"}), {"frame": "AAAA"}),
+            (("decoded", {"picture": "AAAA"}), {"bytes": 3}),
+        ],
+    ),
+    "frame_tools": (
+        "frame_tracker",
+        "frame-tracker",
+        [
+            (("find", PICTURE), {"detections": [0], "device": "cpu"}),
+            (
+                ("find", {**PICTURE, "options": {"device": "gpu"}}),
+                {"detections": [0], "device": "gpu"},
+            ),
+            (("follow", PICTURE), {"frame": 1}),
+            (("follow", PICTURE), {"frame": 1}),
+            (
+                ("follow_video", {"files": [{"name": "a.mp4", "data": b"\x00\xff" * 3}]}),
+                {
+                    "total_frames": 4,
+                    "frames": [
+                        {"frame_index": i, "detections": [1] if i < 3 else []} for i in range(4)
+                    ],
+                },
+            ),
         ],
     ),
     "setup_cfg": (
@@ -138,6 +156,11 @@ INSTALLED = {
 every_shape = pytest.mark.parametrize("shape", MIGRATED)
 
 
+def called(name: str, sent: Sent) -> tuple[str, dict[str, Any]]:
+    """Return what to call, and with what payload."""
+    return (f"{name}:{sent[0]}", sent[1]) if isinstance(sent, tuple) else (name, sent)
+
+
 def named(shape: str, folder: Path) -> Path:
     """Return what to name on the command line: a file where a function has to be known as one."""
     return folder / "flip.py" if shape == "module_function" else folder
@@ -150,8 +173,8 @@ def test_a_migrated_plugin_runs(shape: str, sample: Path, make_runner: MakeRunne
     assert ended.status == 0, ended.out
     plugin, name, calls = MIGRATED[shape]
     tool_runner = make_runner(sample / plugin)
-    for payload, wanted in calls:
-        result, error = tool_runner.run(name, payload)
+    for sent, wanted in calls:
+        result, error = tool_runner.run(*called(name, sent))
         assert error is None, error
         assert result == wanted
 
@@ -227,8 +250,8 @@ def test_a_migrated_distribution_can_be_installed(
         packed.extractall(site)
     monkeypatch.syspath_prepend(str(site))
     tool_runner = make_runner(allow_installed=[INSTALLED[shape]])
-    _, name, [(payload, wanted)] = MIGRATED[shape]
-    assert tool_runner.run(name, payload) == (wanted, None)
+    _, name, [(sent, wanted)] = MIGRATED[shape]
+    assert tool_runner.run(*called(name, sent)) == (wanted, None)
 
 
 def test_payloads_that_a_tool_does_not_take_blame_the_caller(
@@ -239,15 +262,61 @@ def test_payloads_that_a_tool_does_not_take_blame_the_caller(
     folder = shutil.copytree(SAMPLES / "folder_manifest", tmp_path / "counter")
     migrate(folder, "--write")
     tool_runner = make_runner(folder)
-    for payload in (
-        {},
-        {"tool": "paragraphs"},
-        {"tool": "lines", "args": {}},
-        {"tool": "letters", "args": {"text": "a", "most": 0}},
+    for name, payload, kind in (
+        ("counter", {}, "PluginNotFound"),
+        ("counter:paragraphs", {}, "PluginNotFound"),
+        ("counter:lines", {}, "ValidationError"),
+        ("counter:letters", {"text": "a", "most": 0}, "ValidationError"),
     ):
-        _, error = tool_runner.run("counter", payload)
+        _, error = tool_runner.run(name, payload)
         assert error is not None
-        assert error["error"]["type"] == "ValidationError", payload
+        assert error["error"]["type"] == kind, payload
+
+
+def test_what_a_host_of_frames_gives_its_tools_is_there(
+    tmp_path: Path, make_runner: MakeRunner
+) -> None:
+    """Progress; an error in a result is an error; state from frame to frame is a resident's."""
+    tmp_path.chmod(0o755)
+    folder = shutil.copytree(SAMPLES / "frame_tools", tmp_path / "tools") / "frame_tracker"
+    migrate(folder, "--write")
+    tool_runner = make_runner(folder)
+    heard: list[float] = []
+    call = Call(on_progress=lambda fraction, _message: heard.append(fraction))
+    video = {"files": [{"name": "a.mp4", "data": b"12345678"}]}
+    _, error = tool_runner.run("frame-tracker:follow_video", video, call=call)
+    assert error is None
+    assert heard == [0.25, 0.5, 0.75, 1.0]
+    other = {"image": b"text", "mime_type": "image/png"}
+    _, error = tool_runner.run("frame-tracker:find", other)
+    assert error is not None
+    assert error["error"]["type"] == "ExecutionError"
+    assert error["error"]["message"] == "image_decode_failed: no picture that is known here"
+    manifest = folder / "toolrunner.toml"
+    text = manifest.read_text()
+    manifest.write_text(text.replace("error_key", 'start = "resident"\nerror_key'))
+    resident = make_runner(folder, allow_resident=["frame-tracker"])
+    frames = [resident.run("frame-tracker:follow", PICTURE)[0] for _ in range(3)]
+    assert frames == [{"frame": 1}, {"frame": 2}, {"frame": 3}]
+
+
+def test_a_file_that_a_tool_writes_is_given_back(tmp_path: Path, make_runner: MakeRunner) -> None:
+    """Its host named a path to write to; here it is an artifact."""
+    tmp_path.chmod(0o755)
+    path = tmp_path / "copies.py"
+    path.write_text(
+        "import shutil\n\n\nclass Plugin:\n    tools = {'copy': {'handler': 'copy'}}\n\n"
+        "    def run_tool(self, tool, args):\n        return getattr(self, tool)(**args)\n\n"
+        "    def copy(self, video_path: str, output_path: str):\n"
+        "        shutil.copy(video_path, output_path)\n        return {'status': 'done'}\n"
+    )
+    assert migrate(path, "--write").status == 0
+    call = Call()
+    video = {"files": [{"name": "a.mp4", "data": b"12345678"}]}
+    result, error = make_runner(path).run("copies:copy", video, call=call)
+    assert error is None
+    assert result["output"]["artifact"] == "output.mp4"
+    assert [(one.name, one.data) for one in call.artifacts] == [("output.mp4", b"12345678")]
 
 
 def test_only_our_kind_of_entry_points_is_added(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_direct_calls_are_reported_and_left_alone(tmp_path: Path) -> None:
         ("analyze.py", 5),
     }
     assert "tool_runner.run(name, payload)" in found["service.py", 12]
-    assert '{"tool": tool, "args": args}' in found["service.py", 13]
+    assert 'f"{name}:{tool}", args' in found["service.py", 13]
     assert '"image": data' in found["analyze.py", 5]
     assert contents(folder) == before
 

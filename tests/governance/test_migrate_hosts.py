@@ -156,16 +156,17 @@ def test_a_new_name_has_to_be_one(tmp_path: Path, names: str) -> None:
 def test_errors_inside_results_are_left_to_a_person(
     tmp_path: Path, make_runner: MakeRunner
 ) -> None:
-    """The plugin is migrated; what is left is said until it is mended, or answered."""
+    """The plugin is migrated; what is left is said until it is mended, or answered.
+
+    One under a key of its own is declared, and is an error from now on.
+    """
     path = sample("errors_in_result", tmp_path) / "divide.py"
     ended = migrate(path.parent, "--write", "--json")
     assert ended.status == 1
     found = {one["line"]: one["what"] for one in ended.document["by_hand"]}
-    assert {line for line, what in found.items() if "an error inside its result" in what} == {
-        11,
-        16,
-        20,
-    }
+    assert {n for n, what in found.items() if "an error inside its result" in what} == {20}
+    notes = [one for one in ended.document["notes"] if "error_key in its manifest" in one["what"]]
+    assert [one["line"] for one in notes] == [11, 16]
     [name] = [what for what in found.values() if "host_logger" in what]
     assert name == "uses host_logger, which it neither defines nor imports"
     answered = [one["what"] for one in ended.document["notes"] if one["line"] == 23]
@@ -174,9 +175,13 @@ def test_errors_inside_results_are_left_to_a_person(
         {"error": None, "quotient": 2.0},
         None,
     )
+    _, error = make_runner(path).run("divide", {"of": 6, "by": 0})
+    assert error is not None
+    assert error["error"]["type"] == "ExecutionError"
+    assert error["error"]["message"] == "division by zero"
     again = migrate(path)
     assert again.status == 1
-    assert again.out.count("divide.py:") == len(found) + 1
+    assert again.out.count("divide.py:") == len(found) + len(notes) + 1
     text = path.read_text()
     for line in ('return {"error": "by is missing", "code": 400}', "return result"):
         text = text.replace(line, "raise ValueError")
@@ -302,9 +307,8 @@ def test_bytes_by_use_reach_a_single_file_as_bytes(tmp_path: Path, make_runner: 
     )
     assert migrate(path, "--write").status == 0
     tool_runner = make_runner(path)
-    assert tool_runner.run("one", {"tool": "size", "args": {"data": "AAAA"}}) == ({"n": 3}, None)
-    args = {"data": "iVBORw=="}
-    assert tool_runner.run("one", {"tool": "kind", "args": args}) == ({"png": True}, None)
+    assert tool_runner.run("one:size", {"data": "AAAA"}) == ({"n": 3}, None)
+    assert tool_runner.run("one:kind", {"data": "iVBORw=="}) == ({"png": True}, None)
 
 
 def test_a_folder_of_folders_is_migrated_and_runs(tmp_path: Path, make_runner: MakeRunner) -> None:
