@@ -26,6 +26,7 @@ _LAYERS = {
 _BESIDE = ("tests", "scripts")
 # What of the sandbox is for all; the rest, which starts and fills boxes, is for those named.
 _OPEN = {
+    "artifacts",
     "building",
     "ending",
     "forks",
