@@ -38,6 +38,7 @@ LAYERS = (
 LIMIT_CEILING = 1_000_000
 # The parser of markers goes deeper with each; the limit is the same wherever it is called from.
 _MOST_PARENTHESES = 16
+_MOST_WORDS = 100
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _TOOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -127,6 +128,31 @@ def entry(text: str) -> str:
         msg = 'must be "module:object", such as "main:run" for run in main.py'
         raise ValueError(msg)
     return text
+
+
+def word(text: str) -> str:
+    """Accept one word of a command line."""
+    if "\0" in text:
+        msg = "must not hold a NUL character, which no program can be given"
+        raise ValueError(msg)
+    return text
+
+
+def command(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Accept a program and its arguments."""
+    if not words or not words[0].strip():
+        msg = 'must name a program first, as in ["node", "main.mjs"] or ["./main.sh"]'
+        raise ValueError(msg)
+    if len(words) > _MOST_WORDS:
+        msg = f"must have at most {_MOST_WORDS} words; write a script"
+        raise ValueError(msg)
+    if words[0].startswith("~"):
+        msg = "begins with ~, which is not expanded; write an absolute path, or one in this folder"
+        raise ValueError(msg)
+    if ".." in words[0].split("/"):
+        msg = "leads out of this folder, which is all that calls see; keep the program in it"
+        raise ValueError(msg)
+    return words
 
 
 def specifier(text: str) -> str:

@@ -79,8 +79,8 @@ def _of_manifest(name: str, manifest: Manifest) -> Plugin:
     if file is None:
         raise _refused(name, "this Manifest does not say which file holds the code")
     if file.name == FOLDER_MANIFEST:
-        if not manifest.entry:
-            raise _refused(name, f"{shown(file)} names no entry")
+        if not (manifest.entry or manifest.command):
+            raise _refused(name, f"{shown(file)} names neither an entry nor a command")
         return _named(
             name, Plugin(manifest, _real(file.parent), manifest.entry, "folder", shown(file))
         )

@@ -6,6 +6,7 @@ Everything wrong is a ManifestError with file, line and key. Plugin code is neve
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -60,6 +61,7 @@ _EXAMPLES = {
     "read": '"/srv/models"',
     "require": '"landlock"',
     "entry": '"main:run"',
+    "command": '"node", "main.mjs"',
     "requires_python": '">=3.11"',
     "dependencies": '"numpy>=2"',
     "description": '"Average colour of an image"',
@@ -108,6 +110,11 @@ class Manifest(BaseModel):
     requires_python: Annotated[_Text, AfterValidator(fields.specifier)] = ""
     dependencies: Annotated[
         tuple[Annotated[_Text, AfterValidator(fields.requirement)], ...], _Many
+    ] = ()
+    command: Annotated[
+        tuple[Annotated[_Text, AfterValidator(fields.word)], ...],
+        _Many,
+        AfterValidator(fields.command),
     ] = ()
     # The last one: each of them is made of what stands before it.
     tools: dict[
@@ -195,6 +202,26 @@ class Manifest(BaseModel):
                 raise ValueError(msg)
         return value
 
+    @field_validator("command", mode="after")
+    @classmethod
+    def _command_without_python(
+        cls, value: tuple[str, ...], info: ValidationInfo
+    ) -> tuple[str, ...]:
+        if info.data.get("entry"):
+            msg = "and entry exclude each other; remove one of the two"
+            raise ValueError(msg)
+        if info.data.get("start") == "resident":
+            msg = 'is started anew by each call: start = "resident" gains nothing; remove that'
+            raise ValueError(msg)
+        for field in ("dependencies", "requires_python", "environment"):
+            if info.data.get(field) not in (None, "", (), "auto"):
+                msg = (
+                    f"is run by no Python of ours, so {field.replace('_', '-')} means nothing; "
+                    "remove it, and have what the program needs in its folder or on the host"
+                )
+                raise ValueError(msg)
+        return value
+
     @field_validator("input_schema", mode="after")
     @classmethod
     def _schema_for_json_only(
@@ -213,12 +240,13 @@ def read_inline(path: Path) -> Manifest:
     if table is None:
         text = "this `script` block has no [tool.toolrunner] table"
         raise no_inline_manifest(path, source.lines_before, text)
-    if "entry" in table:
-        text = (
-            "is only for a folder with toolrunner.toml; remove it: a file's entry is its "
-            "run(payload) or its class Plugin"
-        )
-        raise _with_stated(source.error((*_TABLE, "entry"), text), table)
+    for key in ("entry", "command"):
+        if key in table:
+            text = (
+                "is only for a folder with toolrunner.toml; remove it: a file's entry is its "
+                "run(payload) or its class Plugin"
+            )
+            raise _with_stated(source.error((*_TABLE, key), text), table)
     return _manifest(source, table)
 
 
@@ -233,15 +261,42 @@ def read_toml(path: Path, *, needs_entry: bool = True) -> Manifest:
         message = f"{shown(path)}:1: no [tool.toolrunner] table; write at least:\n{MINIMAL_TOML}"
         raise NoManifest(message, path=path, line=1)
     manifest = _manifest(source, table)
-    problem = _entry_problem(path.parent, manifest.entry) if needs_entry else ""
+    key = "command" if manifest.command else "entry"
+    if manifest.command:
+        problem = _command_problem(path.parent, manifest.command[0])
+        if not needs_entry:
+            problem = "is only for a folder; an installed plugin has an entry"
+    else:
+        problem = _entry_problem(path.parent, manifest.entry) if needs_entry else ""
     if problem:
-        raise _with_stated(source.error((*_TABLE, "entry"), problem), table)
+        raise _with_stated(source.error((*_TABLE, key), problem), table)
     return manifest
+
+
+def _command_problem(folder: Path, program: str) -> str:
+    """Tell what is wrong with a program of the folder's own; others are looked up in the box."""
+    if "/" not in program or program.startswith("/"):
+        return ""
+    try:
+        mode = (folder / program).stat().st_mode
+    except OSError:
+        return f"there is no {program} beside this file; name a program that is there"
+    if not stat.S_ISREG(mode):
+        return f"{program} is no file; name a program"
+    if not mode & stat.S_IXOTH:
+        return (
+            f"{program} is not executable for all users; chmod a+rx it, or name what runs it "
+            f'first, as in ["sh", "{program}"]'
+        )
+    return ""
 
 
 def _entry_problem(folder: Path, entry: str) -> str:
     if not entry:
-        return 'is missing; add entry = "module:object", such as "main:run"'
+        return (
+            'is missing; add entry = "module:object", such as "main:run", or for a program '
+            'command = ["node", "main.mjs"]'
+        )
     first = entry.partition(":")[0].partition(".")[0]
     if not ((folder / first).is_dir() or (folder / f"{first}.py").is_file()):
         return f"there is no {first}.py beside this file; name a module that is there"

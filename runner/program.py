@@ -82,6 +82,7 @@ def build_program(
         name=box_name(plugin, settings.caps),
         path=code.path,
         entry=_file_entry(plugin.entry) if is_file else plugin.entry,
+        command=manifest.command,
         source=files.source(named) if is_file else b"",
         folder=code.path if plugin.kind == "folder" else "",
         package=package,

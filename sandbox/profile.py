@@ -53,9 +53,10 @@ class Program:
     """A plugin as a box sees it.
 
     ``path``: its file or folder. ``entry``: "module:object", ":object", or "" for the module's
-    own ``run`` or ``Plugin``. ``source``: a single file's bytes, so that the box need not be
-    able to open it. ``folder``: what to put on the module path, or "". ``package``: the name of the
-    package that ``path`` is, where it is to be found by that alone, or "". ``read``: more folders
+    own ``run`` or ``Plugin``. ``command``: the program that each call starts instead, with its
+    arguments. ``source``: a single file's bytes, so that the box need not be able to open it.
+    ``folder``: what to put on the module path, or "". ``package``: the name of the package that
+    ``path`` is, where it is to be found by that alone, or "". ``read``: more folders
     it may read. ``log_level``: which ``logging`` records it sends. ``stamp``: another number when
     its files have changed. ``found``: device and inode of what ``path`` and ``read``
     led to when they were checked; the box refuses anything else in their place. ``rehearsal``: a
@@ -72,6 +73,7 @@ class Program:
     name: str
     path: str
     entry: str = ""
+    command: tuple[str, ...] = ()
     source: bytes = b""
     folder: str = ""
     package: str = ""

@@ -59,7 +59,7 @@ def wish_of(plugin: Plugin) -> Wish | None:
 
     Raises ``OSError`` for a lock that is there and cannot be read.
     """
-    if plugin.manifest.environment == "runner":
+    if plugin.manifest.environment == "runner" or plugin.manifest.command:
         return None
     dependencies = plugin.manifest.dependencies
     requires_python = plugin.manifest.requires_python or None

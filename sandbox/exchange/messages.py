@@ -10,7 +10,7 @@ from pathlib import Path
 from toolrunner.sandbox.frames import encode
 from toolrunner.sandbox.input_files import InputFile
 from toolrunner.sandbox.inside import protocol
-from toolrunner.sandbox.limits import Limits
+from toolrunner.sandbox.limits import MIB, Limits
 from toolrunner.sandbox.profile import Program
 
 # Runs in an examined plugin's place, from its source.
@@ -63,7 +63,9 @@ def _in_its_place(program: Program) -> Program:
     order = load_order(program, warms_up=True)
     text = _EXAMINATION.read_text(encoding="utf-8")
     source = f"{text}\nbegin({order!r}, {program.source!r})\n"
-    return replace(program, entry="", folder="", rehearsal="", tools=(), source=source.encode())
+    return replace(
+        program, entry="", command=(), folder="", rehearsal="", tools=(), source=source.encode()
+    )
 
 
 def load_order(
@@ -84,6 +86,7 @@ def load_order(
         "name": program.name,
         "path": program.path,
         "entry": program.entry,
+        "command": list(program.command),
         "folder": program.folder,
         "network": program.network,
         "read": list(program.read),
@@ -114,6 +117,7 @@ def request_frame(request: Request, limits: Limits, deadline: float, batch: int 
         "has_image": request.image is not None,
         "deadline": deadline,
         "cpu_seconds": limits.cpu_seconds,
+        "output_bytes": limits.output_mb * MIB,
         "batch": batch,
     }
     if request.files is not None:

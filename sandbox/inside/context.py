@@ -41,6 +41,12 @@ class Context:
         self._request = request
 
     @property
+    def output_bytes(self) -> int:
+        """What a reply may hold; with more it is refused."""
+        most: int = self._request["output_bytes"]
+        return most
+
+    @property
     def scratch(self) -> Path:
         """The call's own folder: the working directory, empty at first and gone afterwards."""
         from pathlib import Path

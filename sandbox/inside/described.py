@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _FIRST_OWN_DESCRIPTOR = 5  # below are input, output, errors, channel and log
-_OURS = (f"{__package__}.worker", f"{__package__}.answers")
+_OURS = tuple(
+    f"{__package__}.{name}" for name in ("worker", "answers", "command", "lookup", "conversation")
+)
 
 
 def describe(error: BaseException, order: dict[str, Any]) -> dict[str, object]:

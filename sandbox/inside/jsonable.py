@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 
     Attach = Callable[[Any, str], object]
 
-__all__ = ["NotJsonError", "encode"]
+__all__ = ["Encoded", "NotJsonError", "encode"]
 
 MAX_DEPTH = 100
 _PLAIN = frozenset({str, int, bool, type(None)})
 _LONGEST_PLACE = 300
+
+
+class Encoded:
+    """A result that is JSON text already, as a program has written it."""
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
 
 
 def encode(value: object, attach: Attach | None = None) -> bytes:
@@ -34,6 +41,8 @@ def encode(value: object, attach: Attach | None = None) -> bytes:
     ``attach``: is asked first about each object that is no plain value, with its place, and
     returns what stands for it in the result, or ``None``.
     """
+    if type(value) is Encoded:
+        return value.text
     plain = Walk(attach).plain(value, "result", 0)
     if type(plain) is not dict:
         raise NotJsonError(formless.no_object(value, plain))

@@ -19,6 +19,7 @@ from . import (
     bytecode,
     caches,
     children,
+    command,
     inputs,
     jsonable,
     logs,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 CONFINED_FRAME = protocol.HEADER.pack(protocol.CONFINED, 2) + b"{}"
+_REHEARSED_BYTES = 1 << 24
 
 
 class Plugin:
@@ -111,7 +113,8 @@ def rehearse_call(plugin: Plugin, request: dict[str, Any]) -> None:
     if request["image"]:
         payload["image"] = base64.b64decode(request["image"])
     before = set(os.listdir())
-    terms = {"call_id": "warm-up", "deadline": time.monotonic() + 3600}
+    deadline = time.monotonic() + 3600
+    terms = {"call_id": "warm-up", "deadline": deadline, "output_bytes": _REHEARSED_BYTES}
     context = Context(None, _thread.allocate_lock(), plugin.config, terms)
     jsonable.encode(settled(plugin.run(payload, context)), context.artifacts.attach)
     for name in set(os.listdir()) - before:
@@ -300,7 +303,10 @@ def flush_output() -> None:
 
 
 def load_plugin(load: dict[str, Any], source: bytes) -> Plugin:
-    """Import and construct the plugin."""
+    """Import and construct the plugin, or look its program up."""
+    if load["command"]:
+        program = command.Command(load)
+        return Plugin(program.run, program.run, None, load, is_async=False)
     sys.path[:] = load["sys_path"]
     if load["packages"]:
         os.environ["PYTHONPATH"] = os.pathsep.join(load["packages"])  # for what it starts itself

@@ -1,0 +1,136 @@
+"""A plugin that is a program: looked up when it is loaded, started anew by each call.
+
+Called by the worker in the place of a plugin's module. It runs nothing of the plugin's at loading.
+The payload is the program's standard input as JSON; its standard output has to be one JSON object.
+What the end of a program means is said here, in words from which its author can mend it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+
+from . import jsonable, lookup, printed
+from .conversation import Conversation
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    from .context import Context
+
+    Order = dict[str, object]
+
+BLAMES_THE_CALLER = 65  # EX_DATAERR of sysexits.h: "the input data was incorrect in some way"
+_BY_A_SHELL = 128  # a shell's status for what a signal has ended, less the signal's number
+_MOST_LINES, _MOST_CHARACTERS = 20, 2000  # of its errors, in a message
+_UNSTARTED = {
+    errno.ENOEXEC: "it is no program for this machine, and no script, whose first line names what "
+    "runs it, as in #!/bin/sh",
+    errno.ENOENT: "it, or what its first line names, is not there any more",
+    errno.EACCES: "this box may not execute it: programs lie in the plugin's folder, in folders "
+    "that read names, or in those of the system",
+    errno.E2BIG: "its configuration is too large for an environment",
+}
+
+
+class CommandError(Exception):
+    """The program could not be started, or has ended otherwise than with status 0."""
+
+
+class InvalidInput(Exception):  # noqa: N818 - the name by which a plugin blames its caller
+    """The program says that its input is at fault."""
+
+
+class Command:
+    """What runs a program as a plugin is run."""
+
+    def __init__(self, order: dict[str, object]) -> None:
+        """``order``: to load it. ``lookup.ProgramNotFoundError`` if there is nothing to start."""
+        words = order["command"]
+        assert isinstance(words, list)
+        self._words: list[str] = words
+        self._folder = str(order["path"])
+        self._path = lookup.find(words[0], self._folder)
+        self._arguments = [lookup.placed(word, self._folder) for word in words[1:]]
+        self._config = json.dumps(order["config"])
+
+    def run(self, payload: object, context: Context) -> object:
+        """Run the program once; return its answer."""
+        held = Conversation(
+            json.dumps(payload, ensure_ascii=False).encode(),
+            context.output_bytes,
+            context.progress,
+        )
+        try:
+            status = held.hold(
+                self._path, [self._path, *self._arguments], self._environment(context)
+            )
+        except BlockingIOError:
+            raise  # too many processes
+        except OSError as error:
+            raise CommandError(f"{self._name} cannot be started: {unstarted(error)}") from None
+        if not held.is_too_long:
+            self._judge(status, held)
+            printed.check(held.answer)
+        # An answer that is too long the parent refuses by its length.
+        return jsonable.Encoded(bytes(held.answer))
+
+    @property
+    def _name(self) -> str:
+        return " ".join(self._words)[:200]
+
+    def _environment(self, context: Context) -> dict[str, str]:
+        return {
+            **os.environ,
+            "TOOLRUNNER_CALL_ID": context.call_id,
+            "TOOLRUNNER_CONFIG": self._config,
+            "TOOLRUNNER_PLUGIN": self._folder,
+            "TOOLRUNNER_SECONDS_LEFT": f"{context.seconds_left():.3f}",
+        }
+
+    def _judge(self, status: int, held: Conversation) -> None:
+        """Raise what the end of a program means, if it is no success."""
+        if not status:
+            return
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+            # The kernel's own word for a limit: passed on, it is told as one.
+            os.kill(os.getpid(), signal.SIGXCPU)
+        said = last_lines(held.errors)
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == BLAMES_THE_CALLER:
+            raise InvalidInput(said)
+        message = f"{self._name} {ending(status)}"
+        message += f"; its standard error ends with:\n{said}" if said else ", and said nothing"
+        missing = [word for word in self._words[1:] if lookup.looks_missing(word, self._folder)]
+        if missing:
+            message += f"\nthere is no file {missing[0]} in the plugin's folder"
+        raise CommandError(message)
+
+
+def unstarted(error: OSError) -> str:
+    """Return why a program that was there could not be started."""
+    return _UNSTARTED.get(error.errno or 0, error.strerror or str(error))
+
+
+def ending(status: int) -> str:
+    """Return how a program has ended."""
+    if os.WIFSIGNALED(status):
+        return f"was ended by {signal_name(os.WTERMSIG(status))}"
+    code = os.WEXITSTATUS(status)
+    name = signal_name(code - _BY_A_SHELL) if code > _BY_A_SHELL else ""
+    by_signal = f" (as a shell says that {name} has ended something)" if name[:3] == "SIG" else ""
+    return f"ended with exit status {code}{by_signal}"
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name, such as SIGSEGV."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def last_lines(errors: bytes) -> str:
+    """Return the end of what a program has written to its standard error, as it is quoted."""
+    lines = errors.decode("utf-8", "replace").rstrip().splitlines()[-_MOST_LINES:]
+    return "\n".join(lines)[-_MOST_CHARACTERS:]

@@ -1,0 +1,80 @@
+"""Looks through what a program has printed as its answer: one JSON object, or words with the place.
+
+Called by ``command``, in the cell. The parent reads what passes once more, strictly.
+"""
+
+from __future__ import annotations
+
+import json
+
+from .jsonable import NotJsonError
+
+_CHECKED_BYTES, _CHECKED_VALUES = 4 << 20, 250_000  # an answer beyond is read by the parent alone
+_LINE_WIDTH = 60  # characters of the line that is shown
+_KINDS = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+_ONLY_JSON = "print one JSON object there and nothing else; messages belong to standard error"
+
+
+def check(answer: bytearray) -> None:
+    """Refuse what is no JSON object, with its place."""
+    bare = answer.strip()
+    if not bare:
+        raise NotJsonError("standard output is empty; print one JSON object there, {} at least")
+    values = bare.count(b",") + bare.count(b"[") + bare.count(b"{")
+    if len(bare) > _CHECKED_BYTES or values > _CHECKED_VALUES:
+        # Too large to be read twice. Words before or behind it are what is most often wrong.
+        if not (bare.startswith(b"{") and bare.endswith(b"}")):
+            raise NotJsonError(
+                f"standard output is no JSON object: it begins with {bare[:40]!r:.60} and ends "
+                f"with {bare[-40:]!r:.60}; {_ONLY_JSON}"
+            )
+        return
+    try:
+        text = answer.decode()
+    except UnicodeDecodeError as error:
+        line = answer.count(b"\n", 0, error.start) + 1
+        raise NotJsonError(
+            f"standard output is not UTF-8: byte 0x{answer[error.start]:02x} in line {line}; "
+            "write text as UTF-8, and bytes as base64"
+        ) from None
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise NotJsonError(no_json(error)) from None
+    except (ValueError, RecursionError):
+        return  # numbers of too many digits, nesting: the parent has words for these
+    if not isinstance(value, dict):
+        raise NotJsonError(
+            f"standard output holds {_KINDS.get(type(value), 'a number')}; print a JSON object, "
+            'such as {"value": 1}'
+        )
+
+
+def no_json(error: json.JSONDecodeError) -> str:
+    """Return what is wrong with an answer, and where, with the line that it stands in."""
+    rest = error.doc[error.pos :].lstrip()
+    position = len(error.doc) - len(rest) if rest else error.pos
+    what = f"is no JSON: {error.msg}"
+    if error.msg == "Extra data":
+        second = rest.startswith(("{", "["))
+        what = f"has {'a second JSON document' if second else 'more'} behind its first one"
+    line, column = place_of(error.doc, position)
+    return (
+        f"standard output {what} (line {line}, column {column}):\n"
+        f"{shown(error.doc, position)}\n{_ONLY_JSON}"
+    )
+
+
+def place_of(text: str, position: int) -> tuple[int, int]:
+    """Return the line and the column of a place in a text, both from 1."""
+    before = text[:position]
+    return before.count("\n") + 1, position - before.rfind("\n")
+
+
+def shown(text: str, position: int) -> str:
+    """Return the line around a place, and a mark below it."""
+    start = max(text.rfind("\n", 0, position) + 1, position - _LINE_WIDTH // 2)
+    end = text.find("\n", position)
+    line = text[start : len(text) if end < 0 else end][:_LINE_WIDTH]
+    printable = "".join(char if char.isprintable() else "?" for char in line)
+    return f"  {printable}\n  {' ' * (position - start)}^"
