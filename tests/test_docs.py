@@ -212,6 +212,7 @@ def test_links_between_documents_lead_somewhere() -> None:
         "docs/plugins.md",
         "docs/fast-plugins.md",
         "docs/environments.md",
+        "docs/any-language.md",
     ):
         path = ROOT / name
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):

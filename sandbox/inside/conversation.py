@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import select
 import signal
@@ -169,6 +170,8 @@ class Conversation:
         try:
             report = json.loads(line)
             fraction = float(report["fraction"])
+            if math.isnan(fraction):
+                raise ValueError  # noqa: TRY301 - told below, as everything else that is none
             self._on_progress(fraction, report.get("message", ""))
         except (
             ValueError,

@@ -74,6 +74,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         "environment": "own",
         "requires_python": ">=3.11",
         "dependencies": ("numpy>=2", "pillow"),
+        "command": (),
         "tools": {},
     }
 
