@@ -25,8 +25,8 @@ def check(answer: bytearray) -> None:
         # Too large to be read twice. Words before or behind it are what is most often wrong.
         if not (bare.startswith(b"{") and bare.endswith(b"}")):
             raise NotJsonError(
-                f"standard output is no JSON object: it begins with {bare[:40]!r:.60} and ends "
-                f"with {bare[-40:]!r:.60}; {_ONLY_JSON}"
+                f"standard output is no JSON object: it begins with {quoted(bare[:40])} and ends "
+                f"with {quoted(bare[-40:])}; {_ONLY_JSON}"
             )
         return
     try:
@@ -63,6 +63,11 @@ def no_json(error: json.JSONDecodeError) -> str:
         f"standard output {what} (line {line}, column {column}):\n"
         f"{shown(error.doc, position)}\n{_ONLY_JSON}"
     )
+
+
+def quoted(part: bytes) -> str:
+    """Return a part of an answer as it is named in a message."""
+    return json.dumps(part.decode("utf-8", "replace"), ensure_ascii=False)
 
 
 def place_of(text: str, position: int) -> tuple[int, int]:
