@@ -17,7 +17,7 @@ import signal
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any
 
 CHUNK = 1 << 16
@@ -56,7 +56,7 @@ class Conversation:
         """Whether the answer holds more than it may."""
         return len(self.answer) > self._most_bytes
 
-    def hold(self, path: str, words: Sequence[str], environment: dict[str, str]) -> int:
+    def hold(self, path: str, words: list[str], environment: dict[str, str]) -> int:
         """Run a program to its end; return its status, as ``waitpid`` has it.
 
         ``OSError`` if it cannot be started. 0 for one that was ended, as its answer is too long.
@@ -86,7 +86,7 @@ class Conversation:
                 self._close(descriptor)
 
     def _start(
-        self, path: str, words: Sequence[str], environment: dict[str, str], theirs: list[int]
+        self, path: str, words: list[str], environment: dict[str, str], theirs: list[int]
     ) -> None:
         # All other descriptors of a cell are closed by the kernel, as it becomes the program.
         actions = [(os.POSIX_SPAWN_DUP2, source, place) for place, source in enumerate(theirs)]

@@ -65,7 +65,7 @@ def no_json(error: json.JSONDecodeError) -> str:
     )
 
 
-def quoted(part: bytes) -> str:
+def quoted(part: bytearray) -> str:
     """Return a part of an answer as it is named in a message."""
     return json.dumps(part.decode("utf-8", "replace"), ensure_ascii=False)
 
