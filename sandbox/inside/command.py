@@ -12,7 +12,7 @@ import json
 import os
 import signal
 
-from . import jsonable, lookup, printed
+from . import jsonable, leavings, lookup, printed
 from .conversation import Conversation
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
@@ -62,6 +62,7 @@ class Command:
             context.output_bytes,
             context.progress,
         )
+        os.makedirs(leavings.FOLDER, exist_ok=True)
         try:
             status = held.hold(
                 self._path, [self._path, *self._arguments], self._environment(context)
@@ -73,6 +74,7 @@ class Command:
         if not held.is_too_long:
             self._judge(status, held)
             printed.check(held.answer)
+            leavings.give_back(context.artifacts)
         # An answer that is too long the parent refuses by its length.
         return jsonable.Encoded(bytes(held.answer))
 

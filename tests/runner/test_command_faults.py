@@ -156,3 +156,33 @@ def test_a_large_answer_that_is_no_json_is_told_by_its_ends(
     assert error is not None
     assert error["error"]["type"] == "OutputValidationError"
     assert 'it begins with "[0,1],[0,1],' in error["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "error_type", "words"),
+    [
+        ("ln -s /etc/passwd output/a.txt", E.OUTPUT_VALIDATION_ERROR, "'output/a.txt' is a link"),
+        ("mkfifo output/a", E.OUTPUT_VALIDATION_ERROR, "'output/a' is neither a file nor a folder"),
+        ("mkdir output/a", E.OUTPUT_VALIDATION_ERROR, "'output/a' is a folder"),
+        ("rmdir output; ln -s / output", E.OUTPUT_VALIDATION_ERROR, "output is no folder any more"),
+        ("echo >'output/a b'", E.OUTPUT_VALIDATION_ERROR, "'a b' cannot be the name of an artifa"),
+        ("echo >output/.a", E.OUTPUT_VALIDATION_ERROR, "'.a' cannot be the name of an artifact"),
+        (
+            "i=0; while [ $i -lt 10000 ]; do : >output/f$i; i=$((i+1)); done",
+            E.OUTPUT_LIMIT_EXCEEDED,
+            "artifacts",
+        ),
+        ("truncate -s 3M output/a", E.OUTPUT_LIMIT_EXCEEDED, "MiB"),
+    ],
+)
+def test_what_cannot_be_given_back_is_named(
+    body: str, error_type: E, words: str, open_folder: Path, make_runner: MakeRunner
+) -> None:
+    """Nothing but files, by names that they can have, and within the limits; else none at all."""
+    plugin = a_script(open_folder, f"{body}\necho '{{}}'", limits="{ artifacts_mb = 2 }")
+    call = Call()
+    result, error = make_runner(plugin).run("sample", {}, call=call)
+    assert (result, call.artifacts) == (None, ())
+    assert error is not None
+    assert error["error"]["type"] == error_type
+    assert words in error["error"]["message"]

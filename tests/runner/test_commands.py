@@ -278,3 +278,33 @@ def test_the_program_of_the_guide_answers(open_folder: Path, make_runner: MakeRu
         (plugin / name).write_text(block, encoding="utf-8")
     result, error = make_runner(plugin).run("word-count", {"text": "one two\nthree"})
     assert (result, error) == ({"lines": 2, "words": 3}, None)
+
+
+def test_files_in_output_are_given_back(
+    layers: Layers, open_folder: Path, make_runner: MakeRunner
+) -> None:
+    """By name, with the type that the name tells; the folder is there, and need not be used."""
+    body = """\
+    printf 'a,b\\n' >output/table.csv
+    head -c 300000 /dev/zero >output/b.png
+    echo '{"table": "table.csv"}'
+    """
+    tool_runner = make_runner(a_script(open_folder, body), layers=layers)
+    for _ in range(2):
+        call = Call()
+        assert tool_runner.run("sample", {}, call=call) == ({"table": "table.csv"}, None)
+        assert [(one.name, one.mime_type) for one in call.artifacts] == [
+            ("b.png", "image/png"),
+            ("table.csv", "text/csv"),
+        ]
+        assert [one.data for one in call.artifacts] == [bytes(300_000), b"a,b\n"]
+
+
+def test_files_of_a_program_that_fails_are_not_given_back(
+    open_folder: Path, make_runner: MakeRunner
+) -> None:
+    """A part of what was meant to come would be taken for all of it."""
+    call = Call()
+    plugin = a_script(open_folder, "echo 1 >output/a.txt; echo '{}'; exit 1")
+    _, error = make_runner(plugin).run("sample", {}, call=call)
+    assert (error is None, call.artifacts) == (False, ())
