@@ -176,9 +176,6 @@ class Manifest(BaseModel):
     @classmethod
     def _rehearses_an_example(cls, value: bool, info: ValidationInfo) -> bool:
         schema = info.data.get("input_schema") or {}
-        if value and info.data.get("input") == "files":
-            msg = 'is not for input = "files"; write a function warm_up() instead'
-            raise ValueError(msg)
         if value and info.data.get("input") == "json" and not schema.get("examples"):
             msg = (
                 "has nothing to rehearse with; give input_schema an example: "

@@ -78,6 +78,7 @@ def build_program(
         message = f"OSError: {named} cannot be read: it is not there, or not for this user"
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
     readable = _readable(manifest, own, settings, files)
+    takes_image = bool(manifest.command) and manifest.input == "image"
     return Program(
         name=box_name(plugin, settings.caps),
         path=code.path,
@@ -100,7 +101,8 @@ def build_program(
         tools=tuple(plugin.whole.tools) if plugin.whole is not None else (),
         examined=plugin.examined,
         python=_interpreter(choice),
-        takes_files=manifest.input == "files",
+        takes_files=manifest.input == "files" or takes_image,
+        takes_image=takes_image,
     )
 
 

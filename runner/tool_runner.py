@@ -32,7 +32,7 @@ from toolrunner.runner.failures import failure_of
 from toolrunner.runner.many import arun_many, flat, run_many
 from toolrunner.runner.names import name_of, unknown
 from toolrunner.runner.payloads import validation
-from toolrunner.runner.payloads.files import validate_files_payload
+from toolrunner.runner.payloads.files import validate_files_payload, with_image_as_file
 from toolrunner.runner.payloads.labels import labelled
 from toolrunner.runner.payloads.validation import Payload
 from toolrunner.runner.plugin_files import PluginFiles
@@ -312,6 +312,8 @@ class ToolRunner:
             checked = validation.validate_input_payload(payload)
             validation.check_accepts(payload["mime_type"], manifest.accepts, manifest.name)
         validation.check_size(checked, most)
+        if manifest.command and checked.image is not None:
+            return with_image_as_file(checked)
         return checked
 
     def _program(self, name: str, plugin: Plugin) -> Program:

@@ -58,6 +58,14 @@ def validate_files_payload(
     return Payload(head, files=tuple(files.values()))
 
 
+def with_image_as_file(payload: Payload) -> Payload:
+    """Return the same payload with its image as its one file: a program is given no bytes."""
+    image, mime_type = payload.image or b"", payload.head["mime_type"]
+    ending = _TYPES.guess_extension(mime_type) or ""
+    file = InputFile(f"image{ending}", mime_type, image, len(image))
+    return Payload(payload.head, files=(file,))
+
+
 def guess_type(name: str) -> str:
     """Return the type of a file that has none given, by its name."""
     return _TYPES.guess_type(name)[0] or UNKNOWN

@@ -13,7 +13,7 @@ import mimetypes
 from collections.abc import Collection, Iterable
 from importlib.resources import files
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 from toolrunner.plugins.manifest import Manifest
 
@@ -62,17 +62,21 @@ def _picture(accepts: Collection[str]) -> tuple[str, bytes, str, str] | None:
 def rehearsal(manifest: Manifest) -> str:
     """Return a request as a box rehearses it, as JSON text; "" when none can be made."""
     if manifest.input == "json":
-        return json.dumps({"payload": _example(manifest)[0], "image": ""})
-    return _rehearsed_picture(manifest.accepts)
+        return json.dumps({"payload": _example(manifest)[0], "image": "", "files": []})
+    return _rehearsed(manifest.input, manifest.accepts)
 
 
 @functools.lru_cache(maxsize=64)
-def _rehearsed_picture(accepts: tuple[str, ...]) -> str:
-    payload, _ = sample_payload(Manifest(name="sample", accepts=accepts))
+def _rehearsed(kind: Literal["image", "files"], accepts: tuple[str, ...]) -> str:
+    payload, _ = sample_payload(Manifest(name="sample", input=kind, accepts=accepts))
     if payload is None:
         return ""
-    image = base64.b64encode(payload.pop("image")).decode("ascii")
-    return json.dumps({"payload": payload, "image": image})
+    files = [
+        {**file, "data": base64.b64encode(file["data"]).decode("ascii")}
+        for file in payload.pop("files", [])
+    ]
+    image = base64.b64encode(payload.pop("image", b"")).decode("ascii")
+    return json.dumps({"payload": payload, "image": image, "files": files})
 
 
 def _example(manifest: Manifest) -> tuple[dict[str, Any], str]:

@@ -87,6 +87,7 @@ def load_order(
         "path": program.path,
         "entry": program.entry,
         "command": list(program.command),
+        "takes_image": program.takes_image,
         "folder": program.folder,
         "network": program.network,
         "read": list(program.read),

@@ -12,14 +12,14 @@ import json
 import os
 import signal
 
-from . import jsonable, leavings, lookup, printed
+from . import inputs, jsonable, leavings, lookup, printed
 from .conversation import Conversation
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
-    from .context import Context
+    from typing import Any
 
-    Order = dict[str, object]
+    from .context import Context
 
 BLAMES_THE_CALLER = 65  # EX_DATAERR of sysexits.h: "the input data was incorrect in some way"
 _BY_A_SHELL = 128  # a shell's status for what a signal has ended, less the signal's number
@@ -53,12 +53,13 @@ class Command:
         self._folder = str(order["path"])
         self._path = lookup.find(words[0], self._folder)
         self._arguments = [lookup.placed(word, self._folder) for word in words[1:]]
+        self._takes_image = order["takes_image"]
         self._config = json.dumps(order["config"])
 
-    def run(self, payload: object, context: Context) -> object:
+    def run(self, payload: dict[str, Any], context: Context) -> object:
         """Run the program once; return its answer."""
         held = Conversation(
-            json.dumps(payload, ensure_ascii=False).encode(),
+            json.dumps(self._given(payload), ensure_ascii=False).encode(),
             context.output_bytes,
             context.progress,
         )
@@ -78,6 +79,18 @@ class Command:
         # An answer that is too long the parent refuses by its length.
         return jsonable.Encoded(bytes(held.answer))
 
+    def _given(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Return a payload as the program is given it: of an image it gets the path."""
+        if not self._takes_image:
+            return payload
+        given = dict(payload)
+        image = given.get("image")
+        if isinstance(image, bytes):  # of a rehearsal, which comes without files
+            mime_type = given["mime_type"]
+            given["files"] = inputs.written([("image", mime_type, image)])
+        given["image"] = given.pop("files")[0]
+        return given
+
     @property
     def _name(self) -> str:
         return " ".join(self._words)[:200]
@@ -88,6 +101,7 @@ class Command:
             "TOOLRUNNER_CALL_ID": context.call_id,
             "TOOLRUNNER_CONFIG": self._config,
             "TOOLRUNNER_PLUGIN": self._folder,
+            "TOOLRUNNER_TOOL": context.tool,
             "TOOLRUNNER_SECONDS_LEFT": f"{context.seconds_left():.3f}",
         }
 

@@ -12,6 +12,7 @@ from . import protocol
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 LINK = "input"
@@ -27,6 +28,19 @@ def root(profile: dict[str, Any]) -> list[str]:
 def of_slot(profile: dict[str, Any], slot: int) -> list[str]:
     """Return the folder of a slot's calls; none where the plugin takes no files."""
     return [f"{folder}/{slot}" for folder in root(profile)]
+
+
+def written(files: Iterable[tuple[str, str, bytes]]) -> list[dict[str, Any]]:
+    """Write files where a call finds its own, for one that is only tried."""
+    folder = f"{os.environ['TMPDIR']}/{LINK}"
+    os.mkdir(folder)
+    told = []
+    for name, mime_type, data in files:
+        path = f"{folder}/{name}"
+        with open(path, "xb") as file:
+            file.write(data)
+        told.append({"name": name, "path": path, "mime_type": mime_type, "bytes": len(data)})
+    return told
 
 
 def shown(folder: str, files: list[tuple[str, str, int]]) -> list[dict[str, Any]]:

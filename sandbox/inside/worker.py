@@ -113,6 +113,11 @@ def rehearse_call(plugin: Plugin, request: dict[str, Any]) -> None:
     if request["image"]:
         payload["image"] = base64.b64decode(request["image"])
     before = set(os.listdir())
+    if request["files"]:
+        payload["files"] = inputs.written(
+            (file["name"], file["mime_type"], base64.b64decode(file["data"]))
+            for file in request["files"]
+        )
     deadline = time.monotonic() + 3600
     terms = {"call_id": "warm-up", "deadline": deadline, "output_bytes": _REHEARSED_BYTES}
     context = Context(None, _thread.allocate_lock(), plugin.config, terms)

@@ -308,3 +308,77 @@ def test_files_of_a_program_that_fails_are_not_given_back(
     plugin = a_script(open_folder, "echo 1 >output/a.txt; echo '{}'; exit 1")
     _, error = make_runner(plugin).run("sample", {}, call=call)
     assert (error is None, call.artifacts) == (False, ())
+
+
+GIVES_BACK_ITS_INPUT = """\
+printf '{"given": '
+cat
+printf '}'
+cat input/* >output/all
+echo >input/new 2>/dev/null && echo 'it can write there' >&2
+true
+"""
+
+
+def test_an_image_is_given_by_its_path(
+    layers: Layers, open_folder: Path, make_runner: MakeRunner
+) -> None:
+    """As a file below input/, beside what else the caller gave."""
+    plugin = a_script(open_folder, GIVES_BACK_ITS_INPUT, input='"image"')
+    tool_runner = make_runner(plugin, layers=layers)
+    for picture in (b"\x89PNG\r\n\x1a\n" + bytes(200_000), b"\x89PNG\r\n\x1a\n"):
+        call = Call()
+        payload = {"image": picture, "mime_type": "image/png", "options": {"a": 1}}
+        result, error = tool_runner.run("sample", payload, call=call)
+        assert error is None
+        assert result is not None
+        given = result["given"]
+        assert given["image"].pop("path").endswith("/input/image.png")
+        assert given == {
+            "image": {"name": "image.png", "mime_type": "image/png", "bytes": len(picture)},
+            "mime_type": "image/png",
+            "options": {"a": 1},
+        }
+        assert [one.data for one in call.artifacts] == [picture]
+        assert "it can write there" not in call.log_tail
+
+
+def test_files_are_given_by_their_paths(
+    layers: Layers, open_folder: Path, make_runner: MakeRunner
+) -> None:
+    """In the order in which the caller has given them."""
+    plugin = a_script(open_folder, GIVES_BACK_ITS_INPUT, input='"files"')
+    call = Call()
+    files = [{"name": name, "data": name.encode()} for name in ("b.txt", "a b.csv")]
+    result, error = make_runner(plugin, layers=layers).run("sample", {"files": files}, call=call)
+    assert error is None
+    assert result is not None
+    assert [(one["name"], one["mime_type"]) for one in result["given"]["files"]] == [
+        ("b.txt", "text/plain"),
+        ("a b.csv", "text/csv"),
+    ]
+    assert [one.data for one in call.artifacts] == [b"a b.csvb.txt"]
+
+
+@pytest.mark.parametrize("kind", ["image", "files", "json"])
+def test_a_program_is_rehearsed_on_a_sample(
+    kind: str, layers: Layers, open_folder: Path, make_runner: MakeRunner
+) -> None:
+    """With warm_up = true, as it would be called; one that fails there cannot be loaded."""
+    keys = {"input": f'"{kind}"', "warm_up": "true"}
+    if kind == "json":
+        keys["input_schema"] = '{ examples = [{ text = "sample" }] }'
+    body = "grep -q sample && echo 'rehearsed' >&2\nls input >&2\necho '{}'"
+    plugin = a_script(open_folder, body, **keys)
+    call = Call()
+    payload = {
+        "image": {"image": b"\x89PNG\r\n\x1a\n", "mime_type": "image/png"},
+        "files": {"files": [{"name": "a", "data": b"a"}]},
+        "json": {"text": "a"},
+    }[kind]
+    assert make_runner(plugin, layers=layers).run("sample", payload, call=call) == ({}, None)
+    plugin = a_script(open_folder, "exit 7", **keys)
+    _, error = make_runner(plugin, layers=layers).run("sample", payload)
+    assert error is not None
+    assert error["error"]["type"] == "PluginLoadError"
+    assert "exit status 7" in error["error"]["message"]
