@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from tests.api.conftest import Cli
-from tests.api.http.conftest import MakeSite, make_site  # noqa: F401 - a fixture of theirs
+from tests.api.http.conftest import MakeSite
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GUIDE = (ROOT / "docs/plugins.md").read_text("utf-8")
 PHOTO = ROOT / "plugins/bundled/samples/coffee-label.jpg"
 
@@ -46,19 +46,17 @@ def test_from_the_command_line(cli: Cli, frame: Path, tmp_path: Path) -> None:
     check((tmp_path / "out/coffee-label.jpg.artifacts/framed.png").read_bytes())
 
 
-def test_over_http_and_out_of_a_job(make_site: MakeSite, frame: Path) -> None:  # noqa: F811 - same
+def test_over_http_and_out_of_a_job(make_site: MakeSite, frame: Path) -> None:
     """Whoever waits gets it in base64; a job's is a file."""
     site = make_site(frame)
-    fields = {
-        "data": {"plugin": "frame"},
-        "files": {"image": ("a.jpg", PHOTO.read_bytes(), "image/jpeg")},
-    }
-    answer = site.client.post("/v1/analyze", **fields).json()
+    fields = {"plugin": "frame"}
+    files = {"image": ("a.jpg", PHOTO.read_bytes(), "image/jpeg")}
+    answer = site.client.post("/v1/analyze", data=fields, files=files).json()
     [shown] = answer["artifacts"]
     data = base64.b64decode(shown.pop("data"))
     check(data)
     assert answer["result"]["framed"]["sha256"] == shown["sha256"]
-    job = site.client.post("/v1/jobs", **fields).json()["id"]
+    job = site.client.post("/v1/jobs", data=fields, files=files).json()["id"]
     assert site.ended(job)["status"] == "SUCCESS"
     assert site.get(f"/v1/jobs/{job}/artifacts").json() == [shown]
     response = site.get(f"/v1/jobs/{job}/artifacts/framed.png")
