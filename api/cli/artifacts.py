@@ -53,6 +53,8 @@ class ArtifactFolder:
         try:
             self._path.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self._path, _FOLDER))
+            if not os.access(self._path, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             message = f"--out {shown(path)} is no folder that can be used: {error.strerror}"
             raise Refused(message) from None
@@ -71,6 +73,8 @@ class ArtifactFolder:
                 for one in artifacts:
                     _write(folder, pending[one.name], one.data)
                 return tuple(_named(folder, path, one, pending) for one in artifacts)
+            except OSError as error:  # of a file whose name nobody knows, or of none
+                raise OSError(error.errno, error.strerror, str(path)) from None
             finally:
                 for part in pending.values():
                     with suppress(FileNotFoundError):

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
+import resource
 from pathlib import Path
 
 import pytest
 
 from tests.api.conftest import Cli
 from tests.conftest import WritePlugin
+from toolrunner.api.cli.artifacts import ArtifactFolder
+from toolrunner.api.cli.exits import Refused
+from toolrunner.sandbox.artifacts import Artifact
+
+FORK = multiprocessing.get_context("fork")
 
 MAKES = """
     def run(payload, context):
@@ -113,6 +120,36 @@ def test_a_folder_that_cannot_be_is_refused_before_the_call(
     ended = cli("--plugins", plugin, "run", "sample", "--payload", asking({}), "--out", out)
     assert (ended.status, ended.out) == (2, "")
     assert "--out" in ended.err
+
+
+def test_a_disk_without_room_keeps_no_part(tmp_path: Path) -> None:
+    """Neither the one that did not fit, nor those that did; it says where."""
+    made = [Artifact("a", "x/y", b"a"), Artifact("b", "x/y", bytes(100_000))]
+
+    def fail() -> None:
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+        with pytest.raises(OSError, match=r"File too large: .*photo\.jpg\.artifacts"):
+            ArtifactFolder(str(tmp_path / "out")).keep(made, "deep/photo.jpg")
+
+    process = FORK.Process(target=fail)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert list((tmp_path / "out/deep/photo.jpg.artifacts").iterdir()) == []
+
+
+@pytest.mark.parametrize("linked", ["deep", "deep/photo.jpg.artifacts"])
+def test_a_link_on_the_way_is_refused(tmp_path: Path, linked: str) -> None:
+    """Nothing is written outside of the folder, and the link stays."""
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (out / linked).parent.mkdir(parents=True)
+    (out / linked).symlink_to(elsewhere)
+    with pytest.raises(Refused, match="move it away"):
+        ArtifactFolder(str(out)).keep([Artifact("a", "x/y", b"a")], "deep/photo.jpg")
+    assert list(elsewhere.iterdir()) == []
+    assert (out / linked).is_symlink()
 
 
 def test_a_call_that_fails_writes_nothing(cli: Cli, plugin: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from toolrunner.api.http.ranges import UnsatisfiableError, is_known, wanted_range
 
@@ -40,6 +42,17 @@ def test_one_range_is_a_piece_and_all_else_is_everything(
 ) -> None:
     """As RFC 9110 lets a server do."""
     assert wanted_range(header, None, TAG, 10) == wanted
+
+
+@given(st.text("bytes=-,0123456789 x\u0663", max_size=30), st.integers(0, 1000))
+def test_no_header_asks_for_more_than_there_is(text: str, size: int) -> None:
+    """Nor for less than a byte, whatever is in it."""
+    for header in (text, f"bytes={text}"):
+        try:
+            found = wanted_range(header, None, TAG, size)
+        except UnsatisfiableError:
+            continue
+        assert found is None or 0 <= found[0] < found[1] <= size
 
 
 @pytest.mark.parametrize("header", ["bytes=10-", "bytes=10-12", "bytes=999-", "bytes=-0"])
