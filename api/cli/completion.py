@@ -23,7 +23,7 @@ def plugin_names(ctx: typer.Context, incomplete: str) -> list[str]:
     while here is not None:
         paths += here.params.get("plugins") or ()
         state = state or here.params.get("state")
-        here = here.parent
+        here = here.parent  # type: ignore[assignment]  # of the class that it derives from
     try:
         registry = Session(Shared(plugins=tuple(paths), state=state)).registry
         return [name for name in registry.list_plugins() if name.startswith(incomplete)]

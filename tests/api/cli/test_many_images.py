@@ -122,6 +122,24 @@ def test_out_has_one_document_an_image(cli: Cli, photos: Path, tmp_path: Path) -
     }
 
 
+def test_what_a_plugin_gives_back_lies_beside_its_result(
+    cli: Cli, write_plugin: WritePlugin, photos: Path, tmp_path: Path
+) -> None:
+    """Of each image in a folder of its own; the JSON is written last, and says where."""
+    body = """
+    def run(payload, context):
+        return {"drawn": context.artifact("drawn.png", payload["image"])}
+    """
+    plugin = write_plugin(body, input="image")
+    ended = cli("--plugins", plugin, "analyze", "sample", "photos", "-r", "--out", "out")
+    assert (ended.status, ended.out) == (0, "")
+    written = json.loads((tmp_path / "out" / "trip" / "c.png.json").read_text())
+    [artifact] = written["artifacts"]
+    assert artifact["file"] == "out/trip/c.png.artifacts/drawn.png"
+    given = (photos / "trip" / "c.png").read_bytes()
+    assert (tmp_path / artifact["file"]).read_bytes() == given
+
+
 def test_the_folder_for_results_is_not_looked_into(cli: Cli, photos: Path, png: Path) -> None:
     """It may lie in the folder that is analyzed, and hold pictures."""
     (photos / "out").mkdir()
