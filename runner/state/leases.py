@@ -29,7 +29,8 @@ class Lease:
 
     def _let_go(self) -> None:
         """Close the copy: a lock lives for as long as any copy of its descriptor is open."""
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
         self._descriptor = -1
 
     def is_dead(self, name: str) -> bool:
@@ -55,3 +56,4 @@ class Lease:
             return
         (self._folder / self.name).unlink(missing_ok=True)
         os.close(self._descriptor)
+        self._descriptor = -1  # its number may be another file's from now on

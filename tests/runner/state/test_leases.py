@@ -64,3 +64,22 @@ def test_a_lease_does_not_outlive_its_process_in_a_program_it_started(tmp_path: 
         assert mine.is_dead(left.name)
     os.close(writer)
     os.close(reader)
+
+
+def test_a_closed_lease_closes_nothing_in_a_fork(tmp_path: Path) -> None:
+    """Its descriptor's number is another file's by then."""
+    lease = Lease(tmp_path)
+    lease.close()
+    reader, writer = os.pipe()  # one of them has that number
+    child = os.fork()
+    if child == 0:
+        try:
+            os.fstat(reader)
+            os.fstat(writer)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    os.close(reader)
+    os.close(writer)
+    assert lease.is_dead("0" * 32)
