@@ -6,15 +6,13 @@ which files are wanted; it never keeps large things in its rows.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import sys
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from toolrunner.runner.artifacts import ArtifactInfo
 from toolrunner.runner.jobs.artifacts import (
@@ -23,8 +21,8 @@ from toolrunner.runner.jobs.artifacts import (
     open_artifact,
     read_infos,
 )
+from toolrunner.runner.jobs.payloads import copy_file, decode_payload, files_apart, parsed
 from toolrunner.runner.payloads.json_writing import dumps
-from toolrunner.runner.payloads.strict_json import JsonError, loads
 from toolrunner.sandbox.artifacts import Artifact
 
 _UNNAMED = ".part"
@@ -42,13 +40,38 @@ class JobFiles:
         for path in (self._payloads, self._results, self._artifacts):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    def write_files(self, job_id: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep the files of a payload, if it has any; return it with what tells of each instead.
+
+        The payload itself comes last: without it, they are strays. Raises GovernedError for what
+        no plugin would take.
+        """
+        files = files_apart(payload)
+        if not files:
+            return dict(payload)
+        folder = self._files(job_id)
+        folder.mkdir(mode=0o700)
+        kept = []
+        for number, file in enumerate(files):
+            digest = copy_file(file, folder / str(number))
+            kept.append({"name": file.name, "mime_type": file.mime_type, "sha256": digest})
+        _sync(folder)
+        return {**payload, "files": kept}
+
     def write_payload(self, job_id: str, data: bytes) -> None:
         """Keep what a job is run with."""
         _write(self._payloads / job_id, data)
 
     def read_payload(self, job_id: str) -> dict[str, Any]:
         """Return what a job is run with."""
-        return decode_payload((self._payloads / job_id).read_bytes())
+        payload = decode_payload((self._payloads / job_id).read_bytes())
+        folder = self._files(job_id)
+        if folder.is_dir():
+            payload["files"] = [
+                {"name": one["name"], "mime_type": one["mime_type"], "path": folder / str(number)}
+                for number, one in enumerate(payload["files"])
+            ]
+        return payload
 
     def write_result(
         self,
@@ -71,7 +94,7 @@ class JobFiles:
     def read_result(self, job_id: str, attempt: int) -> dict[str, Any] | None:
         """Return what an attempt has brought, ``None`` when it is kept no longer."""
         with suppress(FileNotFoundError):
-            return _parsed(self._result(job_id, attempt).read_bytes())
+            return parsed(self._result(job_id, attempt).read_bytes())
         return None
 
     def read_artifacts(self, job_id: str, attempt: int) -> list[ArtifactInfo]:
@@ -87,8 +110,9 @@ class JobFiles:
         return None
 
     def drop_payload(self, job_id: str) -> None:
-        """Delete a payload, if it is there."""
+        """Delete a payload and its files, if they are there."""
         (self._payloads / job_id).unlink(missing_ok=True)
+        _remove(self._files(job_id))
 
     def drop_result(self, job_id: str, attempt: int) -> None:
         """Delete a result and its artifacts, if they are there."""
@@ -102,58 +126,21 @@ class JobFiles:
             with suppress(FileNotFoundError):
                 known = path.suffix != _UNNAMED and is_known(path.name.partition(".")[0])
                 if not known and path.stat().st_mtime < before:
-                    path.unlink()
+                    _remove(path)
 
     def _all(self) -> Iterator[Path]:
         yield from self._payloads.iterdir()
         yield from self._results.iterdir()
         yield from self._artifacts.iterdir()
 
+    def _files(self, job_id: str) -> Path:
+        return self._payloads / f"{job_id}.files"
+
     def _result(self, job_id: str, attempt: int) -> Path:
         return self._results / f"{job_id}.{attempt}.json"
 
     def _artifact(self, job_id: str, attempt: int) -> Path:
         return self._artifacts / f"{job_id}.{attempt}"
-
-
-def encode_payload(payload: Mapping[str, Any]) -> bytes:
-    """Return a payload as one file's bytes: the length of its JSON, that, and the raw image."""
-    image = payload.get("image")
-    head, tail = dict(payload), b""
-    if isinstance(image, bytes | bytearray | memoryview):
-        del head["image"]
-        tail = bytes(image)
-    text = dumps(head)
-    # The first bit says whether there is an image, which may be empty.
-    marked = len(text) << 1 | ("image" not in head and "image" in payload)
-    return marked.to_bytes(8, "big") + text + tail
-
-
-def decode_payload(data: bytes) -> dict[str, Any]:
-    """Return the payload that ``encode_payload`` has written."""
-    marked = int.from_bytes(data[:8], "big")
-    end = 8 + (marked >> 1)
-    payload = _parsed(data[8:end])
-    if marked & 1:
-        payload["image"] = data[end:]
-    return payload
-
-
-def _parsed(data: bytes) -> dict[str, Any]:
-    """Return the object in a text of ours, read without stopping others where it is large."""
-    value: Any
-    try:
-        value = loads(data, max_values=sys.maxsize)
-    except JsonError:  # a payload that nobody has validated yet: its call will say what is wrong
-        value = json.loads(data)
-    return cast("dict[str, Any]", value)
-
-
-def fingerprint(plugin: str, retries: int, payload: bytes) -> str:
-    """Return what tells one submission from another."""
-    digest = hashlib.sha256(payload)
-    digest.update(f"\0{plugin}\0{retries}".encode())
-    return digest.hexdigest()
 
 
 def _write(path: Path, *parts: bytes) -> None:
@@ -171,8 +158,21 @@ def _write(path: Path, *parts: bytes) -> None:
     finally:
         os.close(descriptor)
     part.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Have the names in a folder outlive a power cut."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)  # else a power cut may forget the name
+        os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _remove(path: Path) -> None:
+    """Delete a file, or a folder of ours, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from toolrunner.runner.artifacts import ArtifactInfo
 from toolrunner.runner.errors import ErrorType, build_error_envelope
 from toolrunner.runner.jobs.artifacts import KeptArtifact
-from toolrunner.runner.jobs.files import JobFiles, encode_payload, fingerprint
+from toolrunner.runner.jobs.files import JobFiles
 from toolrunner.runner.jobs.job import (
     Event,
     IdempotencyConflictError,
@@ -31,6 +31,7 @@ from toolrunner.runner.jobs.job import (
     QueueFullError,
     Submission,
 )
+from toolrunner.runner.jobs.payloads import encode_payload, fingerprint
 from toolrunner.runner.jobs.store import Claim
 from toolrunner.runner.state.database import FULL_DISK_SECONDS, is_full, open_database, transaction
 from toolrunner.runner.state.leases import Lease
@@ -127,13 +128,15 @@ class SqliteJobStore:
         self._lock = threading.Lock()
 
     def add(self, submission: Submission) -> tuple[Job, bool]:
-        data = encode_payload(submission.payload)
-        mark = fingerprint(submission.plugin, submission.retries, data)
-        known = self._same(submission, mark)
-        if known is not None:
-            return known, False
         job_id = uuid.uuid4().hex
         try:
+            payload = self._files.write_files(job_id, submission.payload)
+            data = encode_payload(payload)
+            mark = fingerprint(submission.plugin, submission.retries, data)
+            known = self._same(submission, mark)
+            if known is not None:
+                self._files.drop_payload(job_id)
+                return known, False
             self._files.write_payload(job_id, data)
             with self._writing() as database:
                 known = self._known(database, submission, mark)

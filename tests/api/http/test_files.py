@@ -147,3 +147,51 @@ def test_nothing_of_an_upload_stays_open(site: Site) -> None:
         spin(lambda: unnamed() <= before)
     finally:
         gc.enable()
+
+
+def test_a_job_keeps_its_files_until_it_has_ended(site: Site) -> None:
+    """They lie beside its payload, and go with it."""
+    payloads = site.folder / "payloads"
+    response = site.client.post(
+        "/v1/jobs",
+        data={"plugin": "reads", "options": '{"a": 1}'},
+        files=[("files", ("one.txt", b"one")), ("files", ("large.bin", LARGE))],
+    )
+    assert response.status_code == 202, response.text
+    job_id = response.json()["id"]
+    assert site.ended(job_id)["status"] == "SUCCESS"
+    assert site.get(f"/v1/jobs/{job_id}/result").json()["result"] == {
+        "files": [
+            told("one.txt", "text/plain", b"one"),
+            told("large.bin", "application/octet-stream", LARGE),
+        ],
+        "options": {"a": 1},
+    }
+    spin(lambda: not list(payloads.iterdir()))
+
+
+def test_a_repeated_job_is_known_by_what_its_files_hold(site: Site) -> None:
+    """The same bytes are the same request; others are another one."""
+
+    def post(data: bytes) -> Any:
+        return site.client.post(
+            "/v1/jobs",
+            data={"plugin": "reads"},
+            files=[("files", ("one.bin", data))],
+            headers={"Idempotency-Key": "k"},
+        )
+
+    first = post(LARGE)
+    assert first.status_code == 202
+    assert post(LARGE).json()["id"] == first.json()["id"]
+    detail_of(post(LARGE[::-1]), 409, "Conflict")
+    site.ended(first.json()["id"])
+    spin(lambda: not list((site.folder / "payloads").iterdir()))
+
+
+def test_a_job_that_could_never_run_is_refused_at_once(site: Site) -> None:
+    """Nobody has to wait for its turn to hear that."""
+    files = [("files", ("../one.txt", b"x"))]
+    response = site.client.post("/v1/jobs", data={"plugin": "reads"}, files=files)
+    detail_of(response, 400, "ValidationError")
+    assert list((site.folder / "payloads").iterdir()) == []
