@@ -20,6 +20,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.quiet_environment import environment
@@ -67,6 +68,11 @@ class Kind:
 
     python: str
     bytecode: str
+
+
+def become_plain(python: str, folder: str) -> NoReturn:
+    """Become an interpreter that runs what ``plain`` has put into a folder, without a box."""
+    os.execv(python, [python, "-P", LAUNCH, "plain", folder])  # noqa: S606 - no shell is wanted
 
 
 def compiler(folder: str, python: str) -> subprocess.Popen[bytes]:

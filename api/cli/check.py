@@ -17,7 +17,7 @@ from toolrunner.api.cli.bench import Answer, Bench, NotTakenError
 from toolrunner.api.cli.calls import Done
 from toolrunner.api.cli.exits import Exit, Refused, exit_of
 from toolrunner.api.cli.measuring import Measured, after_failure, measure
-from toolrunner.api.cli.remedies import CALLED_AGAIN, of_a_resident, what_to_do
+from toolrunner.api.cli.remedies import CALLED_AGAIN, of_a_resident, sample, what_to_do
 from toolrunner.api.cli.session import Session
 from toolrunner.api.documents import started
 from toolrunner.plugins import discovery
@@ -114,13 +114,11 @@ def _checked(session: Session, plugin: Plugin) -> Report:
         notes.append(f"{about}, so it was not run; try `toolrunner analyze` on a file of yours")
         return Report(plugin.name, shown(plugin.path), tuple(steps), Exit.DONE, tuple(notes))
     with Bench(plugin, session.settings, payload) as bench:
-        return _run(
-            session,
-            plugin,
-            bench,
-            Report(plugin.name, shown(plugin.path), tuple(steps), Exit.DONE, tuple(notes)),
-            about,
-        )
+        report = Report(plugin.name, shown(plugin.path), tuple(steps), Exit.DONE, tuple(notes))
+        report = _run(session, plugin, bench, report, about)
+    if all(step.ok for step in report.steps):
+        report = replace(report, notes=(*report.notes, *_sample_notes(manifest)))
+    return report
 
 
 def _unmet(plugin: Plugin, reason: str) -> Step:
@@ -143,6 +141,18 @@ def _name_notes(session: Session, plugin: Plugin) -> list[str]:
         for other in others
         if other.name == plugin.name and not _is_same(other.path, plugin.path)
     ]
+
+
+def _sample_notes(manifest: Manifest) -> list[str]:
+    """Say how to give a sample of JSON, where there is none."""
+    schema = manifest.input_schema or {}
+    if manifest.input != "json" or schema.get("examples"):
+        return []
+    keys = [key for key in schema.get("required", ()) if str(key).isidentifier()]
+    line = sample(*keys or ["key"])
+    if manifest.input_schema is not None:
+        line = f"{line.partition('{ ')[2].removesuffix(' }')} in its input_schema"
+    return [f"it was called with {{}}, as it has no sample of its input; give it one: {line}"]
 
 
 def _is_same(one: Path, other: Path) -> bool:

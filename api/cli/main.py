@@ -94,10 +94,10 @@ def _failed(error: Exception) -> int:
             "run scripts/quickstart in a clone and use .venv/bin/toolrunner"
         )
         return HOST_FAULT
-    from toolrunner.api.cli.exits import judged  # noqa: PLC0415 - as in _run
+    from toolrunner.api.cli.exits import Refused, judged  # noqa: PLC0415 - as in _run
     from toolrunner.runner.errors import harmless  # noqa: PLC0415 - as in _run
 
-    if "--debug" in sys.argv:
+    if "--debug" in sys.argv and not isinstance(error, Refused):
         _say(harmless("".join(traceback.format_exception(error))))
     status, words = judged(error)
     _say(f"toolrunner: {words}")

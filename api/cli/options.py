@@ -61,7 +61,8 @@ def examples(*lines: str) -> str:
 def command(function: Callable[..., Exit]) -> Callable[..., None]:
     """Make a command of a function whose first argument is the Session and that returns an Exit."""
     own = _parameters(function)[1:]
-    shared = _parameters(shared_options)
+    taken = {parameter.name for parameter in own}  # by an option of its own, of the same name
+    shared = [one for one in _parameters(shared_options) if one.name not in taken]
     names = [parameter.name for parameter in shared]
 
     @functools.wraps(function)

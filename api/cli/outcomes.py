@@ -9,9 +9,12 @@ from toolrunner.api.cli.artifacts import ArtifactFolder, told
 from toolrunner.api.cli.calls import Done, Work, refusal, run_calls
 from toolrunner.api.cli.exits import Exit, exit_of
 from toolrunner.api.cli.progress import Progress
+from toolrunner.api.cli.remedies import of_a_limit
 from toolrunner.api.cli.session import Session
 from toolrunner.api.cli.tally import Tally
+from toolrunner.api.cli.tracebacks import Place, own_place
 from toolrunner.api.cli.views import calls as views
+from toolrunner.api.documents import plugin_of
 from toolrunner.runner.call import Call
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.services.wiring import analysis_of
@@ -93,10 +96,30 @@ def show(
         terminal.document(document)
         return
     if done.envelope is not None:
-        view = views.error_view(done.envelope, file=done.file, debug=debug, was_called=was_called)
+        place, advice = _for_the_author(session, done)
+        view = views.error_view(
+            done.envelope,
+            file=done.file,
+            debug=debug,
+            was_called=was_called,
+            place=place,
+            advice=advice,
+        )
         terminal.err.print(view)
         return
     if answers is None:
         terminal.show(views.result_view(done))
-    if session.shared.verbose and done.call.log_tail:
-        terminal.say(f"{done.plugin} printed:\n{done.call.log_tail}")
+    if done.call.log_tail and (answers is None or session.shared.verbose):
+        terminal.err.print(views.printed_view(done, whole=session.shared.verbose))
+
+
+def _for_the_author(session: Session, done: Done) -> tuple[Place | None, str]:
+    """Return where an error came from, and what to do where the plugin is somebody's own."""
+    if done.envelope is None or not session.registry.is_available(done.plugin):
+        return None, ""
+    plugin = plugin_of(session.registry, done.plugin)
+    if plugin is None:
+        return None, ""
+    place = own_place(done.envelope, plugin.path)
+    is_own = plugin.kind in {"file", "folder"}
+    return place, of_a_limit(done.envelope["error"]) if is_own else ""

@@ -6,6 +6,7 @@ Called by ``check``. Pure, and advice alone: it goes by what the plugin itself h
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,8 +15,10 @@ from toolrunner.runner.errors import ErrorType
 _WHAT_TO_DO = {
     ErrorType.OUTPUT_VALIDATION_ERROR: "return a dict of what JSON can carry",
     ErrorType.SANDBOX_ERROR: "see `toolrunner doctor`",
-    ErrorType.TIME_LIMIT_EXCEEDED: "make it faster, or raise limits.wall_seconds in its manifest",
-    ErrorType.CPU_LIMIT_EXCEEDED: "make it faster, or raise limits.cpu_seconds in its manifest",
+    ErrorType.TIME_LIMIT_EXCEEDED: "see that every loop ends (what print() says in one is shown), "
+    "make it faster, or raise limits.wall_seconds in its manifest",
+    ErrorType.CPU_LIMIT_EXCEEDED: "see that every loop ends (what print() says in one is shown), "
+    "make it faster, or raise limits.cpu_seconds in its manifest",
     ErrorType.MEMORY_LIMIT_EXCEEDED: "use less, or raise limits.memory_mb in its manifest",
     ErrorType.DISK_LIMIT_EXCEEDED: "write less, or raise limits.scratch_mb in its manifest",
     ErrorType.OUTPUT_LIMIT_EXCEEDED: "return less, or raise limits.output_mb in its manifest",
@@ -39,8 +42,9 @@ _BY_WORDS = {
     "define run_batch(payloads)": "write run_batch(payloads), or take batch out of its manifest",
 }
 _BY_EXCEPTION = {
-    "SyntaxError": "correct the line: --debug shows it",
-    "IndentationError": "correct the line: --debug shows it",
+    "SyntaxError": "correct the line that is shown, or the one before it",
+    "IndentationError": "correct the spaces before the line that is shown",
+    "TabError": "correct the spaces before the line that is shown",
     "ModuleNotFoundError": "name the library in dependencies of its manifest, and install it; "
     "modules of its own need a folder with a toolrunner.toml",
     "FileNotFoundError": "ship the file beside its code (a folder with a toolrunner.toml), or name "
@@ -55,25 +59,30 @@ _BY_ERRNO = {
     errno.EFBIG: "scratch_mb",
     errno.EAGAIN: "processes",
 }
+_WHERE = "at the line that is shown (toolrunner --debug plugins check: the whole traceback)"
 _TOO_MANY_FILES = "leave fewer files open, or raise limits.open_files in its manifest"
 _ENDED = "see what it printed last; it may not end its process, and native code may be at fault"
-_WARM_UP = "mend warm_up(), which is called once after loading: --debug shows the traceback"
+_WARM_UP = f"mend warm_up(), which is called once after loading, {_WHERE}"
 _REHEARSAL = (
-    "mend run(), which warm_up = true calls once after loading, or take that out of its manifest: "
-    "--debug shows the traceback"
+    "mend run(), which warm_up = true calls once after loading, or take that out of its manifest; "
+    f"look {_WHERE}"
 )
 _RUN = (
-    "mend run(): --debug shows the traceback; for input that you cannot take, raise an exception "
-    "of a class named InvalidInput"
+    f"mend run(), {_WHERE}; for input that you cannot take, raise an exception of a class named "
+    "InvalidInput"
 )
-_EXAMPLE = "if it needs more than {}, give input_schema an example: examples = [{ ... }]"
+_EXAMPLE = (
+    "it was called with {{}}: if it needs more, give it a sample, in a line of its manifest below "
+    "[tool.toolrunner]: {sample}"
+)
+_KEY = re.compile(r"KeyError: '(\w{1,60})'")
 _PARAMETERS = "write run(payload), or run(payload, context): it is called with no more than these"
 # What code raises that does not find in a payload what it looks for.
 _OF_NOTHING = frozenset({"KeyError", "IndexError", "TypeError", "AttributeError", "ValueError"})
 # What the message itself says to do: see ``sandbox/inside/hints.py``.
 _SAID = ("a plugin has no network", "a single-file plugin has no", "name its folder in read")
 _AS_IT_SAYS = "do what the message says"
-_IMPORT = "mend what happens at import: --debug shows the traceback"
+_IMPORT = f"mend what happens at import, {_WHERE}"
 CALLED_AGAIN = (
     "run() is called again in the same process: mend what it leaves for the next call, or say "
     'start = "cold"'
@@ -114,7 +123,21 @@ def _of_a_call(message: str, details: Mapping[str, Any], *, given_nothing: bool)
     exception = details.get("exception")
     if exception == "TypeError" and message.startswith("TypeError: run() "):
         return _PARAMETERS
-    return _EXAMPLE if given_nothing and exception in _OF_NOTHING else _RUN
+    if given_nothing and exception in _OF_NOTHING:
+        key = _KEY.match(message)
+        return _EXAMPLE.format(sample=sample(key[1] if key else "key"))
+    return _RUN
+
+
+def sample(*keys: str) -> str:
+    """Return a line of a manifest that gives a plugin a sample with these keys."""
+    items = ", ".join(f'{key} = "value"' for key in keys)
+    return f"input_schema = {{ examples = [{{ {items} }}] }}"
+
+
+def of_a_limit(error: Mapping[str, Any]) -> str:
+    """Return what to do about a limit that a call has met, "" about anything else."""
+    return what_to_do(error, "") if (error["details"].get("limit") or {}).get("name") else ""
 
 
 def of_a_resident(why: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from . import hints, protocol
+from . import hints, mistakes, protocol
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _FIRST_OWN_DESCRIPTOR = 5  # below are input, output, errors, channel and log
-_OURS = tuple(
-    f"{__package__}.{name}" for name in ("worker", "answers", "command", "lookup", "conversation")
-)
+_OURS = (f"{__package__}.", "asyncio.")
 
 
 def describe(error: BaseException, order: dict[str, Any]) -> dict[str, object]:
@@ -32,15 +30,21 @@ def describe(error: BaseException, order: dict[str, Any]) -> dict[str, object]:
     number = attempt(lambda: getattr(error, "errno", None), None)
     return {
         "exception": cut(class_name(error), 200),
-        "message": cut(
-            message + attempt(lambda: hints.hint(error, order), ""), protocol.MESSAGE_CAP
-        ),
+        "message": cut(with_advice(message, error, order), protocol.MESSAGE_CAP),
         "traceback": tail(traceback_of(error), protocol.TRACEBACK_CAP),
         "errno": number if issubclass(kind, OSError) and type(number) is int else None,
         "is_memory_error": issubclass(kind, MemoryError),
         "cannot_start_thread": issubclass(kind, RuntimeError)
         and message == "can't start new thread",
     }
+
+
+def with_advice(message: str, error: BaseException, order: dict[str, Any]) -> str:
+    """Return a message with what to do about it behind, unless it is for the caller."""
+    if class_name(error) == hints.FOR_THE_CALLER:
+        return message
+    advice = attempt(lambda: hints.hint(error, order) or mistakes.hint(error, order), "")
+    return message + advice if message else advice.removeprefix("; ")
 
 
 def attempt(function: Callable[[], T], otherwise: T) -> T:
@@ -77,7 +81,7 @@ def traceback_of(error: BaseException) -> str:
 
 def is_ours(module: object) -> bool:
     """Tell whether a frame is the worker's, or of the loop that it runs a coroutine on."""
-    return isinstance(module, str) and (module in _OURS or module.startswith("asyncio."))
+    return isinstance(module, str) and module.startswith(_OURS)
 
 
 def cut(text: str, cap: int) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MOST_CAUSES = 8
-_FOR_THE_CALLER = "InvalidInput"  # who can set nothing
+FOR_THE_CALLER = "InvalidInput"  # who can set nothing
 # Where an exception came from: the end of the file's name, and what its message lacks.
 _INSTEAD = {
     "multiprocessing/forkserver.py": "; a fork server needs sockets, which a plugin may not have: "
@@ -34,10 +34,6 @@ _BESIDE = (
     "; a single-file plugin has no files beside it: make it a folder with a toolrunner.toml, or "
     "name the folder in read of its manifest"
 )
-_NO_MODULE = (
-    "; a single-file plugin has no modules beside it: make it a folder with a toolrunner.toml; a "
-    "library belongs into dependencies of its manifest"
-)
 _UNSEEN = "; if it is there, a plugin may not see it: name its folder in read of the manifest"
 
 _NOT_FOR_ALL = (
@@ -48,7 +44,7 @@ _NOT_FOR_ALL = (
 
 def hint(error: BaseException, order: dict[str, Any]) -> str:
     """Return what to do about an exception, or ""; ``order``: the one to load the plugin."""
-    if type(error).__name__ == _FOR_THE_CALLER or order["command"]:
+    if order["command"]:
         return ""  # of a program only its own words are known
     causes = list(chain(error))
     for cause in causes:
@@ -95,10 +91,8 @@ def network_hint(error: BaseException, order: dict[str, Any]) -> str:
 
 
 def file_hint(error: BaseException, order: dict[str, Any]) -> str:
-    """Tell of files and modules that are there, or may be, and not in the box."""
+    """Tell of files that are there, or may be, and not in the box."""
     is_file = not order["entry"].rpartition(":")[0]
-    if isinstance(error, ModuleNotFoundError):
-        return _NO_MODULE if is_file else ""
     folder = os.path.dirname(order["path"])
     for path in re.findall(r"/[^\s'\"<>:;,)\]]+", str(error)[:4096]):
         if is_file and path != order["path"] and path.startswith(f"{folder}/"):

@@ -23,6 +23,7 @@ from . import (
     inputs,
     jsonable,
     logs,
+    mistakes,
     one_package,
     protocol,
     tools,
@@ -77,6 +78,7 @@ def load(channel: socket.socket, log_descriptor: int, order: dict[str, Any], res
     logs.install(log_descriptor, order["log_level"])
     children.show_as_an_ordinary_interpreter()
     by_descriptor.install()
+    mistakes.refuse_breakpoints()
     try:
         plugin = load_plugin(order, source)
         if order["warms_up"]:
@@ -104,8 +106,8 @@ def warm_up(plugin: Plugin, rehearsal: str) -> None:
         rehearse_call(plugin, json.loads(rehearsal))
 
 
-def rehearse_call(plugin: Plugin, request: dict[str, Any]) -> None:
-    """Run the plugin once, for nobody; what it writes to its scratch goes."""
+def rehearse_call(plugin: Plugin, request: dict[str, Any]) -> bytes:
+    """Run the plugin once, for nobody; return its result. What it writes to its scratch goes."""
     import base64
     import shutil
 
@@ -121,12 +123,13 @@ def rehearse_call(plugin: Plugin, request: dict[str, Any]) -> None:
     deadline = time.monotonic() + 3600
     terms = {"call_id": "warm-up", "deadline": deadline, "output_bytes": _REHEARSED_BYTES}
     context = Context(None, _thread.allocate_lock(), plugin.config, terms)
-    jsonable.encode(settled(plugin.run(payload, context)), context.artifacts.attach)
+    result = jsonable.encode(settled(plugin.run(payload, context)), context.artifacts.attach)
     for name in set(os.listdir()) - before:
         if os.path.isdir(name) and not os.path.islink(name):
             shutil.rmtree(name, ignore_errors=True)
         else:
             os.unlink(name)
+    return result
 
 
 def settled(value: Any) -> Any:

@@ -13,7 +13,11 @@ from toolrunner.sandbox.layers import Layers
 
 NO_NETWORK = 'set network = true in its manifest, and "sample" in allow_network of the operator'
 BESIDE = "no files beside it: make it a folder with a toolrunner.toml, or name the folder in read"
-NO_MODULE = "no modules beside it: make it a folder with a toolrunner.toml; a library belongs into"
+NO_MODULE = (
+    'if it is a library, write dependencies = ["a-module-beside-it"] in the manifest, and '
+    "`toolrunner plugins install`; a single-file plugin has no modules beside it: with some of its "
+    "own, make it a folder with a toolrunner.toml"
+)
 NOT_FOR_ALL = "; read names it, but not every user may read it"
 UNSEEN = "; if it is there, a plugin may not see it: name its folder in read of the manifest"
 

@@ -8,6 +8,7 @@ import typer
 from toolrunner.api import documents
 from toolrunner.api.cli.check import check as check_path
 from toolrunner.api.cli.completion import plugin_names
+from toolrunner.api.cli.debugging import debug as run_plainly
 from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.misplaced import instead_of
 from toolrunner.api.cli.options import command, examples, group
@@ -121,7 +122,12 @@ def _sbom(plugin: Plugin | None, environment: Environment | None, reason: str) -
 
 
 @plugins_app.command(
-    "check", epilog=examples("toolrunner plugins check my_plugin.py", "toolrunner plugins check .")
+    "check",
+    epilog=examples(
+        "toolrunner plugins check my_plugin.py",
+        "toolrunner plugins check .",
+        "toolrunner plugins check --debug my_plugin.py",
+    ),
 )
 @command
 def check_plugin(
@@ -129,8 +135,18 @@ def check_plugin(
     path: Annotated[
         str, typer.Argument(metavar="PATH", help="A plugin's file or folder, or a folder of them.")
     ],
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug",
+            help="Run it once WITHOUT a box, with your own rights, for a debugger: of code of your "
+            "own alone. (toolrunner --debug plugins check shows tracebacks.)",
+        ),
+    ] = False,
 ) -> Exit:
     """Check a plugin: its manifest, that it loads in the sandbox, and that it answers a sample."""
+    if debug:
+        run_plainly(session, path)
     worst = Exit.DONE
     for report in check_path(session, path):
         if session.shared.as_json:

@@ -20,12 +20,14 @@ from rich.tree import Tree
 from toolrunner.api.cli.artifacts import Kept
 from toolrunner.api.cli.calls import Done, isolation_of
 from toolrunner.api.cli.console import Hanging, plain, table_of
+from toolrunner.api.cli.tracebacks import Place
 from toolrunner.runner.environments.choice import INSTALL
 from toolrunner.runner.errors import Blame, ErrorType
 
 MAX_ITEMS = 200
 MAX_CHARACTERS = 4000
 MAX_LEVELS = 12
+MAX_PRINTED = 20
 _MAX_COLUMNS = 8
 _SHORT_LIST = 80  # characters in which a list of plain values stays on one line
 
@@ -156,6 +158,23 @@ def _table(value: object) -> Table | None:
     return table
 
 
+def printed_view(done: Done, *, whole: bool) -> RenderableType:
+    """Return what a plugin has printed in a call; its last lines alone, unless it is all wanted."""
+    kept, left_out = _last_lines(done.call.log_tail, whole=whole)
+    subject = "" if done.file is None else f" for {done.file}"
+    words = f"  it printed{subject}:"
+    if left_out:
+        words = f"  the last that it printed{subject} ({left_out} lines before; -v shows all):"
+    return Group(plain(words, "dim"), _quoted(kept, "", "    | "))
+
+
+def _last_lines(text: str, *, whole: bool) -> tuple[str, int]:
+    """Return the end of what was printed, and how many lines were before it."""
+    lines = text.rstrip("\n").split("\n")
+    kept = lines if whole else [_cut(line) for line in lines[-MAX_PRINTED:]]
+    return "\n".join(kept), len(lines) - len(kept)
+
+
 def _at_fault(error: Mapping[str, Any]) -> str:
     if error["type"] != ErrorType.PLUGIN_UNAVAILABLE:
         return _AT_FAULT[Blame(error["details"]["blame"])]
@@ -163,9 +182,18 @@ def _at_fault(error: Mapping[str, Any]) -> str:
 
 
 def error_view(
-    envelope: Mapping[str, Any], *, file: str | None, debug: bool, was_called: bool = True
+    envelope: Mapping[str, Any],
+    *,
+    file: str | None,
+    debug: bool,
+    was_called: bool = True,
+    place: Place | None = None,
+    advice: str = "",
 ) -> RenderableType:
-    """Return what a person needs to know of an error: what, whose fault, how much, the log."""
+    """Return what a person needs to know of an error: what, whose fault, how much, the log.
+
+    ``place``: of the plugin's own code, where it came from. ``advice``: for the plugin's author.
+    """
     error = envelope["error"]
     details = error["details"]
     title = Text("✗ ", style="red")
@@ -174,11 +202,17 @@ def error_view(
         title.append_text(plain(f"{subject}: ", "bold"))
     title.append_text(plain(error["type"], "bold red"))
     title.append(f" ({_at_fault(error)})")
-    lines: list[RenderableType] = [title, _quoted(error["message"])]
+    where = f"{place.where}: " if place else ""
+    lines: list[RenderableType] = [title, _quoted(where + error["message"])]
+    if place and place.source:
+        lines.append(_quoted(f"    {place.source}", "dim"))
+    if advice:
+        lines.append(Hanging("  what to do: ", advice, "    ", "yellow"))
     if limit := details.get("limit"):
         lines.append(Text(f"  {_limit_words(limit)}", style="dim"))
     if tail := details.get("log_tail"):
-        lines += [Text("  the last that it printed:", style="dim"), _quoted(tail, "dim", "    | ")]
+        kept, _ = _last_lines(tail, whole=debug)
+        lines += [Text("  the last that it printed:", style="dim"), _quoted(kept, "dim", "    | ")]
     if debug and (trace := envelope["_internal"]["traceback"]):
         lines += [Text("  traceback:", style="dim"), _quoted(trace, "dim", "    | ")]
     if was_called:

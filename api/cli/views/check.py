@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -14,7 +15,8 @@ from toolrunner.api.cli.console import Hanging, counted, plain
 from toolrunner.api.cli.examined import Examined, Imported
 from toolrunner.api.cli.exits import Exit
 from toolrunner.api.cli.measuring import Measured
-from toolrunner.api.cli.views.calls import error_view
+from toolrunner.api.cli.tracebacks import own_place
+from toolrunner.api.cli.views.calls import error_view, printed_view
 from toolrunner.runner.start_mode import Start
 
 _STARTS = {
@@ -39,7 +41,10 @@ def report_view(report: Report, *, debug: bool) -> RenderableType:
     lines += [Hanging("  note: ", note, _QUOTED, "yellow") for note in report.notes]
     done = report.done
     if report.status is not Exit.DONE and done is not None and done.envelope is not None:
-        lines.append(error_view(done.envelope, file=None, debug=debug))
+        place = own_place(done.envelope, Path(report.path))
+        lines.append(error_view(done.envelope, file=None, debug=debug, place=place))
+    elif done is not None and done.call.log_tail:
+        lines.append(printed_view(done, whole=False))
     return Group(*lines)
 
 

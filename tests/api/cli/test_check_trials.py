@@ -254,7 +254,7 @@ def test_no_line_of_a_plugin_passes_for_one_of_the_checks(
 @pytest.mark.parametrize(
     ("message", "exception", "remedy"),
     [
-        ("KeyError: 'text'", "KeyError", "give input_schema an example"),
+        ("KeyError: 'text'", "KeyError", "give it a sample, in a line of"),
         ("RuntimeError: no", "RuntimeError", "mend run()"),
         ("TypeError: run() missing 1 argument", "TypeError", "write run(payload)"),
         ("gaierror: no; a plugin has no network and no sockets", "gaierror", "what the message"),

@@ -124,7 +124,7 @@ def test_plugins_of_both_sides_and_the_environment_are_joined(
 
 
 def test_what_a_plugin_prints_stays_out_of_stdout(cli: Cli, write_plugin: WritePlugin) -> None:
-    """A plugin's prints are captured; -v shows them on stderr, beside its log."""
+    """A plugin's prints are captured and shown on stderr; with -v, beside its log."""
     body = """
     import logging
     def run(payload):
@@ -135,10 +135,12 @@ def test_what_a_plugin_prints_stays_out_of_stdout(cli: Cli, write_plugin: WriteP
     path = write_plugin(body)
     quiet = cli("--plugins", path, "run", "sample")
     verbose = cli("-v", "--plugins", path, "run", "sample")
-    assert "words" not in quiet.out + quiet.err
+    assert "printed words" in quiet.err
+    assert "logged words" not in quiet.err
     assert "printed words" in verbose.err
     assert "logged words" in verbose.err
-    assert "words" not in verbose.out
+    assert "words" not in quiet.out + verbose.out
+    assert cli("--plugins", path, "run", "sample", "--json").err == ""
 
 
 def test_an_error_tells_people_what_whose_and_how_much(cli: Cli, write_plugin: WritePlugin) -> None:

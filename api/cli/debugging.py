@@ -1,0 +1,97 @@
+"""``plugins check --debug``: the plugin in a plain interpreter, without a box, in this terminal.
+
+Called by ``commands``. This process becomes that interpreter: nothing of ours is left around the
+plugin, and nothing of the plugin was in here before. Root is refused: what is debugged needs
+none of what root may do.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import pwd
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from toolrunner.api.cli.exits import Refused
+from toolrunner.api.cli.session import Session
+from toolrunner.plugins import discovery
+from toolrunner.plugins.discovery import Plugin
+from toolrunner.plugins.errors import shown
+from toolrunner.runner.environments.choice import Environments
+from toolrunner.runner.payloads.samples import sample_payload
+from toolrunner.runner.plugin_files import PluginFiles
+from toolrunner.runner.program import build_program
+
+# phase12: allow P12-IMPORTS - its author asks for no box, with a warning, and never as root
+from toolrunner.sandbox.plain import RootError, become, check_user
+
+_WARNING = """\
+warning: {name} runs without a box now: it can read and change all that {user} can. Do this with
+code of your own alone. breakpoint() stops in this terminal; without --debug it has a box again.
+It is called with {about}."""
+_AS_ROOT = (
+    "--debug runs a plugin without a box, with all rights of whoever runs it, and root has all of "
+    "them: run it as an ordinary user, as by: runuser -u NAME -- toolrunner plugins check --debug "
+    "{path}"
+)
+
+
+def debug(session: Session, path: str) -> NoReturn:
+    """Become an interpreter that runs the plugin at a path once; Refused where none should."""
+    try:
+        check_user()
+    except RootError as error:
+        raise Refused(_AS_ROOT.format(path=shown(path))) from error
+    plugin = _only_plugin(path)
+    manifest = plugin.manifest
+    choice = Environments(session.settings.state).choose(plugin)
+    if choice.reason:
+        raise Refused(choice.reason)
+    payload, about = sample_payload(manifest)
+    if payload is None:
+        message = f"{about}, so there is nothing to call it with"
+        raise Refused(message)
+    program = build_program(plugin, session.settings, PluginFiles(), choice)
+    session.terminal.say(_WARNING.format(name=plugin.name, user=_user(), about=about))
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    become(program, lambda folder: _request(payload, folder))
+
+
+def _request(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a sample as the worker takes it, with its files in the scratch."""
+    given = dict(payload)
+    image = base64.b64encode(given.pop("image", b"")).decode("ascii")
+    if "files" in given:
+        inputs = folder / "input"
+        inputs.mkdir()
+        given["files"] = [_put(file, inputs / file["name"]) for file in given["files"]]
+    return {"payload": given, "image": image}
+
+
+def _put(file: dict[str, Any], path: Path) -> dict[str, Any]:
+    path.write_bytes(file["data"])
+    about = {"name": file["name"], "mime_type": file["mime_type"]}
+    return {**about, "path": str(path), "bytes": len(file["data"])}
+
+
+def _only_plugin(path: str) -> Plugin:
+    found, broken = discovery.discover((path,), bundled=False)
+    elsewhere = set(discovery.discover((), bundled=False)[1])
+    here = [plugin for plugin in broken if plugin not in elsewhere]
+    if here:
+        raise Refused(here[0].reason)
+    if len(found) != 1:
+        what = ", ".join(plugin.name for plugin in found) or "no plugin"
+        message = f"{shown(path)} has {what}: --debug runs one plugin, which is one tool alone"
+        raise Refused(message)
+    return found[0]
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user {os.geteuid()}"

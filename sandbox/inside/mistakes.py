@@ -1,0 +1,166 @@
+"""What an author may have meant, said behind an exception of a plugin's own code.
+
+Called by the worker once a plugin has raised. It is advice alone: it goes by names that are there.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # without importing typing, which every box would pay for
+if TYPE_CHECKING:
+    import types
+    from typing import Any
+
+_MOST_NAMES = 1000
+_MOST_KEYS = 8
+# Distributions that are called otherwise than what is imported of them.
+_DISTRIBUTIONS = {
+    "Crypto": "pycryptodome",
+    "PIL": "pillow",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python-headless",
+    "dateutil": "python-dateutil",
+    "docx": "python-docx",
+    "dotenv": "python-dotenv",
+    "fitz": "pymupdf",
+    "jwt": "pyjwt",
+    "magic": "python-magic",
+    "pptx": "python-pptx",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+_NO_TERMINAL = (
+    "; a call has no terminal: `toolrunner plugins check --debug PATH` runs the plugin without a "
+    "box, in yours"
+)
+_NO_PICTURE = (
+    "; if the caller's file is at fault, say so: raise an exception of a class named InvalidInput"
+)
+
+
+def hint(error: BaseException, order: dict[str, Any]) -> str:
+    """Return what may be meant, or ""; ``order``: the one to load the plugin."""
+    for kind, said in _HINTS:
+        if isinstance(error, kind):
+            advice: str = said(error, last_frame(error), order)
+            return advice
+    return _NO_PICTURE if is_of_a_picture(error) else _BY_NAME.get(type(error).__name__, "")
+
+
+def last_frame(error: BaseException) -> types.FrameType | None:
+    """Return the frame that an exception was raised in."""
+    frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
+    while frames is not None and frames.tb_next is not None:
+        frames = frames.tb_next
+    return None if frames is None else frames.tb_frame
+
+
+def of_a_name(error: NameError, frame: types.FrameType | None, _order: dict[str, Any]) -> str:
+    """Return the name that was meant; some interpreters say it only in a traceback."""
+    if frame is None:
+        return ""
+    if isinstance(error, UnboundLocalError):
+        return "; it is set further down in the same function, so it is another one there"
+    known = [*frame.f_locals, *frame.f_globals, *frame.f_builtins]
+    return meant(error.name, known)
+
+
+def of_an_attribute(
+    error: AttributeError, _frame: types.FrameType | None, _order: dict[str, Any]
+) -> str:
+    """Return the attribute that was meant."""
+    if error.obj is None:
+        return "" if error.name is None else "; what gave it has found nothing, or has no return"
+    return meant(error.name, dir(error.obj))
+
+
+def of_a_key(error: KeyError, frame: types.FrameType | None, order: dict[str, Any]) -> str:
+    """Return which keys there are, if the payload has not the one that was looked for."""
+    if frame is None or not error.args or not is_own(frame, order):
+        return ""
+    key = error.args[0]
+    names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
+    for name in names:
+        value = frame.f_locals.get(name)
+        if type(value) is dict and type(key) is str and key not in value:
+            return f"; {name} has no {key!r:.80}{present(name, value, key)}"
+    return ""
+
+
+def present(name: str, value: dict[Any, Any], key: str) -> str:
+    """Return what a dict has instead of a key, and what to write."""
+    options = value.get("options")
+    if type(options) is dict and key in options:
+        return f", but {name}['options'] has it"
+    shown = ", ".join(f"{known!r:.40}" for known in list(value)[:_MOST_KEYS])
+    only = f", only {shown}{', …' if len(value) > _MOST_KEYS else ''}" if value else ", it is empty"
+    similar = meant(key, [known for known in value if type(known) is str])
+    return only + (similar or f"; {name}.get({key!r:.80}) is None where there is none")
+
+
+def of_a_module(
+    error: ModuleNotFoundError, _frame: types.FrameType | None, order: dict[str, Any]
+) -> str:
+    """Return where a library is named, and where modules of a plugin's own go."""
+    top = str(error.name or "").partition(".")[0]
+    wanted = _DISTRIBUTIONS.get(top, top.replace("_", "-"))
+    library = (
+        f'; if it is a library, write dependencies = ["{wanted}"] in the manifest, and '
+        "`toolrunner plugins install`"
+    )
+    if order["entry"].rpartition(":")[0]:
+        return library
+    return (
+        f"{library}; a single-file plugin has no modules beside it: with some of its own, make it "
+        "a folder with a toolrunner.toml"
+    )
+
+
+def of_input(error: EOFError, _frame: types.FrameType | None, _order: dict[str, Any]) -> str:
+    """Return what to do where something waits to be typed in."""
+    return _NO_TERMINAL if str(error) == "EOF when reading a line" else ""
+
+
+def is_of_a_picture(error: BaseException) -> bool:
+    """Tell whether Pillow could not read what it was given."""
+    frame = last_frame(error)
+    is_pillows = frame is not None and str(frame.f_globals.get("__name__")).startswith("PIL.")
+    is_damage = isinstance(error, SyntaxError) or (isinstance(error, OSError) and not error.errno)
+    return is_pillows and is_damage
+
+
+def is_own(frame: types.FrameType, order: dict[str, Any]) -> bool:
+    """Tell whether a frame is of the plugin's own code."""
+    path: str = order["path"]
+    return f"{frame.f_code.co_filename}/".startswith(f"{path}/")
+
+
+def meant(name: str | None, known: list[str]) -> str:
+    """Return a question for the known name that is most like one."""
+    if not name:
+        return ""
+    import difflib
+
+    some = [one for one in known if not one.startswith("__")][:_MOST_NAMES]
+    found = difflib.get_close_matches(name, some, n=1, cutoff=0.7)
+    return f"; did you mean {found[0]!r:.80}?" if found and found[0] != name else ""
+
+
+_HINTS: tuple[tuple[type[BaseException], Any], ...] = (
+    (ModuleNotFoundError, of_a_module),
+    (NameError, of_a_name),
+    (AttributeError, of_an_attribute),
+    (KeyError, of_a_key),
+    (EOFError, of_input),
+)
+_BY_NAME = {"BdbQuit": _NO_TERMINAL}
+
+
+def refuse_breakpoints() -> None:
+    """Have ``breakpoint()`` say how to debug, where there is no terminal to do it in."""
+    import sys
+
+    def refused(*_: object, **__: object) -> None:
+        raise RuntimeError("breakpoint() cannot stop here" + _NO_TERMINAL)
+
+    sys.breakpointhook = refused

@@ -1,0 +1,274 @@
+"""What a beginner's mistakes are told, one by one: each message has what it takes to mend it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.api.conftest import Cli
+from tests.conftest import WritePlugin
+
+PLUGIN_AT_FAULT = "(the plugin or its limits are at fault)"
+NO_TERMINAL = (
+    "a call has no terminal: `toolrunner plugins check --debug PATH` runs the plugin without a "
+    "box, in yours"
+)
+
+
+def told(cli: Cli, path: Path, payload: str = '{"text": "hello"}') -> str:
+    """Return what a person sees of a call that fails, without its identity."""
+    ended = cli("--plugins", path, "run", "sample", "--payload", payload, COLUMNS="1000")
+    assert (ended.status, ended.out) == (1, "")
+    return re.sub(r"  call [0-9a-f]{32}\n", "", ended.err)
+
+
+def test_a_typo_in_a_name(cli: Cli, write_plugin: WritePlugin) -> None:
+    """The line, and the name that was meant."""
+    path = write_plugin("def run(payload):\n    words = payload['text']\n    return {'n': wrods}\n")
+    assert told(cli, path) == (
+        f"✗ sample: ExecutionError {PLUGIN_AT_FAULT}\n"
+        "  | sample.py:12 in run: NameError: name 'wrods' is not defined; did you mean 'words'?\n"
+        "  |     return {'n': wrods}\n"
+    )
+
+
+def test_a_typo_in_an_attribute(cli: Cli, write_plugin: WritePlugin) -> None:
+    """The same for what an object has."""
+    path = write_plugin("def run(payload):\n    return {'text': payload['text'].uper()}\n")
+    assert told(cli, path) == (
+        f"✗ sample: ExecutionError {PLUGIN_AT_FAULT}\n"
+        "  | sample.py:11 in run: AttributeError: 'str' object has no attribute 'uper'; "
+        "did you mean 'upper'?\n"
+        "  |     return {'text': payload['text'].uper()}\n"
+    )
+
+
+def test_a_typo_in_the_grammar(cli: Cli, write_plugin: WritePlugin) -> None:
+    """The line, though no function has been entered."""
+    path = write_plugin("def run(payload)\n    return {}\n")
+    assert told(cli, path) == (
+        f"✗ sample: PluginLoadError {PLUGIN_AT_FAULT}\n"
+        "  | sample.py:10: SyntaxError: expected ':' (sample.py, line 10)\n"
+        "  |     def run(payload)\n"
+    )
+
+
+def test_a_typo_in_the_name_of_run(cli: Cli, write_plugin: WritePlugin) -> None:
+    """What has to be there."""
+    path = write_plugin("def rum(payload):\n    return {}\n")
+    assert told(cli, path) == (
+        f"✗ sample: PluginLoadError {PLUGIN_AT_FAULT}\n"
+        f"  | AttributeError: {path} defines neither run(payload) nor a class Plugin\n"
+    )
+
+
+def test_nothing_found_and_used_all_the_same(cli: Cli, write_plugin: WritePlugin) -> None:
+    """As of a function that has forgotten its return."""
+    path = write_plugin(
+        "def find(text):\n    text.strip()\n"
+        "def run(payload):\n    return {'text': find(payload['text']).upper()}\n"
+    )
+    assert told(cli, path) == (
+        f"✗ sample: ExecutionError {PLUGIN_AT_FAULT}\n"
+        "  | sample.py:13 in run: AttributeError: 'NoneType' object has no attribute 'upper'; what "
+        "gave it has found nothing, or has no return\n"
+        "  |     return {'text': find(payload['text']).upper()}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("payload", "advice"),
+    [
+        ("{}", "it is empty; payload.get('text') is None where there is none"),
+        ('{"txet": 1}', "only 'txet'; did you mean 'txet'?"),
+        ('{"a": 1, "b": 2}', "only 'a', 'b'; payload.get('text') is None where there is none"),
+        ('{"options": {"text": 1}}', "but payload['options'] has it"),
+    ],
+)
+def test_a_missing_key(payload: str, advice: str, cli: Cli, write_plugin: WritePlugin) -> None:
+    """The keys that there are, and what allows for its absence."""
+    path = write_plugin("def run(payload):\n    return {'text': payload['text']}\n")
+    assert told(cli, path, payload) == (
+        f"✗ sample: ExecutionError {PLUGIN_AT_FAULT}\n"
+        f"  | sample.py:11 in run: KeyError: 'text'; payload has no 'text', {advice}\n"
+        "  |     return {'text': payload['text']}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        ("payload['text'].upper()", "a value of type str"),
+        ("len(payload['text']), 'characters'", "a value of type tuple, in JSON a list"),
+        ("None", "None (perhaps a return is missing)"),
+    ],
+)
+def test_a_wrong_return_type(value: str, what: str, cli: Cli, write_plugin: WritePlugin) -> None:
+    """What it was, and what it has to be."""
+    path = write_plugin(f"def run(payload):\n    return {value}\n")
+    assert told(cli, path) == (
+        f"✗ sample: OutputValidationError {PLUGIN_AT_FAULT}\n"
+        f'  | run returned {what}; it has to return a dict, such as {{"value": …}}\n'
+    )
+
+
+def test_a_value_that_has_no_json_form(cli: Cli, write_plugin: WritePlugin) -> None:
+    """Where it is, and what to write."""
+    path = write_plugin("def run(payload):\n    return {'n': [0, (x for x in 'ab')]}\n")
+    assert told(cli, path) == (
+        f"✗ sample: OutputValidationError {PLUGIN_AT_FAULT}\n"
+        "  | result['n'][1] is of type generator, which has no JSON form; return list(value)\n"
+    )
+
+
+def test_an_endless_loop(cli: Cli, write_plugin: WritePlugin) -> None:
+    """Which limit has ended it, what it printed last, and what to look at."""
+    body = "def run(payload):\n    print('before the loop')\n    while True:\n        pass\n"
+    path = write_plugin(body, limits="{ wall_seconds = 1, cpu_seconds = 100 }")
+    text = re.sub(r"observed [0-9.]+", "observed …", told(cli, path))
+    assert text == (
+        f"✗ sample: TimeLimitExceeded {PLUGIN_AT_FAULT}\n"
+        "  | ran longer than 1 s\n"
+        "  what to do: see that every loop ends (what print() says in one is shown), make it "
+        "faster, or raise limits.wall_seconds in its manifest\n"
+        "  limit wall_seconds: at most 1, observed …\n"
+        "  the last that it printed:\n"
+        "    | before the loop\n"
+    )
+
+
+def test_an_endless_loop_that_prints_does_not_fill_the_screen(
+    cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """Its last lines are shown; with --debug, all that is kept."""
+    body = "def run(payload):\n    for n in range(99):\n        print(n)\n    raise OSError('no')\n"
+    shown = told(cli, write_plugin(body)).splitlines()
+    assert [line for line in shown if line.startswith("    | ")] == [
+        f"    | {n}" for n in range(79, 99)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("module", "library"),
+    [
+        ("requests_html", "requests-html"),
+        ("sklearn.svm", "scikit-learn"),
+        ("bs4", "beautifulsoup4"),
+    ],
+)
+def test_a_missing_library(module: str, library: str, cli: Cli, write_plugin: WritePlugin) -> None:
+    """What to write into the manifest, by the name that an index has it under."""
+    path = write_plugin(f"import {module}\ndef run(payload):\n    return {{}}\n")
+    text = told(cli, path)
+    top = module.partition(".")[0]
+    assert text.startswith(
+        f"✗ sample: PluginLoadError {PLUGIN_AT_FAULT}\n"
+        f"  | sample.py:10 in <module>: ModuleNotFoundError: No module named '{top}'; if it is a "
+        f'library, write dependencies = ["{library}'
+    )
+    assert '"] in the manifest, and `toolrunner plugins install`; a single-file plugin has' in text
+    assert text.endswith(f"  |     import {module}\n")
+
+
+def test_print_debugging(cli: Cli, write_plugin: WritePlugin) -> None:
+    """What is printed is shown, of a call that succeeds as well, and never in the result."""
+    path = write_plugin("def run(payload):\n    print('got', payload)\n    return {'fine': True}\n")
+    ended = cli("--plugins", path, "run", "sample", "--payload", '{"a": 1}')
+    assert ended.err == "  it printed:\n    | got {'a': 1}\n"
+    assert "got" not in ended.out
+    assert cli("plugins", "check", path).out.endswith("  it printed:\n    | got {}\n")
+
+
+def test_print_debugging_of_much(cli: Cli, write_plugin: WritePlugin) -> None:
+    """The last lines, and how to see all."""
+    path = write_plugin("def run(payload):\n    print(*range(99), sep='\\n')\n    return {}\n")
+    few = cli("--plugins", path, "run", "sample").err.splitlines()
+    assert few[0] == "  the last that it printed (79 lines before; -v shows all):"
+    assert few[1:] == [f"    | {number}" for number in range(79, 99)]
+    whole = cli("-v", "--plugins", path, "run", "sample").err.splitlines()
+    assert [line for line in whole if line.startswith("    | ")] == [
+        f"    | {n}" for n in range(99)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x89PNG\r\n\x1a\nnot really", "OSError: Truncated File Read"),
+        (
+            b"\xff\xd8\xff not really",
+            "UnidentifiedImageError: cannot identify image file <_io.BytesIO object>",
+        ),
+    ],
+)
+def test_a_picture_that_is_none(
+    content: bytes, said: str, cli: Cli, write_plugin: WritePlugin, tmp_path: Path
+) -> None:
+    """Whose fault it would be, and how to say so."""
+    body = """
+    import io
+    from PIL import Image
+    def run(payload):
+        return {"size": Image.open(io.BytesIO(payload["image"])).size}
+    """
+    path = write_plugin(body, input="image", limits="{ wall_seconds = 300 }")
+    (tmp_path / "broken.png").write_bytes(content)
+    ended = cli("--plugins", path, "analyze", "sample", "broken.png", COLUMNS="1000")
+    text = re.sub(r" at 0x[0-9a-f]+|  call [0-9a-f]{32}\n", "", ended.err)
+    assert text == (
+        f"✗ broken.png: ExecutionError {PLUGIN_AT_FAULT}\n"
+        f"  | sample.py:15 in run: {said}; if the caller's file is at fault, say so: raise an "
+        "exception of a class named InvalidInput\n"
+        '  |     return {"size": Image.open(io.BytesIO(payload["image"])).size}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("breakpoint()", f"RuntimeError: breakpoint() cannot stop here; {NO_TERMINAL}"),
+        ("__import__('pdb').set_trace()", f"BdbQuit: {NO_TERMINAL}"),
+        ("input('name? ')", f"EOFError: EOF when reading a line; {NO_TERMINAL}"),
+    ],
+)
+def test_a_debugger_in_a_box(body: str, said: str, cli: Cli, write_plugin: WritePlugin) -> None:
+    """How to debug instead."""
+    path = write_plugin(f"def run(payload):\n    {body}\n    return {{}}\n")
+    assert f" in run: {said}\n" in told(cli, path)
+
+
+def test_no_sample_to_be_called_with(cli: Cli, write_plugin: WritePlugin) -> None:
+    """A line that can be copied, with the key that was missing."""
+    path = write_plugin("def run(payload):\n    return {'text': payload['text']}\n")
+    ended = cli("plugins", "check", path, COLUMNS="1000")
+    line = 'input_schema = { examples = [{ text = "value" }] }'
+    assert (
+        "    what to do: it was called with {}: if it needs more, give it a sample, in a line of "
+        f"its manifest below [tool.toolrunner]: {line}\n"
+    ) in ended.out
+    key, _, value = line.partition(" = ")
+    body = "def run(payload):\n    return {'text': payload['text']}\n"
+    assert cli("plugins", "check", write_plugin(body, **{key: value})).status == 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({}, 'give it one: input_schema = { examples = [{ key = "value" }] }'),
+        (
+            {"input_schema": '{ properties = { a = { type = "string" } } }'},
+            'give it one: examples = [{ key = "value" }] in its input_schema',
+        ),
+        ({"input_schema": "{ examples = [{ a = 1 }] }"}, ""),
+    ],
+)
+def test_a_sample_that_is_missing_and_not_missed(
+    keys: dict[str, str], line: str, cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """It is said how to give one, though the check is passed."""
+    ended = cli("plugins", "check", write_plugin("def run(payload):\n    return {}\n", **keys))
+    assert ended.status == 0
+    assert line in ended.out
+    assert ("as it has no sample of its input" in ended.out) == bool(line)
