@@ -101,7 +101,8 @@ def build_program(
         tools=tuple(plugin.whole.tools) if plugin.whole is not None else (),
         examined=plugin.examined,
         python=_interpreter(choice),
-        takes_files=manifest.input == "files" or takes_image,
+        # One box may serve all tools.
+        takes_files=takes_image or any(one.manifest.input == "files" for one in plugin.entire.each),
         takes_image=takes_image,
     )
 

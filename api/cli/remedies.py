@@ -76,6 +76,10 @@ _EXAMPLE = (
     "[tool.toolrunner]: {sample}"
 )
 _KEY = re.compile(r"KeyError: '(\w{1,60})'")
+_RETURNED = (
+    "its result says so, under error_key of its manifest; for input that you cannot take, raise an "
+    "exception of a class named InvalidInput"
+)
 _PARAMETERS = "write run(payload), or run(payload, context): it is called with no more than these"
 # What code raises that does not find in a payload what it looks for.
 _OF_NOTHING = frozenset({"KeyError", "IndexError", "TypeError", "AttributeError", "ValueError"})
@@ -123,6 +127,8 @@ def _of_a_call(message: str, details: Mapping[str, Any], *, given_nothing: bool)
     exception = details.get("exception")
     if exception == "TypeError" and message.startswith("TypeError: run() "):
         return _PARAMETERS
+    if exception is None:
+        return _RETURNED
     if given_nothing and exception in _OF_NOTHING:
         key = _KEY.match(message)
         return _EXAMPLE.format(sample=sample(key[1] if key else "key"))

@@ -35,6 +35,7 @@ def note(plan: Plan, source: Source, shape: Shape, facts: Facts, path: Path) -> 
 def _advice(source: Source, shape: Shape) -> Iterator[Finding]:
     """Yield what may be different for a plugin in a box."""
     yield from _kept_between_calls(source, shape.owner)
+    yield from _globals_kept(source)
     yield from _outside(source)
     for node in ast.walk(source.tree):
         if isinstance(node, Function) and node.name == "on_unload" and shape.owner:
@@ -80,10 +81,12 @@ def _kept_between_calls(source: Source, owner: str) -> Iterator[Finding]:
                     seen.add(part.attr)
                     what = f"self.{part.attr} is set during a call, and no later call sees it"
                     yield Finding(source.path, part.lineno, what, _KEPT)
-    for function in ast.walk(source.tree):
-        if isinstance(function, Function):
-            for part in ast.walk(function):
-                if isinstance(part, ast.Global):
-                    names = ", ".join(part.names)
-                    what = f"{names} may be set during a call, and no later call sees it"
-                    yield Finding(source.path, part.lineno, what, _KEPT)
+
+
+def _globals_kept(source: Source) -> Iterator[Finding]:
+    """Yield the names of a module that its functions set."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Global):
+            names = ", ".join(node.names)
+            what = f"{names} may be set during a call, and no later call sees it"
+            yield Finding(source.path, node.lineno, what, _KEPT)

@@ -51,14 +51,15 @@ def folder_plugin(place: Place, wanted: str, facts: Facts, asked: Asked) -> Plan
         return Plan(by_hand=[error.finding])
     local = {p.stem for p in place.folder.iterdir()} | {place.package}
     toml = place.folder / MANIFEST
-    facts.error_key = stated(toml, "error_key") if toml.exists() else remains.error_key(sources)
+    is_new = not toml.exists()
+    facts.error_key = remains.error_key(sources) if is_new else stated(toml, "error_key")
     for one in sources:
-        remains.note(made, one, facts.error_key)
+        remains.note(made, one, facts.error_key, is_new=is_new)
         replaced = without_host(one, asked.hosts, local, _depth(place, one.path))
         made.by_hand += replaced.by_hand
         if replaced.text != one.text:
             made.changes.append(Change(one.path, one.data, one.encode(replaced.text)))
-    if toml.exists():
+    if not is_new:
         made.plugins |= there(toml)
         return made
     found = shapes.find(source, wanted, is_named=True, declared=facts.tools)

@@ -48,10 +48,10 @@ def error_key(sources: Iterable[Source]) -> str:
     return "error" if "error" in keys else keys.pop() if len(keys) == 1 else ""
 
 
-def note(plan: Plan, source: Source, declared: str = "") -> None:
+def note(plan: Plan, source: Source, declared: str = "", *, is_new: bool = False) -> None:
     """Note in a plan what remains to be done in one of a plugin's files.
 
-    ``declared``: the ``error_key`` of its manifest.
+    ``declared``: the ``error_key`` of its manifest, which ``is_new`` or was there.
     """
     found = [*_errors_in_results(source), *(("", one) for one in _unknown_names(source))]
     for key, finding in found:
@@ -59,6 +59,8 @@ def note(plan: Plan, source: Source, declared: str = "") -> None:
         if answer is not None:
             what = f"{finding.what}, and a comment says why: {answer}"
         elif key and key == declared:
+            if not is_new:
+                continue
             what = f"{finding.what}, and error_key in its manifest makes it an ExecutionError"
         else:
             plan.left.append(finding)

@@ -19,8 +19,9 @@ def adapted_file(
 ) -> Plan:
     """Return the plan for a single file; without a ``shape`` it has its manifest already."""
     made = Plan()
-    facts.error_key = stated(source, "error_key") if shape is None else remains.error_key([source])
-    remains.note(made, source, facts.error_key)
+    is_new = shape is not None
+    facts.error_key = remains.error_key([source]) if is_new else stated(source, "error_key")
+    remains.note(made, source, facts.error_key, is_new=is_new)
     replaced = without_host(source, asked.hosts, local)
     made.by_hand += replaced.by_hand
     text = replaced.text

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from migration.shape import PROGRESS, Tool
@@ -112,16 +111,18 @@ def merged(said: Tool | None, coded: Tool | None) -> Tool:
     """
     if said is None or coded is None:
         return coded or said or Tool()
-    about = {
-        "description": said.description or coded.description,
-        "outputs": said.outputs or coded.outputs,
-        "tells": said.tells or coded.tells,
-    }
-    if not said.properties:
-        return replace(coded, **about)
     used = {**said.forms, **coded.forms}
     used = {name: is_bytes for name, is_bytes in used.items() if name in said.properties}
-    return replace(said, required=said.required or coded.required, forms=used, **about)
+    is_said = bool(said.properties)
+    return Tool(
+        said.properties or coded.properties,
+        said.required if is_said and said.required else coded.required,
+        used if is_said else coded.forms,
+        said.handler,
+        said.description or coded.description,
+        said.outputs or coded.outputs,
+        said.tells or coded.tells,
+    )
 
 
 def _properties(said: dict[str, Any], depth: int) -> dict[str, Any]:

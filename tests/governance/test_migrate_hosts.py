@@ -49,9 +49,9 @@ def in_shell(commands: list[str], folder: Path) -> subprocess.CompletedProcess[s
     ("shape", "names"),
     [
         ("class_run", ["upper-case"]),
-        ("distribution", ["ledger"]),
+        ("distribution", ["ledger:total"]),
         ("protocol_base", ["words"]),
-        ("folder_manifest", ["counter"]),
+        ("folder_manifest", ["counter:letters", "counter:lines"]),
         ("nested", ["edges", "upper"]),
     ],
 )
@@ -66,7 +66,7 @@ def test_the_next_steps_that_are_printed_work(
     commands = [
         line.strip() for line in out.partition("Next:\n")[2].splitlines() if line[:2] == "  "
     ]
-    assert len(commands) == len(names) + 1
+    assert len(commands) == len({name.partition(":")[0] for name in names}) + 1
     done = in_shell(commands, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     listed = done.stdout.rpartition("description")[2]
@@ -88,7 +88,7 @@ def test_the_old_host_still_finds_its_plugins(shape: str, tmp_path: Path) -> Non
     if shape != "setup_cfg":
         points = tomllib.loads(metadata.read_text())["project"]["entry-points"]
         [ours] = points.pop("toolrunner.plugins").values()
-        assert ours.endswith(".toolrunner_entry:run")
+        assert ours.endswith((".toolrunner_entry:run", ".toolrunner_entry:run_tool"))
         assert {*points} <= {"acme.plugins", "acme_v2.plugins", "forgesyte.plugins"}
 
 
@@ -181,7 +181,7 @@ def test_errors_inside_results_are_left_to_a_person(
     assert error["error"]["message"] == "division by zero"
     again = migrate(path)
     assert again.status == 1
-    assert again.out.count("divide.py:") == len(found) + len(notes) + 1
+    assert again.out.count("divide.py:") == len(found) + 1
     text = path.read_text()
     for line in ('return {"error": "by is missing", "code": 400}', "return result"):
         text = text.replace(line, "raise ValueError")

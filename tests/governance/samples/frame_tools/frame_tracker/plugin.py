@@ -22,7 +22,7 @@ _seen = []
 
 
 def _tool_find(image_bytes: bytes, device: str = "cpu", annotated: bool = False) -> Dict[str, Any]:
-    if not image_bytes.startswith(b"\x89"):
+    if not image_bytes.startswith((b"\x89", b"\xff")):
         return {"error": "image_decode_failed", "message": "no picture that is known here"}
     return {"detections": find(image_bytes), "device": device}
 
