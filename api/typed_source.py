@@ -19,14 +19,12 @@ _HEAD = '''"""{what}
 Made by `toolrunner plugins show {name} --types`: make it anew when the plugin has changed.
 """
 
-from __future__ import annotations
-
-from typing import {typing}
+{imports}
 
 from toolrunner import Call, ToolRunner
 from toolrunner.runner.envelope import Envelope
 '''
-_FUNCTION = '''def run_{function}(
+_FUNCTION = '''def {function}(
     tool_runner: ToolRunner, payload: {payload}, *, call: Call | None = None
 ) -> tuple[{result} | Any, Envelope | None]:
     """Run {name} once, as ToolRunner.run does."""
@@ -43,13 +41,18 @@ _PLAIN = {
     "null": "None",
 }
 # Of payloads that no schema describes.
-_IMAGE = {
-    "image": "bytes | str",
-    "mime_type": "str",
-    "options": "NotRequired[dict[str, Any]]",
+_OPTIONS = {"options": "NotRequired[dict[str, Any]]"}
+_IMAGE = {"image": "bytes | str | Path", "mime_type": "NotRequired[str]", **_OPTIONS}
+_FILE = {
+    "name": "NotRequired[str]",
+    "mime_type": "NotRequired[str]",
+    "data": "NotRequired[bytes | str]",
+    "path": "NotRequired[str | Path]",
 }
 _ANY_OBJECT = "dict[str, Any]"
 _FROM_TYPING = ("Any", "Literal", "NotRequired", "TypedDict", "cast")
+_WORD = re.compile(r"\w+")
+_NO_WORD = re.compile(r"\W")
 _WIDTH = 96
 _LONGEST_NAME = 80
 
@@ -57,16 +60,22 @@ _LONGEST_NAME = 80
 def typed_source(name: str, manifests: Sequence[Manifest]) -> str:
     """Return a module's source for a plugin, or for the tools of one."""
     parts: list[str] = []
-    taken = {"Call", "ToolRunner", "Envelope", *_FROM_TYPING}
+    taken = {"Call", "ToolRunner", "Envelope", "Path", *_FROM_TYPING}
+    file = _free("InputFile", taken)
+    if any(manifest.input == "files" for manifest in manifests):
+        parts.append(_typed_dict(file, _FILE, "By its bytes, base64 text, or a path."))
     for manifest in manifests:
-        parts += _of_one(manifest, taken)
+        parts += _of_one(manifest, taken, {"files": f"list[{file}]", **_OPTIONS})
     body = "\n\n".join(parts)
     used = [one for one in _FROM_TYPING if re.search(rf"\b{one}\b", body)]
     what = f"What {name} takes and returns."
-    return "\n\n".join([_HEAD.format(what=what, name=name, typing=", ".join(used)), body])
+    imports = f"from typing import {', '.join(used)}"
+    if re.search(r"\bPath\b", body):
+        imports = f"from pathlib import Path\n{imports}"
+    return "\n\n".join([_HEAD.format(what=what, name=name, imports=imports), body])
 
 
-def _of_one(manifest: Manifest, taken: set[str]) -> list[str]:
+def _of_one(manifest: Manifest, taken: set[str], files: Mapping[str, str]) -> list[str]:
     prefix = _class_name(manifest.name)
     result = _Types(manifest.output_schema or {}, f"{prefix}Result", taken)
     parts = [*result.blocks]
@@ -76,10 +85,10 @@ def _of_one(manifest: Manifest, taken: set[str]) -> list[str]:
         takes = payload.root
     else:
         takes = _free(f"{prefix}Payload", taken)
-        parts.append(_typed_dict(takes, _IMAGE, ""))
+        parts.append(_typed_dict(takes, files if manifest.input == "files" else _IMAGE, ""))
     body = _UNTYPED if result.root == _ANY_OBJECT else _TYPED
     function = _FUNCTION.format(
-        function=re.sub(r"\W", "_", manifest.name).lower(),
+        function=_free(f"run_{_NO_WORD.sub('_', manifest.name).lower()}", taken),
         payload=takes,
         result=result.root,
         name=manifest.name,
@@ -96,6 +105,7 @@ class _Types:
         self._name = _free(name, taken)
         self._taken = taken
         self._named: dict[str, str] = {}  # what a reference leads to
+        self._open: set[str] = set()  # classes that are being made
         self.blocks: list[str] = []
         root = self._type(schema, self._name)
         # A payload and a result are objects, whatever else their schema lets pass.
@@ -134,11 +144,15 @@ class _Types:
             rest = schema.get("additionalProperties", True)
             return f"dict[str, {self._type(rest, f'{name}Value')}]"
         own = own_name or (name if name == self._name else _free(name, self._taken))
+        self._open.add(own)
         required = schema.get("required", ())
         fields = {}
         for key, part in properties.items():
             kind = self._type(part, f"{own}{_class_name(str(key))}")
+            if self._open & set(_WORD.findall(kind)):
+                kind = _quoted(kind)  # of a class that is not there yet
             fields[str(key)] = kind if key in required else f"NotRequired[{kind}]"
+        self._open.remove(own)
         text = str(schema.get("description") or schema.get("title") or "")
         self.blocks.append(_typed_dict(own, fields, text))
         return own
@@ -195,7 +209,7 @@ def _typed_dict(name: str, fields: Mapping[str, str], text: str) -> str:
         about = _docstring(text)
         lines = [f"    {key}: {kind}" for key, kind in fields.items()]
         return "\n".join([f"class {name}(TypedDict):", *about, *lines, ""])
-    lines = [f"        {_quoted(key)}: {_quoted(kind)}," for key, kind in fields.items()]
+    lines = [f"        {_quoted(key)}: {kind}," for key, kind in fields.items()]
     return "\n".join([f"{name} = TypedDict(", f'    "{name}",', "    {", *lines, "    },", ")", ""])
 
 
