@@ -88,3 +88,38 @@ def test_who_has_no_environment_is_told_how_to_get_it(tmp_path: Path) -> None:
     (tmp_path / ".installed").write_text("another lock")
     assert "is not as requirements-libraries.lock says" in missing_environment(tmp_path)
     assert os.access(libraries.ROOT / "scripts/libraries", os.X_OK)
+
+
+FIGURE = """\
+# /// script
+# dependencies = ["matplotlib"]
+# [tool.toolrunner]
+# name = "figures"
+# input = "json"
+# input_schema = { examples = [{}] }
+# limits = { memory_mb = 768 }
+# warm_up = true
+# ///
+from matplotlib.figure import Figure
+
+
+def run(payload):
+    figure = Figure(figsize=(2, 1), dpi=50)
+    figure.subplots().plot([1, 3, 2])
+    return {"charts": [figure, figure]}
+"""
+
+
+def test_a_figure_in_a_result_becomes_a_picture(
+    service: Service, isolation: str, tmp_path: Path
+) -> None:
+    """Of Matplotlib, which nobody but the plugin imports."""
+    tmp_path.chmod(0o755)
+    path = tmp_path / "figures.py"
+    path.write_text(FIGURE, encoding="utf-8")
+    found = service(path, "auto", isolation)
+    assert [mode for mode, _ in found.answers] == ["warm"] * 2, found.reasons
+    for _, answer in found.answers:
+        names = [(one["artifact"], one["mime_type"]) for one in answer["charts"]]
+        assert names == [("charts-0.png", "image/png"), ("charts-1.png", "image/png")]
+        assert all(one["bytes"] > 500 for one in answer["charts"])
