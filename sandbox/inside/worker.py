@@ -314,7 +314,8 @@ def load_plugin(load: dict[str, Any], source: bytes) -> Plugin:
     """Import and construct the plugin, or look its program up."""
     if load["command"]:
         program = command.Command(load)
-        return Plugin(program.run, program.run, None, load, is_async=False)
+        no_batch: Any = None  # only residents get batches, and a program is none
+        return Plugin(program.run, no_batch, None, load, is_async=False)
     sys.path[:] = load["sys_path"]
     if load["packages"]:
         os.environ["PYTHONPATH"] = os.pathsep.join(load["packages"])  # for what it starts itself

@@ -90,9 +90,10 @@ def _outputs(said: object) -> dict[str, Any]:
     if not isinstance(said, dict):
         return {}
     required: tuple[str, ...] = ()
+    declared: dict[str, Any] = said
     if isinstance(said.get("properties"), dict):
-        said, required = said["properties"], _names(said.get("required"))
-    properties = _properties(said, 0)
+        declared, required = said["properties"], _names(said.get("required"))
+    properties = _properties(declared, 0)
     if not properties:
         return {}
     needed = {"required": list(required)} if required else {}
