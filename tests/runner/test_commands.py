@@ -371,11 +371,12 @@ def test_a_program_is_rehearsed_on_a_sample(
     body = "grep -q sample && echo 'rehearsed' >&2\nls input >&2\necho '{}'"
     plugin = a_script(open_folder, body, **keys)
     call = Call()
-    payload: dict[str, Any] = {
+    payloads: dict[str, dict[str, Any]] = {
         "image": {"image": b"\x89PNG\r\n\x1a\n", "mime_type": "image/png"},
         "files": {"files": [{"name": "a", "data": b"a"}]},
         "json": {"text": "a"},
-    }[kind]
+    }
+    payload = payloads[kind]
     assert make_runner(plugin, layers=layers).run("sample", payload, call=call) == ({}, None)
     plugin = a_script(open_folder, "exit 7", **keys)
     _, error = make_runner(plugin, layers=layers).run("sample", payload)
