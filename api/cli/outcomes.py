@@ -94,8 +94,7 @@ def show(
         answers.write(done.below, document)  # the last: what is there is there as a whole
     if session.shared.as_json:
         terminal.document(document)
-        return
-    if done.envelope is not None:
+    elif done.envelope is not None:
         place, advice = _for_the_author(session, done)
         view = views.error_view(
             done.envelope,
@@ -106,10 +105,10 @@ def show(
             advice=advice,
         )
         terminal.err.print(view)
-        return
-    if answers is None:
+    elif answers is None:
         terminal.show(views.result_view(done))
-    if done.call.log_tail and (answers is None or session.shared.verbose):
+    is_asked = session.shared.verbose or (answers is None and not session.shared.as_json)
+    if done.envelope is None and done.call.log_tail and is_asked:
         terminal.err.print(views.printed_view(done, whole=session.shared.verbose))
 
 

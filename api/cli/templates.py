@@ -1,151 +1,126 @@
-"""The plugin that ``toolrunner plugins new`` writes: small, commented, and of some use at once.
+"""Writes the plugin that ``toolrunner plugins new`` makes: small, commented, of some use at once.
 
-Called by ``commands``. Each template is a whole plugin in one file with the standard library alone.
+Called by ``commands``. With each comes a sample of its input and a test; the texts are in
+``starters``.
 """
 
 from __future__ import annotations
 
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from toolrunner.api.cli.exits import Refused
+from toolrunner.api.cli.starters import files, image, json_input, node, shell
 from toolrunner.plugins import fields
 
-_IMAGE = '''\
-# /// script
-# requires-python = ">=3.11"
-# dependencies = []                 # such as ["pillow>=11"]; then: toolrunner plugins install
-# [tool.toolrunner]
-# name = "{name}"
-# version = "0.1.0"
-# description = "Size and colours of a PNG file, and whether it is whole"
-# input = "image"                   # payload["image"] are the bytes of one
-# accepts = ["image/png"]
-# limits = {{ wall_seconds = 10, cpu_seconds = 10, memory_mb = 256 }}
-# ///
-"""Read the structure of a PNG file and check the sum of every chunk in it."""
 
-import struct
-import zlib
+class Template(StrEnum):
+    """What a new plugin is given, or what it is written in."""
 
-SIGNATURE = b"\\x89PNG\\r\\n\\x1a\\n"
-COLOURS = {{0: "grey", 2: "RGB", 3: "palette", 4: "grey and alpha", 6: "RGB and alpha"}}
-HEADER = struct.Struct(">II5B")  # of the chunk IHDR: width, height, depth, colours, ...
+    IMAGE = "image"
+    JSON = "json"
+    FILES = "files"
+    NODE = "node"
+    SHELL = "shell"
 
 
-class InvalidInput(Exception):
-    """Raise it for input that you cannot take: then the caller is told so, not that you failed."""
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """The files of a template. ``use``: the arguments that run it, "{sample}" for its sample.
+
+    ``is_folder``: the plugin is a folder of its own, and not one file.
+    """
+
+    texts: Mapping[str, str]
+    use: str
+    sample: str = ""
+    is_folder: bool = False
+    others: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def run(payload: dict, context) -> dict:
-    """Called once, in a process of its own. What it returns has to be a JSON object."""
-    image = payload["image"]
-    options = payload.get("options", {{}})  # what the caller gave with --option KEY=VALUE
-    if not image.startswith(SIGNATURE):
-        raise InvalidInput("this is not a PNG file")
-    chunks = []
-    position = len(SIGNATURE)
-    while position < len(image):
-        kind, data = read_chunk(image, position)
-        chunks.append({{"kind": kind, "bytes": len(data)}})
-        if kind == "IHDR":
-            header = HEADER.unpack_from(data.ljust(HEADER.size, b"\\0"))
-        position += 12 + len(data)
-        # Progress is shown to whoever waits; `context` also has scratch, config, seconds_left().
-        context.progress(position / len(image), f"read {{kind}}")
-    if not chunks or chunks[0]["kind"] != "IHDR":
-        raise InvalidInput("the PNG file has no header")
-    width, height, depth, colours, *_ = header
-    result = {{
-        "width": width,
-        "height": height,
-        "bits_per_channel": depth,
-        "colours": COLOURS.get(colours, "unknown"),
-        "complete": chunks[-1]["kind"] == "IEND",
-    }}
-    if options.get("chunks", True):
-        result["chunks"] = chunks
-    return result
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A new plugin: what is given to ``--plugins``, all that was written, and how it is run."""
+
+    path: Path
+    files: tuple[Path, ...]
+    use: str
 
 
-def read_chunk(image: bytes, position: int) -> tuple[str, bytes]:
-    """Return the kind and the data of the chunk that begins at a position."""
-    length = int.from_bytes(image[position : position + 4], "big")
-    kind = image[position + 4 : position + 8]
-    end = position + 8 + length
-    if len(image) < end + 4:
-        raise InvalidInput("the PNG file is cut off")
-    if zlib.crc32(image[position + 4 : end]) != int.from_bytes(image[end : end + 4], "big"):
-        raise InvalidInput(f"the PNG file is damaged at byte {{position}}")
-    return kind.decode("ascii", "replace"), image[position + 8 : end]
-'''
-
-_JSON = '''\
-# /// script
-# requires-python = ">=3.11"
-# dependencies = []                 # such as ["numpy>=2"]; then: toolrunner plugins install
-# [tool.toolrunner]
-# name = "{name}"
-# version = "0.1.0"
-# description = "Mean, median and spread of numbers, and which of them stand out"
-# input = "json"                    # the payload is any JSON object that fits the schema
-# limits = {{ wall_seconds = 10, cpu_seconds = 10, memory_mb = 256 }}
-#
-# [tool.toolrunner.input_schema]    # JSON Schema; what does not fit never reaches run()
-# type = "object"
-# required = ["numbers"]
-# examples = [{{ numbers = [3, 4, 4, 5, 40] }}]
-#
-# [tool.toolrunner.input_schema.properties.numbers]
-# type = "array"
-# items = {{ type = "number" }}
-# ///
-"""Describe a list of numbers."""
-
-import statistics
-
-FAR = 1.5  # in spreads between the quartiles, as Tukey proposed
+def _picture(width: int, height: int) -> bytes:
+    """Return a PNG file of a gradient."""
+    rows = b"".join(
+        b"\0" + bytes(v for x in range(width) for v in (8 * x, 16 * y, 128)) for y in range(height)
+    )
+    header = struct.pack(">II5B", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
 
 
-class InvalidInput(Exception):
-    """Raise it for input that you cannot take: then the caller is told so, not that you failed."""
+def _starter(template: Template) -> Starter:
+    match template:
+        case Template.IMAGE:
+            name = "my_plugin_sample.png"
+            others = {name: _picture(32, 16)}
+            return Starter(image.FILES, "analyze my-plugin {sample}", name, others=others)
+        case Template.JSON:
+            numbers = "'{\"numbers\": [1, 2, 30]}'"
+            return Starter(json_input.FILES, f"run my-plugin --payload {numbers}")
+        case Template.FILES:
+            return Starter(files.FILES, "run my-plugin {sample}", "my_plugin_sample.csv")
+        case Template.NODE:
+            text = '\'{"text": "to be or not to be"}\''
+            return Starter(node.FILES, f"run my-plugin --payload {text}", is_folder=True)
+        case Template.SHELL:
+            return Starter(shell.FILES, "run my-plugin {sample}", "sample.txt", is_folder=True)
 
 
-def run(payload: dict, context) -> dict:
-    """Called once, in a process of its own. What it returns has to be a JSON object."""
-    numbers = payload["numbers"]
-    if len(numbers) < 2:
-        raise InvalidInput("give at least two numbers")
-    # Progress is shown to whoever waits; `context` also has scratch, config, seconds_left().
-    context.progress(0.5, f"looking at {{len(numbers)}} numbers")
-    first, median, third = statistics.quantiles(numbers, n=4, method="inclusive")
-    reach = FAR * (third - first)
-    return {{
-        "count": len(numbers),
-        "mean": statistics.fmean(numbers),
-        "median": median,
-        "deviation": statistics.stdev(numbers),
-        "outliers": [n for n in numbers if not first - reach <= n <= third + reach],
-    }}
-'''
-
-
-def write_template(name: str, folder: str, *, json_input: bool) -> Path:
-    """Write a new plugin's file and return its path; nothing is ever overwritten."""
+def write_template(name: str, folder: str, template: Template) -> Written:
+    """Write a new plugin; nothing is ever overwritten."""
     try:
         fields.name(name)
     except ValueError as error:
         message = f"the name {name[:80]!r} {error}"
         raise Refused(message) from None
-    path = Path(folder) / f"{name.replace('-', '_')}.py"
-    source = (_JSON if json_input else _IMAGE).format(name=name)
+    starter = _starter(template)
+
+    def named(text: str) -> str:
+        return text.replace("my-plugin", name).replace("my_plugin", name.replace("-", "_"))
+
+    place = Path(folder, name) if starter.is_folder else Path(folder)
+    contents = {place / named(path): named(text).encode() for path, text in starter.texts.items()}
+    contents |= {place / named(path): data for path, data in starter.others.items()}
+    for path in (place,) if starter.is_folder else contents:
+        if path.exists() or path.is_symlink():
+            raise _is_there(path)
+    for path, data in contents.items():
+        _write(path, data)
+    sample = place / named(starter.sample)
+    use = named(starter.use).replace("{sample}", str(sample))
+    return Written(place if starter.is_folder else next(iter(contents)), tuple(contents), use)
+
+
+def _write(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(source)
+        with path.open("xb") as file:
+            file.write(data)
+        if data.startswith(b"#!"):
+            path.chmod(path.stat().st_mode | 0o555)
     except FileExistsError:
-        message = f"{path} exists already and is left as it is; choose another name or --dir"
-        raise Refused(message) from None
+        raise _is_there(path) from None
     except OSError as error:
         message = f"{path} cannot be written: {error.strerror}; choose another --dir"
         raise Refused(message) from None
-    return path
+
+
+def _is_there(path: Path) -> Refused:
+    message = f"{path} exists already and is left as it is; choose another name or --dir"
+    return Refused(message)

@@ -10,7 +10,7 @@ Loaded by pytest wherever toolrunner-sandbox is installed (entry point ``pytest1
 console script and imports nothing of the rest, so that an author's tests start no slower for it.
 """
 
-from toolrunner.pytest_plugin.fixture import governed
+from toolrunner.pytest_plugin.fixture import Governed, governed
 from toolrunner.pytest_plugin.outcome import GovernedCallError, Outcome
 
-__all__ = ["GovernedCallError", "Outcome", "governed"]
+__all__ = ["Governed", "GovernedCallError", "Outcome", "governed"]

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ _NOTHING_TO_TEST = ("PluginUnavailable", "PluginNotFound")
 
 def call(plugin: PluginCopy, payload: bytes, caps: Mapping[str, float], folder: Path) -> Outcome:
     """Run the command once."""
-    command = [console_script(), "run", plugin.name, "--json", "--debug", "--payload", "-"]
-    command += ["--state", str(folder)]
+    command = [console_script(), "run", plugin.name, "--json", "--debug", "-v"]
+    out = tempfile.mkdtemp(dir=folder)
+    command += ["--payload", "-", "--state", str(folder), "--out", out]
     if plugin.path is not None:
         command += ["--plugins", str(plugin.path)]
     done = subprocess.run(  # noqa: S603 - our own command
@@ -51,9 +53,9 @@ def call(plugin: PluginCopy, payload: bytes, caps: Mapping[str, float], folder: 
     details = answer if error is None else error["details"]
     trace = answer.get("_internal", {}).get("traceback", "")
     log = "\n".join(filter(None, (details.get("log_tail", ""), words, trace))).strip()
-    return Outcome(
-        plugin.name, answer.get("result"), error, details["usage"], details["isolation"], log
-    )
+    artifacts = {path.name: path.read_bytes() for path in sorted(Path(out).iterdir())}
+    usage, isolation = details["usage"], details["isolation"]
+    return Outcome(plugin.name, answer.get("result"), error, usage, isolation, log, artifacts)
 
 
 def _environment(plugin: PluginCopy, caps: Mapping[str, float]) -> dict[str, str]:
@@ -72,7 +74,7 @@ def _environment(plugin: PluginCopy, caps: Mapping[str, float]) -> dict[str, str
 
 
 def payload_json(payload: Mapping[str, Any], root: Path) -> bytes:
-    """Return a payload as JSON text; an image of bytes or in a file becomes base64."""
+    """Return a payload as JSON text; an image or files, of bytes or by Path, become base64."""
     if not isinstance(payload, Mapping):
         raise TypeError(
             f"a payload is a dict, as a JSON object; this is a {type(payload).__name__}"
@@ -84,7 +86,25 @@ def payload_json(payload: Mapping[str, Any], root: Path) -> bytes:
         sent.setdefault("mime_type", mimetypes.guess_type(payload["image"])[0])
     if isinstance(image, bytes):
         sent["image"] = base64.b64encode(image).decode("ascii")
+    if isinstance(sent.get("files"), (list, tuple)):
+        sent["files"] = [_file(one, root) for one in sent["files"]]
     return json.dumps(sent).encode()
+
+
+def _file(given: object, root: Path) -> object:
+    """Return one of a payload's files as JSON has it."""
+    if isinstance(given, Path):
+        given = {"path": given}
+    if not isinstance(given, Mapping):
+        return given  # the call says what is wrong with it
+    file = dict(given)
+    path = file.get("path")
+    if isinstance(path, Path):
+        file.setdefault("name", path.name)
+        file["data"] = (root / file.pop("path")).read_bytes()
+    if isinstance(file.get("data"), bytes):
+        file["data"] = base64.b64encode(file["data"]).decode("ascii")
+    return file
 
 
 def console_script() -> str:

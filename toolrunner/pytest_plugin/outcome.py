@@ -15,7 +15,8 @@ class Outcome:
     """What came of one governed call: ``result``, or ``error`` as the HTTP API would show it.
 
     ``usage``: wall_ms, cpu_ms, peak_memory_bytes, processes and others. ``isolation``: the layers
-    that confined it. ``log``: what the plugin and the command wrote.
+    that confined it. ``log``: what the plugin and the command wrote. ``artifacts``: the files that
+    it gave back, by name.
     """
 
     plugin: str
@@ -24,6 +25,7 @@ class Outcome:
     usage: dict[str, Any] = field(default_factory=dict, repr=False)
     isolation: dict[str, Any] = field(default_factory=dict, repr=False)
     log: str = field(default="", repr=False)
+    artifacts: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def ok(self) -> bool:

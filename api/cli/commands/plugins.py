@@ -1,6 +1,5 @@
 """The ``plugins`` commands: list, show, check, new."""
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +13,7 @@ from toolrunner.api.cli.misplaced import instead_of
 from toolrunner.api.cli.options import command, examples, group
 from toolrunner.api.cli.outcomes import refuse_name
 from toolrunner.api.cli.session import Session
-from toolrunner.api.cli.templates import write_template
+from toolrunner.api.cli.templates import Template, write_template
 from toolrunner.api.cli.views.check import report_view
 from toolrunner.api.cli.views.plugins import list_view, plugin_view
 from toolrunner.api.typed_source import typed_source
@@ -23,14 +22,6 @@ from toolrunner.plugins.errors import shown, suggestion
 from toolrunner.runner.environments.sbom import bill_of_materials
 from toolrunner.runner.environments.store import Environment
 from toolrunner.runner.registry.plugin_state import PluginState
-
-
-class Template(StrEnum):
-    """What a new plugin is given."""
-
-    IMAGE = "image"
-    JSON = "json"
-
 
 plugins_app = typer.Typer(rich_markup_mode=None)
 
@@ -175,27 +166,24 @@ def new_plugin(
         str, typer.Option("--dir", metavar="DIR", help="Where to write it; made if need be.")
     ] = ".",
     template: Annotated[
-        Template, typer.Option("--template", help="What it is given.")
+        Template, typer.Option("--template", help="What it is given, or written in.")
     ] = Template.IMAGE,
     json_input: Annotated[
         bool, typer.Option("--json-input", help="The same as --template json.")
     ] = False,
 ) -> Exit:
-    """Write a new plugin: one file, which works at once and shows how."""
-    json_input = json_input or template is Template.JSON
-    path = write_template(name, folder, json_input=json_input)
+    """Write a new plugin with a sample and a test: it works at once and shows how."""
+    made = write_template(name, folder, Template.JSON if json_input else template)
     if session.shared.as_json:
-        session.terminal.document({"plugin": name, "path": str(path)})
+        files = [str(path) for path in made.files]
+        session.terminal.document({"plugin": name, "path": str(made.path), "files": files})
     else:
-        session.terminal.show(str(path))
-    use = (
-        f"run {name} --payload '{{\"numbers\": [1, 2, 30]}}'"
-        if json_input
-        else (f"analyze {name} IMAGE.png")
-    )
+        session.terminal.show(str(made.path))
+    tests = next(path for path in made.files if path.name.startswith("test_"))
     session.terminal.say(
         f"Next: edit it, then\n"
-        f"  toolrunner plugins check {path}\n"
-        f"  toolrunner --plugins {path} {use}"
+        f"  toolrunner plugins check {made.path}\n"
+        f"  toolrunner --plugins {made.path} {made.use}\n"
+        f"  pytest {tests}"
     )
     return Exit.DONE

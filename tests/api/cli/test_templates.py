@@ -1,0 +1,124 @@
+"""What ``plugins new`` writes: plugins that check, pass their own tests, and every tool of ours."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Cli
+from tests.commands import needs_node
+from toolrunner.api.cli.templates import Template
+
+ROOT = Path(__file__).parents[3]
+PYTHON = (Template.IMAGE, Template.JSON, Template.FILES)
+TEMPLATES = [
+    pytest.param(one, marks=needs_node) if one is Template.NODE else one for one in Template
+]
+
+
+def made(cli: Cli, template: str) -> tuple[dict[str, Any], str]:
+    """Write a plugin; return its document, and the words that tell what to do next."""
+    ended = cli("plugins", "new", "my-first", "--dir", "mine", "--template", template, "--json")
+    assert ended.status == 0
+    return ended.documents[0], ended.err
+
+
+def tool(name: str, *arguments: str, folder: Path) -> None:
+    """Run a tool of the development environment in a folder; it has to find nothing."""
+    command = [sys.executable, "-P", "-m", name, *arguments]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "MYPYPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_new_plugin_passes_its_check_untouched(cli: Cli, template: Template) -> None:
+    """It loads, warms up, and answers its sample; calls start warm."""
+    document, _ = made(cli, template)
+    checked = cli("plugins", "check", document["path"], "--json")
+    [report] = checked.documents
+    assert (checked.status, report["ok"]) == (0, True), report
+    assert report["start"]["mode"] == "warm"
+    assert [step["name"] for step in report["steps"]][-2:] == ["runs", "returns"]
+    assert report["notes"] == []
+    assert not any("warm_up" in words for words in report["advice"])
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_new_plugin_runs_as_it_is_told(cli: Cli, template: Template) -> None:
+    """The command that is shown can be copied."""
+    _, words = made(cli, template)
+    [line] = [line.strip() for line in words.splitlines() if " --plugins " in line]
+    _, *arguments = shlex.split(line)
+    ended = cli(*arguments, "--json")
+    assert (ended.status, "result" in ended.documents[0]) == (0, True), ended.out + ended.err
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_new_plugin_passes_its_own_tests(cli: Cli, template: Template, tmp_path: Path) -> None:
+    """With the fixture, in the real sandbox."""
+    document, words = made(cli, template)
+    [line] = [line.strip() for line in words.splitlines() if line.strip().startswith("pytest ")]
+    assert line.removeprefix("pytest ") in document["files"]
+    tool("pytest", "-p", "no:cacheprovider", "-q", line.removeprefix("pytest "), folder=tmp_path)
+
+
+@pytest.mark.parametrize("template", list(Template))
+def test_a_new_plugin_passes_the_strictest_linters(
+    cli: Cli, template: Template, tmp_path: Path
+) -> None:
+    """Format, lint and types as the project itself has them."""
+    document, _ = made(cli, template)
+    sources = [Path(file).name for file in document["files"] if file.endswith(".py")]
+    folder = tmp_path / Path(document["files"][0]).parent
+    config = str(ROOT / "pyproject.toml")
+    tool("ruff", "format", "--no-cache", "--config", config, "--check", *sources, folder=folder)
+    tool("ruff", "check", "--no-cache", "--config", config, *sources, folder=folder)
+    own = tmp_path / "mypy.ini"
+    own.write_text("[mypy]\nstrict = True\nwarn_unreachable = True\n")
+    options = ("--config-file", str(own), "--cache-dir", os.devnull)
+    tool("mypy", *options, *sources, folder=folder)
+
+
+@pytest.mark.parametrize("template", PYTHON)
+def test_a_new_python_plugin_imports_nothing_of_ours(
+    cli: Cli, template: Template, tmp_path: Path
+) -> None:
+    """It is a file of its own; only its test knows Toolrunner."""
+    document, _ = made(cli, template)
+    assert document["path"] == "mine/my_first.py"
+    source = (tmp_path / document["path"]).read_text()
+    assert "toolrunner" not in "".join(line for line in source.splitlines() if "import" in line)
+
+
+def test_a_template_without_its_program_says_what_to_install(cli: Cli, tmp_path: Path) -> None:
+    """Node may be missing: the check of the template names the package."""
+    document, _ = made(cli, Template.NODE)
+    manifest = tmp_path / document["path"] / "toolrunner.toml"
+    manifest.write_text(manifest.read_text().replace('"node",', '"Rscript",'))
+    checked = cli("plugins", "check", document["path"])
+    assert checked.status == 1
+    assert "apt-get install r-base-core" in " ".join(checked.out.split())
+
+
+@pytest.mark.parametrize(
+    ("template", "there"),
+    [("json", "mine.py"), ("json", "test_mine.py"), ("image", "mine_sample.png"), ("node", "mine")],
+)
+def test_nothing_is_overwritten(cli: Cli, template: str, there: str, tmp_path: Path) -> None:
+    """One file that is there keeps all others from being written."""
+    (tmp_path / there).write_text("precious")
+    ended = cli("plugins", "new", "mine", "--template", template)
+    assert (ended.status, ended.out) == (2, "")
+    assert f"{there} exists already" in ended.err
+    assert [(path.name, path.read_text()) for path in tmp_path.glob("*mine*")] == [
+        (there, "precious")
+    ]
