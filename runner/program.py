@@ -78,7 +78,6 @@ def build_program(
         message = f"OSError: {named} cannot be read: it is not there, or not for this user"
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
     readable = _readable(manifest, own, settings, files)
-    takes_image = bool(manifest.command) and manifest.input == "image"
     return Program(
         name=box_name(plugin, settings.caps),
         path=code.path,
@@ -102,9 +101,13 @@ def build_program(
         examined=plugin.examined,
         python=_interpreter(choice),
         # One box may serve all tools.
-        takes_files=takes_image or any(one.manifest.input == "files" for one in plugin.entire.each),
-        takes_image=takes_image,
+        takes_files=any(takes_files(one.manifest) for one in plugin.entire.each),
     )
+
+
+def takes_files(manifest: Manifest) -> bool:
+    """Tell whether files come with a request: a program has its image as one."""
+    return manifest.input == "files" or bool(manifest.command and manifest.input == "image")
 
 
 def box_name(plugin: Plugin, caps: Mapping[str, float]) -> str:

@@ -353,6 +353,7 @@ class ToolRunner:
                         payload.head_json,
                         payload.image,
                         files=payload.files,
+                        image_by_path=manifest.input == "image",
                         tool=manifest.tool,
                     ),
                     interrupt=call.interrupt,

@@ -67,7 +67,7 @@ class Program:
     host that it may write to, which are made the box's user's with all that is in them.
     ``tools``: what a request may name, of a plugin of several.
     ``python``: what runs its boxes, with the packages that it has; ``None`` for the runner's own.
-    ``takes_files``: its requests may come with files. ``takes_image``: their one file is an image.
+    ``takes_files``: its requests may come with files.
     """
 
     name: str
@@ -91,7 +91,6 @@ class Program:
     tools: tuple[str, ...] = ()
     python: Interpreter | None = None
     takes_files: bool = False
-    takes_image: bool = False
     found: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property

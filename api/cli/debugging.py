@@ -46,6 +46,12 @@ def debug(session: Session, path: str) -> NoReturn:
         raise Refused(_AS_ROOT.format(path=shown(path))) from error
     plugin = _only_plugin(path)
     manifest = plugin.manifest
+    if manifest.command:
+        message = (
+            f"{plugin.name} is a program, and --debug is for Python: give its command a payload "
+            "on its standard input yourself"
+        )
+        raise Refused(message)
     choice = Environments(session.settings.state).choose(plugin)
     if choice.reason:
         raise Refused(choice.reason)

@@ -22,7 +22,8 @@ class Request:
     """What a call sends: the payload as JSON text, with the image beside it as raw bytes.
 
     ``files`` are put where its cell may read them, if its program takes files: in ``folder``, as
-    the cell sees it, which whoever puts them there fills in.
+    the cell sees it, which whoever puts them there fills in. ``image_by_path``: the one file is
+    its image.
     ``tool``: which one it is for, of a program that has several.
     """
 
@@ -31,6 +32,7 @@ class Request:
     image: bytes | None = None
     files: tuple[InputFile, ...] | None = None
     folder: str = ""
+    image_by_path: bool = False
     tool: str = ""
 
 
@@ -87,7 +89,6 @@ def load_order(
         "path": program.path,
         "entry": program.entry,
         "command": list(program.command),
-        "takes_image": program.takes_image,
         "folder": program.folder,
         "network": program.network,
         "read": list(program.read),
@@ -123,6 +124,7 @@ def request_frame(request: Request, limits: Limits, deadline: float, batch: int 
     }
     if request.files is not None:
         terms["folder"] = request.folder
+        terms["image_by_path"] = request.image_by_path
         terms["files"] = [(file.name, file.mime_type, file.size) for file in request.files]
     # The payload is JSON text already, and may be large: it is not written a second time.
     head = json.dumps(terms).encode()[:-1] + b', "payload": ' + request.payload + b"}"

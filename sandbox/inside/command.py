@@ -53,7 +53,6 @@ class Command:
         self._folder = str(order["path"])
         self._path = lookup.find(words[0], self._folder)
         self._arguments = [lookup.placed(word, self._folder) for word in words[1:]]
-        self._takes_image = order["takes_image"]
         self._config = json.dumps(order["config"])
 
     def run(self, payload: dict[str, Any], context: Context) -> object:
@@ -81,15 +80,12 @@ class Command:
 
     def _given(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Return a payload as the program is given it: of an image it gets the path."""
-        if not self._takes_image:
+        image = payload.get("image")
+        if not isinstance(image, bytes):
             return payload
-        given = dict(payload)
-        image = given.get("image")
-        if isinstance(image, bytes):  # of a rehearsal, which comes without files
-            mime_type = given["mime_type"]
-            given["files"] = inputs.written([("image", mime_type, image)])
-        given["image"] = given.pop("files")[0]
-        return given
+        # That of a rehearsal, which comes without files.
+        [file] = inputs.written([("image", payload["mime_type"], image)])
+        return {**payload, "image": file}
 
     @property
     def _name(self) -> str:

@@ -262,7 +262,8 @@ def receive_request(channel: socket.socket) -> tuple[dict[str, Any], dict[str, A
     if request["has_image"]:
         payload["image"] = image
     if "files" in request:
-        payload["files"] = inputs.shown(request["folder"], request["files"])
+        files = inputs.shown(request["folder"], request["files"])
+        payload |= {"image": files[0]} if request["image_by_path"] else {"files": files}
     return request, payload
 
 
