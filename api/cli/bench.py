@@ -68,6 +68,16 @@ class Bench:
         self.begin(0.0)
         self.peak_bytes = 0
 
+    @property
+    def is_program(self) -> bool:
+        """Whether the plugin is a program: each call starts it, so nothing of it can stay."""
+        return bool(self._plugin.manifest.command)
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """In which ways its calls may start, whatever its manifest says."""
+        return ("warm", "cold") if self.is_program else ("warm", "cold", "resident")
+
     def __enter__(self) -> Bench:
         return self
 

@@ -106,6 +106,8 @@ def _checked(session: Session, plugin: Plugin) -> Report:
         steps.append(_unmet(plugin, choice.reason))
         return Report(plugin.name, shown(plugin.path), tuple(steps), Exit.PLUGIN)
     needs = ", ".join(manifest.dependencies) or "nothing but Python"
+    if manifest.command:
+        needs = f"the program {manifest.command[0]}"
     where = " (in its own environment)" if choice.kind == "own" else ""
     steps.append(Step("requirements", True, f"{needs}{where}"))
     notes = _name_notes(session, plugin)

@@ -93,7 +93,7 @@ def measure(
         return bench.p50_ms(own if mode == start.mode else bench.started(mode), mode)
 
     found = taken("imports and a second call", lambda: examine(bench))
-    for mode in dict.fromkeys((start.mode, "warm", "cold", "resident")):
+    for mode in dict.fromkeys((start.mode, *bench.modes)):
         if mode in p50:
             continue
         ms = taken(f"{mode} calls", lambda mode=mode: p50_of(mode))  # type: ignore[misc]  # a mode
@@ -114,8 +114,13 @@ def _kinds(reasons: str) -> list[str]:
     return [reason.partition(" (")[0] for reason in reasons.split("; ")]
 
 
-def examine(bench: Bench) -> Examined:
-    """Load the plugin and call it twice in one process, which tells what that took."""
+def examine(bench: Bench) -> Examined | None:
+    """Load the plugin and call it twice in one process, which tells what that took.
+
+    ``None`` for a program, which imports nothing and is started anew for each.
+    """
+    if bench.is_program:
+        return None
     answer = bench.trial(bench.examiner(), "cold", calls=2)
     found = examined(answer.result)
     if found is None:
@@ -152,7 +157,7 @@ def after_failure(
         return Tried()
     with contextlib.suppress(NotTakenError):
         p50["cold"] = bench.trial(bench.runner(start="cold"), "cold").ms
-        if start.mode == "warm":
+        if start.mode == "warm" and not bench.is_program:
             p50["resident"] = bench.p50_ms(bench.started("resident"), "resident")
     return Tried(p50_ms=p50)
 

@@ -42,6 +42,8 @@ _BY_WORDS = {
     "define run_batch(payloads)": "write run_batch(payloads), or take batch out of its manifest",
 }
 _BY_EXCEPTION = {
+    "ProgramNotFoundError": "do what the message says",
+    "CommandError": "mend the program, which is run once when it is loaded (warm_up = true)",
     "SyntaxError": "correct the line that is shown, or the one before it",
     "IndentationError": "correct the spaces before the line that is shown",
     "TabError": "correct the spaces before the line that is shown",
@@ -71,6 +73,7 @@ _RUN = (
     f"mend run(), {_WHERE}; for input that you cannot take, raise an exception of a class named "
     "InvalidInput"
 )
+_PROGRAM = "mend the program; for input that it cannot take, end it with exit status 65"
 _EXAMPLE = (
     "it was called with {{}}: if it needs more, give it a sample, in a line of its manifest below "
     "[tool.toolrunner]: {sample}"
@@ -85,6 +88,7 @@ _PARAMETERS = "write run(payload), or run(payload, context): it is called with n
 _OF_NOTHING = frozenset({"KeyError", "IndexError", "TypeError", "AttributeError", "ValueError"})
 # What the message itself says to do: see ``sandbox/inside/hints.py``.
 _SAID = ("a plugin has no network", "a single-file plugin has no", "name its folder in read")
+_PRINTED = "standard output "  # of a program: see ``sandbox/inside/printed.py``
 _AS_IT_SAYS = "do what the message says"
 _IMPORT = f"mend what happens at import, {_WHERE}"
 CALLED_AGAIN = (
@@ -118,6 +122,8 @@ def what_to_do(
     if kind == ErrorType.PROCESS_LIMIT_EXCEEDED:
         what = limit or "processes"
         return f"start fewer {what}, or raise limits.{what} in its manifest"
+    if kind == ErrorType.OUTPUT_VALIDATION_ERROR and error["message"].startswith(_PRINTED):
+        return _AS_IT_SAYS
     return _WHAT_TO_DO.get(kind, "")
 
 
@@ -125,6 +131,8 @@ def _of_a_call(message: str, details: Mapping[str, Any], *, given_nothing: bool)
     if any(words in message for words in _SAID):
         return _AS_IT_SAYS
     exception = details.get("exception")
+    if exception == "CommandError":
+        return _PROGRAM
     if exception == "TypeError" and message.startswith("TypeError: run() "):
         return _PARAMETERS
     if exception is None:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 BLAMES_THE_CALLER = 65  # EX_DATAERR of sysexits.h: "the input data was incorrect in some way"
 _BY_A_SHELL = 128  # a shell's status for what a signal has ended, less the signal's number
 _MOST_LINES, _MOST_CHARACTERS = 20, 2000  # of its errors, in a message
+# What Node, C, Perl, C++, and Python say that get no more memory.
+_OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "bad_alloc", "memoryerror")
+# By a full scratch, or a file that is larger than one may be (SIGXFSZ, EFBIG).
+_FULL = ("no space left on device", "file size limit exceeded", "file too large", "sigxfsz")
 _UNSTARTED = {
     errno.ENOEXEC: "it is no program for this machine, and no script, whose first line names what "
     "runs it, as in #!/bin/sh",
@@ -36,6 +40,17 @@ _UNSTARTED = {
 
 class CommandError(Exception):
     """The program could not be started, or has ended otherwise than with status 0."""
+
+
+class ScratchFullError(OSError):
+    """The program says that it could not write."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.ENOSPC, message)
+        self._message = message
+
+    def __str__(self) -> str:
+        return self._message
 
 
 class InvalidInput(Exception):  # noqa: N818 - the name by which a plugin blames its caller
@@ -116,7 +131,7 @@ class Command:
         missing = [word for word in self._words[1:] if lookup.looks_missing(word, self._folder)]
         if missing:
             message += f"\nthere is no file {missing[0]} in the plugin's folder"
-        raise CommandError(message)
+        raise kind_of(message)(message)
 
 
 def unstarted(error: OSError) -> str:
@@ -140,6 +155,14 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def kind_of(message: str) -> type[Exception]:
+    """Return what to raise for a program that has failed: by its words, for want of something."""
+    words = message.lower()
+    if any(sign in words for sign in _OUT_OF_MEMORY):
+        return MemoryError
+    return ScratchFullError if any(sign in words for sign in _FULL) else CommandError
 
 
 def last_lines(errors: bytes) -> str:

@@ -210,7 +210,8 @@ def error_view(
         lines.append(Hanging("  what to do: ", advice, "    ", "yellow"))
     if limit := details.get("limit"):
         lines.append(Text(f"  {_limit_words(limit)}", style="dim"))
-    if tail := details.get("log_tail"):
+    tail = details.get("log_tail")
+    if tail and (debug or tail.strip() not in error["message"]):  # as a program's error has it
         kept, _ = _last_lines(tail, whole=debug)
         lines += [Text("  the last that it printed:", style="dim"), _quoted(kept, "dim", "    | ")]
     if debug and (trace := envelope["_internal"]["traceback"]):
