@@ -29,11 +29,16 @@ _ACCEPTED = (
 
 def plugin_at(path: Path, origin: str) -> Plugin:
     """Read the plugin in a file, or in a folder that holds toolrunner.toml."""
-    real, named = _real(path), os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118 - .. stays
+    real, named = _real(path), _with_links(path)
     if os.path.isdir(real):  # noqa: PTH112 - Path.is_dir raises where a folder cannot be entered
         manifest = read_toml(real / FOLDER_MANIFEST)
         return Plugin(manifest, real, manifest.entry, "folder", origin, named)
     return Plugin(read_inline(real), real, "", "file", origin, named)
+
+
+def _with_links(path: Path) -> str:
+    """Return the absolute path by which to look for it anew, where links may have been swapped."""
+    return os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118 - .. stays
 
 
 def resolve_instance(name: str, instance: object) -> Plugin:
@@ -81,10 +86,11 @@ def _of_manifest(name: str, manifest: Manifest) -> Plugin:
     if file.name == FOLDER_MANIFEST:
         if not (manifest.entry or manifest.command):
             raise _refused(name, f"{shown(file)} names neither an entry nor a command")
+        folder, entry = file.parent, manifest.entry
         return _named(
-            name, Plugin(manifest, _real(file.parent), manifest.entry, "folder", shown(file))
+            name, Plugin(manifest, _real(folder), entry, "folder", shown(file), _with_links(folder))
         )
-    return _named(name, Plugin(manifest, _real(file), "", "file", shown(file)))
+    return _named(name, Plugin(manifest, _real(file), "", "file", shown(file), _with_links(file)))
 
 
 def _named(name: str, plugin: Plugin) -> Plugin:
@@ -119,7 +125,8 @@ def _of_object(name: str, found: object, module_name: str, qualname: str) -> Plu
     # In the box it is found by this name in this file, so that is where it must be.
     if not qualname.isidentifier() or getattr(module, qualname, found) is not found:
         raise _refused(name, f"{qualname} is not at the top level of {shown(path)}")
-    return Plugin(_default_manifest(name), path, qualname, "file", shown(path))
+    named = _with_links(Path(source))
+    return Plugin(_default_manifest(name), path, qualname, "file", shown(path), named)
 
 
 def _default_manifest(name: str) -> Manifest:

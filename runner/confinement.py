@@ -47,7 +47,7 @@ def build_sandbox(
         layers=layers,
         pool=pool,
         residents=residents,
-        state=settings.state,
+        state=settings.state if settings.keeps_state else None,
         threads_per_call=settings.threads_per_call,
     )
 

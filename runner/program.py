@@ -211,9 +211,9 @@ def _readable(
 def _check(path: str, found: Found, name: str, settings: Settings) -> None:
     """Refuse a folder that a manifest asks to read, if it holds what no plugin may see."""
     never = {os.path.realpath(secret) for secret in (*_NEVER, *_HOMES, settings.state)}
-    home = os.path.realpath(Path.home())
-    if home != "/":  # the "home" of a service that has none
-        never.add(home)
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path's raises for users without one
+    if home.startswith("/") and os.path.realpath(home) != "/":  # the "home" of a service
+        never.add(os.path.realpath(home))
     shared = {os.path.realpath(folder) for folder in (*_SHARED, tempfile.gettempdir())}
     for secret in sorted(never | shared):
         is_inside = _lies_in(found.path, secret) and not (

@@ -64,7 +64,7 @@ def serve(options: ServeOptions) -> int:
     handler.addFilter(ContextFilter())
     with (
         closing(_listening(family, address, options.port)) as listener,
-        _metrics_folder(options.settings.state) as metrics_folder,
+        _metrics_folder(options.settings.kept_state()) as metrics_folder,
     ):
         install(handler, level=options.level)
         # Read once the folder is known, and before the forks: the workers share its memory.
@@ -117,7 +117,7 @@ def _needs_keys(options: ServeOptions, address: str) -> bool:
     is_loopback = ipaddress.ip_address(address.partition("%")[0]).is_loopback
     if is_loopback and not options.with_keys:
         return False
-    with closing(KeyStore(options.settings.state)) as keys:
+    with closing(KeyStore(options.settings.kept_state())) as keys:
         if keys.has_keys():
             return True
     if options.insecure and not options.with_keys:

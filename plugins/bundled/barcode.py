@@ -216,6 +216,8 @@ def _grey_layers(image: Image.Image) -> list[Image.Image]:
     if image.mode[0] in "IF":
         return [_stretched(image)]
     try:
+        if image.mode == "LAB":
+            image = image.convert("RGB")  # Pillow goes to grey by this way alone
         if not image.has_transparency_data:
             return [image.convert("L")]
         if image.mode not in {"LA", "RGBA"}:

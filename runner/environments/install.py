@@ -146,7 +146,7 @@ class Installer:
         self._stack.close()
 
     def _make_folders(self) -> None:
-        self._settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._settings.kept_state().mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder, mode in (
             (self._folder, 0o755),
             (self._folder / WANTED, 0o755),

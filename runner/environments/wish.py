@@ -109,9 +109,11 @@ def lock_paths(plugin: Plugin) -> tuple[Path, ...]:
 
     uv's own, which ``plugins lock`` makes, is the first of them.
     """
+    # Where it lies now: a deployment may have swapped the links that lead to it.
+    path = Path(os.path.realpath(plugin.found_at))
     if plugin.kind == "file":
-        return (plugin.path.with_name(plugin.path.name + SCRIPT_LOCK_SUFFIX),)
-    return tuple(plugin.path / name for name in FOLDER_LOCKS)
+        return (path.with_name(path.name + SCRIPT_LOCK_SUFFIX),)
+    return tuple(path / name for name in FOLDER_LOCKS)
 
 
 def lock_name(path: Path) -> str:

@@ -48,10 +48,10 @@ class Backend:
     ) -> None:
         """``plugin_paths`` beside those of the settings; ``observer`` hears of each ended call.
 
-        Raises DiscoveryError, and OSError when the state folder cannot be used.
+        Raises DiscoveryError, and SettingsError or OSError when the state folder cannot be used.
         """
         self.settings = settings
-        folder = settings.state
+        folder = settings.kept_state()
         with ExitStack() as stack:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lease = Lease(folder / "workers")

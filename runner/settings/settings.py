@@ -39,6 +39,9 @@ from toolrunner.sandbox.limits import LIMIT_NAMES, Limits
 __all__ = ["PluginSettings", "Settings", "SettingsError"]
 
 APP_NAME = "toolrunner"
+# The state folder of a user without a home (a number alone, as in a container): calls keep nothing,
+# and nobody can put anything there.
+NOWHERE = Path(os.devnull) / APP_NAME
 _CONFIG_DEPTH = len(("plugin", "NAME", "config"))
 
 
@@ -46,11 +49,7 @@ def _default_state() -> Path:
     try:
         return user_state_path(APP_NAME)
     except RuntimeError:
-        message = (
-            "this user has no home folder, and so none for the state: name one with --state or "
-            "TOOLRUNNER_STATE, or set HOME"
-        )
-        raise SettingsError(message) from None
+        return NOWHERE
 
 
 def _path(value: Path) -> Path:
@@ -276,6 +275,21 @@ class Settings(BaseSettings):
             raise SettingsError(_complaint(error, layers, cls)) from None
         settings._sources.update(_sources_of(settings, layers))
         return settings
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether there is a place for a state folder."""
+        return self.state != NOWHERE
+
+    def kept_state(self) -> Path:
+        """Return the state folder for what has to be kept; raises SettingsError without a place."""
+        if not self.keeps_state:
+            message = (
+                "this user has no home folder, and so none for the state: name one with --state or "
+                "TOOLRUNNER_STATE, or set HOME"
+            )
+            raise SettingsError(message)
+        return self.state
 
     def sources(self) -> dict[str, str]:
         """Return, for each setting as ``caps.memory_mb``, in words where its value came from."""

@@ -38,7 +38,7 @@ def create(
     ] = None,
 ) -> Exit:
     """Make a key, and print it: the only time that it can be seen."""
-    with closing(KeyStore(session.settings.state)) as store:
+    with closing(KeyStore(session.settings.kept_state())) as store:
         try:
             key, token = store.create(name, plugins=plugin, per_minute=per_minute)
         except KeyRefusedError as error:
@@ -55,7 +55,7 @@ def create(
 @command
 def show_all(session: Session) -> Exit:
     """List all keys, revoked ones included, without their secrets."""
-    with closing(KeyStore(session.settings.state)) as store:
+    with closing(KeyStore(session.settings.kept_state())) as store:
         keys = store.list()
     if session.shared.as_json:
         session.terminal.document([_document(key) for key in keys])
@@ -75,7 +75,7 @@ def revoke(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Its name, or its id.")],
 ) -> Exit:
     """Revoke a key: from now on it opens nothing, also in servers that run."""
-    with closing(KeyStore(session.settings.state)) as store:
+    with closing(KeyStore(session.settings.kept_state())) as store:
         revoked = store.revoke(key)
     if revoked is None:
         message = f"there is no key {key!r} that could be revoked; `toolrunner keys list` has all"

@@ -7,7 +7,7 @@ import base64
 import numpy as np
 import pytest
 import zxingcpp
-from PIL import Image
+from PIL import Image, ImageCms
 
 from tests.plugins.bundled.conftest import Analyze, Refuse
 from tests.plugins.bundled.pictures import SAMPLE, encoded
@@ -110,6 +110,20 @@ def test_barcode_reads_every_mode(analyze: Analyze, mode: str) -> None:
     sheet = page((symbol(FORMATS.QRCode, mode), (50, 50))).convert(mode)
     kind, mime = ("TIFF", "image/tiff") if mode in {"F", "CMYK"} else ("PNG", "image/png")
     assert [c["text"] for c in analyze("barcode", encoded(sheet, kind), mime)["barcodes"]] == [mode]
+
+
+def test_lab_is_read_as_any_other_mode(analyze: Analyze) -> None:
+    """By all of them: a TIFF for print may have it."""
+    sheet = page((symbol(FORMATS.QRCode, "LAB"), (50, 50)))
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    lab = ImageCms.profileToProfile(sheet.convert("RGB"), *profiles, outputMode="LAB")
+    assert lab is not None
+    image = encoded(lab, "TIFF")
+    assert [c["text"] for c in analyze("barcode", image, "image/tiff")["barcodes"]] == ["LAB"]
+    info = analyze("image-info", image, "image/tiff")
+    assert info["mode"] == "LAB"
+    assert info["dhash"] == analyze("image-info", encoded(sheet))["dhash"]
+    assert analyze("palette", image, "image/tiff")["distinct_colours"] == 2
 
 
 def test_barcode_finds_nothing_in_an_empty_page(analyze: Analyze) -> None:
