@@ -373,6 +373,8 @@ class ToolRunner:
         call.usage = ending.usage
         call.isolation = ending.isolation
         call.log_tail = ending.log_tail
+        if ending.setup is not None:
+            self._check_open()  # it was closed under the call: that is what there is to say
         return ending
 
     def _result(
