@@ -1,14 +1,60 @@
-"""Where an installed distribution is from, for a plugin that asks for one by its URL.
+"""Where an installed distribution is from, and whether calls of plugins can see it.
 
 Called by ``requirements``. Reads what the installer has written down (PEP 610), and nothing else.
 """
 
 import importlib.metadata
 import json
+import shlex
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+
+from toolrunner.sandbox.interpreter import own_module_path
 
 _KINDS_OF_VCS = ("git", "hg", "svn", "bzr")
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Why no box shows a distribution that the runner has; ``remedy``: a command."""
+
+    words: str
+    remedy: str
+
+
+def hidden_from_boxes(name: str) -> Hidden | None:
+    """Return why calls cannot import an installed distribution, ``None`` if they can.
+
+    They see the interpreter's own folders of packages, and nothing that PYTHONPATH or a ``.pth``
+    file leads to beside these.
+    """
+    shown = importlib.metadata.distributions(name=name, path=list(own_module_path()))
+    distribution = next(iter(shown), None)
+    if distribution is None:
+        folder = importlib.metadata.distribution(name).locate_file("")
+        return Hidden(
+            f"lies in {folder}, which PYTHONPATH or a .pth file adds: no call of a plugin sees it",
+            f"pip install --ignore-installed {shlex.quote(name)}",
+        )
+    found = _direct_url(distribution)
+    try:
+        if not found["dir_info"]["editable"]:
+            return None
+        path = unquote(urlsplit(str(found["url"])).path)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return Hidden(
+        f"is installed as editable, from {path}, which calls of plugins do not see",
+        f"pip install {shlex.quote(path)}",
+    )
+
+
+def _direct_url(distribution: importlib.metadata.Distribution) -> Any:  # noqa: ANN401 - parsed JSON
+    try:
+        return json.loads(distribution.read_text("direct_url.json") or "null")
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def is_from(name: str, url: str) -> bool:
@@ -17,9 +63,8 @@ def is_from(name: str, url: str) -> bool:
     What was installed from an index is not, whatever it is the same as.
     """
     try:
-        text = importlib.metadata.distribution(name).read_text("direct_url.json")
-        found = json.loads(text or "null")
-    except (importlib.metadata.PackageNotFoundError, OSError, ValueError, RecursionError):
+        found = _direct_url(importlib.metadata.distribution(name))
+    except importlib.metadata.PackageNotFoundError:
         return False
     try:
         return isinstance(found, dict) and _is_same(found, url)

@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from toolrunner.plugins.manifest import Manifest
-from toolrunner.plugins.origins import is_from
+from toolrunner.plugins.origins import Hidden, hidden_from_boxes, is_from
 
 
 def missing_requirements(manifest: Manifest) -> str | None:
@@ -50,22 +50,28 @@ def unmet(manifest: Manifest) -> str | None:
         words.append(f"needs {names}, which {verb} not installed")
     for requirement, installed in found.unfit:
         words.append(f"needs {_bare(requirement)}, and the runner has {installed}")
+    for requirement, unseen in found.hidden:
+        words.append(f"needs {_bare(requirement)}, which {unseen.words}")
     return f"{found.exception}: {'; '.join(words)}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Unmet:
-    """What a plugin asks for that is not here; ``unfit``: with the version that is."""
+    """What a plugin asks for that is not here; ``unfit``: with the version that is.
+
+    ``hidden``: it is here, and no box shows it.
+    """
 
     fits_python: bool
     absent: list[Requirement]
     unfit: list[tuple[Requirement, str]]
+    hidden: list[tuple[Requirement, Hidden]]
 
     @property
     def exception(self) -> str:
         if not self.fits_python:
             return "RuntimeError"
-        return "PackageNotFoundError" if self.absent else "VersionConflict"
+        return "PackageNotFoundError" if self.absent or self.hidden else "VersionConflict"
 
 
 def fits_this_python(manifest: Manifest) -> bool:
@@ -79,6 +85,7 @@ def _looked_up(manifest: Manifest) -> _Unmet | str | None:
     fits = fits_this_python(manifest)
     absent: list[Requirement] = []
     unfit: list[tuple[Requirement, str]] = []
+    hidden: list[tuple[Requirement, Hidden]] = []
     for text in manifest.dependencies:
         requirement = Requirement(text)
         try:
@@ -89,12 +96,14 @@ def _looked_up(manifest: Manifest) -> _Unmet | str | None:
         installed = _installed_version(requirement.name)
         if installed is None:
             absent.append(requirement)
-        elif requirement.url is not None:
-            if not is_from(requirement.name, requirement.url):
-                unfit.append((requirement, f"{installed} from elsewhere"))
-        elif not _fits(installed, requirement):
+        elif requirement.url is not None and not is_from(requirement.name, requirement.url):
+            unfit.append((requirement, f"{installed} from elsewhere"))
+        elif requirement.url is None and not _fits(installed, requirement):
             unfit.append((requirement, installed))
-    return None if fits and not absent and not unfit else _Unmet(fits, absent, unfit)
+        elif (unseen := hidden_from_boxes(requirement.name)) is not None:
+            hidden.append((requirement, unseen))
+    is_met = fits and not absent and not unfit and not hidden
+    return None if is_met else _Unmet(fits, absent, unfit, hidden)
 
 
 def _installed_version(name: str) -> str | None:
@@ -124,7 +133,11 @@ def _reason(found: _Unmet) -> str:
     for requirement, installed in unfit:
         wanted_one = requirement.url or requirement.specifier
         words.append(f"{requirement.name} {installed} is installed, not {wanted_one}")
+    words += [f"{requirement.name} {unseen.words}" for requirement, unseen in found.hidden]
     wanted = [*absent, *(requirement for requirement, _ in unfit)]
+    if not wanted:
+        commands = " and ".join(unseen.remedy for _, unseen in found.hidden)
+        return f"{found.exception}: {'; '.join(words)}; run: {commands}"
     command = " ".join(["pip install", *(shlex.quote(str(_bare(one))) for one in wanted)])
     pronoun = "it" if len(wanted) == 1 else "them"
     return f"{found.exception}: {'; '.join(words)}; install {pronoun} with: {command}"

@@ -69,6 +69,15 @@ GIT = {
 }
 
 
+def write_distribution(site: Path, name: str, origin: object = None) -> None:
+    """Write what an installer leaves of a distribution, without any code."""
+    info = site / f"{name.replace('-', '_')}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    if origin is not None:
+        (info / "direct_url.json").write_text(json.dumps(origin))
+
+
 @pytest.mark.parametrize(
     ("origin", "url", "is_met"),
     [
@@ -82,7 +91,7 @@ GIT = {
         (GIT, "git+https://host/x.git@v2#subdirectory=python", False),
         (GIT, "git+https://host/x.git@v1", False),
         (GIT, "https://host/x.git", False),
-        ({"url": "file:///srv/x", "dir_info": {"editable": True}}, "file:///srv/x", True),
+        ({"url": "file:///srv/x", "dir_info": {}}, "file:///srv/x", True),
         ([], ARCHIVE["url"], False),
     ],
 )
@@ -90,12 +99,8 @@ def test_a_url_is_met_by_what_is_from_there_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: object, url: str, *, is_met: bool
 ) -> None:
     """Not by whatever has the same name."""
-    info = tmp_path / "x_by_url-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: x-by-url\nVersion: 1.0\n")
-    if origin is not None:
-        (info / "direct_url.json").write_text(json.dumps(origin))
-    monkeypatch.syspath_prepend(tmp_path)
+    write_distribution(tmp_path / "site-packages", "x-by-url", origin)
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
     manifest = Manifest(name="m", dependencies=(f"x-by-url @ {url}",))
     reason = missing_requirements(manifest)
     assert (reason is None) == is_met
@@ -104,6 +109,43 @@ def test_a_url_is_met_by_what_is_from_there_alone(
         assert reason.startswith(
             f"VersionConflict: x-by-url 1.0 from elsewhere is installed, not {url}; "
         )
+
+
+@pytest.mark.parametrize("url", ["", " @ file:///srv/a%20project"])
+def test_an_editable_installation_is_not_seen_in_a_box(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """Its metadata is where packages are, and its code is not."""
+    origin = {"url": "file:///srv/a%20project", "dir_info": {"editable": True}}
+    write_distribution(tmp_path / "site-packages", "edited", origin)
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    manifest = Manifest(name="m", dependencies=(f"edited{url}",))
+    assert missing_requirements(manifest) == (
+        "PackageNotFoundError: edited is installed as editable, from /srv/a project, which calls "
+        "of plugins do not see; run: pip install '/srv/a project'"
+    )
+
+
+def test_what_lies_beside_the_packages_is_not_seen_in_a_box(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where PYTHONPATH or a .pth file leads to; what else is missing is installed first."""
+    write_distribution(tmp_path / "elsewhere", "apart")
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    words = (
+        f"apart lies in {tmp_path / 'elsewhere'}, which PYTHONPATH or a .pth file adds: no call of "
+        "a plugin sees it"
+    )
+    assert missing_requirements(Manifest(name="m", dependencies=("apart",))) == (
+        f"PackageNotFoundError: {words}; run: pip install --ignore-installed apart"
+    )
+    both = missing_requirements(Manifest(name="m", dependencies=("apart", "absent-thing")))
+    assert both == (
+        f"PackageNotFoundError: absent-thing is not installed; {words}; install it with: "
+        "pip install absent-thing"
+    )
+    needs = unmet(Manifest(name="m", dependencies=("apart>0",)))
+    assert needs == f"PackageNotFoundError: needs apart>0, which {words.removeprefix('apart ')}"
 
 
 def test_another_python_is_asked_for() -> None:
