@@ -21,6 +21,7 @@ from toolrunner.plugins.errors import suggestion
 from toolrunner.runner.errors import GovernedError
 from toolrunner.runner.payloads import strict_json
 from toolrunner.runner.payloads.files import MOST_FILES, validate_files_payload
+from toolrunner.runner.payloads.labels import labelled
 from toolrunner.runner.payloads.validation import check_mime_type
 
 MOST_RETRIES = 10
@@ -183,7 +184,8 @@ def _check_image(fields: Mapping[str, Any]) -> None:
         message = "image: a file, or base64 text, that is not empty"
         raise invalid(message)
     try:
-        check_mime_type(fields.get("mime_type"))
+        # Of a label that says nothing the content may say more, as it will when the job runs.
+        check_mime_type(labelled(fields, (), 0).get("mime_type"))
     except GovernedError as error:
         raise invalid(error.message) from None
 

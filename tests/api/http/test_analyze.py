@@ -46,6 +46,22 @@ def test_an_image_goes_in_as_base64_or_as_a_file(site: Site) -> None:
         assert response.json() == {"result": expected, "plugin": "looks"}
 
 
+@pytest.mark.parametrize("label", ["application/octet-stream", "image/x-png", None])
+def test_a_label_that_says_nothing_is_told_by_the_content(site: Site, label: str | None) -> None:
+    """As everywhere: what curl calls a file that it does not know is no reason to refuse it."""
+    text = base64.b64encode(PNG).decode()
+    fields = {"plugin": "looks", "image": text, **({"mime_type": label} if label else {})}
+    form = {"data": {"plugin": "looks"}, "files": {"image": ("a", PNG, label or "")}}
+    for response in (site.post("/v1/analyze", fields), site.client.post("/v1/analyze", **form)):
+        assert response.status_code == 200, response.text
+        assert response.json()["result"]["mime_type"] == "image/png"
+    for response in (site.post("/v1/jobs", fields), site.client.post("/v1/jobs", **form)):
+        assert response.status_code == 202, response.text
+        site.ended(response.json()["id"])
+        result = site.get(f"/v1/jobs/{response.json()['id']}/result").json()["result"]
+        assert result["mime_type"] == "image/png"
+
+
 def test_a_large_file_arrives_whole(site: Site) -> None:
     """Beyond what a form keeps in memory."""
     image = PNG + bytes(3 << 20)
