@@ -64,6 +64,10 @@ def test_what_a_call_gives_back_is_on_its_handle(
         assert result["picture"]["sha256"] == call.artifacts[0].sha256
         assert call.usage.output_bytes > len(data) + len("some words")
         assert call.isolation.mode == {"auto": "warm"}.get(start, start)
+    # What it gives back leaves nothing open: the process goes on.
+    assert [one.replaced for one in tool_runner.residents().values()] == [{}] * (
+        start == "resident"
+    )
 
 
 def test_it_is_the_same_where_degraded_is_all_there_is(
