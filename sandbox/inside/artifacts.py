@@ -39,6 +39,8 @@ class Artifacts:
         self._lock = lock
         self._own_pid = os.getpid()
         self._scratch = os.environ.get("TMPDIR", os.devnull)
+        self._is_real = False  # whether that is a path without links
+        self._attached: dict[tuple[int, int], dict[str, object]] = {}
         self._names: set[str] = set()
         self._failure: BaseException | None = None
 
@@ -51,7 +53,7 @@ class Artifacts:
         check_name(name)
         mime_type = mime_types.checked(mime_type) if mime_type else mime_types.of(name)
         if isinstance(data, (str, os.PathLike)):
-            descriptor, size = opened(data, self._scratch)
+            descriptor, size, _ = self._opened(data)
             try:
                 return self._send(name, mime_type, size, read(descriptor, size))
             finally:
@@ -85,14 +87,25 @@ class Artifacts:
 
     def _attach_file(self, path: os.PathLike[Any]) -> dict[str, object] | None:
         try:
-            descriptor, size = opened(path, self._scratch)
+            descriptor, size, key = self._opened(path)
         except (OSError, ValueError):
             return None  # no file of the call's: a path like any other
         try:
-            name = self._free_name(os.path.basename(os.fsdecode(path)))
-            return self._send(name, mime_types.of(name), size, read(descriptor, size))
+            if key not in self._attached:  # the same file may stand in a result twice
+                name = self._free_name(os.path.basename(os.fsdecode(path)))
+                blocks = read(descriptor, size)
+                self._attached[key] = self._send(name, mime_types.of(name), size, blocks)
+            return self._attached[key]
         finally:
             os.close(descriptor)
+
+    def _opened(self, path: str | os.PathLike[Any]) -> tuple[int, int, tuple[int, int]]:
+        """Open a file of the scratch: its descriptor, its size, and what tells it from others."""
+        if not self._is_real:
+            self._scratch, self._is_real = os.path.realpath(self._scratch), True
+        descriptor = opened(path, self._scratch)
+        found = os.fstat(descriptor)
+        return descriptor, found.st_size, (found.st_dev, found.st_ino)
 
     def _free_name(self, wanted: str) -> str:
         """Return the name nearest to ``wanted`` that no artifact has yet."""
@@ -202,11 +215,11 @@ def cut(view: memoryview) -> Iterator[memoryview]:
         yield memoryview(bytes(view[start : start + _BLOCK]))
 
 
-def opened(path: str | os.PathLike[Any], scratch: str) -> tuple[int, int]:
-    """Open a regular file below the scratch; return a descriptor of it and its size."""
+def opened(path: str | os.PathLike[Any], scratch: str) -> int:
+    """Open a regular file below the scratch, given without links; return a descriptor of it."""
     name = os.fsdecode(path)
     folder, base = os.path.split(os.path.abspath(name))
-    folder, scratch = os.path.realpath(folder), os.path.realpath(scratch)
+    folder = os.path.realpath(folder)
     if os.path.commonpath((folder, scratch)) != scratch:
         message = (
             f"{name!r:.300} is not below the scratch; write the file there (context.scratch), or "
@@ -223,12 +236,11 @@ def opened(path: str | os.PathLike[Any], scratch: str) -> tuple[int, int]:
             "as bytes, by its encode()"
         )
         raise ValueError(message) from error
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         message = f"{name!r:.300} is no regular file; only such can be given back"
         raise ValueError(message)
-    return descriptor, found.st_size
+    return descriptor
 
 
 def read(descriptor: int, size: int) -> Iterator[memoryview]:

@@ -32,11 +32,14 @@ def failed(tool_runner: ToolRunner, payload: dict[str, Any]) -> dict[str, Any]:
 
 
 GIVES = """
+    import os
+
     def run(payload, context):
         picture = context.artifact("picture.png", b"png" * payload["times"])
         with open("notes.txt", "w") as file:
             file.write("some words")
         notes = context.artifact("notes.txt", context.scratch / "notes.txt")
+        os.unlink("notes.txt")
         return {"picture": picture, "notes": notes}
 """
 
@@ -246,7 +249,7 @@ REFUSED = """
             context.artifact("once", b"")
         except ValueError as error:
             said["twice"] = str(error)
-        context.artifact("sparse", "sparse")
+        context.artifact("sparse", "sparse", "Image/X-Own")
         context.artifact("deep", os.path.join(os.getcwd(), "folder", "..", "file"))
         return said
 """
@@ -262,7 +265,7 @@ def test_what_is_no_file_of_the_call_is_refused_with_words(
     tool_runner = make_runner(write_plugin(REFUSED), layers=layers)
     said = value(tool_runner.run("sample", {"names": NAMES, "types": TYPES}, call=call))
     assert [one.name for one in call.artifacts] == ["once", "sparse", "deep"]
-    assert call.artifacts[1].data == bytes(MIB)
+    assert call.artifacts[1] == Artifact("sparse", "image/x-own", bytes(MIB))
     assert call.artifacts[2].data == b"text"
     assert "given" not in said.values(), said
     assert len(said) == 23 + len(NAMES) + len(TYPES) + 1

@@ -80,8 +80,8 @@ def test_a_path_of_a_file_below_the_scratch_becomes_an_artifact(
     result, call = called(make_runner(write_plugin(PATHS), layers=layers), {})
     given = {
         "plain": "plain.txt",
-        "absolute": "plain-2.txt",
-        "below": "plain-3.txt",
+        "absolute": "plain.txt",  # the same file
+        "below": "plain-2.txt",
         "odd": "ber--1-.PNG",
         "hidden": "hidden",
         "long": "x" * 124 + ".csv",
@@ -101,7 +101,7 @@ def test_a_path_of_a_file_below_the_scratch_becomes_an_artifact(
         "text": "plain.txt",
         "label": "somewhere/else.txt",
     }
-    assert len(call.artifacts) == len(given) + 2
+    assert len(call.artifacts) == len(set(given.values())) + 2
 
 
 PICTURES = """
