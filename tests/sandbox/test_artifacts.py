@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from toolrunner.sandbox.artifacts import Artifact, is_artifact_name, is_artifact_type
 from toolrunner.sandbox.channel import Channel
 from toolrunner.sandbox.exchange.artifacts import ArtifactSet
-from toolrunner.sandbox.frames import FrameError, ReplyTooLargeError
+from toolrunner.sandbox.frames import FrameError, FrameReader, ReplyTooLargeError
 from toolrunner.sandbox.inside import artifacts as inside
 from toolrunner.sandbox.inside import mime_types, protocol, wire
 
@@ -207,3 +207,36 @@ def test_a_name_twice_is_no_set() -> None:
     with pytest.raises(FrameError, match="two artifacts 'a'"):
         found.add(body)
     assert found.size == 1
+
+
+HEAD = b'{"name": "a", "mime_type": "a/b"}'
+KINDS = {
+    "A": protocol.HEAD_LENGTH.pack(len(HEAD)) + HEAD + bytes(1000),
+    "R": b"{}",
+}
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        ("ARAR", ""),
+        ("ARR", ""),
+        ("AA", "artifacts_mb"),
+        ("RAA", "artifacts_mb"),
+        ("ARARA", "bytes after the reply"),
+    ],
+)
+def test_each_reply_of_a_batch_has_limits_of_its_own(sent: str, why: str) -> None:
+    """What came with one counts for no other, and nothing comes after the last."""
+    reader = FrameReader(2, 2, artifacts_cap=1999)
+
+    def read() -> str:
+        bodies = ((kind.encode(), KINDS[kind]) for kind in sent)
+        frames = (protocol.HEADER.pack(kind, len(body)) + body for kind, body in bodies)
+        return "".join(kind.decode() for frame in frames for kind, _ in reader.feed(frame))
+
+    if why:
+        with pytest.raises((FrameError, ReplyTooLargeError), match=why):
+            read()
+    else:
+        assert read() == sent
