@@ -162,3 +162,37 @@ def test_the_check_itself_returns_what_is_fine() -> None:
     """An empty object is fine, and so is everything that JSON knows."""
     for output in ({}, {"a": [1, 2.5, None, True, {"b": "c"}]}):
         assert validate_plugin_output(output) == output
+
+
+@pytest.mark.parametrize("start", ['"auto"', '"cold"', '"resident"'])
+@pytest.mark.parametrize(
+    ("give", "error_type", "words"),
+    [
+        ({"n": 1}, None, ""),
+        ({"n": "one"}, "OutputValidationError", 'result["n"]: '),
+        ({}, "OutputValidationError", "'n' is a required property"),
+        ({"n": 1, "error": "no face in it"}, "ExecutionError", "no face in it"),
+    ],
+)
+def test_a_result_is_held_against_what_its_manifest_says(
+    give: dict[str, Any],
+    error_type: str | None,
+    words: str,
+    start: str,
+    write_plugin: WritePlugin,
+    make_runner: MakeRunner,
+) -> None:
+    """``output_schema`` says what results are, ``error_key`` where an error stands in one."""
+    plugin = write_plugin(
+        "def run(payload): return payload",
+        start=start,
+        output_schema="{ required = ['n'], properties = { n = { type = 'integer' } } }",
+        error_key='"error"',
+    )
+    tool_runner = make_runner(plugin, allow_resident=["sample"])
+    result, envelope = tool_runner.run("sample", give)
+    if error_type is None:
+        assert (result, envelope) == (give, None)
+    else:
+        assert result is None
+        failed(envelope, error_type, words)
