@@ -23,6 +23,7 @@ ERRORS = "api/http/errors.py"
 STATE = "runner/registry/plugin_state.py"
 SHARED = "runner/registry/shared_metrics.py"
 VALIDATION = "runner/payloads/validation.py"
+INTAKE = "runner/payloads/intake.py"
 RESULT = "            result = self._result(outcome, plugin, ending, reader)\n"
 STEPS = "            plugin = self._look_up(name)\n"
 BROAD = (
@@ -42,7 +43,7 @@ RUN = (
     b("validated-for-strangers-only", RUNNER, CHECK, '            checked = Payload(dict(payload)) if call.caller and plugin.manifest.input == "json" else self._validate(plugin, payload)\n'),
     b("missing-file-is-success", RUNNER, BROAD, "        except FileNotFoundError:\n            result, failure = {}, None\n" + BROAD),
     b("validated-unless-it-says-so", RUNNER, CHECK, '            checked = Payload(dict(payload)) if isinstance(payload, dict) and payload.get("_checked") else self._validate(plugin, payload)\n'),
-    b("validated-unless-marked-inside", VALIDATION, "    head = _object(payload)\n    _check_strict(head)\n    if schema", "    head = _object(payload)\n    if '_checked' not in head:\n        _check_strict(head)\n    if schema"),
+    b("validated-unless-marked-inside", VALIDATION, "    head = object_of(payload)\n    check_strict(head)\n    if schema", "    head = object_of(payload)\n    if '_checked' not in head:\n        check_strict(head)\n    if schema"),
     b("validated-for-others-than-one", RUNNER, CHECK, '            checked = Payload(dict(payload)) if call.caller == "scheduler" else self._validate(plugin, payload)\n'),
     b("validated-once-an-object", RUNNER, CHECK, "            self._valid = getattr(self, '_valid', {})\n            checked = self._valid.get(id(payload)) or self._validate(plugin, payload)\n            self._valid[id(payload)] = checked\n"),
     b("validated-once-a-plugin", RUNNER, CHECK, "            self._valid = getattr(self, '_valid', set())\n            checked = Payload(dict(payload)) if name in self._valid else self._validate(plugin, payload)\n            self._valid.add(name)\n"),
@@ -71,10 +72,10 @@ RUN = (
     b("swallowed-by-a-stack", RUNNER, "            ending = self._call(name, plugin, checked, call, reader)\n", "            import contextlib\n            with contextlib.ExitStack() as stack:\n                stack.push(lambda *error: True)\n                ending = self._call(name, plugin, checked, call, reader)\n                result = self._result(judge(ending), plugin, ending, reader)\n            failure = None\n            return result, None\n"),
     b("look-up-outside", RUNNER, "        try:\n" + STEPS, "        plugin = self._look_up(name)\n        try:\n"),
     b("early-answer", RUNNER, "        try:\n" + STEPS, "        if not name:\n            return None, self._envelope(None, call, GovernedError(ErrorType.PLUGIN_NOT_FOUND, 'none'))\n        try:\n" + STEPS),
-    b("validation-skipped-for-bundled", RUNNER, "        manifest = plugin.manifest\n        if manifest.input == \"json\":\n", "        manifest = plugin.manifest\n        if plugin.origin == \"bundled\":\n            return Payload({k: v for k, v in payload.items() if k != 'image'}, payload.get('image'))\n        if manifest.input == \"json\":\n"),
+    b("validation-skipped-for-bundled", RUNNER, "        if manifest.input == \"json\":\n", "        if plugin.origin == \"bundled\":\n            return Payload({k: v for k, v in payload.items() if k != 'image'}, payload.get('image'))\n        if manifest.input == \"json\":\n"),
     b("schema-not-checked", RUNNER, "validate_json_payload(payload, manifest.input_schema)", "validate_json_payload(payload)"),
     b("accepts-not-checked", RUNNER, '            validation.check_accepts(payload["mime_type"], manifest.accepts, manifest.name)\n', ""),
-    b("size-not-checked", RUNNER, "        validation.check_size(checked, min(manifest.limits.payload_mb, most))\n", ""),
+    b("size-not-checked", RUNNER, "        validation.check_size(checked, most)\n", ""),
     b("output-loosely-parsed", RUNNER, "            return known or reader.checked(validation.parse_result(outcome.result_body))\n", "            import json\n            validation.parse_result(b'{}')\n            return json.loads(outcome.result_body)\n"),
     b("output-schema-not-checked", RUNNER, "known or reader.checked(validation.parse_result(outcome.result_body))", "known or validation.parse_result(outcome.result_body)"),
     b("known-output-not-checked", VALIDATION, "body, self.checked(parse_result(body))", "body, parse_result(body)"),
@@ -112,13 +113,13 @@ REGISTRY_CASES = (
 VALIDATION_CASES = (
     b("mime-type-of-spaces", VALIDATION, "not mime_type.strip()", "not mime_type"),
     b("mime-type-unchecked", VALIDATION, MIME, ""),
-    b("empty-image", VALIDATION, "    if not data:\n        _refuse", "    if data is None:\n        _refuse"),
-    b("loose-base64", VALIDATION, "binascii.a2b_base64(part, strict_mode=True)", "binascii.a2b_base64(part)"),
+    b("empty-image", VALIDATION, "    if not image:\n        refuse", "    if image is None:\n        refuse"),
+    b("loose-base64", INTAKE, "binascii.a2b_base64(part, strict_mode=True)", "binascii.a2b_base64(part)"),
     b("output-unchecked", VALIDATION, '        check(result, what="result")\n', "        pass\n"),
     b("output-list", VALIDATION, "    if isinstance(output, dict):\n", "    if isinstance(output, dict | list):\n"),
     b("output-none-is-empty", VALIDATION, "    if output is None:\n        what =", "    if output is None:\n        return {}\n    if output is ...:\n        what ="),
-    b("input-not-strict", VALIDATION, "    _check_strict(head)\n    return Payload(head, image)\n", "    return Payload(head, image)\n"),
-    b("json-not-strict", VALIDATION, "    head = _object(payload)\n    _check_strict(head)\n    if schema", "    head = _object(payload)\n    if schema"),
+    b("input-not-strict", VALIDATION, "    check_strict(head)\n    return Payload(head, image)\n", "    return Payload(head, image)\n"),
+    b("json-not-strict", VALIDATION, "    head = object_of(payload)\n    check_strict(head)\n    if schema", "    head = object_of(payload)\n    if schema"),
 )  # fmt: skip
 
 SERVICES = (
