@@ -5,7 +5,7 @@ INJECTIONS = ("slow", "oom", "crash", "no_network")
 # Put behind a copy of the plugin, whose entry it wraps. The worker sees the signature through it.
 WRAPPER = """
 
-def _injected(found):
+def _injected(found, name="run"):
     import functools
     import inspect
     import os
@@ -73,11 +73,11 @@ def _injected(found):
             run = injection(run)
         return run
 
-    if not isinstance(found, type) and not callable(getattr(found, "run", None)):
+    if not isinstance(found, type) and not callable(getattr(found, name, None)):
         return wrapped(found)
-    kind = type(inspect.getattr_static(found, "run"))
-    run = wrapped(found.run)
-    found.run = staticmethod(run) if kind in (staticmethod, classmethod) else run
+    kind = type(inspect.getattr_static(found, name))
+    run = wrapped(getattr(found, name))
+    setattr(found, name, staticmethod(run) if kind in (staticmethod, classmethod) else run)
     return found
 """
 WRAP_FILE = """
@@ -90,4 +90,15 @@ elif "Plugin" in globals():
 WRAP_ENTRY = """
 
 {name} = _injected({name})
+"""
+# The first of these that there is serves the tool; {owner} is the class that may have them.
+WRAP_TOOL = """
+
+for _name in ("run_tool", {function!r}, "run"):
+    if callable(globals().get(_name)):
+        globals()[_name] = _injected(globals()[_name])
+        break
+    if callable(getattr(globals().get({owner!r}), _name, None)):
+        globals()[{owner!r}] = _injected(globals()[{owner!r}], _name)
+        break
 """

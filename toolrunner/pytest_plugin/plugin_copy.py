@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolrunner.pytest_plugin.injections import WRAP_ENTRY, WRAP_FILE, WRAPPER
+from toolrunner.pytest_plugin.injections import WRAP_ENTRY, WRAP_FILE, WRAP_TOOL, WRAPPER
 
 _BLOCK = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")  # as PEP 723 has it
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}(:[A-Za-z0-9][A-Za-z0-9_-]{0,63})?")  # perhaps a tool's
@@ -86,7 +86,7 @@ class PluginCopy:
 
     def _wrap(self, copy: Path, kinds: Sequence[str]) -> None:
         """Wrap the entry of a copied plugin, where it is defined."""
-        source, added = copy, WRAP_FILE
+        source, added, owner = copy, WRAP_FILE, "Plugin"
         if copy.is_dir():
             module, _, entry = str(self.manifest.get("entry", "")).partition(":")
             source = copy.joinpath(*module.split("."), "__init__.py")
@@ -94,7 +94,10 @@ class PluginCopy:
                 source = copy / f"{module.replace('.', '/')}.py"
             if not source.is_file():
                 return  # the command says what is wrong with the manifest
-            added = WRAP_ENTRY.format(name=entry)
+            added, owner = WRAP_ENTRY.format(name=entry), entry
+        tool = self.name.partition(":")[2]
+        if tool:
+            added = WRAP_TOOL.format(function=tool.replace("-", "_"), owner=owner)
         wrapper = WRAPPER.replace("{injections}", ", ".join(kinds))
         source.write_text(source.read_text("utf-8") + wrapper + added, "utf-8")
 

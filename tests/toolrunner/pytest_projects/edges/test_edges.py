@@ -71,3 +71,16 @@ def test_what_never_ran_fails_the_test(governed, plugin, limits, words):
 def test_a_folder_without_a_manifest_is_named(governed):
     with pytest.raises(ValueError, match=r"empty has no manifest; `toolrunner plugins check"):
         governed("empty")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "result"),
+    [
+        ("tools.py:by-function", {"by": "by_function"}),
+        ("tools.py:other", {"by": "run", "tool": "other"}),
+        ("tools_of_a_class.py:one", {"tool": "one"}),
+    ],
+)
+def test_a_tool_is_tested_by_its_name(governed, plugin, result):
+    assert governed(plugin).unwrap() == result
+    assert governed(plugin, inject="crash").error_type == "PluginCrashed"

@@ -1,0 +1,9 @@
+# /// script
+# [tool.toolrunner]
+# name = "tools-of-a-class"
+# input = "json"
+# [tool.toolrunner.tools.one]
+# ///
+class Plugin:
+    def run_tool(self, tool, args):
+        return {"tool": tool}
