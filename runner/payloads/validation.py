@@ -14,6 +14,7 @@ from toolrunner.runner.payloads.declared_errors import check_no_error
 from toolrunner.runner.payloads.intake import bytes_of, check_strict, object_of, refuse
 from toolrunner.runner.payloads.json_values import quote
 from toolrunner.runner.payloads.json_writing import dumps
+from toolrunner.runner.payloads.mime import UNKNOWN
 from toolrunner.runner.payloads.schema import check_output, check_schema
 from toolrunner.runner.payloads.strict_json import (
     JsonError,
@@ -107,7 +108,9 @@ def check_accepts(mime_type: str, accepts: Collection[str], plugin: str) -> None
     accepted = [known.lower() for known in accepts]
     if _essence(mime_type) not in accepted:
         takes = ", ".join(accepted) or "nothing"
-        refuse(f"{plugin} does not take {quote(mime_type)}; it takes: {takes}")
+        unknown = _essence(mime_type) == UNKNOWN
+        why = "; what it was given begins like no type that is known here" if unknown else ""
+        refuse(f"{plugin} does not take {quote(mime_type)}; it takes: {takes}{why}")
 
 
 def check_size(payload: Payload, payload_mb: float) -> None:

@@ -25,20 +25,23 @@ _MICROSECONDS, _NANOSECONDS = 10**6, 10**9
 _EXACT_UNITS = frozenset({"W", "D", "h", "m", "s", "ms", "us", "ns"})
 
 
-def simplify(value: Any, place: str) -> Any:
-    """Return a value one step nearer to JSON; raise ``NotJsonError`` for one that has no form."""
-    if isinstance(value, int | float | str):  # NumPy's and enums as well, of which there are many
-        return of_scalar(value)
-    kinds = formless.names_of(type(value))
-    for known, simpler in _BY_NAME.items():
-        if known in kinds:
-            return simpler(value, place)
+def form_of(kind: type) -> Callable[[Any, str], Any]:
+    """Return what brings values of a type one step nearer to JSON.
+
+    It is given a value and its place, and raises ``NotJsonError`` for one that has no form.
+    """
+    if issubclass(kind, int | float | str):
+        return of_scalar
+    names = formless.names_of(kind)
+    return next((form for known, form in _BY_NAME.items() if known in names), by_what_it_offers)
+
+
+def by_what_it_offers(value: Any, place: str) -> Any:
+    """Return a value one step nearer to JSON, by what it is derived from and has."""
     simple = of_builtin(value)
     simple = of_record(value) if simple is value else simple
     simple = of_array(value, place) if simple is value else simple
-    if simple is not value:
-        return simple
-    return refuse(value, place)
+    return refuse(value, place) if simple is value else simple
 
 
 def refuse(value: Any, place: str) -> Any:
@@ -46,7 +49,7 @@ def refuse(value: Any, place: str) -> Any:
     raise NotJsonError(formless.no_form(value, place))
 
 
-def of_scalar(value: float | str) -> float | str:
+def of_scalar(value: float | str, _place: str = "") -> float | str:
     """Return a number or text of a type of its own as what it is of JSON's."""
     if isinstance(value, str):
         return str.__str__(value)
@@ -55,6 +58,8 @@ def of_scalar(value: float | str) -> float | str:
 
 def of_builtin(value: Any) -> Any:
     """Return the JSON-near form of a type of the standard library, or the value itself."""
+    if isinstance(value, int | float | str):  # what only says that it is one, such as a proxy
+        return of_scalar(value)
     if isinstance(value, dict):
         return dict(value.items())
     if isinstance(value, tuple) and hasattr(type(value), "_fields"):  # a namedtuple

@@ -58,6 +58,7 @@ class Walk:
     def __init__(self, attach: Attach | None) -> None:
         self._attach = attach
         self._above: set[int] = set()
+        self._forms: dict[type, Callable[[Any, str], Any]] = {}
 
     def plain(self, value: Any, place: str, depth: int) -> object:
         """Return ``value`` built of dict, list, str, int, float, bool and None alone."""
@@ -96,7 +97,10 @@ class Walk:
             reference = self._attach(value, short(place))
             if reference is not None:
                 return reference
-        simple = forms.simplify(value, short(place))
+        form = self._forms.get(kind)
+        if form is None:
+            form = self._forms[kind] = forms.form_of(kind)
+        simple = form(value, short(place))
         if type(simple) is Table:
             return self._table(simple, place, depth)
         return self.plain(simple, place, depth)

@@ -202,7 +202,7 @@ def test_a_long_double_is_the_nearest_number_or_is_refused() -> None:
         (numpy.array(["2026-01-31", "NaT"], "M8[D]"), ["2026-01-31", None]),
         (numpy.timedelta64(90, "s"), "P0DT0H1M30S"),
         (numpy.array([[1, "NaT"]], "m8[ns]"), [["P0DT0H0M0.000000001S", None]]),
-        (numpy.timedelta64("NaT"), None),
+        (numpy.timedelta64("NaT", "s"), None),
         (numpy.ma.array([1, 2], mask=[False, True]), [1, None]),
         (numpy.array([(1, "a")], [("n", "i4"), ("s", "U1")])[0], {"n": 1, "s": "a"}),
         (

@@ -225,6 +225,22 @@ def test_a_picture_that_is_none(
     )
 
 
+def test_a_file_that_is_no_picture_at_all(
+    cli: Cli, write_plugin: WritePlugin, tmp_path: Path
+) -> None:
+    """Whatever it is called."""
+    path = write_plugin(
+        "def run(payload):\n    return {}\n", input="image", accepts='["image/png"]'
+    )
+    (tmp_path / "notes.png").write_text("not at all")
+    ended = cli("--plugins", path, "analyze", "sample", "notes.png")
+    assert ended.status == 2
+    assert (
+        '  | sample does not take "application/octet-stream"; it takes: image/png; what it was given '
+        "begins like no type that is known here\n"
+    ) in ended.err
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
