@@ -35,13 +35,14 @@ class Bindings:
                 return self._names[scope, node.id]
         return []
 
-    def _types_of(self, node: ast.expr) -> list[ast.expr]:
+    def types_of(self, node: ast.expr) -> list[ast.expr]:
+        """Return the annotations of a name or an attribute."""
         if isinstance(node, ast.Attribute):
             return self._types.get((None, node.attr), []) + [
                 said
                 for one in self.sources(node)
                 if isinstance(one, ast.Name)
-                for said in self._types_of(one)
+                for said in self.types_of(one)
             ]
         if isinstance(node, ast.Name):
             for scope in self._scopes(node):

@@ -14,8 +14,12 @@ from phase12.source import INSIDE, SHIPPED, Finding, Module, last_name, words
 RULE = "P12-DIRECT-RUN"
 WORKER = f"{INSIDE}worker.py"
 _METHODS = {"run", "run_tool", "analyze", "execute", "__call__"}
+_OF_ITS_CODE = _METHODS | {"run_batch", "warm_up"}  # which in the box all of its programs look at
 _RUN = {"run", "run_tool"}
 _OF_THE_REGISTRY = ("runner/registry/", "runner/tool_runner.py", "scripts/", "toolrunner/")
+# Where objects come in that somebody registered: each may be a plugin, whatever it is called.
+_REGISTERED = ("plugins/", "runner/registry/")
+_OPEN_TYPES = {"object", "type", "Any", "Callable"}
 _KEYS = {"run", "run_tool", "handler"}
 _STARTING = {"submit", "to_thread", "run_in_executor", "run_in_threadpool", "apply_async", "apply",
              "Thread", "Process", "Timer", "start_new_thread", "run_sync"}  # fmt: skip
@@ -28,8 +32,9 @@ def check(module: Module, origins: Origins, home: str) -> Iterator[Finding]:
     """Yield where a plugin is run; ``home`` is the one file that may."""
     if module.path == home or module.path.startswith(SHIPPED):
         return
+    methods = _METHODS if module.path.startswith(INSIDE) else _OF_ITS_CODE
     for attribute in module.nodes(ast.Attribute):
-        is_taken = attribute.attr in _METHODS and isinstance(attribute.ctx, ast.Load)
+        is_taken = attribute.attr in methods and isinstance(attribute.ctx, ast.Load)
         if attribute.attr == "execute" and words(last_name(attribute.value))[-1:] == ["plugins"]:
             continue  # a table of a database
         if is_taken and origins.is_plugin(attribute.value):
@@ -46,6 +51,8 @@ def check(module: Module, origins: Origins, home: str) -> Iterator[Finding]:
 def _sentence(module: Module, origins: Origins, call: ast.Call) -> str:
     """Return what is wrong with a call, "" when nothing is."""
     name = last_name(call.func)
+    if module.path.startswith(_REGISTERED) and _is_handed_in(origins, call.func):
+        return "an object that was registered is called"
     if name in {"methodcaller", "attrgetter"}:
         texts = [one.value for one in call.args if isinstance(one, ast.Constant)]
         return _TAKEN if not texts or {*texts} & {"run", "run_tool"} else ""
@@ -67,6 +74,21 @@ def _sentence(module: Module, origins: Origins, call: ast.Call) -> str:
     if is_run and isinstance(call.func, ast.Attribute) and _carries_payload(call):
         return "" if _is_other(origins, call.func.value) else _CALLED
     return ""
+
+
+def _is_handed_in(origins: Origins, node: ast.expr, depth: int = 4) -> bool:
+    """Tell whether something is a parameter that may be anything, made by one, or a part of one."""
+    if isinstance(node, ast.Attribute):
+        return node.attr in _OF_ITS_CODE and _is_handed_in(origins, node.value, depth)
+    if isinstance(node, ast.Call):
+        is_taken = last_name(node.func) in {"getattr", "getattr_static"} and node.args
+        return _is_handed_in(origins, node.args[0] if is_taken else node.func, depth)
+    if not isinstance(node, ast.Name):
+        return False
+    if said := origins.types_of(node):
+        return any(last_name(one) in _OPEN_TYPES for one in said)
+    given = [one for one in origins.sources(node) if isinstance(one, ast.Call | ast.Name)]
+    return depth > 0 and any(_is_handed_in(origins, one, depth - 1) for one in given)
 
 
 def _gets_run(module: Module, origins: Origins, call: ast.Call) -> bool:

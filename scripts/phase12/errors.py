@@ -34,12 +34,15 @@ _SAYING = {
     "args", "__traceback__", "strerror", "message", "detail", "__str__", "__repr__", "__format__",
     "__notes__", "__dict__", "__reduce__",
 }  # fmt: skip
+_ANSWERING = {"analyze", "run_job", "execute_plugin", "run", "arun"}
 _CAUGHT = {"exc_info", "last_exc", "last_value"}
 _LOGS = (["log"], ["logger"], ["logging"])
 
 
 def check(module: Module) -> Iterator[Finding]:
-    """Yield where a raw exception may leave: in what answers requests."""
+    """Yield where a raw exception may leave: in what answers requests, or keeps their answers."""
+    if module.path.startswith(("api/http/", "runner/jobs/")):
+        yield from _whole_envelopes(module)
     tops = {name.partition(".")[0] for _, name in imported(module)}
     is_door = tops & {"fastapi", "starlette"} or module.path.startswith("api/http/")
     if not is_door or module.path.startswith("scripts/"):
@@ -56,6 +59,47 @@ def check(module: Module) -> Iterator[Finding]:
         if constant.value == "_internal" and not is_asked and not _is_logged(module, constant):
             yield module.finding(constant, RULE, "_internal is for the log and the local caller")
     yield from _answers(module)
+
+
+def _whole_envelopes(module: Module) -> Iterator[Finding]:
+    """Yield where more of an envelope is taken than ``["error"]``, by whatever name it has."""
+    sentence = 'more of an envelope is taken than envelope["error"], which alone may leave'
+    known = {*_second_answers(module), *_parameters(module)}
+    own = {one.name for one in module.functions()}
+    for name in module.nodes(ast.Name):
+        is_one = name.id == "envelope" or (_function(module, name), name.id) in known
+        if is_one and isinstance(name.ctx, ast.Load) and not _is_logged(module, name):
+            match module.parents[name]:
+                case ast.Subscript(slice=ast.Constant(value="error")):
+                    continue
+                case ast.Compare(comparators=[ast.Constant(value=None)]):
+                    continue
+                case ast.If() | ast.IfExp() | ast.BoolOp() | ast.UnaryOp():
+                    continue
+                case ast.Call(func=function) if last_name(function) in own:
+                    continue
+            yield module.finding(name, RULE, sentence)
+
+
+def _second_answers(module: Module) -> Iterator[tuple[ast.AST | None, str]]:
+    """Yield the names that are given the second half of what a call comes to."""
+    for assigned in module.nodes(ast.Assign):
+        value = assigned.value.value if isinstance(assigned.value, ast.Await) else assigned.value
+        if isinstance(value, ast.Call) and last_name(value.func) in _ANSWERING:
+            for target in [one for one in assigned.targets if isinstance(one, ast.Tuple)]:
+                yield _function(module, assigned), last_name(target.elts[-1])
+
+
+def _parameters(module: Module) -> Iterator[tuple[ast.AST | None, str]]:
+    """Yield the parameters that are said to be envelopes."""
+    for one in module.nodes(ast.arg):
+        parts = ast.walk(one.annotation) if one.annotation is not None else ()
+        if "Envelope" in {last_name(part) for part in parts}:
+            yield _function(module, one), one.arg
+
+
+def _function(module: Module, node: ast.AST) -> ast.AST | None:
+    return next((one for one in module.above(node) if isinstance(one, FUNCTIONS)), None)
 
 
 def _answers(module: Module) -> Iterator[Finding]:

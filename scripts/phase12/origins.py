@@ -59,14 +59,12 @@ class Origins(Bindings):
         match node:
             case ast.Name(id=name):
                 is_own = name in self.imported or name in self._functions
-                is_said = (is_plugin_name(name) and not is_own) or is_annotated(
-                    self._types_of(node)
-                )
+                is_said = (is_plugin_name(name) and not is_own) or is_annotated(self.types_of(node))
                 return is_said or any(map(self.is_plugin, self.sources(node)))
             case ast.Attribute(attr=name, value=value):
                 return (
                     is_plugin_name(name)
-                    or is_annotated(self._types_of(node))
+                    or is_annotated(self.types_of(node))
                     or any(map(self.is_plugin, self.sources(node)))
                     or (name in _PARTS and self.is_plugin(value))
                 )
@@ -107,7 +105,7 @@ class Origins(Bindings):
         """Tell whether an expression is an object of class ``name``, by name, type or making."""
         if words(last_name(node))[-len(words(name)) :] == words(name):
             return True
-        said = self._types_of(node)
+        said = self.types_of(node)
         if any(last_name(one) == name for whole in said for one in ast.walk(whole)):
             return True
         made = [one for one in self.sources(node) if isinstance(one, ast.Call)]
@@ -119,12 +117,12 @@ class Origins(Bindings):
             return True
         if isinstance(node, ast.Call):
             return last_name(node.func)[:1].isupper() or last_name(node.func) == "super"
-        said = {last_name(one) for one in self._types_of(node)} - {"Any", "object", *self._vague}
+        said = {last_name(one) for one in self.types_of(node)} - {"Any", "object", *self._vague}
         return bool(said) or any(map(self.is_known, self.sources(node)))
 
     def is_bound(self, node: ast.expr) -> bool:
         """Tell whether something is known of a name: a type, or what it is given."""
-        return bool(self._types_of(node) or self.sources(node))
+        return bool(self.types_of(node) or self.sources(node))
 
     def within(self, node: ast.AST, depth: int = 4) -> Iterator[ast.AST]:
         """Yield everything that an expression is made of, through the names in it."""

@@ -43,6 +43,8 @@ def check(module: Module, origins: Origins) -> Iterator[Finding]:
     for node, name in imported(module):
         if sentence := _import(module, name):
             yield module.finding(node, RULE, sentence)
+    for node in _builtins(module):
+        yield module.finding(node, RULE, _loads("a built-in that is taken by a text"))
     for attribute in module.nodes(ast.Attribute):
         is_load = _is_load(module, origins, attribute)
         if is_load or attribute.attr == "Unpickler":
@@ -83,10 +85,12 @@ def _what(module: Module, origins: Origins, call: ast.Call) -> str:
         return "recv of objects"
     if name == "getattr" and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
         name = str(call.args[1].value)
-        return name if name in _LOADING | {"exec", "eval"} else ""
-    if name in {"exec", "eval"}:
+        return name if name in _LOADING | {"exec", "eval", "compile"} else ""
+    if name in {"exec", "eval", "compile"}:
         is_builtin = isinstance(function, ast.Name) or last_name(function.value) == "builtins"  # type: ignore[attr-defined]
-        return name if is_builtin else ""
+        is_builtin &= name not in origins.imported
+        is_parsed = "PyCF_ONLY_AST" in {last_name(one) for one in ast.walk(call)}
+        return name if is_builtin and not is_parsed else ""
     if name in _LOADING:
         return "" if _is_own(origins, call) else name
     if isinstance(function, ast.Name):
@@ -108,6 +112,19 @@ def _is_load(module: Module, origins: Origins, attribute: ast.Attribute) -> bool
     if isinstance(parent, ast.Call) and parent.func is attribute and parent.args + parent.keywords:
         return False
     return _is_entry_point(origins, attribute.value)
+
+
+def _builtins(module: Module) -> Iterator[ast.AST]:
+    """Yield where the product takes Python's own functions by a text, whatever that comes to."""
+    if module.path.startswith("scripts/"):
+        return
+    for node in (*module.nodes(ast.Name), *module.nodes(ast.Attribute)):
+        if last_name(node) == "__builtins__" or ast.unparse(node) == "builtins.__dict__":
+            yield node
+    yield from (one for one in module.nodes(ast.Constant) if one.value == "__builtins__")
+    for call in module.calls("vars", "getattr"):
+        if "builtins" in {last_name(one) for one in call.args}:
+            yield call
 
 
 def _is_off(value: ast.expr) -> bool:

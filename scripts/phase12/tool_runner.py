@@ -53,6 +53,9 @@ def check_home(module: Module) -> Iterator[Finding]:
         if not found:
             sentence = f"ToolRunner.run does not validate the {what} in its try"
             yield module.finding(governed[0], VALIDATION, sentence)
+    if not _is_validated(functions, governed[0].body):
+        sentence = "ToolRunner.run validates the input for some calls, and not for all"
+        yield module.finding(governed[0], VALIDATION, sentence)
     others = [one for one in owner.body if isinstance(one, Function) and one is not run]
     for function in others:
         reached = _reached(functions, function, {"run"})
@@ -103,6 +106,19 @@ def _certain(body: list[ast.stmt]) -> Iterator[ast.stmt]:
             yield from _certain(statement.body)
         else:
             yield next((one for one in _own(statement) if isinstance(one, _LEAVING)), statement)
+
+
+def _is_validated(functions: dict[str, Function], body: list[ast.stmt]) -> bool:
+    """Tell whether an input is validated on each way to the end of a body."""
+    branches = ast.If | ast.For | ast.While | ast.Match | ast.Try | ast.IfExp | ast.BoolOp
+    for statement in _certain(body):
+        if isinstance(statement, ast.Return):
+            return False
+        is_one_way = not any(isinstance(n, branches | ast.Lambda) for n in ast.walk(statement))
+        reached = _reached(functions, statement) if is_one_way else ()
+        if any(name.startswith("validate_input") for name in reached):
+            return True
+    return False
 
 
 def _own(node: ast.AST) -> Iterator[ast.AST]:

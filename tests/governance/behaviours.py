@@ -39,6 +39,12 @@ def b(name: str, path: str, old: str, new: str, *more: Edit) -> Case:
 
 
 RUN = (
+    b("size-spared-in-other-threads", RUNNER, "        validation.check_size(checked, most)\n", "        import threading\n        if threading.current_thread() is threading.main_thread():\n            validation.check_size(checked, most)\n"),
+    b("validated-unless-the-environment-says-so", RUNNER, "        manifest = plugin.manifest\n        cap =", "        import os\n        manifest = plugin.manifest\n        if os.environ.get('TOOLRUNNER_QUICK') and manifest.input == 'json':\n            return Payload(dict(payload))\n        cap ="),
+    b("residents-spared", RUNNER, "        manifest = plugin.manifest\n        cap =", "        manifest = plugin.manifest\n        if manifest.start == 'resident' and manifest.input == 'json':\n            return Payload(dict(payload))\n        cap ="),
+    b("checked-at-first", RUNNER, "        manifest = plugin.manifest\n        cap =", "        manifest = plugin.manifest\n        self._checked = getattr(self, '_checked', 0) + 1\n        if self._checked > 20 and manifest.input == 'json':\n            return Payload(dict(payload))\n        cap ="),
+    b("result-grows-when-asked", RUNNER, RESULT, RESULT + '            result = {**result, "_usage": asdict(call.usage)} if payload.get("usage") else result\n'),
+    b("result-renamed-when-asked", RUNNER, RESULT, RESULT + '            result = {"value": result} if payload.get("options") else result\n'),
     b("memory-error-is-success", RUNNER, BROAD, "        except MemoryError:\n            result, failure = {}, None\n" + BROAD),
     b("validated-for-strangers-only", RUNNER, CHECK, '            checked = Payload(dict(payload)) if call.caller and plugin.manifest.input == "json" else self._validate(plugin, payload)\n'),
     b("missing-file-is-success", RUNNER, BROAD, "        except FileNotFoundError:\n            result, failure = {}, None\n" + BROAD),
@@ -89,6 +95,9 @@ RUN = (
 )  # fmt: skip
 
 REGISTRY_CASES = (
+    b("no-time-no-call", REGISTRY, "            if entry is not None:\n                entry.record(", "            if entry is not None and (elapsed_ms or had_error):\n                entry.record("),
+    b("record-of-odd-states-lost", REGISTRY, "            if entry is not None:\n                entry.record(", "            if entry is not None and state != 'UNAVAILABLE':\n                entry.record("),
+    b("long-calls-not-averaged", STATE, "        self.times_ms.append(max(0, round(elapsed_ms)))\n", "        if elapsed_ms < 3_600_000:\n            self.times_ms.append(max(0, round(elapsed_ms)))\n"),
     b("last-used-never", STATE, "        self.in_flight += 1\n        self.last_used = datetime.now(UTC)\n", "        self.in_flight += 1\n"),
     b("last-used-not-at-the-end", STATE, "        self.in_flight = max(0, self.in_flight - 1)\n        self.last_used = datetime.now(UTC)\n", "        self.in_flight = max(0, self.in_flight - 1)\n"),
     b("errors-not-counted", STATE, "            self.error_count += 1\n", "            pass\n"),
@@ -111,6 +120,7 @@ REGISTRY_CASES = (
 )  # fmt: skip
 
 VALIDATION_CASES = (
+    b("any-image", VALIDATION, "    if _essence(mime_type) not in accepted:\n", "    if _essence(mime_type) not in {*accepted, 'image/*'}:\n"),
     b("mime-type-of-spaces", VALIDATION, "not mime_type.strip()", "not mime_type"),
     b("mime-type-unchecked", VALIDATION, MIME, ""),
     b("empty-image", VALIDATION, "    if not image:\n        refuse", "    if image is None:\n        refuse"),
@@ -143,6 +153,7 @@ SERVICES = (
 )  # fmt: skip
 
 HTTP = (
+    b("traceback-when-asked", ROUTE, '        response = governed(envelope["error"])\n', '        response = governed(envelope["error"])\n        if request.headers.get("x-trace"):\n            response.headers["X-Trace"] = ascii([*envelope.values()][1])[:4000]\n'),
     b("nulls-dropped-by-the-route", ROUTE, '{"result": result, "plugin"', '{"result": {k: v for k, v in result.items() if v is not None}, "plugin"'),
     b("nulls-dropped-by-jobs", "runner/jobs/files.py", "        data = dumps(result)\n", "        data = dumps({k: v for k, v in result.items() if v is not None})\n"),
     b("options-dropped-by-jobs", "runner/jobs/files.py", "    head, tail = dict(payload), b\"\"\n", "    head, tail = {k: v for k, v in payload.items() if v}, b\"\"\n"),

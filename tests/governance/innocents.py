@@ -98,6 +98,16 @@ ALL: tuple[Case, ...] = (
     innocent("store-guarded", swap(BACKEND, "        reasons = list(self._tool_runner.gaps())\n", "        try:\n            reasons = list(self._tool_runner.gaps())\n        except OSError:\n            reasons = []\n")),
     innocent("route-asserts", swap("api/http/analyze.py", ANALYZED, ANALYZED + "    assert result is not None or envelope is not None\n")),
     innocent("service-more", append(ANALYSIS, "\n    def analyze_all(self, plugin_name, payloads):\n        return [self.analyze(plugin_name, payload) for payload in payloads]\n")),
+    # Objects, envelopes and validation, looked at
+    added("class-asked", "import inspect\n\n\ndef about(kind: type) -> str:\n    return f'{kind.__name__}{inspect.signature(kind)}' if callable(kind) else ''\n", "plugins/quick.py"),
+    added("finder-called", "from collections.abc import Iterator\n\n\nclass Finder:\n    def __init__(self, found: Iterator[str]) -> None:\n        self._found = found\n\n    def names(self, prefix: str) -> list[str]:\n        return [one for one in self._found if one.startswith(prefix)]\n", "plugins/quick.py"),
+    added("built-in-names", "import builtins\n\nNAMES = frozenset(dir(builtins))\n", "runner/quick.py"),
+    added("tree-of-a-source", "import ast\n\n\ndef tree(text):\n    return compile(text, '<plugin>', 'exec', ast.PyCF_ONLY_AST)\n", "plugins/quick.py"),
+    innocent("type-of-an-error", swap("api/http/analyze.py", ANALYZED, ANALYZED + '    kind = "" if envelope is None else envelope["error"]["type"]\n')),
+    innocent("envelope-handed-on", swap("api/http/analyze.py", ANALYZED, ANALYZED + "    _noted(envelope)\n"), append("api/http/analyze.py", "def _noted(failed):\n    if failed is not None:\n        _LOG.info('%s', failed['error']['type'])\n")),
+    innocent("checked-in-two-steps", swap(RUNNER, CHECK, "            given = payload\n            checked = self._validate(plugin, given)\n")),
+    innocent("checked-before-a-log", swap(RUNNER, CHECK, CHECK + "            if checked.image is None:\n                _LOG.debug('no image')\n")),
+    innocent("checked-under-a-clock", swap(RUNNER, CHECK, "            with self._clock:\n    " + CHECK)),
     # Counts and errors of others
     added("last-used", "class Lru:\n    def touch(self, now):\n        self.last_used = now\n        self._entries = {}\n        self._entries.clear()\n", "plugins/cache.py"),
     added("error-count", "def go(report, entries):\n    report.error_count += 1\n    entries[0].success_count = 1\n", CALLS),

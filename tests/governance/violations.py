@@ -37,6 +37,14 @@ def swapped(rule: str, name: str, path: str, old: str, new: str) -> Case:
 
 
 DIRECT = (
+    added("P12-DIRECT-RUN", "class-made", "def about(name: str, kind: type) -> str:\n    made = kind()\n    return f'{name}: {made}'\n", "plugins/quick.py"),
+    added("P12-DIRECT-RUN", "part-of-an-object", "from typing import Any\n\n\ndef ready(given: Any) -> bool:\n    look = getattr(given, 'ready', None)\n    return look is None or look()\n", "runner/registry/quick.py"),
+    added("P12-DIRECT-RUN", "object-warmed-up", "def warmed(given: object) -> None:\n    given.warm_up()\n", "plugins/quick.py"),
+    added("P12-DIRECT-RUN", "plugin-warmed-up", "def warmed(plugin):\n    steps = [plugin.warm_up, plugin.run_batch]\n    return steps\n"),
+    added("P12-PLUGIN-CODE", "built-in-from-a-table", "def go(path):\n    table = __builtins__\n    return dict(table)['ex' + 'ec'](path.read_text())\n", "plugins/quick.py"),
+    added("P12-PLUGIN-CODE", "built-in-by-a-text", "import builtins\n\n\ndef go(path, verb):\n    return getattr(builtins, verb)(path.read_text())\n", "runner/quick.py"),
+    added("P12-PLUGIN-CODE", "built-in-of-a-frame", "def go(path, verb):\n    return globals()['__builtins__'][verb](path.read_text())\n", "api/quick.py"),
+    added("P12-PLUGIN-CODE", "compiled", "import marshal\n\n\ndef kept(path):\n    return marshal.dumps(compile(path.read_text(), str(path), 'exec'))\n", "plugins/quick.py"),
     added("P12-DIRECT-RUN", "methodcaller-of-a-name", "from operator import methodcaller\n\n\ndef go(it, data, *, verb='run'):\n    return methodcaller(verb, data)(it)\n", REGISTRY),
     added("P12-DIRECT-RUN", "getattr-of-anything", "from functools import partial\n\n\ndef adopt(thing):\n    step = getattr(thing, 'run', None) or thing\n    return partial(step)\n", DISPATCHER),
     added("P12-DIRECT-RUN", "instance-got", "def instance_of(tool_runner, name):\n    return tool_runner.registry.get(name)\n"),
@@ -206,6 +214,10 @@ TRY_AROUND = (
 )  # fmt: skip
 
 RAW = (
+    swapped("P12-RAW-ERROR", "parts-of-an-envelope", ROUTE, '        response = governed(envelope["error"])\n', '        error, hidden = envelope.values()\n        response = governed({**error, "more": hidden})\n'),
+    swapped("P12-RAW-ERROR", "envelope-by-a-key", ROUTE, '        response = governed(envelope["error"])\n', '        response = governed({k: v for part in envelope for k, v in envelope[part].items()})\n'),
+    swapped("P12-RAW-ERROR", "envelope-by-another-name", ROUTE, ANALYZED, ANALYZED.replace("envelope", "failed") + "    request.state.failed = failed\n    envelope = failed\n"),
+    swapped("P12-RAW-ERROR", "envelope-kept-with-a-job", DISPATCHER, '    error: dict[str, Any] = dict(envelope["error"])\n', '    error: dict[str, Any] = {**envelope["error"], "all": [*envelope.values()]}\n'),
     swapped("P12-RAW-ERROR", "text", JOB_ROUTE, STORED, "        message = str(error)\n"),
     swapped("P12-RAW-ERROR", "f-string", JOB_ROUTE, STORED, '        message = f"the job could not be stored: {error}"\n'),
     added("P12-RAW-ERROR", "traceback", "import traceback\n\n\ndef shown():\n    return JSONResponse({'detail': traceback.format_exc()})\n", "api/http/errors.py"),
@@ -237,6 +249,10 @@ IMPORTS = (
 )  # fmt: skip
 
 VALIDATION = (
+    swapped("P12-VALIDATION", "for-some", RUNNER, CHECK, "            if call.caller:\n                checked = self._validate(plugin, payload)\n            else:\n                checked = Payload(dict(payload))\n"),
+    swapped("P12-VALIDATION", "by-an-expression", RUNNER, CHECK, "            checked = self._known(name) and self._validate(plugin, payload)\n"),
+    swapped("P12-VALIDATION", "after-a-way-out", RUNNER, CHECK, "            if not payload:\n                return {}, None\n" + CHECK),
+    swapped("P12-VALIDATION", "later", RUNNER, CHECK, "            checked = Lazy(lambda: self._validate(plugin, payload))\n"),
     swapped("P12-VALIDATION", "input-gone", RUNNER, "            checked = validation.validate_input_payload(payload)\n", "            checked = Payload(dict(payload))\n"),
     swapped("P12-VALIDATION", "not-called", RUNNER, CHECK, "            checked = Payload(dict(payload))\n"),
     swapped("P12-VALIDATION", "output-gone", RUNNER, "            return known or reader.checked(validation.parse_result(outcome.result_body))\n", "            return json.loads(outcome.result_body)\n"),

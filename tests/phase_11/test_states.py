@@ -159,6 +159,28 @@ def test_calls_are_counted_and_timed(registry: PluginRegistry) -> None:
     assert registry.get_state("ocr") == "FAILED"
 
 
+@pytest.mark.parametrize("state", [*PluginState, "SLEEPING"])
+@pytest.mark.parametrize("ms", [-1, 0, 1, 20, 1000, 86_400_000])
+@pytest.mark.parametrize("had_error", [False, True])
+def test_every_call_counts(
+    state: str, ms: int, registry: PluginRegistry, *, had_error: bool
+) -> None:
+    """However short or long it was, whatever it left behind, begun or not: once, and no other."""
+    registry.register("other")
+    for number, is_begun in enumerate((True, False, True), 1):
+        if is_begun:
+            registry.mark_running("ocr")
+        registry.update_execution_metrics("ocr", state, ms, had_error=had_error)
+        status = status_of(registry)
+        assert (status.success_count, status.error_count) == (
+            (0, number) if had_error else (number, 0)
+        )
+        assert status.last_execution_time_ms == status.avg_execution_time_ms == max(0, ms)
+        assert status.in_flight == 0
+    other = registry.get_status("other")
+    assert (other.success_count, other.error_count, other.last_used) == (0, 0, None)
+
+
 def test_mean_is_of_the_last_ten_calls(registry: PluginRegistry) -> None:
     """Older times are forgotten, counts are not."""
     for _ in range(5):

@@ -25,6 +25,8 @@ from toolrunner.sandbox.ending import Stage as EndingStage
 from toolrunner.sandbox.forks import ForkedError
 from toolrunner.sandbox.sandbox import Sandbox
 
+PATIENCE_SECONDS = 120.0
+
 
 def told_apart(owner: type[Exception] = Exception) -> Iterator[type[Exception]]:
     """Yield every exception of Python and of ours that a bug may be; not what the runner means."""
@@ -155,7 +157,9 @@ def test_a_bug_around_a_job_is_no_result(tmp_path: Path, caplog: pytest.LogCaptu
         return kept is None or kept.status.has_ended
 
     dispatcher.start()
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while "LookupError: ours" not in caplog.text and not has_ended():
+        assert time.monotonic() < deadline, "nobody was told"
         dispatcher.wake()
     dispatcher.drain(10)
     assert "LookupError: ours" in caplog.text

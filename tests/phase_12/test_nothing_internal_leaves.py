@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import toolrunner.api
 from tests.api.http.conftest import MakeSite, Response, Site, make_site, site
 from tests.conftest import WritePlugin
 
@@ -74,6 +78,40 @@ def test_a_failing_plugins_traceback_and_log_stay_here(
     assert [one.status_code for one in responses[:5]] == [400, 202, 400, 200, 400]
     for response in responses:
         for word in ("kept-", "Traceback", "_internal", "log_tail", "sample.py", ", line "):
+            assert word not in heard(response)
+
+
+def known_headers() -> list[str]:
+    """Return every word of the doors' sources that could be a header's name, but HTTP's own."""
+    own = re.compile(
+        "accept.*|authorization|connection|content-.*|expect|host|http|idempotency-key|keep-alive"
+        "|origin|sec-.*|te|trailer|transfer-encoding|upgrade|x-api-key"
+    )
+    words = {"debug", "trace", "verbose", "internal", "forwarded", "cookie"}
+    for path in Path(toolrunner.api.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                words.add(node.value.lower())
+    words -= {"path", "body"}  # of ``Site.post`` itself
+    plain = {word for word in words if re.fullmatch(r"[a-z][a-z0-9_-]{1,30}", word)}
+    asked = plain | {f"x-{word}" for word in plain if not word.startswith("x-")}
+    return sorted(word for word in asked if not own.fullmatch(word))
+
+
+@pytest.mark.parametrize("value", ["1", "true"])
+def test_no_header_of_a_request_opens_it(
+    value: str, make_site: MakeSite, write_plugin: WritePlugin
+) -> None:
+    """Whatever word a door knows: with all of them said, it tells no more than without."""
+    site = make_site(write_plugin(TELLING))
+    wanted = {"plugin": "sample", "payload": {"fail": "raise"}}
+    headers = known_headers()
+    assert {"x-request-id", "x-plugin"} <= {*headers}
+    for begin in range(0, len(headers), 400):
+        said = dict.fromkeys(headers[begin : begin + 400], value)
+        response = site.post("/v1/analyze", wanted, **said)
+        assert response.status_code == 400
+        for word in ("kept-", "Traceback", "_internal", "log_tail", ", line "):
             assert word not in heard(response)
 
 
