@@ -236,8 +236,8 @@ def test_a_file_that_is_no_picture_at_all(
     ended = cli("--plugins", path, "analyze", "sample", "notes.png")
     assert ended.status == 2
     assert (
-        '  | sample does not take "application/octet-stream"; it takes: image/png; what it was given '
-        "begins like no type that is known here\n"
+        '  | sample does not take "application/octet-stream"; it takes: image/png; '
+        "what it was given begins like no type that is known here\n"
     ) in ended.err
 
 
