@@ -51,7 +51,10 @@ def test_a_label_that_says_nothing_is_told_by_the_content(site: Site, label: str
     """As everywhere: what curl calls a file that it does not know is no reason to refuse it."""
     text = base64.b64encode(PNG).decode()
     fields = {"plugin": "looks", "image": text, **({"mime_type": label} if label else {})}
-    form: dict[str, Any] = {"data": {"plugin": "looks"}, "files": {"image": ("a", PNG, label or "")}}
+    form: dict[str, Any] = {
+        "data": {"plugin": "looks"},
+        "files": {"image": ("a", PNG, label or "")},
+    }
     for response in (site.post("/v1/analyze", fields), site.client.post("/v1/analyze", **form)):
         assert response.status_code == 200, response.text
         assert response.json()["result"]["mime_type"] == "image/png"
