@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,16 +31,16 @@ def check_user() -> None:
         raise RootError(message)
 
 
-def become(program: Program, request: Callable[[Path], dict[str, Any]]) -> NoReturn:
+def become(program: Program, request: dict[str, Any]) -> NoReturn:
     """Run a program once in this process's place, its scratch a temporary folder.
 
-    ``request`` puts files of the call into that folder, and returns the request.
+    ``request``: as a box rehearses it.
     """
     check_user()
     folder = Path(tempfile.mkdtemp(prefix="toolrunner-debug-"))
     try:
         order: dict[str, Any] = json.loads(load_order(program, warms_up=False))
-        order["call"] = request(folder)
+        order["call"] = request
         (folder / ORDER).write_text(json.dumps(order), encoding="utf-8")
         spawn.become_plain(program.interpreter.executable, str(folder))
     except BaseException:

@@ -7,12 +7,12 @@ none of what root may do.
 
 from __future__ import annotations
 
-import base64
+import json
 import os
 import pwd
+import shlex
 import sys
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from toolrunner.api.cli.exits import Refused
 from toolrunner.api.cli.session import Session
@@ -20,7 +20,7 @@ from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.errors import shown
 from toolrunner.runner.environments.choice import Environments
-from toolrunner.runner.payloads.samples import sample_payload
+from toolrunner.runner.payloads.samples import rehearsal, sample_payload
 from toolrunner.runner.plugin_files import PluginFiles
 from toolrunner.runner.program import build_program
 
@@ -48,8 +48,8 @@ def debug(session: Session, path: str) -> NoReturn:
     manifest = plugin.manifest
     if manifest.command:
         message = (
-            f"{plugin.name} is a program, and --debug is for Python: give its command a payload "
-            "on its standard input yourself"
+            f"{plugin.name} is a program: run it by hand, with its payload as JSON on standard "
+            f"input: {shlex.join(manifest.command)}"
         )
         raise Refused(message)
     choice = Environments(session.settings.state).choose(plugin)
@@ -63,24 +63,7 @@ def debug(session: Session, path: str) -> NoReturn:
     session.terminal.say(_WARNING.format(name=plugin.name, user=_user(), about=about))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    become(program, lambda folder: _request(payload, folder))
-
-
-def _request(payload: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a sample as the worker takes it, with its files in the scratch."""
-    given = dict(payload)
-    image = base64.b64encode(given.pop("image", b"")).decode("ascii")
-    if "files" in given:
-        inputs = folder / "input"
-        inputs.mkdir()
-        given["files"] = [_put(file, inputs / file["name"]) for file in given["files"]]
-    return {"payload": given, "image": image}
-
-
-def _put(file: dict[str, Any], path: Path) -> dict[str, Any]:
-    path.write_bytes(file["data"])
-    about = {"name": file["name"], "mime_type": file["mime_type"]}
-    return {**about, "path": str(path), "bytes": len(file["data"])}
+    become(program, json.loads(rehearsal(manifest)))
 
 
 def _only_plugin(path: str) -> Plugin:

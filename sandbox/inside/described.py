@@ -40,8 +40,11 @@ def describe(error: BaseException, order: dict[str, Any]) -> dict[str, object]:
 
 
 def with_advice(message: str, error: BaseException, order: dict[str, Any]) -> str:
-    """Return a message with what to do about it behind, unless it is for the caller."""
-    if class_name(error) == hints.FOR_THE_CALLER:
+    """Return a message with what to do about it behind, unless it is for the caller.
+
+    Of a program that is no Python, only its own words are known.
+    """
+    if order["command"] or class_name(error) == hints.FOR_THE_CALLER:
         return message
     advice = attempt(lambda: hints.hint(error, order) or mistakes.hint(error, order), "")
     return message + advice if message else advice.removeprefix("; ")

@@ -44,8 +44,6 @@ _NOT_FOR_ALL = (
 
 def hint(error: BaseException, order: dict[str, Any]) -> str:
     """Return what to do about an exception, or ""; ``order``: the one to load the plugin."""
-    if order["command"]:
-        return ""  # of a program only its own words are known
     causes = list(chain(error))
     for cause in causes:
         for file in files_of(cause):

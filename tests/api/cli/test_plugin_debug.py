@@ -133,6 +133,19 @@ def test_what_is_no_single_plugin_is_refused_with_words(
     assert "without a box" not in done.stderr
 
 
+def test_a_program_is_run_by_hand(open_folder: Path) -> None:
+    """It is said how."""
+    folder = open_folder / "program"
+    folder.mkdir()
+    (folder / "main.sh").write_text("echo '{}'")
+    (folder / "toolrunner.toml").write_text(
+        '[tool.toolrunner]\nname = "program"\ninput = "json"\ncommand = ["sh", "main.sh"]\n'
+    )
+    done = debugged(open_folder, "plugins", "check", "--debug", "program")
+    assert done.returncode == 2
+    assert done.stderr.endswith("with its payload as JSON on standard input: sh main.sh\n")
+
+
 def test_root_is_refused(open_folder: Path) -> None:
     """By the command, and by what would run the plugin; root of a namespace as well."""
     as_root = () if os.geteuid() == 0 else ("unshare", "--user", "--map-root-user")
