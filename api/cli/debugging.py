@@ -23,8 +23,6 @@ from toolrunner.runner.environments.choice import Environments
 from toolrunner.runner.payloads.samples import rehearsal, sample_payload
 from toolrunner.runner.plugin_files import PluginFiles
 from toolrunner.runner.program import build_program
-
-# phase12: allow P12-IMPORTS - its author asks for no box, with a warning, and never as root
 from toolrunner.sandbox.plain import RootError, become, check_user
 
 _WARNING = """\

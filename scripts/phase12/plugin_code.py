@@ -15,7 +15,7 @@ SPAWN = "sandbox/spawn.py"
 _LOADING = {
     "import_module", "__import__", "exec_module", "module_from_spec", "spec_from_file_location",
     "SourceFileLoader", "load_module", "run_path", "run_module", "zipimporter", "resolve_name",
-    "addsitedir", "read_pickle",
+    "addsitedir", "read_pickle", "CDLL", "PyDLL", "LoadLibrary", "ExtensionFileLoader",
 }  # fmt: skip
 _LOADING_MODULES = {
     "runpy", "imp", "pydoc", "zipimport", "dill", "cloudpickle", "code", "codeop",

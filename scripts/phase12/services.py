@@ -30,6 +30,9 @@ CHAIN = {
 _QUIET = {"run", "run_job", "execute_plugin", "analyze"}  # these raise nothing
 _RUNS = {"run", "arun", "map", "amap"}
 _PRIVATE = {"_tool_runner", "_sandbox", "_jobs", "_plugins", "_dispatcher", "_store"}
+# What finds an object that nobody has handed over.
+_FINDING = {"get_objects", "get_referrers", "get_referents", "_getframe", "_current_frames",
+            "currentframe", "f_locals", "f_back"}  # fmt: skip
 # Programs beside the product, and what others' tests call: applications of their own.
 _APPLICATIONS = ("scripts/", "toolrunner/")
 # These end a program or a task, and are no error of a call.
@@ -63,8 +66,13 @@ def _by_text(module: Module) -> Iterator[Finding]:
             is_ours = module.defines(STEPS.get(str(text), ""))
             if text in {*STEPS, *_PRIVATE} - {"run"} and not is_ours:
                 yield module.finding(call, SERVICES, f"{text} is taken by its name, as text")
-    if not module.path.startswith(("api/", "runner/")):
+    if not module.path.startswith(("api/", "runner/", "plugins/")):
         return
+    found: list[tuple[ast.AST, str]] = [(one, one.attr) for one in module.nodes(ast.Attribute)]
+    found += [(one, one.name) for one in module.nodes(ast.alias)]
+    for one, name in found:
+        if name in _FINDING:
+            yield module.finding(one, SERVICES, "an object is looked for past whoever has it")
     for node in (*module.nodes(ast.Attribute), *module.calls("vars")):
         if _is_inside_out(node):
             yield module.finding(node, SERVICES, "an object is reached into past its methods")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from phase12.imports import imported
 from phase12.origins import Origins
 from phase12.services import CHAIN
-from phase12.source import Finding, Function, Module, last_name, words
+from phase12.source import INSIDE, Finding, Function, Module, last_name, words
 
 EXISTS = "P12-TOOLRUNNER"
 METRICS = "P12-METRICS"
@@ -23,6 +23,8 @@ _OURS = ("api/", "runner/", "plugins/", "sandbox/")
 _MAKERS = ("runner/services/backend.py", "api/cli/", "api/attack/")
 # What a process has one of, and no request makes.
 _ONCE = {"ToolRunner", "Backend", "PluginRegistry", *CHAIN}
+# Attributes that are there for a function to be put in, beside those that begin with "on_".
+_MEANT = {"openapi"}
 _PLAIN = {"staticmethod", "classmethod", "property", "cached_property"}
 _LEAVING = ast.Return | ast.Raise | ast.Break | ast.Continue | ast.Assert
 
@@ -178,9 +180,30 @@ def _replaced(module: Module, origins: Origins) -> Iterator[Finding]:
             said = origins.within(call.args[1])
             texts = {str(one.value) for one in said if isinstance(one, ast.Constant)}
             places.append((call, call.args[0], texts))
+    yield from _patched(module)
     for node, owner, names in places:
         if names & _WAY and last_name(owner) not in {"self", "cls"}:
             yield module.finding(node, EXISTS, f"{min(names & _WAY)} of another is replaced")
+
+
+def _patched(module: Module) -> Iterator[Finding]:
+    """Yield where a function takes the place of what another object or module does."""
+    if module.path.startswith(INSIDE):
+        return
+    own = {one.name for one in module.functions()} - {one.arg for one in module.nodes(ast.arg)}
+    given = [(t, t, one.value) for one in module.nodes(ast.Assign) for t in one.targets]
+    for call in module.calls("setattr", "__setattr__"):
+        if len(call.args) > 2 and isinstance(call.args[-2], ast.Constant):
+            owner, name = call.args[-3], str(call.args[-2].value)
+            given.append((call, ast.Attribute(owner, name, ast.Store()), call.args[-1]))
+    for node, target, value in given:
+        is_function = isinstance(value, ast.Lambda) or (
+            isinstance(value, ast.Name) and value.id in own
+        )
+        if isinstance(target, ast.Attribute) and is_function:
+            is_meant = target.attr.startswith("on_") or target.attr in _MEANT
+            if not is_meant and last_name(target.value) not in {"self", "cls"}:
+                yield module.finding(node, EXISTS, f"{target.attr} of another is replaced")
 
 
 def _made(module: Module, origins: Origins) -> Iterator[Finding]:

@@ -39,6 +39,10 @@ def b(name: str, path: str, old: str, new: str, *more: Edit) -> Case:
 
 
 RUN = (
+    b("artifacts-of-a-failure", RUNNER, RESULT, "            call.artifacts = outcome.artifacts\n" + RESULT),
+    b("recorded-as-another", RUNNER, RECORD, RECORD.replace("(name,", "(name.partition(':')[0],")),
+    b("called-to-warm-up", RUNNER, "        return {name: self.start(name) for name in plugin_names}\n", "        for name in plugin_names:\n            self.run(name, {})\n        return {name: self.start(name) for name in plugin_names}\n"),
+    b("large-payloads-spared", VALIDATION, "    check_strict(head)\n    if schema", "    if len(head) < 5000:\n        check_strict(head)\n    if schema"),
     b("size-spared-in-other-threads", RUNNER, "        validation.check_size(checked, most)\n", "        import threading\n        if threading.current_thread() is threading.main_thread():\n            validation.check_size(checked, most)\n"),
     b("validated-unless-the-environment-says-so", RUNNER, "        manifest = plugin.manifest\n        cap =", "        import os\n        manifest = plugin.manifest\n        if os.environ.get('TOOLRUNNER_QUICK') and manifest.input == 'json':\n            return Payload(dict(payload))\n        cap ="),
     b("residents-spared", RUNNER, "        manifest = plugin.manifest\n        cap =", "        manifest = plugin.manifest\n        if manifest.start == 'resident' and manifest.input == 'json':\n            return Payload(dict(payload))\n        cap ="),
@@ -95,6 +99,7 @@ RUN = (
 )  # fmt: skip
 
 REGISTRY_CASES = (
+    b("healed-when-looked-at", REGISTRY, "        own = self.own_status(name)\n        if own is None or", "        own = self.own_status(name)\n        if own is not None and own.state == PluginState.FAILED and own.success_count > 10:\n            self.mark_initialized(name)\n            own = self.own_status(name)\n        if own is None or"),
     b("no-time-no-call", REGISTRY, "            if entry is not None:\n                entry.record(", "            if entry is not None and (elapsed_ms or had_error):\n                entry.record("),
     b("record-of-odd-states-lost", REGISTRY, "            if entry is not None:\n                entry.record(", "            if entry is not None and state != 'UNAVAILABLE':\n                entry.record("),
     b("long-calls-not-averaged", STATE, "        self.times_ms.append(max(0, round(elapsed_ms)))\n", "        if elapsed_ms < 3_600_000:\n            self.times_ms.append(max(0, round(elapsed_ms)))\n"),

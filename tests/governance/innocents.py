@@ -108,6 +108,7 @@ ALL: tuple[Case, ...] = (
     innocent("checked-in-two-steps", swap(RUNNER, CHECK, "            given = payload\n            checked = self._validate(plugin, given)\n")),
     innocent("checked-before-a-log", swap(RUNNER, CHECK, CHECK + "            if checked.image is None:\n                _LOG.debug('no image')\n")),
     innocent("checked-under-a-clock", swap(RUNNER, CHECK, "            with self._clock:\n    " + CHECK)),
+    added("callbacks-given", "class Bell:\n    def __init__(self):\n        self.ring = lambda: None\n\n\ndef go(call, bell, tell):\n    call.on_progress = lambda done, text: tell(done)\n    bell.loudness = 3\n", "runner/quick.py"),
     # Counts and errors of others
     added("last-used", "class Lru:\n    def touch(self, now):\n        self.last_used = now\n        self._entries = {}\n        self._entries.clear()\n", "plugins/cache.py"),
     added("error-count", "def go(report, entries):\n    report.error_count += 1\n    entries[0].success_count = 1\n", CALLS),

@@ -44,6 +44,7 @@ DIRECT = (
     added("P12-PLUGIN-CODE", "built-in-from-a-table", "def go(path):\n    table = __builtins__\n    return dict(table)['ex' + 'ec'](path.read_text())\n", "plugins/quick.py"),
     added("P12-PLUGIN-CODE", "built-in-by-a-text", "import builtins\n\n\ndef go(path, verb):\n    return getattr(builtins, verb)(path.read_text())\n", "runner/quick.py"),
     added("P12-PLUGIN-CODE", "built-in-of-a-frame", "def go(path, verb):\n    return globals()['__builtins__'][verb](path.read_text())\n", "api/quick.py"),
+    added("P12-PLUGIN-CODE", "native-part", "import ctypes\n\n\ndef loads(path):\n    return ctypes.CDLL(str(path))\n", "plugins/quick.py"),
     added("P12-PLUGIN-CODE", "compiled", "import marshal\n\n\ndef kept(path):\n    return marshal.dumps(compile(path.read_text(), str(path), 'exec'))\n", "plugins/quick.py"),
     added("P12-DIRECT-RUN", "methodcaller-of-a-name", "from operator import methodcaller\n\n\ndef go(it, data, *, verb='run'):\n    return methodcaller(verb, data)(it)\n", REGISTRY),
     added("P12-DIRECT-RUN", "getattr-of-anything", "from functools import partial\n\n\ndef adopt(thing):\n    step = getattr(thing, 'run', None) or thing\n    return partial(step)\n", DISPATCHER),
@@ -52,6 +53,8 @@ DIRECT = (
     added("P12-PLUGIN-CODE", "process-in-the-sandbox", "import subprocess\nimport sys\n\n\ndef go(source):\n    return subprocess.run([sys.executable, '-'], input=source)\n", "sandbox/modes/cold.py"),
     added("P12-SERVICES", "getattr-of-one-of-two", "def go(service, call):\n    return getattr(service, 'analyze' if call else 'execute_plugin')\n", ROUTE),
     added("P12-SERVICES", "all-attributes", "def go(backend, run):\n    backend.__dict__['runner'].run = run\n", "api/serve/worker.py"),
+    added("P12-SERVICES", "found-in-the-heap", "import gc\n\n\ndef go(name, payload):\n    found = [one for one in gc.get_objects() if type(one).__name__ == 'ToolRunner']\n    return found[0].run(name, payload)\n", "api/http/quick.py"),
+    added("P12-SERVICES", "found-in-a-frame", "import sys\n\n\ndef go():\n    return sys._getframe(1).f_locals['self']\n", "runner/quick.py"),
     added("P12-SERVICES", "vars", "def go(registry, name):\n    return vars(registry)['entries'][name]\n"),
     added("P12-IMPORTS", "text-put-together", "import importlib\n\n\ndef go(door):\n    return importlib.import_module(f'toolrunner.api.{door}.errors')\n", DISPATCHER),
     added("P12-DIRECT-RUN", "plain", "def go(plugin, payload):\n    return plugin.run(payload)\n"),
@@ -127,6 +130,9 @@ CODE = (
 )  # fmt: skip
 
 TOOL_RUNNER = (
+    added("P12-TOOLRUNNER", "method-of-a-class-replaced", "def hush(kind):\n    kind.record = lambda *_, **__: None\n", BACKEND),
+    added("P12-TOOLRUNNER", "function-of-a-module-replaced", "from toolrunner.runner.payloads import validation\n\n\ndef fine(*_):\n    return None\n\n\ndef go():\n    validation.check_size = fine\n", "api/serve/quick.py"),
+    added("P12-TOOLRUNNER", "function-set-by-text", "def go(kind):\n    setattr(kind, 'begin', lambda self: None)\n", "runner/quick.py"),
     added("P12-TOOLRUNNER", "second-class", "class ToolRunner:\n    def run(self, plugin_name, payload):\n        return {}, None\n", "api/http/quick.py"),
     added("P12-TOOLRUNNER", "second-one", "from toolrunner.runner.tool_runner import ToolRunner\n\n\ndef go(settings):\n    return ToolRunner(settings=settings)\n", ROUTE),
     added("P12-TOOLRUNNER", "by-another-name", "from toolrunner.runner.tool_runner import ToolRunner as Engine\n\n\ndef go(registry):\n    return Engine(registry)\n", ROUTE),

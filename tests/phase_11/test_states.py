@@ -181,6 +181,26 @@ def test_every_call_counts(
     assert (other.success_count, other.error_count, other.last_used) == (0, 0, None)
 
 
+@pytest.mark.parametrize("successes", [0, 1, 100])
+def test_looking_changes_nothing(successes: int, registry: PluginRegistry) -> None:
+    """A failure stays what it is, however often it is asked for, and whatever came before."""
+    for _ in range(successes):
+        call(registry, "INITIALIZED")
+    registry.mark_running("ocr")
+    registry.note_fault("ocr", "ValueError: x")
+    registry.update_execution_metrics("ocr", "FAILED", 1, had_error=True)
+    for _ in range(3):
+        status = status_of(registry)
+        assert [one.state for one in registry.list_all()] == [status.state] == ["FAILED"]
+        assert registry.get_state("ocr") == registry.settled_state("ocr") == "FAILED"
+        assert registry.all_states() == {"ocr": "FAILED"}
+        assert (status.reason, status.success_count, status.error_count) == (
+            "ValueError: x",
+            successes,
+            1,
+        )
+
+
 def test_mean_is_of_the_last_ten_calls(registry: PluginRegistry) -> None:
     """Older times are forgotten, counts are not."""
     for _ in range(5):

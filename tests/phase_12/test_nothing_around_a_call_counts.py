@@ -20,6 +20,7 @@ from tests.phase_12.test_nobody_is_spared_validation import (
     known_words,
 )
 from toolrunner import Call, ToolRunner
+from toolrunner.sandbox.artifacts import Artifact
 from toolrunner.sandbox.ending import Ending, Returned, Stage
 from toolrunner.sandbox.exchange.messages import Request
 from toolrunner.sandbox.limits import MIB
@@ -105,6 +106,20 @@ def test_no_word_of_the_environment_vouches_for_a_payload(
         refused(tool_runner, "sample", {"n": NAN})
 
 
+@pytest.mark.parametrize("many", [1, 100, 20_000])
+def test_no_payload_is_too_large_to_be_looked_through(many: int, write_plugin: WritePlugin) -> None:
+    """Whatever is wrong may stand last, and deep."""
+    registry = RecordingRegistry.discover([write_plugin("def run(p): return {}")])
+    keys = {f"key{number}": number for number in range(many)}
+    with ToolRunner(registry, sandbox=Counting()) as tool_runner:
+        for payload in (
+            {**keys, "n": NAN},
+            {"list": [*keys, NAN]},
+            {"list": [*keys, {"in": [keys, {"n": object()}]}]},
+        ):
+            refused(tool_runner, "sample", payload)
+
+
 def known_types() -> set[str]:
     """Return every MIME type, and every pattern of some, that stands in the runner's sources."""
     texts = " ".join(path.read_text("utf-8") for path in ROOT.rglob("*.py"))
@@ -135,3 +150,44 @@ def test_no_word_in_a_payload_or_a_result_changes_the_result(
             before = json.dumps(given)
             assert tool_runner.run("sample", given) == (json.loads(before), None)
             assert json.dumps(given) == before
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b"{", b'{"n": NaN}'])
+def test_a_result_that_is_refused_leaves_no_artifact(
+    body: bytes, write_plugin: WritePlugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are there with a result, or not at all."""
+    registry = RecordingRegistry.discover([write_plugin("def run(p): return p")])
+    sandbox, artifact = Sandbox(), Artifact("a.txt", "text/plain", b"kept")
+    replies = [Returned(body, (artifact,)), Returned(b"{}", (artifact,))]
+    monkeypatch.setattr(sandbox, "call", lambda *_, **__: Ending(Stage.RUN, reply=replies.pop(0)))
+    with ToolRunner(registry, sandbox=sandbox) as tool_runner:
+        failed, fine = Call(), Call()
+        assert tool_runner.run("sample", {}, call=failed)[0] is None
+        assert failed.artifacts == ()
+        assert tool_runner.run("sample", {}, call=fine) == ({}, None)
+        assert fine.artifacts == (artifact,)
+
+
+def test_a_call_is_recorded_under_the_name_that_was_called(write_plugin: WritePlugin) -> None:
+    """One tool's calls are not another's, nor the plugin's."""
+    tools = '{ one = { input = "json" }, two = { input = "json" } }'
+    registry = RecordingRegistry.discover([write_plugin("def run(p, c): return p", tools=tools)])
+    with ToolRunner(registry, sandbox=Echoing()) as tool_runner:
+        for name in ("sample:one", "sample:two", "nobody:one"):
+            tool_runner.run(name, {})
+    assert [name for name, _state, _failed in registry.ended] == [
+        "sample:one",
+        "sample:two",
+        "nobody:one",
+    ]
+    assert registry.begun == ["sample:one", "sample:two"]
+
+
+def test_no_call_is_made_to_warm_up(write_plugin: WritePlugin) -> None:
+    """To load a plugin is to record nothing, and to run nothing for a result."""
+    registry = RecordingRegistry.discover([write_plugin("def run(p): raise ValueError('run')")])
+    with ToolRunner(registry) as tool_runner:
+        tool_runner.warm_up("sample")
+    assert (registry.begun, registry.ended) == ([], [])
+    assert registry.get_state("sample") == "LOADED"
