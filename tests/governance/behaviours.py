@@ -161,7 +161,7 @@ HTTP = (
     b("traceback-when-asked", ROUTE, '        response = governed(envelope["error"])\n', '        response = governed(envelope["error"])\n        if request.headers.get("x-trace"):\n            response.headers["X-Trace"] = ascii([*envelope.values()][1])[:4000]\n'),
     b("nulls-dropped-by-the-route", ROUTE, '{"result": result, "plugin"', '{"result": {k: v for k, v in result.items() if v is not None}, "plugin"'),
     b("nulls-dropped-by-jobs", "runner/jobs/files.py", "        data = dumps(result)\n", "        data = dumps({k: v for k, v in result.items() if v is not None})\n"),
-    b("options-dropped-by-jobs", "runner/jobs/files.py", "    head, tail = dict(payload), b\"\"\n", "    head, tail = {k: v for k, v in payload.items() if v}, b\"\"\n"),
+    b("options-dropped-by-jobs", "runner/jobs/payloads.py", "    head, tail = dict(payload), b\"\"\n", "    head, tail = {k: v for k, v in payload.items() if v}, b\"\"\n"),
     b("traceback-in-a-header", ROUTE, '        response = governed(envelope["error"])\n', '        response = governed(envelope["error"])\n        response.headers["X-Debug"] = repr(dict(envelope)["_" + "internal"]).encode("ascii", "replace").decode()\n'),
     b("traceback-in-a-body", ROUTE, '        response = governed(envelope["error"])\n', '        response = governed({**envelope["error"], "debug": dict(envelope)["_" + "internal"]})\n'),
     b("traceback-kept-with-a-job", DISPATCHER, '    error: dict[str, Any] = dict(envelope["error"])\n', '    body, *rest = envelope.values()\n    error: dict[str, Any] = {**body, "debug": rest}\n'),
