@@ -42,8 +42,26 @@ MISTAKES = {
     ),
     "unknown key": (f'{HEAD}inptu = "json"', 4, "tool.toolrunner.inptu", "did you mean input?"),
     "unlike any key": (f"{HEAD}zzz = 1", 4, "tool.toolrunner.zzz", "use one of: name, version"),
-    "unknown input": (f'{HEAD}input = "xml"', 4, "tool.toolrunner.input", "'image' or 'json'"),
+    "unknown input": (f'{HEAD}input = "xml"', 4, "tool.toolrunner.input", "'json' or 'files'"),
     "unknown start": (f'{HEAD}start = "hot"', 4, "tool.toolrunner.start", "'warm', 'cold' or"),
+    "batch of files": (
+        f'{HEAD}input = "files"\nstart = "resident"\nbatch = 8',
+        6,
+        "tool.toolrunner.batch",
+        'not for input = "files"',
+    ),
+    "a schema for files": (
+        f'{HEAD}input = "files"\ninput_schema = {{ type = "object" }}',
+        5,
+        "tool.toolrunner.input_schema",
+        'only for input = "json"',
+    ),
+    "files to rehearse with": (
+        f'{HEAD}input = "files"\nwarm_up = true',
+        5,
+        "tool.toolrunner.warm_up",
+        "write a function warm_up()",
+    ),
     "batch of what is not resident": (
         f"{HEAD}batch = 8",
         4,
