@@ -47,7 +47,7 @@ _FILE = {
     "name": "NotRequired[str]",
     "mime_type": "NotRequired[str]",
     "data": "NotRequired[bytes | str]",
-    "path": "NotRequired[str | Path]",
+    "path": "NotRequired[Path]",
 }
 _ANY_OBJECT = "dict[str, Any]"
 _FROM_TYPING = ("Any", "Literal", "NotRequired", "TypedDict", "cast")

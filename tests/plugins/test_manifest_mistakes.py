@@ -56,12 +56,6 @@ MISTAKES = {
         "tool.toolrunner.input_schema",
         'only for input = "json"',
     ),
-    "files to rehearse with": (
-        f'{HEAD}input = "files"\nwarm_up = true',
-        5,
-        "tool.toolrunner.warm_up",
-        "write a function warm_up()",
-    ),
     "batch of what is not resident": (
         f"{HEAD}batch = 8",
         4,
