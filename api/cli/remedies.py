@@ -24,6 +24,11 @@ _WHAT_TO_DO = {
     ErrorType.OUTPUT_LIMIT_EXCEEDED: "return less, or raise limits.output_mb in its manifest",
     ErrorType.PLUGIN_CRASHED: "see what it printed last; native code may be at fault",
 }
+_OF_OUTPUT = {
+    "artifacts_mb": "give back less, or raise limits.artifacts_mb in its manifest",
+    "artifacts": "give back fewer files: many of them can be one archive",
+    "output_values": "return fewer values: a large table as text, or as a file",
+}
 _OF_A_LOAD = {
     "load_seconds": "import less, do less in Plugin() and warm_up(), or raise limits.load_seconds "
     "in its manifest",
@@ -124,7 +129,7 @@ def what_to_do(
         return f"start fewer {what}, or raise limits.{what} in its manifest"
     if kind == ErrorType.OUTPUT_VALIDATION_ERROR and error["message"].startswith(_PRINTED):
         return _AS_IT_SAYS
-    return _WHAT_TO_DO.get(kind, "")
+    return _OF_OUTPUT.get(limit) or _WHAT_TO_DO.get(kind, "")
 
 
 def _of_a_call(message: str, details: Mapping[str, Any], *, given_nothing: bool) -> str:

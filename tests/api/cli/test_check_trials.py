@@ -269,6 +269,22 @@ def test_what_to_do_fits_what_run_has_raised(message: str, exception: str, remed
         assert "mend run()" in what_to_do(error, "")
 
 
+@pytest.mark.parametrize(
+    ("limit", "remedy"),
+    [
+        ("output_mb", "limits.output_mb"),
+        ("artifacts_mb", "limits.artifacts_mb"),
+        ("artifacts", "fewer files"),
+        ("output_values", "fewer values"),
+    ],
+)
+def test_what_to_do_fits_what_was_too_much(limit: str, remedy: str) -> None:
+    """Of a reply, or of what came with it."""
+    details = {"limit": {"name": limit, "configured": 1, "observed": 2}}
+    error = {"type": "OutputLimitExceeded", "message": "too much", "details": details}
+    assert remedy in what_to_do(error, "")
+
+
 def test_what_failed_is_advised_against_where_it_would_be_tried() -> None:
     """And not where its author has said already what he wants."""
     cold = Start("cold", ("its import starts threads (1)",))
