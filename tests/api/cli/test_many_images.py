@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.api.conftest import Cli, Start
+from tests.api.conftest import Cli, Screen, Start
 from tests.conftest import WritePlugin
 
 PATIENT = "{ wall_seconds = 1000 }"
@@ -246,6 +246,23 @@ def test_ctrl_c_says_what_was_done_and_how_to_go_on(
         "interrupted; whatever ran was killed",
     ]
     assert found(tmp_path / "out") == ["a.png.json"]
+
+
+def test_the_bar_counts_what_is_to_be_done(
+    start: Start, screen: Screen, cli: Cli, photos: Path, tmp_path: Path
+) -> None:
+    """What was skipped or passed over is none of it."""
+    given = ["analyze", "image-info", "photos", "-r", "--out", "out", "--skip-existing"]
+    assert cli(*given).status == 0
+    (tmp_path / "out" / "b.png.json").unlink()
+    assert (photos / "notes.txt").exists()
+    process = start(*given, stdout=subprocess.DEVNULL, stderr=screen.slave)
+    screen.close_slave()
+    text = screen.read_to_end()
+    assert process.wait() == 0
+    assert "0/4" in text  # a, b, c and the notes, which it knows of only once it has looked
+    assert "1/1" in text
+    assert "1 image: 1 done; 2 skipped, with a result already; 1 passed over" in text
 
 
 @pytest.mark.usefixtures("photos")
