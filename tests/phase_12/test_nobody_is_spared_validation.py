@@ -145,6 +145,7 @@ def test_no_word_in_a_payload_vouches_for_it(value: Any, refuse: Refuse) -> None
     words = dict.fromkeys(known_words(), value)
     assert {"image", "mime_type", "plugin_logger"} <= words.keys()
     refuse("sample", words | {"n": NAN})
+    refuse("sample", words | {"n": 1, "of no schema": NAN})
     refuse("sample", {"n": NAN, "options": words})
     refuse("looks", words | {"image": b"", "mime_type": "image/png"})
 
