@@ -43,7 +43,8 @@ def test_a_large_file_costs_nobody_memory(write_plugin: WritePlugin, tmp_path: P
     small.write_bytes(b"x")
     with large.open("wb") as file:
         file.truncate(500_000_000)
-    command = [sys.executable, "-P", "-c", CALLS, plugin, tmp_path / "state", large, small]
+    command: list[str | Path] = [sys.executable, "-P", "-c", CALLS, plugin]
+    command += [tmp_path / "state", large, small]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     result, error, peak, grown = json.loads(done.stdout)
     assert error is None

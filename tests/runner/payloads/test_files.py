@@ -143,7 +143,7 @@ def test_all_files_count_for_the_limit() -> None:
         assert payload.size_bytes == (1 << 40) + (1 << 20) + len(payload.head_json)
         with pytest.raises(GovernedError) as caught:
             check_size(payload, 600)
-    limit = caught.value.details["limit"]
+    limit: Any = caught.value.details["limit"]
     assert (limit["name"], limit["configured"]) == ("payload_mb", 600)
 
 
