@@ -69,9 +69,11 @@ def _from_base64(text: str, key: str) -> bytes:
     except (binascii.Error, ValueError):
         is_canonical = False
     if not is_canonical:
+        # No base64 has a dot, and nearly every file's name does.
+        hint = "; in Python the path of a file is given as a Path" if "." in text[-5:] else ""
         refuse(
             f'"{key}" is not strict base64; write it in the standard alphabet, padded with "=" '
-            "and without line breaks"
+            f"and without line breaks{hint}"
         )
     return data
 

@@ -141,6 +141,13 @@ def test_every_call_goes_by_the_rule(tool_runner: ToolRunner, tmp_path: Path) ->
         assert tool_runner.run("sample", payload) == ({"type": label, "size": size}, None)
 
 
+def test_a_path_as_text_is_told_what_to_be(tool_runner: ToolRunner) -> None:
+    """Text is base64, whatever it looks like."""
+    _, error = tool_runner.run("sample", {"image": "photos/a.png", "mime_type": "image/png"})
+    assert error is not None
+    assert "the path of a file is given as a Path" in error["error"]["message"]
+
+
 def test_a_wrong_label_is_refused_whatever_the_content_is(tool_runner: ToolRunner) -> None:
     """A label outside of what the plugin takes is not made good by the bytes."""
     _, error = tool_runner.run("sample", {"image": PNG, "mime_type": "image/heic"})
