@@ -73,8 +73,15 @@ class InputFolders:
             # Root of a user namespace crosses what is root's, or everybody's.
             user = 0 if is_seen else uid
             places = [p for p in places if unreachable_by(user, [f"{p}/folder"]) is None] or places
-        self._sweep(places[0])
-        return Inputs(places[0], slots, uid, seen_as=protocol.INPUTS if is_seen else "")
+        seen_as = protocol.INPUTS if is_seen else ""
+        problems: list[OSError] = []
+        for place in places:
+            self._sweep(place)
+            try:
+                return Inputs(place, slots, uid, seen_as=seen_as)
+            except OSError as error:  # as on a disk of another host, which knows no such locks
+                problems.append(error)
+        raise problems[0]
 
     def _sweep(self, place: str) -> None:
         with self._lock:
@@ -246,6 +253,7 @@ def _locked_folder(place: str) -> tuple[str, int]:
         except OSError:
             os.close(descriptor)
             if os.path.lexists(folder):
+                os.rmdir(folder)
                 raise
         else:
             os.close(descriptor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -135,3 +137,22 @@ def test_a_half_copied_set_is_nothing(tmp_path: Path) -> None:
         assert caught.value.ending.cancelled or "'two' has changed" in caught.value.ending.refused
         assert not any(name.endswith("one.txt") for name in left(tmp_path))
     made.close()
+
+
+def test_another_place_is_used_where_the_state_is_no_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is full, or that knows no locks."""
+    real = fcntl.flock
+
+    def flock(descriptor: int, operation: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").startswith(str(tmp_path / "state")):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        real(descriptor, operation)
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = InputFolders(tmp_path / "state").make(1, None, is_seen=True)
+    assert Path(made.folder).parent == tmp_path
+    made.close()
+    assert left(tmp_path / "state") == []

@@ -302,3 +302,20 @@ def test_what_a_resident_keeps_open_is_empty(
     found = value(tool_runner.run("sample", files(one="second")))
     assert found["now"] == ["second"]
     assert found["read"] in ([], [""])
+
+
+def test_with_fewer_layers(
+    make_runner: MakeRunner, write_plugin: WritePlugin, host_layers: Layers, portable: Layers
+) -> None:
+    """Without Landlock, without namespaces and Landlock, on a system that is no Linux."""
+    path = write_plugin(READS, input="files")
+    for layers in (
+        host_layers.without("landlock"),
+        host_layers.without("namespaces", "landlock"),
+        portable,
+    ):
+        tool_runner = make_runner(path, layers=layers, degraded=True)
+        for text in ("one", "two"):
+            found = value(tool_runner.run("sample", files(a=text)))
+            assert found["read"] == [text]
+            assert found["are_below"]

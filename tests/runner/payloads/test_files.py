@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.payloads.files import MOST_FILES, validate_files_payload
@@ -120,8 +122,8 @@ def test_a_file_that_is_closed_or_no_file_is_refused(tmp_path: Path) -> None:
         pass
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as pipe, os.fdopen(writer, "wb"):
-        for given in (opened, pipe):
-            message = refused({"files": [{"name": "a", "data": given}]})
+        for one in (opened, pipe):
+            message = refused({"files": [{"name": "a", "data": one}]})
             assert '"files[0].data" is no open file on a disk' in message
 
 
@@ -175,3 +177,16 @@ def test_accepts_holds_for_each_file() -> None:
     assert checked.files[0].mime_type == "image/jpeg"
     fine["files"].append({"name": "b.txt", "data": b"x", "mime_type": "text/plain"})
     assert "sample does not take" in refused(fine, **accepts)
+
+
+@given(st.text(max_size=260))
+def test_whatever_name_is_taken_is_one_step_below_its_folder(name: str) -> None:
+    """And a name on every disk."""
+    try:
+        taken({"name": name, "data": b"x"})
+    except GovernedError:
+        return
+    assert os.path.normpath(f"/inputs/0/{name}") == f"/inputs/0/{name}"
+    assert Path(f"/inputs/0/{name}").parent == Path("/inputs/0")
+    assert "\0" not in name
+    assert len(os.fsencode(name)) <= 255
