@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Broken", "DiscoveryError", "Plugin", "discover", "resolve_instance"]
 
 _LONGEST_NAME = 64
+# Bundled plugins that run what callers send, and are there for those alone who allow them.
+OFF_BY_DEFAULT = ("python",)
 
 
 def discover(
@@ -39,17 +41,19 @@ def discover(
     allow_installed: str | Iterable[str] = (),
     bundled: bool = True,
     disable_bundled: Iterable[str] = (),
+    allow_bundled: Iterable[str] = (),
 ) -> tuple[list[Plugin], list[Broken]]:
     """Return the plugins that there are, and those that cannot be used; every name occurs once.
 
     A plugin of several tools is one for each of them. Whether what a plugin asks for is installed
     is nothing that is looked at here. ``disable_bundled``: bundled ones that are as if not there.
+    ``allow_bundled``: of those that are off by default, the ones that are there.
     ``paths`` are plugin files, folder plugins, and folders of either. Raises DiscoveryError for a
     path that leads to no plugin: that is the operator's mistake and not a plugin's.
     """
     found: list[Plugin | Broken] = []
     if bundled:
-        found += _bundled(disable_bundled)
+        found += _bundled(disable_bundled, allow_bundled)
     allowed = [allow_installed] if isinstance(allow_installed, str) else allow_installed
     found += installed_plugins(allowed)
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
@@ -58,14 +62,16 @@ def discover(
     return _sorted_out(_each_file_once(found))
 
 
-def _bundled(disabled: Iterable[str]) -> list[Plugin | Broken]:
+def _bundled(disabled: Iterable[str], allowed: Iterable[str]) -> list[Plugin | Broken]:
     found = list(_in_folder(Path(__file__).resolve().with_name("bundled"), "bundled"))
     names = [plugin.name for plugin in found]
-    for name in disabled:
-        if name not in names:
-            msg = f"disable_bundled: there is no bundled plugin {name}; {suggestion(name, names)}"
-            raise DiscoveryError(msg)
-    return [plugin for plugin in found if plugin.name not in disabled]
+    for setting, given in (("disable_bundled", disabled), ("allow_bundled", allowed)):
+        for name in given:
+            if name not in names:
+                msg = f"{setting}: there is no bundled plugin {name}; {suggestion(name, names)}"
+                raise DiscoveryError(msg)
+    off = {*disabled, *OFF_BY_DEFAULT} - ({*allowed} - {*disabled})
+    return [plugin for plugin in found if plugin.name not in off]
 
 
 def _at(given: str | os.PathLike[str]) -> Iterator[Plugin | Broken]:

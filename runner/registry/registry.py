@@ -78,6 +78,7 @@ class PluginRegistry:
             [*given, *settings.plugins],
             allow_installed=settings.allow_installed,
             disable_bundled=settings.disable_bundled,
+            allow_bundled=settings.allow_bundled,
         )
         registry.reload()
         return registry

@@ -160,6 +160,9 @@ class Settings(BaseSettings):
     allow_installed: tuple[str, ...] = Field(
         default=(), description="distributions whose plugins are used"
     )
+    allow_bundled: tuple[_Name, ...] = Field(
+        default=(), description='bundled plugins that are off by default, and on here: "python"'
+    )
     disable_bundled: tuple[_Name, ...] = Field(
         default=(), description="bundled plugins that are off: others may have their names"
     )

@@ -12,7 +12,9 @@ import toolrunner.runner.tool_runner
 from tests.conftest import WritePlugin
 from tests.phase_12.recording import RecordingRegistry
 from toolrunner import ToolRunner
+from toolrunner.plugins.discovery import OFF_BY_DEFAULT
 from toolrunner.runner.payloads.samples import sample_payload
+from toolrunner.runner.settings.settings import Settings
 
 ROOT = Path(toolrunner.runner.tool_runner.__file__).parent.parent
 BUNDLED = sorted(
@@ -25,7 +27,8 @@ BUNDLED = sorted(
 @pytest.mark.parametrize("name", BUNDLED)
 def test_a_bundled_plugin_is_recorded_exactly_once(name: str) -> None:
     """It works, or says why it cannot here; either way there is one record of the call."""
-    registry = RecordingRegistry.discover()
+    settings = Settings.load().model_copy(update={"allow_bundled": OFF_BY_DEFAULT})
+    registry = RecordingRegistry.discover(settings=settings)
     available = registry.is_available(name)
     payload = sample_payload(registry.plugin(name).manifest)[0] if available else {}
     assert payload is not None

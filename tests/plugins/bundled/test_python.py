@@ -1,0 +1,237 @@
+"""python: what a piece of code prints, leaves, comes to and does wrong; off unless allowed."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from toolrunner import Call, PluginRegistry, ToolRunner
+from toolrunner.plugins import discovery
+from toolrunner.runner.settings.settings import Settings
+
+Run = Callable[..., dict[str, Any]]
+HOLDER = "class Odd:\n    def __repr__(self):\n        raise ValueError('no words')\n"
+
+
+@pytest.fixture(scope="module")
+def tool_runner() -> Iterator[ToolRunner]:
+    """One runner of an operator who allows it."""
+    settings = Settings.load().model_copy(update={"allow_bundled": ("python",)})
+    with ToolRunner(PluginRegistry.discover(settings=settings), settings=settings) as runner:
+        yield runner
+
+
+@pytest.fixture
+def run(tool_runner: ToolRunner) -> Run:
+    """Return a function that runs a piece of code and returns the result that it must give."""
+
+    def call(code: str, *, handle: Call | None = None, **payload: object) -> dict[str, Any]:
+        result, error = tool_runner.run("python", {"code": code, **payload}, call=handle)
+        assert error is None, error
+        assert isinstance(result, dict)
+        return result
+
+    return call
+
+
+def test_it_is_off_unless_it_is_allowed() -> None:
+    """No caller of a default install can run code of its own."""
+    default = PluginRegistry.discover(settings=Settings())
+    assert "python" not in default.list_plugins()
+    with ToolRunner(default) as runner:
+        _, error = runner.run("python", {"code": "1"})
+    assert error is not None
+    assert error["error"]["type"] == "PluginNotFound"
+    assert 'allow_bundled = ["python"]' in error["error"]["message"]
+    allowed = Settings(allow_bundled=("python",))
+    assert "python" in PluginRegistry.discover(settings=allowed).list_plugins()
+    both = Settings(allow_bundled=("python",), disable_bundled=("python",))
+    assert "python" not in PluginRegistry.discover(settings=both).list_plugins()
+
+
+def test_what_is_allowed_has_to_be_there() -> None:
+    """A typing mistake is told."""
+    with pytest.raises(discovery.DiscoveryError, match=r"allow_bundled: .*mean python\?"):
+        discovery.discover((), allow_bundled=("pyhton",))
+
+
+def test_it_is_warm_with_numpy_loaded(tool_runner: ToolRunner, run: Run) -> None:
+    """A call forks from a process that has imported it."""
+    start = tool_runner.start("python")
+    call = Call()
+    answer = run("import sys\n'numpy.linalg' in sys.modules", handle=call)
+    assert answer["value"] is (start.mode == "warm")
+    assert call.isolation.mode == start.mode
+
+
+def test_its_examples_run(tool_runner: ToolRunner) -> None:
+    """Those of its manifest's schema, with known answers."""
+    schema = tool_runner.registry.plugin("python").manifest.input_schema
+    assert schema is not None
+    answers = [tool_runner.run("python", one)[0] for one in schema["examples"]]
+    assert [answer["value"] for answer in answers] == [[0, 2, 4], None, "ONE"]
+    assert [answer["stdout"] for answer in answers] == ["", "one line\n", ""]
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("", None),
+        ("x = 1", None),
+        ("x = 1\nx + 1", 2),
+        ("[1, (2, 3), {'a': None}]", [1, [2, 3], {"a": None}]),
+        ("import numpy as np\nnp.float32(0.5)", 0.5),
+        ("import numpy as np\n{'mean': np.ones((2, 2))}", {"mean": [[1.0, 1.0], [1.0, 1.0]]}),
+        ("{1: 2}", "{1: 2}"),
+        ("float('nan')", "nan"),
+        ("2 ** 70", str(2**70)),
+        ("'a\\ud800'", "a\\ud800"),
+        ("range(3)", "range(0, 3)"),
+        (f"{HOLDER}Odd()", "a value without words (ValueError)"),
+        ("__name__", "__main__"),
+        ("import dataclasses\n@dataclasses.dataclass\nclass A:\n    x: int\nA(3)", "A(x=3)"),
+    ],
+)
+def test_the_last_expression_is_the_value(code: str, value: object, run: Run) -> None:
+    """As JSON where it is that, and as its ``repr`` where it is not."""
+    answer = run(code)
+    assert (answer["value"], answer["error"]) == (value, None)
+
+
+def test_all_that_is_written_is_heard(run: Run) -> None:
+    """By Python, by its descriptors and by other programs, in their order."""
+    answer = run(
+        "import os, subprocess, sys\n"
+        "print('one', flush=True)\n"
+        "os.write(1, b'two\\n')\n"
+        "subprocess.run(['echo', 'three'])\n"
+        "print('four', file=sys.stderr)\n"
+        "os.write(2, b'\\xff')\n"
+    )
+    assert answer["stdout"] == "one\ntwo\nthree\n"
+    assert answer["stderr"] == "four\n\ufffd"
+    assert len(run("print('x' * 2_000_000)")["stdout"]) < 1_000_100
+
+
+def test_standard_input_is_read(run: Run) -> None:
+    """All of it, and no more; by other programs as well."""
+    assert run("input() + input()", stdin="a\nb\n")["value"] == "ab"
+    assert run("import subprocess\nsubprocess.run(['cat'])\n1", stdin="ü")["stdout"] == "ü"
+    assert run("input()")["error"]["type"] == "EOFError"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "line"),
+    [
+        ("x = 1\n1 / 0", "ZeroDivisionError", 2),
+        ("def f():\n    raise KeyError('a')\n\nf()", "KeyError", 2),
+        ("x = 1\ndef f(:", "SyntaxError", 2),
+        ("import json\njson.loads('{')", "JSONDecodeError", 2),
+        ("import sys\nsys.exit('no')", "SystemExit", 2),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt", 1),
+        ("x = '\\0'\nopen(x)", "ValueError", 2),
+    ],
+)
+def test_an_exception_is_an_answer(code: str, kind: str, line: int, run: Run) -> None:
+    """With its line, and a traceback that begins in the code."""
+    answer = run(f"{code}\n")
+    assert (answer["error"]["type"], answer["error"]["line"]) == (kind, line)
+    assert kind in answer["error"]["traceback"]
+    assert "python.py" not in answer["error"]["traceback"]
+    assert answer["value"] is None
+    assert run("print(1)\nraise SystemExit")["error"] is None
+
+
+def test_files_come_in_and_go_out(run: Run) -> None:
+    """What is given stays as it is unless it is written; what is written is an artifact."""
+    call = Call()
+    answer = run(
+        "import os\n"
+        "open('b.txt', 'w').write(open('a.txt').read() + 'two')\n"
+        "os.mkdir('deep')\n"
+        "open('deep/c.bin', 'wb').write(open('d.bin', 'rb').read()[::-1])\n"
+        "open('e.txt', 'w').write('new')\n"
+        "os.symlink('/etc/passwd', 'link')\n"
+        "os.chdir('/')\n",
+        handle=call,
+        files=[
+            {"name": "a.txt", "text": "one"},
+            {"name": "d.bin", "data": base64.b64encode(b"\x00\x01").decode()},
+            {"name": "e.txt", "text": "old"},
+        ],
+    )
+    assert {one.name: bytes(one.data) for one in call.artifacts} == {
+        "b.txt": b"onetwo",
+        "c.bin": b"\x01\x00",
+        "e.txt": b"new",
+    }
+    assert [one["artifact"] for one in answer["files"]] == ["b.txt", "c.bin", "e.txt"]
+    assert answer["left_out"] == []
+
+
+def test_a_picture_is_an_artifact(run: Run) -> None:
+    """As in every plugin's result."""
+    call = Call()
+    answer = run("from PIL import Image\nImage.new('RGB', (2, 2))", handle=call)
+    assert answer["value"]["artifact"] == "value.png"
+    assert call.artifacts[0].data.startswith(b"\x89PNG")
+
+
+def test_more_files_than_fit_are_named(run: Run) -> None:
+    """The first by name are given back."""
+    answer = run("for n in range(70):\n    open(f'{n:02}', 'w').write('x')")
+    assert len(answer["files"]) == 64
+    assert answer["left_out"] == ["64", "65", "66", "67", "68", "69"]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {"name": "../a", "text": ""},
+        {"name": "a/b", "text": ""},
+        {"name": ".a", "text": ""},
+        {"name": "", "text": ""},
+        {"name": "a\n", "text": ""},
+        {"name": "a" * 201, "text": ""},
+        {"name": "a"},
+        {"name": "a", "text": "", "data": ""},
+        {"name": "a", "data": "%"},
+    ],
+)
+def test_a_file_that_is_none_is_refused(file: dict[str, str], tool_runner: ToolRunner) -> None:
+    """Before anything runs: the caller is told which."""
+    _, error = tool_runner.run("python", {"code": "print(1)", "files": [file]})
+    assert error is not None
+    assert error["error"]["type"] == "ValidationError"
+    twice = [{"name": "a", "text": ""}, {"name": "a", "text": ""}]
+    _, error = tool_runner.run("python", {"code": "", "files": twice})
+    assert error is not None
+    assert error["error"]["type"] == "ValidationError"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("import os\nos.abort()", "PluginCrashed"),
+        ("x = 'x' * 2 ** 34", "MemoryLimitExceeded"),
+        ("open('a', 'wb').write(bytes(64 << 20))\n" * 40, "DiskLimitExceeded"),
+    ],
+)
+def test_what_passes_a_limit_is_the_calls_end(
+    code: str, kind: str, tool_runner: ToolRunner
+) -> None:
+    """As with every plugin, and the next call is none the worse."""
+    _, error = tool_runner.run("python", {"code": code})
+    assert error is not None
+    assert error["error"]["type"] == kind
+    assert tool_runner.run("python", {"code": "1 + 1"})[0]["value"] == 2
+
+
+def test_calls_know_nothing_of_each_other(run: Run) -> None:
+    """What one has changed, the next does not see."""
+    run("import builtins, numpy\nbuiltins.kept = numpy.kept = 1\nopen('kept', 'w')")
+    seen = "[hasattr(builtins, 'kept'), hasattr(numpy, 'kept'), os.listdir()]"
+    assert run(f"import builtins, numpy, os\n{seen}")["value"] == [False, False, []]
