@@ -62,6 +62,7 @@ def plugin_document(
         "network": _network(plugin, settings),
         "threads_per_call": settings.threads_per_call,
         "batch": _batch(plugin, settings),
+        "command": list(manifest.command),
         "require": list(manifest.require),
         "requires_python": manifest.requires_python,
         "dependencies": list(manifest.dependencies),

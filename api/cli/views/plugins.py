@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -80,12 +81,14 @@ def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> Renderabl
     grid.add_column()
     names = ("name", "version", "description", "state", "reason", "from", "path", "input")
     lists = ("accepts", "read", "require", "dependencies")
-    for name in (*names, *lists, "requires_python", "environment", "network", "start"):
+    for name in (*names, "command", *lists, "requires_python", "environment", "network", "start"):
         value: Any = document.get(name)
         if name in lists and name in document:
             value = ", ".join(value) or ("nothing more" if name == "read" else "none")
         if name == "accepts" and document.get("input") == "json":
             continue
+        if name == "command" and value:
+            value = shlex.join(value)
         if name == "start" and value:
             value = _start_words(value, document["reason"])
         if name == "environment" and "packages" in document:

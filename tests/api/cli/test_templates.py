@@ -122,3 +122,21 @@ def test_nothing_is_overwritten(cli: Cli, template: str, there: str, tmp_path: P
     assert [(path.name, path.read_text()) for path in tmp_path.glob("*mine*")] == [
         (there, "precious")
     ]
+
+
+def test_show_has_the_command_of_a_program(cli: Cli) -> None:
+    """As it would be written in a shell, and as a list in JSON."""
+    document, _ = made(cli, "shell")
+    options = ("--plugins", document["path"], "plugins", "show", "my-first")
+    assert cli(*options, "--json").documents[0]["command"] == ["./main.sh"]
+    assert "command       ./main.sh" in cli(*options).out
+
+
+def test_a_program_has_no_python_to_debug(cli: Cli) -> None:
+    """``--debug`` says what to do instead, as far as it runs for this user at all."""
+    document, _ = made(cli, "shell")
+    ended = cli("plugins", "check", document["path"], "--debug")
+    assert ended.status == 2
+    assert (
+        "is a program, and --debug is for Python" in ended.err or "as an ordinary user" in ended.err
+    )
