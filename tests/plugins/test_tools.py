@@ -40,7 +40,7 @@ MISTAKES = {
         "tools.a.network",
         "is the plugin's as a whole; move it to [tool.toolrunner]",
     ),
-    "wrong value": (f"{HEAD}{TOOL}input = 'xml'", 5, "tools.a.input", "'image' or 'json'"),
+    "wrong value": (f"{HEAD}{TOOL}input = 'xml'", 5, "tools.a.input", "must be 'image', 'json'"),
     "wrong type": (f"{HEAD}{TOOL}description = 3", 5, "tools.a.description", "text in quotes"),
     "limit": (f"{HEAD}{TOOL}limits = {{ memory = 1 }}", 5, "tools.a.limits.memory", "memory_mb"),
     "schema": (

@@ -239,3 +239,24 @@ def test_a_tool_logs_below_its_plugin(
     assert [one.name for one in caplog.records if "seen" in one.message] == [
         "toolrunner.plugin.sample.one"
     ]
+
+
+def test_a_program_has_tools_too(
+    open_folder: Path, make_runner: MakeRunner, layers: Layers
+) -> None:
+    """It is told which; one that takes an image has it by path, beside one that takes JSON."""
+    folder = open_folder / "shell"
+    folder.mkdir()
+    program = folder / "main.sh"
+    program.write_text('#!/bin/sh\nprintf \'{"tool": "%s"}\' "$TOOLRUNNER_TOOL"\n')
+    program.chmod(0o755)
+    (folder / "toolrunner.toml").write_text(
+        '[tool.toolrunner]\nname = "shell"\ninput = "json"\ncommand = ["./main.sh"]\n'
+        "[tool.toolrunner.tools.a]\n[tool.toolrunner.tools.b]\n"
+        '[tool.toolrunner.tools.c]\ninput = "image"\n'
+    )
+    tool_runner = make_runner(folder, layers=layers)
+    picture = {"image": b"123", "mime_type": "image/png"}
+    for tool, payload in (("a", {}), ("b", {}), ("c", picture), ("a", {})):
+        assert answer(tool_runner, f"shell:{tool}", payload) == {"tool": tool}
+    assert {tool_runner.box_of(f"shell:{tool}") for tool in "abc"} == {"shell"}
