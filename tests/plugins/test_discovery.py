@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from toolrunner.plugins import discovery
-from toolrunner.plugins.discovery import Broken, DiscoveryError, Plugin, discover
+from toolrunner.plugins.discovery import OFF_BY_DEFAULT, Broken, DiscoveryError, Plugin, discover
 from toolrunner.plugins.manifest import read_inline
 
 BUNDLED = Path(discovery.__file__).resolve().with_name("bundled")
@@ -56,9 +56,12 @@ def only_broken(*paths: Path | str, allow: tuple[str, ...] = ()) -> Broken:
 
 
 def test_the_bundled_plugins_are_found() -> None:
-    """Without any argument the plugins that come along are there, whether or not they can run."""
-    usable, broken = discover()
+    """The plugins that come along are there, whether or not they can run; some if allowed alone."""
     files = {path for path in BUNDLED.glob("*.py") if not path.name.startswith("_")}
+    off = {BUNDLED / f"{name}.py" for name in OFF_BY_DEFAULT}
+    usable, broken = discover()
+    assert {one.path for one in usable} | {one.path for one in broken} == files - off
+    usable, broken = discover(allow_bundled=OFF_BY_DEFAULT)
     assert {one.path for one in usable} | {one.path for one in broken} == files
     assert {plugin.origin for plugin in usable} == {"bundled"}
     assert {plugin.kind for plugin in usable} == {"file"}
