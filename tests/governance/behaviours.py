@@ -125,7 +125,8 @@ REGISTRY_CASES = (
 )  # fmt: skip
 
 VALIDATION_CASES = (
-    b("any-image", VALIDATION, "    if _essence(mime_type) not in accepted:\n", "    if _essence(mime_type) not in {*accepted, 'image/*'}:\n"),
+    b("bytes-of-any-kind", VALIDATION, "    if _essence(mime_type) not in accepted:\n", "    if _essence(mime_type) not in {*accepted, UNKNOWN}:\n"),
+    b("any-image", VALIDATION, "    if _essence(mime_type) not in accepted:\n", "    if _essence(mime_type) not in accepted and not mime_type.startswith('image/'):\n"),
     b("mime-type-of-spaces", VALIDATION, "not mime_type.strip()", "not mime_type"),
     b("mime-type-unchecked", VALIDATION, MIME, ""),
     b("empty-image", VALIDATION, "    if not image:\n        refuse", "    if image is None:\n        refuse"),
