@@ -89,8 +89,6 @@ SHOWN = {
     ("pyarrow", "Table"),
 }
 
-State = dict[str, tuple[int, int]]
-
 
 class InvalidInput(Exception):  # noqa: N818  the name is the contract with the host
     """The caller's payload is not what this plugin takes."""
@@ -104,10 +102,10 @@ def warm_up() -> None:
 
 def run(payload: dict[str, Any]) -> dict[str, Any]:
     """Run ``payload["code"]``."""
+    given: dict[str, bytes] = {}
     for file in payload.get("files", ()):
-        write(file)
-    home = str(Path.cwd())  # the code may go elsewhere
-    before = state(home)
+        given[file["name"]] = written(file)
+    home = Path.cwd()  # the code may go elsewhere
     value: object = None
     error = None
     with redirected(payload.get("stdin", "")) as said:
@@ -117,20 +115,19 @@ def run(payload: dict[str, Any]) -> dict[str, Any]:
             raise  # the limit of memory, which the host tells of
         except BaseException as raised:  # noqa: BLE001 - all that the code does wrong is its answer
             error = told(raised)
-    after = state(home)
-    written = [name for name in sorted(after) if before.get(name) != after[name]]
+    left = sorted(changed(home, given))
     return {
         "stdout": said[0],
         "stderr": said[1],
         "value": shown(value),
         "error": error,
-        "files": [Path(home, name) for name in written[:MOST_FILES]],
-        "left_out": written[MOST_FILES:],
+        "files": [home / name for name in left[:MOST_FILES]],
+        "left_out": [plain(name) for name in left[MOST_FILES:]],
     }
 
 
-def write(file: dict[str, Any]) -> None:
-    """Put a file of the payload into the working directory."""
+def written(file: dict[str, Any]) -> bytes:
+    """Put a file of the payload into the working directory; return what is in it."""
     name = file["name"]
     is_plain = name.isprintable() and "/" not in name and not name.startswith(".")
     if not name or not is_plain or len(name.encode()) > LONGEST_NAME or os.path.lexists(name):
@@ -140,24 +137,32 @@ def write(file: dict[str, Any]) -> None:
         message = f"{name}: give either text, or data, which is base64"
         raise InvalidInput(message)
     try:
-        data = base64.b64decode(file["data"], validate=True) if "data" in file else None
+        data = (
+            base64.b64decode(file["data"], validate=True)
+            if "data" in file
+            else file["text"].encode()
+        )
     except binascii.Error:
         message = f"{name}: its data is no base64"
         raise InvalidInput(message) from None
-    Path(name).write_bytes(file["text"].encode() if data is None else data)
-    os.utime(name, ns=(0, 0))  # so that whatever is written later shows
+    Path(name).write_bytes(data)
+    return data
 
 
-def state(home: str) -> State:
-    """Return the regular files below a folder, by their paths in it, and what tells a change."""
-    found = {}
+def changed(home: Path, given: dict[str, bytes]) -> Iterator[str]:
+    """Yield the regular files below a folder by their paths in it, but those left as given."""
     for folder, _, names in os.walk(home):
         for path in [Path(folder, name) for name in names]:
-            with contextlib.suppress(OSError):
-                if path.is_file() and not path.is_symlink():
-                    about = path.stat()
-                    found[str(path.relative_to(home))] = about.st_size, about.st_mtime_ns
-    return found
+            name = str(path.relative_to(home))
+            with contextlib.suppress(OSError):  # a process of the code's may be at it still
+                is_file = path.is_file() and not path.is_symlink()
+                if is_file and not (name in given and same(path, given[name])):
+                    yield name
+
+
+def same(path: Path, data: bytes) -> bool:
+    """Tell whether a file holds just these bytes."""
+    return path.stat().st_size == len(data) and path.read_bytes() == data
 
 
 @contextlib.contextmanager

@@ -8,19 +8,30 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import ISOLATIONS, skip_unless_taken
 from toolrunner import Call, PluginRegistry, ToolRunner
 from toolrunner.plugins import discovery
+from toolrunner.runner.confinement import build_sandbox
 from toolrunner.runner.settings.settings import Settings
+from toolrunner.sandbox.layers import Layers
 
 Run = Callable[..., dict[str, Any]]
 HOLDER = "class Odd:\n    def __repr__(self):\n        raise ValueError('no words')\n"
 
 
-@pytest.fixture(scope="module")
-def tool_runner() -> Iterator[ToolRunner]:
-    """One runner of an operator who allows it."""
+@pytest.fixture(scope="module", params=ISOLATIONS)
+def tool_runner(request: pytest.FixtureRequest, host_layers: Layers) -> Iterator[ToolRunner]:
+    """One runner of an operator who allows it, with namespaces and without."""
+    layers = host_layers
+    if request.param == "no-namespaces":
+        layers = host_layers.without("namespaces")
+        skip_unless_taken(layers)
+    elif not host_layers.namespaces:
+        pytest.skip("this kernel gives this user no namespaces (CLONE_NEWUSER is refused)")
     settings = Settings.load().model_copy(update={"allow_bundled": ("python",)})
-    with ToolRunner(PluginRegistry.discover(settings=settings), settings=settings) as runner:
+    registry = PluginRegistry.discover(settings=settings)
+    sandbox = build_sandbox(settings, layers=layers)
+    with ToolRunner(registry, settings=settings, sandbox=sandbox) as runner:
         yield runner
 
 
