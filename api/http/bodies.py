@@ -21,6 +21,7 @@ from toolrunner.plugins.errors import suggestion
 from toolrunner.runner.errors import GovernedError
 from toolrunner.runner.payloads import strict_json
 from toolrunner.runner.payloads.files import MOST_FILES, validate_files_payload
+from toolrunner.runner.payloads.intake import bytes_of
 from toolrunner.runner.payloads.labels import labelled
 from toolrunner.runner.payloads.validation import check_mime_type
 
@@ -86,6 +87,9 @@ def _wanted(fields: Mapping[str, Any], known: Collection[str], *, is_job: bool) 
 
 def _payload(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     given = {"image", "mime_type", "options", "files"} & fields.keys()
+    if not isinstance(fields.get("options", {}), dict):
+        message = "options: it has to be an object"
+        raise invalid(message)
     if "payload" not in fields:
         if not given & {"image", "files"}:
             message = (
@@ -183,6 +187,11 @@ def _check_image(fields: Mapping[str, Any]) -> None:
     if not isinstance(fields["image"], str | bytes) or not fields["image"]:
         message = "image: a file, or base64 text, that is not empty"
         raise invalid(message)
+    if isinstance(fields["image"], str):
+        try:
+            bytes_of(fields["image"], "image")
+        except GovernedError as error:
+            raise invalid(error.message) from None
     try:
         # Of a label that says nothing the content may say more, as it will when the job runs.
         check_mime_type(labelled(fields, (), 0).get("mime_type"))

@@ -75,6 +75,11 @@ _FILES: Schema = {
         required=["name", "data"],
     ),
 }
+# A form with them has a shape of its own, and tools look for files in one shape alone.
+_FILES_OF_A_FORM = (
+    "For a plugin that takes files, send parts `files` instead of `image` and `mime_type`: as many "
+    "as there are, each with a file name of its own."
+)
 
 _ERROR: Schema = _object(
     {
@@ -255,8 +260,6 @@ def body(*, is_job: bool = False) -> Schema:
     with_files = _object({**common, "files": _FILES}, required=["plugin", "files"])
     file = {"type": "string", "format": "binary", "minLength": 1}
     form = _object({**image, "image": file, **more}, required=["plugin", "image", "mime_type"])
-    parts = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
-    files_form = _object({**common, "files": parts}, required=["plugin", "files"])
     examples = {
         "an image": {
             "value": {"plugin": "image-info", "image": _PNG, "mime_type": "image/png"},
@@ -271,7 +274,7 @@ def body(*, is_job: bool = False) -> Schema:
                 "examples": examples,
             },
             "multipart/form-data": {
-                "schema": {"oneOf": [form, files_form]},
+                "schema": {**form, "description": _FILES_OF_A_FORM},
                 "encoding": {"options": {"contentType": "application/json"}},
             },
         },

@@ -115,6 +115,7 @@ def test_a_client_that_goes_away_kills_its_call(site: Site) -> None:
         client.sendall(request_of({"plugin": "sample", "payload": {"wait": True, "progress": 0.1}}))
         spin(lambda: status_of(site)["in_flight"] == 1)
     spin(lambda: status_of(site)["in_flight"] == 0)
+    spin(lambda: site.executed)  # who observes calls hears of its end a moment later
     assert [one.outcome for one in site.executed] == ["Cancelled"]
 
 
