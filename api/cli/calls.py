@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolrunner.api.cli.artifacts import Kept
+from toolrunner.api.cli.artifacts import Kept, told
 from toolrunner.runner.call import Call
 from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import GovernedError, build_error_envelope
@@ -36,7 +36,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """One call that has ended: exactly one of ``result`` and ``envelope`` is ``None``."""
+    """One call that has ended: exactly one of ``result`` and ``envelope`` is ``None``.
+
+    ``kept``: what is told of its artifacts, unless they are with the call still.
+    """
 
     plugin: str
     file: str | None
@@ -63,12 +66,14 @@ def run_calls(
     jobs: int = 1,
     watcher: Watcher | None = None,
     in_order: bool = True,
+    with_bytes: bool = False,
 ) -> Generator[Done, None, None]:
     """Yield the calls as they end: ``in_order``, each as soon as all before it have ended too.
 
     At most ``jobs`` run, and no more than a few times as many are ahead of whoever takes them, so
-    ``work`` may be of any length. Close it (``contextlib.closing``), or calls go on after an
-    exception.
+    ``work`` may be of any length. ``with_bytes`` leaves the artifacts with their calls, for whoever
+    writes them; else only what is told of them outlasts a call. Close it
+    (``contextlib.closing``), or calls go on after an exception.
     """
     watcher = watcher or Watcher()
     coming = enumerate(work)
@@ -84,7 +89,10 @@ def run_calls(
                 is_over = item is None
                 if item is not None:
                     call = Call(watcher.on_progress)
-                    running[_begun(pool, analysis, plugin, item, call, watcher)] = (number, call)
+                    future = _begun(
+                        pool, analysis, plugin, item, call, watcher, with_bytes=with_bytes
+                    )
+                    running[future] = (number, call)
             elif running:
                 wait(running, return_when=FIRST_COMPLETED)
             else:
@@ -109,6 +117,8 @@ def _begun(
     item: Work,
     call: Call,
     watcher: Watcher,
+    *,
+    with_bytes: bool,
 ) -> Future[Done]:
     try:
         payload = item.payload()
@@ -121,8 +131,11 @@ def _begun(
 
     def run() -> Done:
         result, envelope = analysis.analyze(plugin, payload, call=call)
+        kept: tuple[Kept, ...] = ()
+        if not with_bytes:
+            kept, call.artifacts = told(call.artifacts), ()
         watcher.on_done()
-        return Done(plugin, item.file, call, result, envelope, item.below)
+        return Done(plugin, item.file, call, result, envelope, item.below, kept)
 
     return pool.submit(run)
 

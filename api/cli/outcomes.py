@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from toolrunner.api.cli.answers import AnswerFolder
-from toolrunner.api.cli.artifacts import ArtifactFolder, told
+from toolrunner.api.cli.artifacts import ArtifactFolder
 from toolrunner.api.cli.calls import Done, Work, refusal, run_calls
 from toolrunner.api.cli.exits import Exit, exit_of
 from toolrunner.api.cli.progress import Progress
@@ -49,6 +49,7 @@ def call_and_show(
                 jobs=jobs,
                 watcher=progress.watcher,
                 in_order=answers is None,
+                with_bytes=out is not None,
             )
         ) as calls,
     ):
@@ -83,9 +84,8 @@ def show(
     Not ``was_called``: what is told of is no call, and has no identity that a log would name.
     """
     terminal, debug = session.terminal, session.shared.debug
-    artifacts = done.call.artifacts
-    kept = told(artifacts) if out is None else out.keep(artifacts, done.below)
-    done = replace(done, kept=kept)
+    if out is not None:
+        done = replace(done, kept=out.keep(done.call.artifacts, done.below))
     for one in done.kept:
         if one.has_replaced:
             terminal.say(f"replaced {one.file}")

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from toolrunner.api.cli.calls import Watcher, Work, run_calls
+from toolrunner.api.cli.calls import Done, Watcher, Work, run_calls
 from toolrunner.runner.call import Call
 from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.sandbox.artifacts import Artifact
 
 JOBS = 3
 MOST_AHEAD = JOBS * 4
@@ -36,6 +37,26 @@ class Analysis:
             while not (self.held[payload["number"]].wait(0.01) or call.cancelled):
                 pass
         return {"number": payload["number"]}, None
+
+
+class Seen(Artifact):
+    """An artifact that can be seen to go."""
+
+
+class Draws(Analysis):
+    """Gives an artifact back for each payload."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: weakref.WeakSet[Seen] = weakref.WeakSet()
+
+    def analyze(self, _plugin: str, payload: Any, *, call: Call) -> tuple[dict[str, Any], None]:
+        """Answer with the payload's number, and an artifact."""
+        ended = super().analyze(_plugin, payload, call=call)
+        made = Seen("drawn.txt", "text/plain", str(payload["number"]).encode())
+        self.alive.add(made)
+        call.artifacts = (made,)
+        return ended
 
 
 class Source:
@@ -103,6 +124,31 @@ def test_one_that_takes_long_holds_up_a_bounded_number() -> None:
     analysis.held[0].set()
     taker.join(PATIENCE_SECONDS)
     assert taken == [str(number) for number in range(20)]
+
+
+def test_of_artifacts_that_are_only_told_of_no_bytes_are_kept() -> None:
+    """Not even of calls that wait until those before them have ended."""
+    analysis, source = Draws(), Source()
+    ended = threading.Semaphore(0)
+    taken: list[Done] = []
+
+    def take() -> None:
+        watcher = Watcher(on_done=ended.release)
+        with closing(
+            run_calls(analysis, "sample", source.work(), jobs=JOBS, watcher=watcher)  # type: ignore[arg-type]  # what is asked of it
+        ) as calls:
+            taken.extend(next(calls) for _ in range(3))
+
+    taker = threading.Thread(target=take)
+    taker.start()
+    for _ in range(MOST_AHEAD - 1):
+        assert ended.acquire(timeout=PATIENCE_SECONDS)
+    gc.collect()
+    kept = len(analysis.alive)
+    analysis.held[0].set()
+    taker.join(PATIENCE_SECONDS)
+    assert kept == 0
+    assert [[one.info.name for one in done.kept] for done in taken] == [["drawn.txt"]] * 3
 
 
 def test_a_refusal_stands_in_its_place() -> None:
