@@ -100,15 +100,18 @@ def test_a_link_is_replaced_and_never_followed(cli: Cli, plugin: Path, tmp_path:
 
 
 def test_a_folder_in_the_way_is_told_of(cli: Cli, plugin: Path, tmp_path: Path) -> None:
-    """It is not removed, and no piece of anything is left."""
-    (tmp_path / "out/a.txt").mkdir(parents=True)
-    ended = cli(
-        "--plugins", plugin, "run", "sample", "--payload", asking({"a.txt": "x"}), "--out", "out"
-    )
+    """It is not removed, nothing of the others is written, and the result is shown all the same."""
+    (tmp_path / "out/b.txt").mkdir(parents=True)
+    payload = asking({"a.txt": "x", "b.txt": "y"})
+    given = ("--plugins", plugin, "run", "sample", "--payload", payload, "--out", "out")
+    ended = cli(*given)
     assert ended.status == 2
-    assert "out/a.txt" in ended.err
-    assert "is a folder" in ended.err
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.txt"]
+    assert "out/b.txt is a folder where a file is to be written" in ended.err
+    assert "made: 2" in ended.out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.txt"]
+    [document] = cli(*given, "--json").documents
+    assert document["result"] == {"made": 2}
+    assert [one["file"] for one in document["artifacts"]] == [None, None]
 
 
 @pytest.mark.parametrize("out", ["file", "file/below", "/proc/nowhere"])

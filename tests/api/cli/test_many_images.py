@@ -265,17 +265,6 @@ def test_the_bar_counts_what_is_to_be_done(
     assert "1 image: 1 done; 2 skipped, with a result already; 1 passed over" in text
 
 
-@pytest.mark.usefixtures("photos")
-def test_a_result_that_cannot_be_written_ends_the_command(cli: Cli, tmp_path: Path) -> None:
-    """That is this host's fault, and no reason to go on; what was done is told."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "trip").write_text("a file where a folder has to be")
-    ended = cli("analyze", "image-info", "photos", "-r", "--out", "out", "--jobs", "1")
-    assert ended.status == 3
-    assert "2 images: 2 done" in ended.err
-    assert "this host refused: " in ended.err
-
-
 def test_a_plugin_that_takes_nothing_is_asked_once(cli: Cli, photos: Path) -> None:
     """Every other file would end alike."""
     for plugin, words in (("palete", "did you mean 'palette'?"), ("text-stats", "takes JSON")):
