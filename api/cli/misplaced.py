@@ -39,6 +39,11 @@ def instead_of(name: str, registry: PluginRegistry, command: str, *rest: str) ->
         return (
             f"{told} is a file, and the plugin's name comes first: {_line(command, known, *others)}"
         )
+    if os.path.isfile(name):  # noqa: PTH113 - as above
+        return (
+            f"{told} is a file, and the plugin's name comes first: "
+            f"{_line(command, 'PLUGIN', name, *rest)}; `toolrunner plugins` lists them"
+        )
     if os.path.lexists(name) or os.sep in name:
         return (
             f"{told} is a path, and a plugin's name is meant; `toolrunner plugins` lists them, and "

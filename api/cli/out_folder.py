@@ -49,7 +49,8 @@ class OutFolder:
             if not os.access(self._path, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            message = f"--out {shown(path)}: {error}; name a folder, or one that can be made"
+            why = error.strerror if isinstance(error, OSError) else error
+            message = f"--out {shown(path)}: {why}; name a folder, or one that can be made"
             raise Refused(message) from None
         self.identity: Identity = (found.st_dev, found.st_ino)
 

@@ -29,12 +29,13 @@ def analyze(
     session: Session,
     plugin: PluginName,
     images: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="IMAGE",
             help="Files, folders, and patterns such as 'photos/*.jpg'; - reads one from stdin.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Also what is in the folders of a folder.")
     ] = False,
@@ -70,8 +71,14 @@ def analyze(
     if skip_existing and out is None:
         message = "--skip-existing looks for results in --out DIR; name it"
         raise Refused(message)
+    images = images or []
     if misplaced := instead_of(plugin, session.registry, "analyze", *images):
         return refuse_name(session, plugin, misplaced)
+    if session.registry.get_status(plugin) is None:
+        return call_and_show(session, plugin, [Work(dict)], 1)  # which says so, of no file
+    if not images:
+        message = f"name an image, or a folder of images: toolrunner analyze {plugin} IMAGE..."
+        raise Refused(message)
     source = ImageWork(session, plugin, mime_type, parse_options(option or ()))
     answers = AnswerFolder(out) if out is not None else None
     artifacts = ArtifactFolder(out) if out is not None else None

@@ -56,7 +56,7 @@ def run(
     ] = None,
 ) -> Exit:
     """Run a plugin once, on a JSON payload or on files."""
-    if misplaced := instead_of(plugin, session.registry, "run"):
+    if misplaced := instead_of(plugin, session.registry, "run", *(files or ())):
         return refuse_name(session, plugin, misplaced)
     if files and payload is not None:
         message = "give files or --payload, not both; --option KEY=VALUE goes with files"
@@ -93,7 +93,7 @@ def _refuse(manifest: Manifest) -> object:
     name = manifest.name
     ways = {
         "image": f"takes images; use: toolrunner analyze {name} IMAGE",
-        "json": f"takes JSON; use: toolrunner run {name} --payload @FILE",
+        "json": f"takes JSON; use: toolrunner run {name} --payload '{{...}}', or --payload @FILE",
         "files": f"takes files; use: toolrunner run {name} FILE...",
     }
     raise GovernedError(ErrorType.VALIDATION_ERROR, f"{name} {ways[manifest.input]}")

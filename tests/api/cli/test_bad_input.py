@@ -206,9 +206,7 @@ def test_malformed_option_is_explained(cli: Cli, png: Path, option: str, words: 
     assert words in ended.err
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["nonsense"], ["analyze"], ["analyze", "palette"], ["run", "x", "--what"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["analyze"], ["run", "x", "--what"]])
 def test_usage_errors_have_status_2(cli: Cli, arguments: list[str]) -> None:
     """A command line that makes no sense is the caller's fault; stdout stays clean."""
     ended = cli(*arguments)

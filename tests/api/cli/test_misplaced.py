@@ -21,13 +21,14 @@ def words(text: str) -> str:
 def test_a_plugins_file_is_no_name(cli: Cli, write_plugin: WritePlugin, png: Path) -> None:
     """The whole line is given as it should be, and it works."""
     path = write_plugin(ECHO, input="image")
-    for given in (["analyze", path, png], ["run", path], ["plugins", "show", path]):
+    for given in (["analyze", path, png], ["run", path, png], ["plugins", "show", path]):
         ended = cli(*given, "--json")
         assert (ended.status, ended.error["type"]) == (2, "PluginNotFound")
         assert f"{path} is a path, and a plugin's name is meant: " in ended.error["message"]
         line = ended.error["message"].partition("meant: toolrunner ")[2].split()
         assert line[:3] == ["--plugins", str(path), str(given[0])]
-        assert cli(*line).status == (2 if given[0] == "run" else 0)  # run has no image
+        assert (line[-1] == str(png)) == (png in given)
+        assert cli(*line).status == (2 if given[0] == "run" else 0)  # it takes images
 
 
 def test_a_folder_of_plugins_names_them(cli: Cli, write_plugin: WritePlugin) -> None:
@@ -48,10 +49,35 @@ def test_a_picture_before_the_plugin_changes_places(cli: Cli, png: Path) -> None
     )
 
 
-@pytest.mark.parametrize("name", ["picture.png", "no/such/plugin.py", "./palette"])
-def test_any_other_path_is_told_apart(cli: Cli, png: Path, name: str) -> None:
+def test_a_picture_without_a_plugin(cli: Cli, png: Path) -> None:
+    """The plugin's name is what is missing, not the image."""
+    for command in ("analyze", "run"):
+        message = cli(command, png, "--json").error["message"]
+        assert message == (
+            f"{png} is a file, and the plugin's name comes first: "
+            f"toolrunner {command} PLUGIN {png}; `toolrunner plugins` lists them"
+        )
+
+
+def test_a_plugin_without_a_picture(cli: Cli) -> None:
+    """And with none there is no plugin to say it of."""
+    ended = cli("analyze", "palette")
+    assert ended.status == 2
+    assert "name an image, or a folder of images: toolrunner analyze palette IMAGE..." in ended.err
+
+
+def test_a_name_that_is_none_is_told_of_no_file(cli: Cli, png: Path) -> None:
+    """Of however many there are."""
+    ended = cli("analyze", "pallete", png, png)
+    assert ended.status == 2
+    assert ended.err.count("PluginNotFound") == 1
+    assert "✗ pallete: PluginNotFound" in ended.err
+    assert "did you mean 'palette'?" in words(ended.err)
+
+
+@pytest.mark.parametrize("name", ["no/such/plugin.py", "./palette"])
+def test_any_other_path_is_told_apart(cli: Cli, name: str) -> None:
     """How to list plugins, and how to add to them."""
-    assert png.name == "picture.png"
     message = cli("run", name, "--json").error["message"]
     assert f"{name} is a path, and a plugin's name is meant" in message
     assert "--plugins PATH" in message
