@@ -21,6 +21,8 @@ _NOT_HERE = frozenset(
     {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
 )
 
+_OTHER = "it is another file, or was written to"
+
 Stamp = tuple[int, int, int, int]
 
 
@@ -108,19 +110,26 @@ def _copy_unchanged(
             _changed(file, "it has become smaller")
         done += copied
     _check_same(file, source)
+    # Files that the kernel makes up as they are read say that they are empty.
+    if _read(file, source, 1, file.size):
+        _changed(file, _OTHER)
 
 
 def _copy_piece(file: InputFile, source: int, target: int, most: int, offset: int) -> int:
-    try:
-        piece = os.pread(source, most, offset)
-    except OSError as error:
-        _changed(file, f"it cannot be read any more ({error.strerror})")
+    piece = _read(file, source, most, offset)
     view = memoryview(piece)
     while view:
         written = os.pwrite(target, view, offset)
         offset += written
         view = view[written:]
     return len(piece)
+
+
+def _read(file: InputFile, source: int, most: int, offset: int) -> bytes:
+    try:
+        return os.pread(source, most, offset)
+    except OSError as error:
+        _changed(file, f"it cannot be read any more ({error.strerror})")
 
 
 def _check(is_withdrawn: Callable[[], bool]) -> None:
@@ -130,7 +139,7 @@ def _check(is_withdrawn: Callable[[], bool]) -> None:
 
 def _check_same(file: InputFile, source: int) -> None:
     if _stamp(os.fstat(source)) != file.stamp:
-        _changed(file, "it is another file, or was written to")
+        _changed(file, _OTHER)
 
 
 def _changed(file: InputFile, what: str) -> NoReturn:

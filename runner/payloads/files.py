@@ -23,6 +23,7 @@ from toolrunner.sandbox.input_files import InputFile, look_at, start_of
 
 MOST_FILES = 256
 _LONGEST_NAME = 200  # bytes; the file systems of most hosts take 255
+_LONGEST_TYPE = 255
 _KEYS = ("name", "mime_type", "data", "path")
 # The table of the library alone: what this host has beside it would make another type elsewhere.
 _TYPES = mimetypes.MimeTypes()
@@ -165,7 +166,16 @@ def _type_of(given: Mapping[Any, Any], name: str, key: str) -> str:
     if mime_type is None or mime_type == UNKNOWN:  # which says as much, and clients write it
         return guess_type(name)
     check_mime_type(mime_type, f"{key}.mime_type", "file")
-    return str(mime_type)
+    text = str(mime_type)
+    example = 'give the type of the file, such as "image/png"'
+    if len(text) > _LONGEST_TYPE:  # parameters are the plugin's to read, and no place for more
+        refuse(
+            f'"{key}.mime_type" has {len(text)} characters, more than {_LONGEST_TYPE}; {example}'
+        )
+    if not text.isprintable():
+        words = "with characters that nobody can see"
+        refuse(f'"{key}.mime_type" is {quote(text)}, {words}; {example}')
+    return text
 
 
 def _words(error: Exception) -> str:

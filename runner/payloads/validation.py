@@ -52,8 +52,11 @@ class Payload:
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes travel to the plugin."""
-        files = sum(file.size for file in self.files or ())
+        """How many bytes travel to the plugin: of files also what they are called."""
+        files = sum(
+            file.size + len(file.name.encode()) + len(file.mime_type.encode())
+            for file in self.files or ()
+        )
         return len(self.head_json) + len(self.image or b"") + files
 
 

@@ -136,6 +136,19 @@ def test_a_descriptor_that_is_another_files_by_now_is_no_copy(path: Path, tmp_pa
             copied(file)
 
 
+@pytest.mark.parametrize("by_kernel", [True, False])
+def test_a_file_that_says_less_than_it_holds_is_no_copy(
+    monkeypatch: pytest.MonkeyPatch, by_kernel: bool
+) -> None:
+    """The kernel makes it up as it is read, and calls it empty."""
+    if not by_kernel:
+        refuse_to_copy(monkeypatch)
+    file = given("/proc/self/status")
+    assert file.size == 0
+    with pytest.raises(ChangedError, match="it is another file, or was written to"):
+        copied(file)
+
+
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     """A pipe that nobody writes to, a device without an end, a folder, what is not there."""
     os.mkfifo(tmp_path / "pipe")

@@ -88,6 +88,17 @@ WRONG: dict[str, tuple[Any, str]] = {
         {"files": [{"name": "a", "data": b"x", "mime_type": "text"}]},
         '"files[0].mime_type" is "text"',
     ),
+    "a long type": (
+        {"files": [{"name": "a", "data": b"x", "mime_type": "text/html; a=" + "b" * 243}]},
+        '"files[0].mime_type" has 256 characters, more than 255',
+    ),
+    **{
+        f"a type with {unseen!r} in it": (
+            {"files": [{"name": "a", "data": b"x", "mime_type": f"text/html; a={unseen}"}]},
+            "with characters that nobody can see",
+        )
+        for unseen in ("\r\nX: 1", "\0", "\x1b[31m", "\u202e", "\ud800")
+    },
     "no base64": ({"files": [{"name": "a", "data": "x"}]}, '"files[0].data" is not strict base64'),
     "no data": ({"files": [{"name": "a", "data": 7}]}, '"files[0].data" is of type int'),
     "open as text": (
@@ -142,7 +153,8 @@ def test_all_files_count_for_the_limit() -> None:
     with tempfile.TemporaryFile() as sparse:
         sparse.truncate(1 << 40)
         payload = taken({"name": "a", "data": sparse}, {"name": "b", "data": bytes(1 << 20)})
-        assert payload.size_bytes == (1 << 40) + (1 << 20) + len(payload.head_json)
+        told = len("ab") + 2 * len("application/octet-stream")
+        assert payload.size_bytes == (1 << 40) + (1 << 20) + told + len(payload.head_json)
         with pytest.raises(GovernedError) as caught:
             check_size(payload, 600)
     limit: Any = caught.value.details["limit"]
