@@ -22,7 +22,7 @@ from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import ErrorType, build_error_envelope
 from toolrunner.runner.jobs.job import Job, JobStatus
 from toolrunner.runner.jobs.store import Claim, JobStore
-from toolrunner.runner.tool_runner import MaybeResult, Result
+from toolrunner.runner.tool_runner import MaybeResult
 
 _LOG = logging.getLogger("toolrunner.jobs")
 
@@ -63,7 +63,8 @@ class JobDispatcher:
         self._thread = threading.Thread(target=self._work, name="toolrunner-jobs", daemon=True)
         self._lock = threading.Lock()
         self._running: dict[str, _Running] = {}
-        self._to_give_back: list[Claim] = []  # what the store would not take, as on a full disk
+        # What the store would not take, as on a full disk. No job runs again because of that.
+        self._unsettled: list[Callable[[], object]] = []
         self._changed = threading.Event()
         self._is_draining = False
         self._next_recovery = self._next_cleaning = 0.0
@@ -92,7 +93,7 @@ class JobDispatcher:
                 running.is_requeued = True
                 running.call.cancel()
         self._pool.shutdown()
-        self._guarded(self._give_back)
+        self._guarded(self._settle)
 
     def _work(self) -> None:
         while not self._is_draining:
@@ -111,7 +112,7 @@ class JobDispatcher:
             return False
 
     def _look_after(self) -> bool:
-        self._give_back()
+        self._settle()
         now = time.monotonic()
         if now >= self._next_recovery:
             self._next_recovery = now + RECOVER_SECONDS
@@ -148,7 +149,23 @@ class JobDispatcher:
     def _run(self, running: _Running) -> None:
         claim = running.claim
         result, error = self._analysis.analyze(claim.job.plugin, claim.payload, call=running.call)
-        self._finish(running, result, error)
+        if error is None:
+            artifacts = running.call.artifacts
+            ending: Callable[[], object] = partial(
+                self._store.finish, claim, JobStatus.SUCCESS, result=result, artifacts=artifacts
+            )
+        else:
+            ending = self._ending(running, error)
+        try:
+            try:
+                ending()
+            except OSError as failed:  # as on a full disk: less may find room
+                _LOG.exception("what job %s has brought could not be kept", claim.job.id)
+                ending = self._failed(claim, _not_kept(claim.job, failed))
+                ending()
+        except (OSError, sqlite3.Error):
+            _LOG.exception("job %s could not be ended; it will be when it can be", claim.job.id)
+            self._unsettled.append(ending)
 
     def _left(self, running: _Running, future: Future[None]) -> None:
         """Note that a job runs no more, in the thread that ran it."""
@@ -156,35 +173,34 @@ class JobDispatcher:
         bug = future.exception()
         if bug is not None:
             # The job stays RUNNING and this process alive: nobody else would ever end it.
-            _LOG.error("job %s could not be ended; it is tried again", job.id, exc_info=bug)
-            self._to_give_back.append(running.claim)
+            _LOG.error("job %s met a bug", job.id, exc_info=bug)
+            self._unsettled.append(self._failed(running.claim, _bug(job, bug)))
         with self._lock:
             del self._running[job.id]
         self._changed.set()
 
-    def _finish(self, running: _Running, result: Result | None, error: Envelope | None) -> None:
+    def _ending(self, running: _Running, error: Envelope) -> Callable[[], object]:
+        """Return the step that ends a job which has failed, or has not run."""
         claim = running.claim
-        if error is None:
-            artifacts = running.call.artifacts
-            self._store.finish(claim, JobStatus.SUCCESS, result=result, artifacts=artifacts)
-            return
-        public = _public(error)
-        if public["type"] == ErrorType.OVERLOADED:
+        kind = error["error"]["type"]
+        if kind == ErrorType.CANCELLED and running.is_requeued:
+            return partial(self._store.give_back, claim)
+        if kind == ErrorType.OVERLOADED:
             # The calls that somebody waits for come first. It keeps its place among the jobs.
             time.sleep(_BUSY_PAUSE_SECONDS)
-            self._store.give_back(claim)
-        elif public["type"] == ErrorType.CANCELLED and running.is_requeued:
-            self._store.give_back(claim)
-        elif public["type"] == ErrorType.CANCELLED:
-            self._store.finish(claim, JobStatus.CANCELLED, error=public)
-        else:
-            self._store.finish(claim, JobStatus.FAILED, error=public)
+            return partial(self._store.give_back, claim)
+        if kind == ErrorType.CANCELLED:
+            return partial(self._store.finish, claim, JobStatus.CANCELLED, error=_public(error))
+        return self._failed(claim, error)
 
-    def _give_back(self) -> bool:
-        """Give back the jobs that could not be ended; those that cannot be now are kept."""
-        while self._to_give_back:
-            self._store.give_back(self._to_give_back[0])
-            del self._to_give_back[0]
+    def _failed(self, claim: Claim, error: Envelope) -> Callable[[], object]:
+        return partial(self._store.finish, claim, JobStatus.FAILED, error=_public(error))
+
+    def _settle(self) -> bool:
+        """End the jobs that could not be ended; those that cannot be now are kept."""
+        while self._unsettled:
+            self._unsettled[0]()
+            del self._unsettled[0]
         return True
 
     def _tell(self, running: _Running, fraction: float, message: str) -> None:
@@ -218,4 +234,21 @@ def _lost(job: Job) -> dict[str, Any]:
     )
     return _public(
         build_error_envelope(ErrorType.INTERNAL_ERROR, message, plugin=job.plugin, call_id=job.id)
+    )
+
+
+def _not_kept(job: Job, failed: OSError) -> Envelope:
+    message = (
+        f"the call has ended, but its result could not be kept in {failed.filename}: "
+        f"{failed.strerror}; make room there, and leave the job again"
+    )
+    return build_error_envelope(
+        ErrorType.SANDBOX_ERROR, message, plugin=job.plugin, call_id=_call_id(job)
+    )
+
+
+def _bug(job: Job, bug: BaseException) -> Envelope:
+    message = f"a bug in the server, which its log tells of: {type(bug).__name__}"
+    return build_error_envelope(
+        ErrorType.INTERNAL_ERROR, message, plugin=job.plugin, call_id=_call_id(job)
     )

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -207,7 +207,10 @@ class SqliteJobStore:
         job = claim.job
         size = 0
         if result is not None:
-            size = self._files.write_result(job.id, job.attempts, result, artifacts)
+            try:
+                size = self._files.write_result(job.id, job.attempts, result, artifacts)
+            except OSError as failed:
+                raise OSError(failed.errno, failed.strerror, str(self._folder)) from failed
         with self._writing() as database:
             row = database.execute(
                 "UPDATE jobs SET status = :status, ended = :now, error = :error, worker = NULL,"
@@ -229,7 +232,8 @@ class SqliteJobStore:
         if row is None:
             self._files.drop_result(job.id, job.attempts)
             return False
-        self._files.drop_payload(job.id)
+        with suppress(OSError):  # it has ended; what is left goes with it
+            self._files.drop_payload(job.id)
         return True
 
     def give_back(self, claim: Claim) -> None:

@@ -73,7 +73,7 @@ class JobStore(Protocol):
         """End a claimed job. ``False`` when it was no longer this process's: nothing changes.
 
         Its ``artifacts`` are kept with its ``result``, and as long: all of them, or it has not
-        ended.
+        ended. Raises OSError, with the folder, when they cannot be.
         """
         ...
 

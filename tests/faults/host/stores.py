@@ -105,6 +105,8 @@ def job(state: Path, plugin: str) -> dict[str, Any]:
         found = {
             "was_noticed": was_noticed,
             "status": ended.status,
+            "attempts": ended.attempts,
+            "error": ended.error,
             "result": backend.jobs.job_result(made.id),
             "answer": backend.plugins.execute_plugin("sample", {}),
         }

@@ -66,10 +66,12 @@ def test_counts_wait_for_room(store: Store) -> None:
 
 
 def test_a_job_that_ends_meanwhile_is_not_lost(store: Store) -> None:
-    """It comes to its end once there is room, while the server goes on."""
+    """It has its end once there is room, while the server goes on; and it has run once."""
     found = store("job")
     assert found["was_noticed"]
-    assert (found["status"], found["result"]) == ("SUCCESS", {"fine": True})
+    assert (found["status"], found["attempts"], found["result"]) == ("FAILED", 1, None)
+    assert found["error"]["type"] == "SandboxError"
+    assert "could not be kept in" in found["error"]["message"]
     assert found["answer"] == [{"fine": True}, None]
     assert found["pieces"] == []
 

@@ -252,6 +252,44 @@ def test_a_killed_server_loses_no_job(
         assert "the server ended while the job ran" in job.error["message"]
 
 
+def test_a_result_that_cannot_be_kept_ends_its_job(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    """As FAILED, with the host's error, and it has run once."""
+    server = start_server()
+    results = tmp_path / "state" / "results"
+    results.rmdir()
+    results.touch()
+    job = server.ended(server.create(n=1))
+    assert (job.status, job.attempts) == (JobStatus.FAILED, 1)
+    assert job.error is not None
+    assert (job.error["type"], job.error["details"]["blame"]) == ("SandboxError", "host")
+    assert f"could not be kept in {tmp_path / 'state'}: Not a directory" in job.error["message"]
+    results.unlink()
+    results.mkdir()
+    assert server.ended(server.create(n=1)).status is JobStatus.SUCCESS
+
+
+def test_a_job_that_cannot_be_ended_runs_no_second_time(
+    start_server: StartServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has its end, and what it brought, as soon as the store can be written."""
+    server = start_server()
+    intruder = sqlite3.connect(tmp_path / "state" / "jobs.sqlite3", isolation_level=None)
+    with caplog.at_level(logging.ERROR, "toolrunner.jobs"):
+        intruder.execute(
+            "CREATE TRIGGER full BEFORE UPDATE ON jobs WHEN NEW.ended IS NOT NULL"
+            " BEGIN SELECT raise(ABORT, 'no room'); END"
+        )
+        job_id = server.create(n=1)
+        spin(lambda: "could not be ended" in caplog.text)
+        intruder.execute("DROP TRIGGER full")
+    intruder.close()
+    job = server.ended(job_id)
+    assert (job.status, job.attempts) == (JobStatus.SUCCESS, 1)
+    assert server.jobs.job_result(job_id) == {"n": 1}
+
+
 def test_a_store_that_fails_for_a_while_ends_no_service(
     start_server: StartServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
