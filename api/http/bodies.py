@@ -6,7 +6,8 @@ is only whether the request is one at all.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from fastapi import Request
 from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from toolrunner.api.http.errors import HttpError, RequestError, invalid
 from toolrunner.plugins.errors import suggestion
@@ -47,19 +48,16 @@ async def read_wanted(request: Request, *, is_job: bool = False) -> Wanted:
     known = (*_FIELDS, "retries") if is_job else _FIELDS
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
-        data = await request.body()
-        # What takes long to parse holds up nobody else.
-        if len(data) > _SMALL_BYTES:
-            fields = await run_in_threadpool(_parsed, data, "the body")
-        else:
-            fields = _parsed(data, "the body")
+        fields = await _parsed_aside(await request.body(), "the body")
     elif media_type == "multipart/form-data":
         fields = await _form(request)
     else:
         message = f"Content-Type {media_type[:100]!r} is not read here"
         message += "; send application/json or multipart/form-data"
         raise RequestError(HttpError.UNSUPPORTED_MEDIA_TYPE, message)
-    return _wanted(fields, known, is_job=is_job)
+    if is_job:  # all of its files are decoded, and put on the disk
+        return await run_in_threadpool(_wanted, fields, known, is_job=True)
+    return _wanted(fields, known, is_job=False)
 
 
 def _wanted(fields: Mapping[str, Any], known: Collection[str], *, is_job: bool) -> Wanted:
@@ -110,6 +108,13 @@ def _payload(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     return payload
 
 
+async def _parsed_aside(data: bytes, what: str) -> dict[str, Any]:
+    """Parse what may be large: what takes long to parse holds up nobody else."""
+    if len(data) > _SMALL_BYTES:
+        return await run_in_threadpool(_parsed, data, what)
+    return _parsed(data, what)
+
+
 def _parsed(data: bytes, what: str) -> dict[str, Any]:
     try:
         value = strict_json.loads(data)
@@ -129,13 +134,42 @@ async def _form(request: Request) -> dict[str, Any]:
     """
     _check_charset(request)
     try:
-        form = await request.form(
-            max_files=MOST_FILES, max_fields=len(_FIELDS) + 1, max_part_size=_TEXT_BYTES
-        )
-        return await _fields(form)
-    except HTTPException as error:  # what the parser raises for a form that is none
-        message = f"the form cannot be read: {error.detail}"
+        async with aclosing(request.stream()) as stream:
+            parser = _Form(
+                request.headers,
+                stream,
+                max_files=MOST_FILES,
+                max_fields=len(_FIELDS) + 1,
+                max_part_size=_TEXT_BYTES,
+            )
+            # As request.form() does, whose parser takes what was cut off for a whole one.
+            form = request._form = await parser.parse()
+    except MultiPartException as error:
+        message = f"the form cannot be read: {error.message}"
         raise invalid(message) from None
+    return await _fields(form)
+
+
+class _Form(MultiPartParser):
+    """A parser that refuses a form of which the last boundary never comes."""
+
+    _has_ended = False
+
+    async def parse(self) -> FormData:
+        """Read all of it; for whatever is raised meanwhile, what was uploaded is closed."""
+        self.stream = self._to_its_end(self.stream)
+        return await super().parse()
+
+    def on_end(self) -> None:
+        """Note the last boundary."""
+        self._has_ended = True
+
+    async def _to_its_end(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async for piece in stream:
+            yield piece
+        if not self._has_ended:
+            message = "the form ends before its last boundary; send all of it"
+            raise invalid(message)
 
 
 def _check_charset(request: Request) -> None:
@@ -168,7 +202,7 @@ async def _fields(form: FormData) -> dict[str, Any]:
             fields[name] = await value.read()
             image_type = value.content_type
         elif name in {"options", "payload"}:
-            fields[name] = _parsed(value.encode(), name)
+            fields[name] = await _parsed_aside(value.encode(), name)
         elif name == "retries":
             fields[name] = _integer(value)
         else:

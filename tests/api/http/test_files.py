@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gc
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ import pytest
 
 from tests.api.http.conftest import MakeSite, Site, detail_of, spin
 from tests.conftest import WritePlugin
+from toolrunner.api.http import bodies
+from toolrunner.runner.payloads.files import validate_files_payload
+from toolrunner.runner.payloads.validation import Payload
 
 READS = """
     import hashlib
@@ -128,6 +133,44 @@ def test_a_plugin_of_another_kind_says_what_it_takes(site: Site) -> None:
         "/v1/analyze", data={"plugin": "sample"}, files=[("files", ("a.txt", b"x"))]
     )
     detail_of(response, 400, "ValidationError")
+
+
+@pytest.mark.parametrize("route", ["analyze", "jobs"])
+@pytest.mark.parametrize("cut", [4, 5, 9, 11, 30], ids=lambda cut: f"{cut} bytes")
+def test_a_form_that_was_cut_off_is_refused(site: Site, route: str, cut: int) -> None:
+    """Its last part may be there by half, or not at all; and nothing of it stays open."""
+    part = "--BB\r\nContent-Disposition: form-data; name={}\r\n\r\n{}\r\n"
+    files = [part.format(f'"files"; filename="{name}"', "x" * 20) for name in "ab"]
+    whole = "".join([part.format('"plugin"', "reads"), *files, "--BB--\r\n"]).encode()
+    form = {"Content-Type": "multipart/form-data; boundary=BB"}
+    before = unnamed()
+    detail = detail_of(site.post(f"/v1/{route}", whole[:-cut], **form), 400, "ValidationError")
+    assert "the form ends before its last boundary" in detail["message"]
+    spin(lambda: unnamed() <= before)
+    for end in (whole, whole[:-2], whole + b"an epilogue"):
+        assert site.post(f"/v1/{route}", end, **form).status_code in {200, 202}
+
+
+@pytest.mark.parametrize("is_form", [True, False])
+def test_what_a_job_is_given_is_looked_at_where_it_holds_up_nobody(
+    site: Site, monkeypatch: pytest.MonkeyPatch, is_form: bool
+) -> None:
+    """All of its base64 is decoded, and what a form has in memory goes to the disk."""
+    threads = []
+
+    def watched(payload: Mapping[str, Any]) -> Payload:
+        threads.append(asyncio._get_running_loop())
+        return validate_files_payload(payload)
+
+    monkeypatch.setattr(bodies, "validate_files_payload", watched)
+    if is_form:
+        files = [("files", ("a.txt", b"x"))]
+        response = site.client.post("/v1/jobs", data={"plugin": "reads"}, files=files)
+    else:
+        document = {"plugin": "reads", "files": [{"name": "a.txt", "data": "eA=="}]}
+        response = site.post("/v1/jobs", document)
+    assert response.status_code == 202
+    assert threads == [None]
 
 
 def unnamed() -> set[str]:
