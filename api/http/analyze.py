@@ -71,7 +71,8 @@ def _analyzed(request: Request, doors: Doors, wanted: Wanted, call: Call) -> Res
         infos = [info_of(one) for one in call.artifacts]
         carried(request, infos)
         document = {"result": result, "plugin": wanted.plugin}
-        response = answer_with(document, infos, call.artifacts, doors.held)
+        caller = call.caller or (request.client.host if request.client else "")
+        response = answer_with(document, infos, call.artifacts, doors.held, caller)
     else:
         outcome(request, envelope["error"]["type"])
         response = governed(envelope["error"])

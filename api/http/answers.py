@@ -28,11 +28,12 @@ def answer_with(
     infos: Sequence[ArtifactInfo],
     artifacts: Sequence[Artifact],
     held: Held,
+    caller: str,
 ) -> Response:
     """Return the same with ``artifacts`` in the document, if there are any.
 
     ``infos`` tells of each of them. Their base64 is made as it is sent: no more than a piece of it
-    is in memory. They themselves are until then, and counted in ``held``.
+    is in memory. They themselves are until then, and counted in ``held`` for the ``caller``.
     """
     if not artifacts:
         return answer(document)
@@ -42,22 +43,23 @@ def answer_with(
         before = b'"},'
     texts.append(b'"}]}')
     size = sum(map(len, texts)) + sum((len(one.data) + 2) // 3 * 4 for one in artifacts)
-    return _Answer(_written(texts, artifacts), size, held)
+    return _Answer(_written(texts, artifacts), size, held, caller)
 
 
 class _Answer(StreamingResponse):
     """An answer that is written as it is sent, unless too much is held already."""
 
-    def __init__(self, pieces: AsyncIterator[bytes], size: int, held: Held) -> None:
+    def __init__(self, pieces: AsyncIterator[bytes], size: int, held: Held, caller: str) -> None:
         headers = {"Content-Length": str(size)}
         super().__init__(pieces, media_type="application/json", headers=headers)
         self._size = size
         self._held = held
+        self._caller = caller
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         try:
-            with self._held.holding(self._size):
+            with self._held.holding(self._caller, self._size):
                 await super().__call__(scope, receive, send)
         except RequestError as too_much:
             await refusal(too_much)(scope, receive, send)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
 import socket
 from contextlib import closing
@@ -272,24 +271,6 @@ def test_a_client_that_leaves_midway_leaves_nothing_open(site: Site) -> None:
     kept = str(site.folder / "artifacts")
     spin(lambda: not any(path.startswith(kept) for path in open_files()))
     assert len(site.get(url).content) == 24 << 20
-
-
-def test_answers_that_nobody_takes_are_bounded(
-    make_site: MakeSite, write_plugin: WritePlugin
-) -> None:
-    """More is Overloaded, until a client has taken its own or has left."""
-    site = make_site(write_plugin(MAKES, name="makes"), max_body_mb=1)
-    assert site.post("/v1/analyze", asking(PNG)).status_code == 200
-    body = json.dumps(asking(("large.bin", "x/y", 24 << 20))).encode()
-    head = f"POST /v1/analyze HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
-    with socket.create_connection(site.address[:2]) as client:
-        client.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
-        assert client.recv(100).startswith(b"HTTP/1.1 200")
-        response = site.post("/v1/analyze", asking(PNG))
-        detail_of(response, 503, "Overloaded")
-        assert int(response.headers["retry-after"]) > 0
-        assert site.post("/v1/analyze", asking()).status_code == 200
-    spin(lambda: site.post("/v1/analyze", asking(PNG)).status_code == 200)
 
 
 def open_files() -> list[str]:
