@@ -63,7 +63,7 @@ class JobDispatcher:
         self._thread = threading.Thread(target=self._work, name="toolrunner-jobs", daemon=True)
         self._lock = threading.Lock()
         self._running: dict[str, _Running] = {}
-        # What the store would not take, as on a full disk. No job runs again because of that.
+        # What the store would not take, as on a full disk.
         self._unsettled: list[Callable[[], object]] = []
         self._changed = threading.Event()
         self._is_draining = False
@@ -173,8 +173,8 @@ class JobDispatcher:
         bug = future.exception()
         if bug is not None:
             # The job stays RUNNING and this process alive: nobody else would ever end it.
-            _LOG.error("job %s met a bug", job.id, exc_info=bug)
-            self._unsettled.append(self._failed(running.claim, _bug(job, bug)))
+            _LOG.error("job %s could not be ended; it is tried again", job.id, exc_info=bug)
+            self._unsettled.append(partial(self._store.give_back, running.claim))
         with self._lock:
             del self._running[job.id]
         self._changed.set()
@@ -244,11 +244,4 @@ def _not_kept(job: Job, failed: OSError) -> Envelope:
     )
     return build_error_envelope(
         ErrorType.SANDBOX_ERROR, message, plugin=job.plugin, call_id=_call_id(job)
-    )
-
-
-def _bug(job: Job, bug: BaseException) -> Envelope:
-    message = f"a bug in the server, which its log tells of: {type(bug).__name__}"
-    return build_error_envelope(
-        ErrorType.INTERNAL_ERROR, message, plugin=job.plugin, call_id=_call_id(job)
     )
