@@ -221,7 +221,7 @@ PYTHON = (
     run("python/atexit_hangs"),
     run("python/thread_goes_on"),
     run("python/finalizer_hangs"),
-    reply("python/result_fails", E.EXECUTION_ERROR, details={"exception": "LookupError"}),
+    reply("python/result_fails", E.OUTPUT_VALIDATION_ERROR),
     reply("python/result_never_ends", E.CPU_LIMIT_EXCEEDED, E.MEMORY_LIMIT_EXCEEDED),
     reply("python/result_hangs", E.TIME_LIMIT_EXCEEDED, details=limit("wall_seconds")),
     reply("python/result_is_no_json", E.OUTPUT_VALIDATION_ERROR),

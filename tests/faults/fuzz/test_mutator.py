@@ -22,10 +22,11 @@ def test_streams_meet_every_kind_of_frame_and_of_refusal() -> None:
     drawn = streams(Mutator("any"))
     read = [refused(next(drawn)) for _ in range(2000)]
     assert {why for _, why, _ in read} == {
-        "", "unknown kind", "too large", "more than", "after the reply",
+        "", "unknown kind", "too large", "more than", "after the reply", "without a head",
+        "with a head of",
     }  # fmt: skip
     kinds = {kind for frames, _, _ in read for kind, _ in frames}
-    assert kinds == set(map(bytes, zip(b"cSKlFPRUX", strict=True)))
+    assert kinds == set(map(bytes, zip(b"AcSKlFPRUX", strict=True)))
     assert sum(len(frames) for frames, _, _ in read) > 5 * len(read)
 
 
