@@ -129,11 +129,11 @@ class Bench:
         self.peak_bytes = max(self.peak_bytes, call.usage.peak_memory_bytes)
         return Answer(result, envelope, call, ms)
 
-    def first(self, tool_runner: ToolRunner, start: Start) -> Answer:
+    def first(self, tool_runner: ToolRunner, start: Start, seconds: float | None = None) -> Answer:
         """Run the plugin for the first time, as far as it could be loaded."""
         took_too_long = f"{ErrorType.PLUGIN_LOAD_ERROR}: took longer than "
         if start.mode != "failed" or not start.reasons[0].startswith(took_too_long):
-            return self.call(tool_runner)
+            return self.call(tool_runner, seconds)
         # It would take as long once more.
         call, most = Call(), self._plugin.manifest.limits.capped(self._settings.caps).load_seconds
         details = {"limit": {"name": "load_seconds", "configured": most, "observed": most}}

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from toolrunner.api.cli.advice import advise, advise_after_failure, told_ms
-from toolrunner.api.cli.bench import Answer, Bench, NotTakenError
+from toolrunner.api.cli.bench import MEASURING_SECONDS, Answer, Bench, NotTakenError
 from toolrunner.api.cli.calls import Done
 from toolrunner.api.cli.exits import Exit, Refused, exit_of
 from toolrunner.api.cli.measuring import Measured, after_failure, measure
+from toolrunner.api.cli.own_samples import Sample, sample_of
 from toolrunner.api.cli.remedies import CALLED_AGAIN, of_a_resident, sample, what_to_do
 from toolrunner.api.cli.session import Session
 from toolrunner.api.documents import started
@@ -26,7 +27,6 @@ from toolrunner.plugins.errors import shown
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.environments.choice import INSTALL, Environments
 from toolrunner.runner.errors import ErrorType
-from toolrunner.runner.payloads.samples import sample_payload
 from toolrunner.runner.start_mode import Start
 from toolrunner.runner.tool_runner import ToolRunner
 
@@ -74,8 +74,11 @@ class Report:
         }
 
 
-def check(session: Session, path: str) -> Iterator[Report]:
-    """Check the plugin at a path, or each one in a folder; DiscoveryError when there is none."""
+def check(session: Session, path: str, samples: Sequence[str] = ()) -> Iterator[Report]:
+    """Check the plugin at a path, or each one in a folder; DiscoveryError when there is none.
+
+    ``samples``: files to call each with, instead of a sample that is found or made here.
+    """
     found, broken = discovery.discover((path,), bundled=False)
     elsewhere = set(discovery.discover((), bundled=False)[1])
     here = [plugin for plugin in broken if plugin not in elsewhere]
@@ -88,7 +91,7 @@ def check(session: Session, path: str) -> Iterator[Report]:
     for bad in here:
         yield _broken(bad)
     for plugin in found:
-        yield _checked(session, plugin)
+        yield _checked(session, plugin, sample_of(plugin, samples, session.settings))
 
 
 def _broken(plugin: Broken) -> Report:
@@ -98,7 +101,7 @@ def _broken(plugin: Broken) -> Report:
     return Report(plugin.name, path, steps, Exit.PLUGIN)
 
 
-def _checked(session: Session, plugin: Plugin) -> Report:
+def _checked(session: Session, plugin: Plugin, sample: Sample) -> Report:
     manifest = plugin.manifest
     steps = [Step("manifest", True, f"{plugin.name} {manifest.version}".rstrip())]
     choice = Environments(session.settings.state).choose(plugin)
@@ -111,15 +114,13 @@ def _checked(session: Session, plugin: Plugin) -> Report:
     where = " (in its own environment)" if choice.kind == "own" else ""
     steps.append(Step("requirements", True, f"{needs}{where}"))
     notes = _name_notes(session, plugin)
-    payload, about = sample_payload(manifest)
-    if payload is None:
-        notes.append(f"{about}, so it was not run; try `toolrunner analyze` on a file of yours")
-        return Report(plugin.name, shown(plugin.path), tuple(steps), Exit.DONE, tuple(notes))
-    with Bench(plugin, session.settings, payload) as bench:
+    with Bench(plugin, session.settings, sample.payload) as bench:
         report = Report(plugin.name, shown(plugin.path), tuple(steps), Exit.DONE, tuple(notes))
-        report = _run(session, plugin, bench, report, about)
+        if sample.is_made_up:
+            return _load(plugin, bench, report, sample)
+        report = _run(session, plugin, bench, report, sample)
     if all(step.ok for step in report.steps):
-        report = replace(report, notes=(*report.notes, *_sample_notes(manifest)))
+        report = replace(report, notes=(*report.notes, *_sample_notes(manifest, sample)))
     return report
 
 
@@ -145,10 +146,10 @@ def _name_notes(session: Session, plugin: Plugin) -> list[str]:
     ]
 
 
-def _sample_notes(manifest: Manifest) -> list[str]:
+def _sample_notes(manifest: Manifest, given: Sample) -> list[str]:
     """Say how to give a sample of JSON, where there is none."""
     schema = manifest.input_schema or {}
-    if manifest.input != "json" or schema.get("examples"):
+    if manifest.input != "json" or given.payload:
         return []
     keys = [key for key in schema.get("required", ()) if str(key).isidentifier()]
     line = sample(*keys or ["key"])
@@ -164,7 +165,46 @@ def _is_same(one: Path, other: Path) -> bool:
         return False
 
 
-def _run(session: Session, plugin: Plugin, bench: Bench, report: Report, about: str) -> Report:
+def _load(plugin: Plugin, bench: Bench, report: Report, sample: Sample) -> Report:
+    """Return the report with what loading the plugin tells, without input that it could take.
+
+    What Python code makes of input that is none is not judged. Of a program nothing is known before
+    it runs: it is, and may say that its input is at fault.
+    """
+    manifest = plugin.manifest
+    is_program = bool(manifest.command)
+    use = "analyze" if manifest.input == "image" else "run"
+    own = bench.runner()
+    start = started(own, plugin.name)
+    seconds = None if is_program else manifest.limits.load_seconds + MEASURING_SECONDS
+    answer = bench.first(own, start, seconds)
+    called_with = replace(sample, about=f"something made up as {manifest.accepts[0]}")
+    is_loaded = start.mode != "failed"
+    status, steps, _ = _judge(answer, called_with, manifest, is_loaded=is_loaded)
+    of_yours = (
+        f"`toolrunner plugins check {shlex.quote(shown(plugin.path))} --sample FILE` tries it on a "
+        f"file of yours, `toolrunner {use} {plugin.name} FILE` runs it"
+    )
+    notes = (f"{sample.about}, so it was not tried on any: {of_yours}",)
+    done = Done(plugin.name, None, answer.call, answer.result, answer.envelope)
+    if is_program and steps[-1].name in {"runs", "returns"} and not steps[-1].ok:
+        advice = f"where that is no matter of the program: exit with 65 for such input; {of_yours}"
+        steps[-1] = replace(steps[-1], advice=advice)
+    elif not is_program and any(step.name == "loads" and step.ok for step in steps):
+        steps, status, done = [step for step in steps if step.name != "runs"][:2], Exit.DONE, None
+    if status is not Exit.DONE:
+        notes = ()
+    return replace(
+        report,
+        steps=(*report.steps, *steps),
+        status=status,
+        notes=(*report.notes, *notes),
+        done=done,
+        start=start,
+    )
+
+
+def _run(session: Session, plugin: Plugin, bench: Bench, report: Report, given: Sample) -> Report:
     """Return the report with what running the plugin tells."""
     manifest, caps = plugin.manifest, session.settings.caps
     own = bench.runner()
@@ -172,7 +212,8 @@ def _run(session: Session, plugin: Plugin, bench: Bench, report: Report, about: 
     start = started(own, plugin.name)
     load_seconds = time.monotonic() - began
     answer = bench.first(own, start)
-    status, steps, notes = _judge(answer, about, manifest, is_loaded=start.mode != "failed")
+    is_loaded = start.mode != "failed"
+    status, steps, notes = _judge(answer, given, manifest, is_loaded=is_loaded)
     done = Done(plugin.name, None, answer.call, answer.result, answer.envelope)
     report = replace(
         report,
@@ -229,12 +270,13 @@ def _as_resident(bench: Bench, own: ToolRunner, manifest: Manifest, start: Start
 
 
 def _judge(
-    done: Answer, about: str, manifest: Manifest, *, is_loaded: bool
+    done: Answer, given: Sample, manifest: Manifest, *, is_loaded: bool
 ) -> tuple[Exit, list[Step], list[str]]:
     """Return the exit status, the steps of the run, and notes.
 
     ``is_loaded``: it has been loaded before, or is loaded by each call.
     """
+    about = given.about
     confined = Step("sandbox", True, f"{len(done.call.isolation.layers)} layers")
     loads = Step("loads", True, "in the sandbox")
     if done.envelope is None:
@@ -248,9 +290,11 @@ def _judge(
     if error_type is ErrorType.VALIDATION_ERROR:
         if details.get("exception") == "InvalidInput":
             runs = Step("runs", True, f"on {about}: it answers InvalidInput")
-            note = f"it does not take {about} ({error['message']}); try it on input of your own"
+            note = f"it does not take {about} ({error['message']}); --sample FILE tries another one"
             return Exit.DONE, [confined, loads, runs], [note]
         advice = "give input_schema an example that fits: examples = [{ ... }]"
+        if given.is_given:
+            advice = "give it a sample that its manifest takes, or change that"
         refused = Step("runs", False, f"{about} is refused: {error['message']}", advice)
         return Exit.PLUGIN, [refused], []
     failed = _failing_step(error_type, error["message"], is_loaded=is_loaded)

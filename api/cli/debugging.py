@@ -7,20 +7,21 @@ none of what root may do.
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 from toolrunner.api.cli.exits import Refused
+from toolrunner.api.cli.own_samples import sample_of
 from toolrunner.api.cli.session import Session
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.errors import shown
 from toolrunner.runner.environments.choice import Environments
-from toolrunner.runner.payloads.samples import rehearsal, sample_payload
+from toolrunner.runner.payloads.samples import request_of
 from toolrunner.runner.plugin_files import PluginFiles
 from toolrunner.runner.program import build_program
 from toolrunner.sandbox.plain import RootError, become, check_user
@@ -36,7 +37,7 @@ _AS_ROOT = (
 )
 
 
-def debug(session: Session, path: str) -> NoReturn:
+def debug(session: Session, path: str, samples: Sequence[str] = ()) -> NoReturn:
     """Become an interpreter that runs the plugin at a path once; Refused where none should."""
     try:
         check_user()
@@ -53,15 +54,15 @@ def debug(session: Session, path: str) -> NoReturn:
     choice = Environments(session.settings.state).choose(plugin)
     if choice.reason:
         raise Refused(choice.reason)
-    payload, about = sample_payload(manifest)
-    if payload is None:
-        message = f"{about}, so there is nothing to call it with"
+    sample = sample_of(plugin, samples, session.settings)
+    if sample.is_made_up:
+        message = f"{sample.about}, so there is nothing to call it with: give it --sample FILE"
         raise Refused(message)
     program = build_program(plugin, session.settings, PluginFiles(), choice)
-    session.terminal.say(_WARNING.format(name=plugin.name, user=_user(), about=about))
+    session.terminal.say(_WARNING.format(name=plugin.name, user=_user(), about=sample.about))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    become(program, json.loads(rehearsal(manifest)))
+    become(program, request_of(sample.payload))
 
 
 def _only_plugin(path: str) -> Plugin:

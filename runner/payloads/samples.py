@@ -1,7 +1,7 @@
 """A payload to try a plugin on: for ``toolrunner plugins check``, and to rehearse its calls with.
 
-A bundled sample picture of a type that the plugin accepts, or one made here; for JSON the first
-example of its schema.
+A bundled sample picture of a type that the plugin accepts, or one made here; a text; for JSON the
+first example of its schema.
 """
 
 from __future__ import annotations
@@ -13,12 +13,21 @@ import mimetypes
 from collections.abc import Collection, Iterable
 from importlib.resources import files
 from io import BytesIO
+from pathlib import Path
 from typing import Any, Literal
 
 from toolrunner.plugins.manifest import Manifest
+from toolrunner.runner.payloads.files import guess_type
 
 _SIZE = (96, 64)
 _TEXT = b"One line of text.\n"
+# Texts that are to be read by their types; any other one is a line of text.
+_TEXTS = {
+    "text/csv": b"name,amount\nred,1\nblue,2\n",
+    "text/html": b"<!doctype html>\n<title>Sample</title>\n<p>One line of text.</p>\n",
+    "text/tab-separated-values": b"name\tamount\nred\t1\nblue\t2\n",
+    "text/xml": b"<sample>One line of text.</sample>\n",
+}
 
 
 def sample_payload(manifest: Manifest) -> tuple[dict[str, Any] | None, str]:
@@ -34,11 +43,42 @@ def sample_payload(manifest: Manifest) -> tuple[dict[str, Any] | None, str]:
     return None, f"no picture of type {' or '.join(manifest.accepts)} can be made here"
 
 
+def made_up_payload(manifest: Manifest) -> dict[str, Any]:
+    """Return a payload of a type that nobody can make here, and with nothing of it inside."""
+    mime_type = manifest.accepts[0]
+    if manifest.input == "image":
+        return {"image": _TEXT, "mime_type": mime_type}
+    return {"files": [_file(mime_type, _TEXT)]}
+
+
+def request_of(payload: dict[str, Any]) -> dict[str, Any]:
+    """Return a payload as a box rehearses it; files at a path are read."""
+    rest = dict(payload)
+    image = base64.b64encode(rest.pop("image", b"")).decode("ascii")
+    given = [_read(file) for file in rest.pop("files", [])]
+    return {"payload": rest, "image": image, "files": given}
+
+
+def _read(file: dict[str, Any]) -> dict[str, Any]:
+    path = file.get("path")
+    name = file["name"] if path is None else Path(path).name
+    data = file["data"] if path is None else Path(path).read_bytes()
+    mime_type = file.get("mime_type") or guess_type(name)
+    return {"name": name, "mime_type": mime_type, "data": base64.b64encode(data).decode("ascii")}
+
+
+def _file(mime_type: str, data: bytes) -> dict[str, Any]:
+    ending = mimetypes.guess_extension(mime_type) or ""
+    return {"name": f"sample{ending}", "mime_type": mime_type, "data": data}
+
+
 def _files(accepts: tuple[str, ...]) -> tuple[dict[str, Any] | None, str]:
     """Return a payload of one file: a text, or a picture where no text is taken."""
     if not accepts or "text/plain" in accepts:
-        file = {"name": "sample.txt", "mime_type": "text/plain", "data": _TEXT}
-        return {"files": [file]}, "a file with a line of text"
+        return {"files": [_file("text/plain", _TEXT)]}, "a file with a line of text"
+    text = next((one for one in accepts if one.startswith("text/")), None)
+    if text is not None:
+        return {"files": [_file(text, _TEXTS.get(text, _TEXT))]}, f"a small file as {text}"
     found = _picture(accepts)
     if found is None:
         return None, f"no file of type {' or '.join(accepts)} can be made here"
@@ -69,14 +109,7 @@ def rehearsal(manifest: Manifest) -> str:
 @functools.lru_cache(maxsize=64)
 def _rehearsed(kind: Literal["image", "files"], accepts: tuple[str, ...]) -> str:
     payload, _ = sample_payload(Manifest(name="sample", input=kind, accepts=accepts))
-    if payload is None:
-        return ""
-    files = [
-        {**file, "data": base64.b64encode(file["data"]).decode("ascii")}
-        for file in payload.pop("files", [])
-    ]
-    image = base64.b64encode(payload.pop("image", b"")).decode("ascii")
-    return json.dumps({"payload": payload, "image": image, "files": files})
+    return "" if payload is None else json.dumps(request_of(payload))
 
 
 def _example(manifest: Manifest) -> tuple[dict[str, Any], str]:

@@ -117,6 +117,7 @@ def _sbom(plugin: Plugin | None, environment: Environment | None, reason: str) -
     epilog=examples(
         "toolrunner plugins check my_plugin.py",
         "toolrunner plugins check .",
+        "toolrunner plugins check my_plugin.py --sample report.pdf",
         "toolrunner plugins check --debug my_plugin.py",
     ),
 )
@@ -134,12 +135,22 @@ def check_plugin(
             "own alone. (toolrunner --debug plugins check shows tracebacks.)",
         ),
     ] = False,
+    sample: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sample",
+            metavar="FILE",
+            help="What to call it with: an image, a JSON object, or a file; repeated, all of them "
+            "go into the one call. Without it, a sample beside the plugin, or one of ours.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> Exit:
     """Check a plugin: its manifest, that it loads in the sandbox, and that it answers a sample."""
     if debug:
-        run_plainly(session, path)
+        run_plainly(session, path, sample or [])
     worst = Exit.DONE
-    for report in check_path(session, path):
+    for report in check_path(session, path, sample or []):
         if session.shared.as_json:
             session.terminal.document(report.document())
         else:

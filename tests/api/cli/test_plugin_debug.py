@@ -91,6 +91,24 @@ def test_it_gets_the_sample_of_its_kind(
     assert json.loads(done.stdout)["text"] == result
 
 
+def test_it_gets_input_of_its_authors_own(open_folder: Path) -> None:
+    """Files at their paths, or JSON."""
+    (open_folder / "own.json").write_text('{"text": "mine"}')
+    words = ("plugins", "check", "--debug", "sample.py", "--sample", "own.json")
+    done = debugged(open_folder, *words)
+    assert json.loads(done.stdout)["text"] == "mine", done.stderr
+    assert "It is called with the sample own.json." in done.stderr
+    source = PLUGIN.lstrip().replace('"json"', '"files"\n# accepts = ["video/mp4"]')
+    lines = [line for line in source.splitlines() if "input_schema" not in line]
+    source = "\n".join(lines).replace('payload["text"]', 'open(payload["files"][0]["path"]).read()')
+    (open_folder / "other.py").write_text(source.replace("BODY", "pass"))
+    (open_folder / "own.mp4").write_text("film")
+    words = ("plugins", "check", "--debug", "other.py")
+    assert "give it --sample FILE" in debugged(open_folder, *words).stderr
+    done = debugged(open_folder, *words, "--sample", "own.mp4")
+    assert json.loads(done.stdout)["text"] == "film", done.stderr
+
+
 def test_a_breakpoint_stops_in_the_terminal(open_folder: Path) -> None:
     """And what is typed there counts."""
     typed = "p text\ntext = 'another'\ncontinue\n"
