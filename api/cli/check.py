@@ -113,13 +113,18 @@ def _checked(session: Session, plugin: Plugin, sample: Sample) -> Report:
         needs = f"the program {manifest.command[0]}"
     where = " (in its own environment)" if choice.kind == "own" else ""
     steps.append(Step("requirements", True, f"{needs}{where}"))
+    taken = _taken_name(session, plugin)
+    steps += taken
     notes = _name_notes(session, plugin)
     with Bench(plugin, session.settings, sample.payload) as bench:
         report = Report(plugin.name, shown(plugin.path), tuple(steps), Exit.DONE, tuple(notes))
         if sample.is_made_up:
-            return _load(plugin, bench, report, sample)
-        report = _run(session, plugin, bench, report, sample)
-    if all(step.ok for step in report.steps):
+            report = _load(plugin, bench, report, sample)
+        else:
+            report = _run(session, plugin, bench, report, sample)
+    if taken:
+        return replace(report, status=max(report.status, Exit.PLUGIN))
+    if all(step.ok for step in report.steps) and not sample.is_made_up:
         report = replace(report, notes=(*report.notes, *_sample_notes(manifest, sample)))
     return report
 
@@ -133,10 +138,26 @@ def _unmet(plugin: Plugin, reason: str) -> Step:
     return Step("requirements", False, words, advice)
 
 
+def _taken_name(session: Session, plugin: Plugin) -> list[Step]:
+    """Return what is wrong with a name that a bundled plugin has: beside it neither can run."""
+    settings, name = session.settings, plugin.manifest.plugin
+    bundled, _ = discovery.discover(
+        disable_bundled=settings.disable_bundled, allow_bundled=settings.allow_bundled
+    )
+    if not any(
+        other.manifest.plugin == name and not _is_same(other.path, plugin.path) for other in bundled
+    ):
+        return []
+    words = f"{name} is taken by a bundled plugin, so neither of them can run"
+    advice = f'give it another name, or have the operator set disable_bundled = ["{name}"]'
+    return [Step("name", False, words, advice)]
+
+
 def _name_notes(session: Session, plugin: Plugin) -> list[str]:
     """Say it when another plugin has the name: used together, neither would run."""
     others, _ = discovery.discover(
         (*session.shared.plugins, *session.settings.plugins),
+        bundled=False,
         allow_installed=session.settings.allow_installed,
     )
     return [
@@ -185,8 +206,8 @@ def _load(plugin: Plugin, bench: Bench, report: Report, sample: Sample) -> Repor
         f"`toolrunner plugins check {shlex.quote(shown(plugin.path))} --sample FILE` tries it on a "
         f"file of yours, `toolrunner {use} {plugin.name} FILE` runs it"
     )
-    notes = (f"{sample.about}, so it was not tried on any: {of_yours}",)
-    done = Done(plugin.name, None, answer.call, answer.result, answer.envelope)
+    notes: tuple[str, ...] = (f"{sample.about}, so it was not tried on any: {of_yours}",)
+    done: Done | None = Done(plugin.name, None, answer.call, answer.result, answer.envelope)
     if is_program and steps[-1].name in {"runs", "returns"} and not steps[-1].ok:
         advice = f"where that is no matter of the program: exit with 65 for such input; {of_yours}"
         steps[-1] = replace(steps[-1], advice=advice)
@@ -228,8 +249,8 @@ def _run(session: Session, plugin: Plugin, bench: Bench, report: Report, given: 
         tried = after_failure(bench, plugin, caps, start, answer.envelope["error"]["type"])
         advice = advise_after_failure(manifest, start, tried)
         if start.mode != "failed" and "cold" in tried.p50_ms:
-            steps = [step if step.ok else replace(step, advice=advice[0]) for step in report.steps]
-            return replace(report, steps=tuple(steps))
+            last = replace(report.steps[-1], advice=advice[0])  # the one that failed by the call
+            return replace(report, steps=(*report.steps[:-1], last))
         return replace(report, advice=advice)
     bench.begin(time.monotonic() - began)
     told: set[str] = set()

@@ -7,7 +7,6 @@ blames the caller.
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +58,7 @@ def sample_of(plugin: Plugin, given: Sequence[str], settings: Settings) -> Sampl
 def _read(
     manifest: Manifest, names: Sequence[str], settings: Settings, *, is_given: bool
 ) -> Sample:
-    about = f"the sample {', '.join(shown(os.path.basename(name)) for name in names)}"
+    about = f"the sample {', '.join(shown(Path(name).name) for name in names)}"
     most = int(manifest.limits.capped(settings.caps).payload_mb * MIB)
     if manifest.input == "files":
         payload = files_payload(names, mime_type=None, options={}, max_bytes=most)
@@ -80,11 +79,11 @@ def _beside(plugin: Plugin) -> Iterator[str]:
     if manifest.input == "json" and (manifest.input_schema or {}).get("examples"):
         return
     start = path / "sample" if path.is_dir() else path.with_name(f"{path.stem}_sample")
-    for name in sorted(glob.glob(f"{glob.escape(str(start))}.*")):
-        mime_type, accepts = guess_type(name), manifest.accepts
+    for found in sorted(start.parent.glob(f"{glob.escape(start.name)}.*")):
+        mime_type, accepts = guess_type(found.name), manifest.accepts
         if manifest.input == "json":
             is_taken = mime_type == "application/json"
         else:
             is_taken = not accepts or accepted_as(mime_type, accepts) is not None
-        if is_taken and os.path.isfile(name):
-            yield name
+        if is_taken and found.is_file():
+            yield str(found)

@@ -1,4 +1,4 @@
-"""What ``plugins check`` calls a plugin with, and what it says of one for which there is nothing."""
+"""What ``plugins check`` calls a plugin with, and what it says where there is nothing."""
 
 from __future__ import annotations
 

@@ -205,16 +205,39 @@ def test_check_wants_an_example_that_fits(cli: Cli, write_plugin: WritePlugin) -
 
 
 def test_check_says_when_no_sample_can_be_made(cli: Cli, write_plugin: WritePlugin) -> None:
-    """A type that nobody can make here is a note, not a failure."""
+    """A type that nobody can make here is a note, not a failure, if the plugin loads."""
     path = write_plugin(GOOD, input="image", accepts='["image/x-unheard-of"]')
     ended = cli("plugins", "check", path)
     assert ended.status == 0
     assert "image/x-unheard-of" in ended.out
 
 
-def test_check_tells_of_a_name_that_is_taken(cli: Cli, write_plugin: WritePlugin) -> None:
-    """A plugin that would clash with a bundled one passes with a warning."""
-    ended = cli("plugins", "check", write_plugin(GOOD, name="palette"))
+def test_check_fails_for_the_name_of_a_bundled_plugin(
+    cli: Cli, write_plugin: WritePlugin, tmp_path: Path
+) -> None:
+    """Neither of them can run; what it advises is enough."""
+    path = write_plugin(GOOD, name="palette")
+    for words in ((), ("--plugins", path)):
+        ended = cli(*words, "plugins", "check", path)
+        assert ended.status == 1
+        assert "✗ name: palette is taken by a bundled plugin" in ended.out
+        assert 'disable_bundled = ["palette"]' in " ".join(ended.out.split())
+    assert cli("--plugins", path, "run", "palette").status == 1
+    config = tmp_path / "advised.toml"
+    config.write_text('disable_bundled = ["palette"]\n')
+    advised = {"TOOLRUNNER_CONFIG": str(config)}
+    assert cli("plugins", "check", path, **advised).status == 0
+    assert cli("--plugins", path, "run", "palette", **advised).status == 0
+
+
+def test_check_tells_of_a_name_that_another_path_has(
+    cli: Cli, write_plugin: WritePlugin, tmp_path: Path
+) -> None:
+    """It may be what is to take its place."""
+    path = write_plugin(GOOD)
+    other = tmp_path / "other.py"
+    other.write_text(path.read_text())
+    ended = cli("--plugins", other, "plugins", "check", path)
     assert ended.status == 0
     assert "is taken by" in ended.out
 
