@@ -57,6 +57,7 @@ class Report:
     start: Start | None = None
     measured: Measured | None = None
     advice: tuple[str, ...] = ()
+    is_program: bool = False
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON shows it."""
@@ -118,6 +119,7 @@ def _checked(session: Session, plugin: Plugin, sample: Sample) -> Report:
     notes = _name_notes(session, plugin)
     with Bench(plugin, session.settings, sample.payload) as bench:
         report = Report(plugin.name, shown(plugin.path), tuple(steps), Exit.DONE, tuple(notes))
+        report = replace(report, is_program=bench.is_program)
         if sample.is_made_up:
             report = _load(plugin, bench, report, sample)
         else:

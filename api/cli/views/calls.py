@@ -7,7 +7,7 @@ Called by ``commands`` and ``check``. Everything in a result comes from a plugin
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
@@ -208,17 +208,32 @@ def error_view(
         lines.append(_quoted(f"    {place.source}", "dim"))
     if advice:
         lines.append(Hanging("  what to do: ", advice, "    ", "yellow"))
-    if limit := details.get("limit"):
-        lines.append(Text(f"  {_limit_words(limit)}", style="dim"))
-    tail = details.get("log_tail")
-    if tail and (debug or tail.strip() not in error["message"]):  # as a program's error has it
-        kept, _ = _last_lines(tail, whole=debug)
-        lines += [Text("  the last that it printed:", style="dim"), _quoted(kept, "dim", "    | ")]
-    if debug and (trace := envelope["_internal"]["traceback"]):
-        lines += [Text("  traceback:", style="dim"), _quoted(trace, "dim", "    | ")]
+    lines += evidence(envelope, debug=debug)
     if was_called:
         lines.append(Text(f"  call {details['call_id']}", style="dim"))
     return Group(*lines)
+
+
+def evidence(envelope: Mapping[str, Any], *, debug: bool) -> Iterator[RenderableType]:
+    """Yield what there is beside an error's message: its limit, the log, and the traceback."""
+    error = envelope["error"]
+    details = error["details"]
+    if limit := details.get("limit"):
+        yield Text(f"  {_limit_words(limit)}", style="dim")
+    tail = details.get("log_tail")
+    if tail and (debug or tail.strip() not in error["message"]):  # as a program's error has it
+        kept, _ = _last_lines(tail, whole=debug)
+        yield Text("  the last that it printed:", style="dim")
+        yield _quoted(kept, "dim", "    | ")
+    if debug and (trace := envelope["_internal"]["traceback"]):
+        yield Text("  traceback:", style="dim")
+        yield _quoted(trace, "dim", "    | ")
+
+
+def place_view(place: Place) -> RenderableType:
+    """Return where in a plugin's own code something happened, whose message stands elsewhere."""
+    source = f"\n    {place.source}" if place.source else ""
+    return _quoted(f"{place.where}{source}")
 
 
 def _limit_words(limit: Mapping[str, Any]) -> str:

@@ -16,13 +16,18 @@ from toolrunner.api.cli.examined import Examined, Imported
 from toolrunner.api.cli.exits import Exit
 from toolrunner.api.cli.measuring import Measured
 from toolrunner.api.cli.tracebacks import own_place
-from toolrunner.api.cli.views.calls import error_view, printed_view
-from toolrunner.runner.start_mode import Start
+from toolrunner.api.cli.views.calls import evidence, place_view, printed_view
 
 _STARTS = {
     "warm": "calls start warm: each is a fork of the loaded plugin",
     "cold": "calls start cold: each loads the plugin anew",
     "resident": "calls start resident: one process serves many",
+}
+
+_PROGRAM_STARTS = {
+    "warm": "calls start warm: what starts the program is forked ahead, and its own start is part "
+    "of each call",
+    "cold": "calls start cold: each makes a box, and starts the program in it",
 }
 
 # Before each further line of words: our own, which stand deeper than any line of ours, and those of
@@ -33,7 +38,7 @@ _DEEPER, _QUOTED = "      ", "    | "
 def report_view(report: Report, *, debug: bool) -> RenderableType:
     """Return how calls start, the steps, each with a tick or what to do, and what was measured."""
     title = plain(report.plugin, "bold").append_text(plain(f"  {report.path}", "dim"))
-    lines: list[RenderableType] = [title, *_starts(report.start)]
+    lines: list[RenderableType] = [title, *_starts(report)]
     lines += [line for step in report.steps for line in _step(step)]
     if report.measured is not None:
         lines += [Hanging("    ", line, _DEEPER) for line in _measured(report.measured)]
@@ -41,8 +46,10 @@ def report_view(report: Report, *, debug: bool) -> RenderableType:
     lines += [Hanging("  note: ", note, _QUOTED, "yellow") for note in report.notes]
     done = report.done
     if report.status is not Exit.DONE and done is not None and done.envelope is not None:
+        # What it says, and to whom it falls, the step that failed has told.
         place = own_place(done.envelope, Path(report.path))
-        lines.append(error_view(done.envelope, file=None, debug=debug, place=place))
+        lines += [] if place is None else [place_view(place)]
+        lines += evidence(done.envelope, debug=debug)
     elif done is not None and done.call.log_tail:
         lines.append(printed_view(done, whole=False))
     return Group(*lines)
@@ -62,9 +69,11 @@ def _step(step: Step) -> Iterator[RenderableType]:
         yield Hanging("    what to do: ", step.advice, _DEEPER)
 
 
-def _starts(start: Start | None) -> Iterator[RenderableType]:
+def _starts(report: Report) -> Iterator[RenderableType]:
+    start = report.start
     if start is not None and start.mode != "failed":
-        yield Hanging("  ", "; ".join((_STARTS[start.mode], *start.reasons)), _DEEPER, "bold")
+        words = (_PROGRAM_STARTS if report.is_program else _STARTS)[start.mode]
+        yield Hanging("  ", "; ".join((words, *start.reasons)), _DEEPER, "bold")
 
 
 def _measured(measured: Measured) -> Iterator[str]:

@@ -29,6 +29,11 @@ _STARTS = {
     ),
     "failed": "it cannot be loaded",
 }
+_PROGRAM_STARTS = {
+    **_STARTS,
+    "warm": "warm: what starts the program is forked ahead, and its own start is part of each call",
+    "cold": "cold: each call makes a box, and starts the program in it",
+}
 
 
 def list_view(statuses: Iterable[PluginStatus]) -> RenderableType:
@@ -45,10 +50,11 @@ def list_view(statuses: Iterable[PluginStatus]) -> RenderableType:
     return table
 
 
-def _start_words(start: Mapping[str, Any], reason: str) -> str:
+def _start_words(document: Mapping[str, Any]) -> str:
     """Return how calls start, without what stands in the row ``reason`` already."""
-    words = "; ".join(one for one in start["reasons"] if one != reason)
-    return ": ".join([_STARTS[start["mode"]], *filter(None, [words])])
+    start, starts = document["start"], _PROGRAM_STARTS if document["command"] else _STARTS
+    words = "; ".join(one for one in start["reasons"] if one != document["reason"])
+    return ": ".join([starts[start["mode"]], *filter(None, [words])])
 
 
 def _residents_words(figures: Mapping[str, Any]) -> str:
@@ -90,7 +96,7 @@ def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> Renderabl
         if name == "command" and value:
             value = shlex.join(value)
         if name == "start" and value:
-            value = _start_words(value, document["reason"])
+            value = _start_words(document)
         if name == "environment" and "packages" in document:
             value = _environment_words(document)
         if value:

@@ -160,3 +160,25 @@ def test_a_sample_beside_a_plugin_is_used_by_itself(
     assert cli("plugins", "check", folder).status == 1
     (folder / "sample.txt").write_text("mine\n")
     assert cli("plugins", "check", folder).status == 0
+
+
+def test_an_error_is_told_once(cli: Cli, write_plugin: WritePlugin) -> None:
+    """With the line that it came from, and what was printed before."""
+    body = "def run(payload):\n    print('so far')\n    raise ValueError('odd one')\n"
+    ended = cli("plugins", "check", write_plugin(body))
+    assert ended.status == 1
+    assert (ended.out + ended.err).count("ValueError: odd one") == 1
+    assert "  | sample.py:12 in run\n  |     raise ValueError('odd one')\n" in ended.out
+    assert ended.out.endswith("  the last that it printed:\n    | so far\n")
+
+
+def test_the_start_of_a_program_is_part_of_each_call(cli: Cli, tmp_path: Path) -> None:
+    """It is no fork of anything loaded."""
+    folder = program(tmp_path / "script", "echo '{}'\n", "text/plain")
+    ended = cli("plugins", "check", folder, COLUMNS="1000")
+    assert ended.status == 0
+    assert "loaded plugin" not in ended.out
+    assert "start is part of each call" in ended.out or "calls start cold: each makes" in ended.out
+    shown = cli("--plugins", folder, "plugins", "show", "script", COLUMNS="1000").out
+    assert "loaded plugin" not in shown
+    assert "start is part of each call" in shown or "cold: each call makes a box" in shown
