@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import pwd
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from toolrunner.api.cli.by_hand import by_hand
 from toolrunner.api.cli.exits import Refused
 from toolrunner.api.cli.own_samples import sample_of
 from toolrunner.api.cli.session import Session
@@ -44,17 +44,14 @@ def debug(session: Session, path: str, samples: Sequence[str] = ()) -> NoReturn:
     except RootError as error:
         raise Refused(_AS_ROOT.format(path=shown(path))) from error
     plugin = _only_plugin(path)
-    manifest = plugin.manifest
-    if manifest.command:
-        message = (
-            f"{plugin.name} is a program: run it by hand, with its payload as JSON on standard "
-            f"input: {shlex.join(manifest.command)}"
-        )
-        raise Refused(message)
     choice = Environments(session.settings.state).choose(plugin)
     if choice.reason:
         raise Refused(choice.reason)
     sample = sample_of(plugin, samples, session.settings)
+    if plugin.manifest.command:
+        line = by_hand(plugin, sample)
+        message = f"{plugin.name} is a program, and --debug is for Python; run it by hand: {line}"
+        raise Refused(message)
     if sample.is_made_up:
         message = f"{sample.about}, so there is nothing to call it with: give it --sample FILE"
         raise Refused(message)

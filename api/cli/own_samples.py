@@ -29,13 +29,14 @@ class Sample:
     """A payload, and what it is in words.
 
     ``is_given``: by who asks for the check. ``is_made_up``: it has the type alone of what the
-    plugin takes; then ``about`` says why.
+    plugin takes; then ``about`` says why. ``files``: where it was read.
     """
 
     payload: dict[str, Any]
     about: str
     is_given: bool = False
     is_made_up: bool = False
+    files: tuple[str, ...] = ()
 
 
 def sample_of(plugin: Plugin, given: Sequence[str], settings: Settings) -> Sample:
@@ -70,7 +71,7 @@ def _read(
             message = f"{shown(names[0])} holds no JSON object, which is what a plugin is given"
             raise Refused(message)
         payload = found
-    return Sample(payload, about, is_given=is_given)
+    return Sample(payload, about, is_given=is_given, files=tuple(names))
 
 
 def _beside(plugin: Plugin) -> Iterator[str]:

@@ -151,17 +151,42 @@ def test_what_is_no_single_plugin_is_refused_with_words(
     assert "without a box" not in done.stderr
 
 
-def test_a_program_is_run_by_hand(open_folder: Path) -> None:
-    """It is said how."""
+@pytest.mark.parametrize(
+    ("kind", "sample"),
+    [("json", ()), ("files", ()), ("files", ("--sample", "o'wn.mp4")), ("image", ("one.png",))],
+)
+def test_a_program_is_run_by_hand(kind: str, sample: tuple[str, ...], open_folder: Path) -> None:
+    """The line that is told works in a shell: it has what a box has."""
     folder = open_folder / "program"
-    folder.mkdir()
-    (folder / "main.sh").write_text("echo '{}'")
-    (folder / "toolrunner.toml").write_text(
-        '[tool.toolrunner]\nname = "program"\ninput = "json"\ncommand = ["sh", "main.sh"]\n'
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    (folder / "main.sh").write_text(
+        "#!/bin/sh\ncat >output/payload || exit 1\necho '{}' >&3 || exit 1\n"
+        'for one in input/*; do cat "$one" >output/given; done\ncat output/payload\n'
     )
-    done = debugged(open_folder, "plugins", "check", "--debug", "program")
+    (folder / "main.sh").chmod(0o755)
+    accepts = 'accepts = ["text/plain", "video/mp4"]\n' if kind == "files" else ""
+    (folder / "toolrunner.toml").write_text(
+        f'[tool.toolrunner]\nname = "program"\ninput = "{kind}"\n{accepts}command = ["main.sh"]\n'
+    )
+    (open_folder / "o'wn.mp4").write_text("film")
+    if kind == "image":
+        (folder / "sample.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        sample = ()
+    done = debugged(open_folder, "plugins", "check", "--debug", "program", *sample)
     assert done.returncode == 2
-    assert done.stderr.endswith("with its payload as JSON on standard input: sh main.sh\n")
+    line = done.stderr.partition("is a program, and --debug is for Python; run it by hand: ")[2]
+    assert line
+    ended = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("rror")) == (0, 0), ended.stderr
+    payload = json.loads(ended.stdout)
+    if kind == "json":
+        assert payload == {}
+        return
+    [file] = payload["files"] if kind == "files" else [payload["image"]]
+    assert set(file) == {"name", "path", "mime_type", "bytes"}
+    assert (folder / file["path"]).stat().st_size == file["bytes"]
+    assert (folder / "output" / "given").read_bytes() == (folder / file["path"]).read_bytes()
 
 
 def test_root_is_refused(open_folder: Path) -> None:
