@@ -83,4 +83,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word[:_LONGEST_KEY], names, n=1)
     if close:
         return f"did you mean {close[0]}?"
+    parts = {part: name for name in reversed(names) for part in re.split("[-:]", name)}
+    close = difflib.get_close_matches(word[:_LONGEST_KEY], parts, n=1)
+    if close:
+        return f"did you mean {parts[close[0]]}?"
     return f"use one of: {', '.join(names)}"

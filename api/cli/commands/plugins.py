@@ -70,7 +70,10 @@ def show_plugin(
     if types and all(session.registry.get_status(one) for one in names):
         session.terminal.write(_types(session, name, names))
         return Exit.DONE
-    return max(_show_one(session, one, sbom=sbom) for one in names)
+    return max(
+        _show_one(session, one, sbom=sbom, before=names[:place][:1])
+        for place, one in enumerate(names)
+    )
 
 
 def _types(session: Session, name: str, names: list[str]) -> str:
@@ -81,7 +84,8 @@ def _types(session: Session, name: str, names: list[str]) -> str:
     return typed_source(name, manifests)
 
 
-def _show_one(session: Session, name: str, *, sbom: bool) -> Exit:
+def _show_one(session: Session, name: str, *, sbom: bool, before: list[str]) -> Exit:
+    """Show a plugin or a tool; ``before`` has the first of its tools, once that was shown."""
     status = session.registry.get_status(name)
     if status is None:
         known = suggestion(name, session.registry.list_plugins())
@@ -101,7 +105,8 @@ def _show_one(session: Session, name: str, *, sbom: bool) -> Exit:
     if session.shared.as_json:
         session.terminal.document(document)
     else:
-        session.terminal.show(plugin_view(document, plugin))
+        first = [documents.plugin_of(session.registry, one) for one in before]
+        session.terminal.show(plugin_view(document, plugin, *first))
     return Exit.DONE
 
 

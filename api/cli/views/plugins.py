@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolrunner.api.cli.console import counted, plain, size_words, table_of
+from toolrunner.api.cli.views.schemas import schema_rows
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.runner.registry.plugin_state import PluginState, PluginStatus
 from toolrunner.sandbox.limits import MIB, Limits
@@ -80,11 +81,36 @@ def _batch_words(batch: Mapping[str, int]) -> str:
     return f"up to {most} calls of one caller together{capped}{wait}"
 
 
-def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> RenderableType:
-    """Return what ``plugin_document`` says, and what its author asked for beyond the caps."""
+def plugin_view(
+    document: Mapping[str, Any], plugin: Plugin | None, before: Plugin | None = None
+) -> RenderableType:
+    """Return what ``plugin_document`` says, and what its author asked for beyond the caps.
+
+    ``before``: another tool of the plugin, which has been shown; of limits only others are.
+    """
     grid = Table(box=None, show_header=False, pad_edge=False)
     grid.add_column(style="cyan")
     grid.add_column()
+    _add_manifest(grid, document)
+    for name, words in schema_rows(document):
+        grid.add_row(name, plain(words))
+    _add_figures(grid, document)
+    if plugin is None:
+        return grid
+    parts: list[RenderableType] = [grid]
+    limits = _changed(plugin, before)
+    if before is not None:
+        others = "all but these" if limits else "all"
+        grid.add_row("limits", plain(f"{others} as of {before.name}"))
+    if limits:
+        parts.append(_limits_view(document["limits"], plugin.manifest.limits, limits))
+    if document.get("packages"):
+        parts.append(_packages_view(document["packages"]))
+    return Group(*parts)
+
+
+def _add_manifest(grid: Table, document: Mapping[str, Any]) -> None:
+    """Add rows about what its manifest says, and what came of it."""
     names = ("name", "version", "description", "state", "reason", "from", "path", "input")
     lists = ("accepts", "read", "require", "dependencies")
     for name in (*names, "command", *lists, "requires_python", "environment", "network", "start"):
@@ -101,13 +127,15 @@ def plugin_view(document: Mapping[str, Any], plugin: Plugin | None) -> Renderabl
             value = _environment_words(document)
         if value:
             grid.add_row(name.replace("_", " "), plain(value))
-    _add_figures(grid, document)
-    if plugin is None:
-        return grid
-    parts = [grid, _limits_view(document["limits"], plugin.manifest.limits)]
-    if document.get("packages"):
-        parts.append(_packages_view(document["packages"]))
-    return Group(*parts)
+
+
+def _changed(plugin: Plugin, before: Plugin | None) -> list[str]:
+    """Return the limits that another tool of the plugin does not have as well: all without one."""
+    names = [about.name for about in fields(Limits)]
+    if before is None:
+        return names
+    asked, known = plugin.manifest.limits, before.manifest.limits
+    return [name for name in names if getattr(asked, name) != getattr(known, name)]
 
 
 def _add_figures(grid: Table, document: Mapping[str, Any]) -> None:
@@ -139,9 +167,9 @@ def _packages_view(packages: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _limits_view(in_force: Mapping[str, float], asked: Limits) -> Table:
+def _limits_view(in_force: Mapping[str, float], asked: Limits, names: Sequence[str]) -> Table:
     table = table_of("limit", "at most", "of", "at the limit it")
-    for about in fields(Limits):
+    for about in (one for one in fields(Limits) if one.name in names):
         value, wanted = in_force[about.name], getattr(asked, about.name)
         amount = Text(f"{value:g}")
         if value != wanted:

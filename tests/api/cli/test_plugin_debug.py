@@ -94,8 +94,8 @@ def test_it_gets_the_sample_of_its_kind(
 def test_it_gets_input_of_its_authors_own(open_folder: Path) -> None:
     """Files at their paths, or JSON."""
     (open_folder / "own.json").write_text('{"text": "mine"}')
-    words = ("plugins", "check", "--debug", "sample.py", "--sample", "own.json")
-    done = debugged(open_folder, *words)
+    words = ("plugins", "check", "--debug")
+    done = debugged(open_folder, *words, "sample.py", "--sample", "own.json")
     assert json.loads(done.stdout)["text"] == "mine", done.stderr
     assert "It is called with the sample own.json." in done.stderr
     source = PLUGIN.lstrip().replace('"json"', '"files"\n# accepts = ["video/mp4"]')
@@ -103,9 +103,8 @@ def test_it_gets_input_of_its_authors_own(open_folder: Path) -> None:
     source = "\n".join(lines).replace('payload["text"]', 'open(payload["files"][0]["path"]).read()')
     (open_folder / "other.py").write_text(source.replace("BODY", "pass"))
     (open_folder / "own.mp4").write_text("film")
-    words = ("plugins", "check", "--debug", "other.py")
-    assert "give it --sample FILE" in debugged(open_folder, *words).stderr
-    done = debugged(open_folder, *words, "--sample", "own.mp4")
+    assert "give it --sample FILE" in debugged(open_folder, *words, "other.py").stderr
+    done = debugged(open_folder, *words, "other.py", "--sample", "own.mp4")
     assert json.loads(done.stdout)["text"] == "film", done.stderr
 
 

@@ -48,6 +48,43 @@ def test_each_tool_is_listed_and_shown(cli: Cli, write_plugin: WritePlugin) -> N
     assert alone["name"] == "sample:look"
 
 
+def test_a_limit_that_tools_have_in_common_is_shown_once(
+    cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """Of the second tool those alone that differ."""
+    shown = cli("--plugins", write_plugin(BODY, tools=TOOLS), "plugins", "show", "sample").out
+    assert shown.count("wall_seconds") == 2
+    assert shown.count("open_files") == 1
+    assert "all but these as of sample:count" in shown
+    same = "{ count = { input = 'json' }, look = { input = 'json' } }"
+    shown = cli("--plugins", write_plugin(BODY, tools=same), "plugins", "show", "sample").out
+    assert shown.count("wall_seconds") == 1
+    assert "all as of sample:count" in shown
+
+
+def test_what_goes_in_and_out_is_shown(cli: Cli, write_plugin: WritePlugin) -> None:
+    """An example, properties with their types, and the key of an error."""
+    path = write_plugin(BODY, tools=TOOLS, error_key='"problem"')
+    shown = cli("--plugins", path, "plugins", "show", "sample:count", COLUMNS="200").out
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert "takes text: anything, required" in lines
+    assert 'for example {"text": "a b"}' in lines
+    assert "returns words: integer, required" in lines
+    assert "error key problem: a result that has it is an error" in lines
+    bundled = cli("plugins", "show", "text-stats", COLUMNS="200").out
+    assert "top: integer, default 10; How many of the most common words to list" in bundled
+
+
+def test_a_name_of_which_a_part_is_mistyped_is_guessed(cli: Cli, write_plugin: WritePlugin) -> None:
+    """With and without --types, and also where it is a tool's."""
+    path = write_plugin(BODY, tools=TOOLS)
+    for name, meant in (("txet", "text-stats"), ("cuont", "sample:count")):
+        for options in ((), ("--types",)):
+            ended = cli("--plugins", path, "plugins", "show", name, *options)
+            assert ended.status == 2
+            assert f"did you mean {meant}?" in ended.err
+
+
 def test_check_tries_each_tool(cli: Cli, write_plugin: WritePlugin) -> None:
     """With its own sample."""
     path = write_plugin(BODY, tools=TOOLS)
