@@ -92,7 +92,13 @@ _PARAMETERS = "write run(payload), or run(payload, context): it is called with n
 # What code raises that does not find in a payload what it looks for.
 _OF_NOTHING = frozenset({"KeyError", "IndexError", "TypeError", "AttributeError", "ValueError"})
 # What the message itself says to do: see ``sandbox/inside/hints.py``.
-_SAID = ("a plugin has no network", "a single-file plugin has no", "name its folder in read")
+_OF_THE_SCRATCH = ("a plugin may write to the", "the working directory is the call's scratch")
+_SAID = (
+    "a plugin has no network",
+    "a single-file plugin has no",
+    "name its folder in read",
+    *_OF_THE_SCRATCH,
+)
 _PRINTED = "standard output "  # of a program: see ``sandbox/inside/printed.py``
 _AS_IT_SAYS = "do what the message says"
 _IMPORT = f"mend what happens at import, {_WHERE}"
@@ -180,6 +186,9 @@ def _of_a_load(
     by_words = _by_words(message)
     if by_words:
         return by_words
+    is_typo = details.get("exception") == "ModuleNotFoundError" and "; did you mean " in message
+    if is_typo or any(words in message for words in _OF_THE_SCRATCH):
+        return _AS_IT_SAYS
     if details.get("exception") in _BY_EXCEPTION:
         return _BY_EXCEPTION[details["exception"]]
     if "signal" in details or "exit_code" in details:

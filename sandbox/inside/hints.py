@@ -34,12 +34,33 @@ _BESIDE = (
     "; a single-file plugin has no files beside it: make it a folder with a toolrunner.toml, or "
     "name the folder in read of its manifest"
 )
+_NOT_IN_THE_SCRATCH = (
+    "; a single-file plugin has no files beside it: make it a folder with a toolrunner.toml, or "
+    'have the caller give the file (input = "files")'
+)
+_IN_THE_FOLDER = (
+    "; the working directory is the call's scratch, not the plugin's folder: open "
+    "Path(__file__).parent / {name!r:.80}"
+)
+_WRITTEN = (
+    "; a plugin may write to the working directory alone, which is context.scratch: write it "
+    "there, and give it back with context.artifact(name, path)"
+)
 _UNSEEN = "; if it is there, a plugin may not see it: name its folder in read of the manifest"
 
 _NOT_FOR_ALL = (
     "; read names it, but not every user may read it: a plugin is a user of its own, who needs "
     "that, and to enter the folders on the way (chmod a+rX)"
 )
+
+
+# How code says that it writes: by what it calls, or by the mode in which a file is opened.
+_WRITERS = frozenset({"mkdir", "makedirs", "touch", "write_bytes", "write_text"})
+_WRITES = re.compile(
+    r"""\b(?:mkdir|makedirs|touch|write_\w+|save\w*|to_(?:csv|excel|json|parquet|pickle))\("""
+    r"""|(?:,\s*|\bmode\s*=\s*|\.open\(\s*)["'][bt]?[wax][bt+]{0,2}["']|["']r[bt]?\+[bt]?["']"""
+)
+_MOST_CALL_LINES = 10
 
 
 def hint(error: BaseException, order: dict[str, Any]) -> str:
@@ -89,11 +110,19 @@ def network_hint(error: BaseException, order: dict[str, Any]) -> str:
 
 
 def file_hint(error: BaseException, order: dict[str, Any]) -> str:
-    """Tell of files that are there, or may be, and not in the box."""
+    """Tell of files that are there, or may be, and not in the box; and of where to write some."""
     is_file = not order["entry"].rpartition(":")[0]
     folder = os.path.dirname(order["path"])
-    for path in re.findall(r"/[^\s'\"<>:;,)\]]+", str(error)[:4096]):
-        if is_file and path != order["path"] and path.startswith(f"{folder}/"):
+    is_write = isinstance(error, OSError) and writes(error)
+    if isinstance(error, FileNotFoundError) and not is_write:
+        found = relative_hint(error, order, is_file=is_file)
+        if found:
+            return found
+    for path in re.findall(r"(?<![\w.])/[^\s'\"<>:;,)\]]+", str(error)[:4096]):
+        if is_write:
+            if not lies_in(path, [*scratch(), "/proc", "/dev", "/sys"]):
+                return _WRITTEN
+        elif is_file and path != order["path"] and path.startswith(f"{folder}/"):
             if cannot_be_opened(path):
                 return _BESIDE
         elif isinstance(error, PermissionError) and lies_in(path, order["read"]):
@@ -103,9 +132,51 @@ def file_hint(error: BaseException, order: dict[str, Any]) -> str:
     return ""
 
 
+def relative_hint(error: FileNotFoundError, order: dict[str, Any], *, is_file: bool) -> str:
+    """Tell of a file that was looked for in the scratch; of a program there is nothing to tell."""
+    path = error.filename
+    is_program = any(file.endswith("/subprocess.py") for file in files_of(error))
+    if type(path) is not str or not path or path.startswith("/") or is_program:
+        return ""
+    if is_file:
+        return _NOT_IN_THE_SCRATCH
+    is_there = not cannot_be_opened(os.path.join(order["path"], path))
+    return _IN_THE_FOLDER.format(name=path) if is_there else ""
+
+
+def writes(error: OSError) -> bool:
+    """Tell whether something was to be written, as far as the code that it came through says so."""
+    if error.errno == errno.EROFS:
+        return True
+    frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
+    while frames is not None:
+        if frames.tb_frame.f_code.co_name in _WRITERS or _WRITES.search(line_of(frames)):
+            return True
+        frames = frames.tb_next
+    return False
+
+
+def line_of(frames: types.TracebackType) -> str:
+    """Return the lines of the call that an exception came through."""
+    import linecache
+
+    frame, first = frames.tb_frame, frames.tb_lineno
+    ends = [end for _, end, _, _ in frame.f_code.co_positions()]
+    last = ends[frames.tb_lasti // 2] or first
+    return "".join(
+        linecache.getline(frame.f_code.co_filename, number, frame.f_globals)
+        for number in range(first, min(last, first + _MOST_CALL_LINES) + 1)
+    )
+
+
+def scratch() -> list[str]:
+    """Return the folders that a plugin may write to."""
+    return [os.environ.get("TMPDIR", ""), os.getcwd()]
+
+
 def is_foreign(path: str, order: dict[str, Any]) -> bool:
     """Tell whether a path is neither in the scratch nor in a folder that the plugin has."""
-    own = [os.environ.get("TMPDIR", ""), order["folder"], *order["read"], "/proc", "/dev"]
+    own = [*scratch(), order["folder"], *order["read"], "/proc", "/dev"]
     return not lies_in(path, own) and cannot_be_opened(path)
 
 

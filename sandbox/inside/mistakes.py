@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _MOST_NAMES = 1000
 _MOST_KEYS = 8
+_LIKE, _NEAR = 0.7, 0.8  # by difflib; what is not there at all has to be nearer
 # Distributions that are called otherwise than what is imported of them.
 _DISTRIBUTIONS = {
     "Crypto": "pycryptodome",
@@ -29,6 +30,19 @@ _DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
+# Libraries that are called nearly as a module of the standard library is, of the most used ones.
+# fmt: off
+_LIKE_STANDARD = frozenset({
+    "aenum", "aioitertools", "aiosignal", "aiosmtplib", "argcomplete", "asgiref", "authlib",
+    "bashlex", "bcrypt", "configargparse", "contextlib2", "cssselect", "dataclasses_json",
+    "ddtrace", "distlib", "enum34", "gast", "gitdb", "grpclib", "html5lib", "httpx", "icalendar",
+    "ijson", "ipdb", "json5", "locket", "lxml", "mpmath", "multiprocess", "oauthlib", "orjson",
+    "platformdirs", "pprintpp", "psutil", "py", "pybase64", "pydot", "qrcode", "smmap", "statsd",
+    "structlog", "tokenizers", "tomli", "ty", "typer", "ujson", "urllib3", "uuid6", "wcmatch",
+    "webencodings", "xarray", "zipp",
+})
+# fmt: on
+_OF_ITS_OWN = "If it is a module of your own, make the plugin a folder with a toolrunner.toml"
 _NO_TERMINAL = (
     "; a call has no terminal: `toolrunner plugins check --debug PATH` runs the plugin without a "
     "box, in yours"
@@ -102,13 +116,23 @@ def of_a_module(
     error: ModuleNotFoundError, _frame: types.FrameType | None, order: dict[str, Any]
 ) -> str:
     """Return where a library is named, and where modules of a plugin's own go."""
+    import sys
+
     top = str(error.name or "").partition(".")[0]
+    if top in sys.stdlib_module_names:
+        return ""  # it is there, and only has no such part
+    is_folder = bool(order["entry"].rpartition(":")[0])
+    standard = [name for name in sys.stdlib_module_names if not name.startswith("_")]
+    if top not in _DISTRIBUTIONS and top not in _LIKE_STANDARD:
+        similar = meant(top, sorted(standard), _NEAR)
+        if similar:
+            return similar if is_folder else f"{similar} {_OF_ITS_OWN}"
     wanted = _DISTRIBUTIONS.get(top, top.replace("_", "-"))
     library = (
         f'; if it is a library, write dependencies = ["{wanted}"] in the manifest, and '
         "`toolrunner plugins install`"
     )
-    if order["entry"].rpartition(":")[0]:
+    if is_folder:
         return library
     return (
         f"{library}; a single-file plugin has no modules beside it: with some of its own, make it "
@@ -135,14 +159,14 @@ def is_own(frame: types.FrameType, order: dict[str, Any]) -> bool:
     return f"{frame.f_code.co_filename}/".startswith(f"{path}/")
 
 
-def meant(name: str | None, known: list[str]) -> str:
+def meant(name: str | None, known: list[str], cutoff: float = _LIKE) -> str:
     """Return a question for the known name that is most like one."""
     if not name:
         return ""
     import difflib
 
     some = [one for one in known if not one.startswith("__")][:_MOST_NAMES]
-    found = difflib.get_close_matches(name, some, n=1, cutoff=0.7)
+    found = difflib.get_close_matches(name, some, n=1, cutoff=cutoff)
     return f"; did you mean {found[0]!r:.80}?" if found and found[0] != name else ""
 
 

@@ -13,6 +13,10 @@ from toolrunner.sandbox.layers import Layers
 
 NO_NETWORK = 'set network = true in its manifest, and "sample" in allow_network of the operator'
 BESIDE = "no files beside it: make it a folder with a toolrunner.toml, or name the folder in read"
+NOT_IN_THE_SCRATCH = (
+    "; a single-file plugin has no files beside it: make it a folder with a toolrunner.toml, or "
+    'have the caller give the file (input = "files")'
+)
 NO_MODULE = (
     'if it is a library, write dependencies = ["a-module-beside-it"] in the manifest, and '
     "`toolrunner plugins install`; a single-file plugin has no modules beside it: with some of its "
@@ -99,8 +103,82 @@ def test_files_elsewhere_are_for_read(
         assert message_of(make_runner, granted, layers) == ""
     else:
         assert NOT_FOR_ALL in message_of(make_runner, granted, layers)
-    own = write_plugin("def run(payload):\n    open('mine')\n")
-    assert message_of(make_runner, own, layers).endswith("'mine'")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "open('/tmp/x/out.txt', 'w')",
+        "open('/home/out.txt', mode='ab')",
+        "open(\n        '/home/x/out.txt',\n        'w',\n    )",
+        "Path('/home/out.txt').write_text('')",
+        "Path('/home/out.txt').open('w')",
+        "os.makedirs('/home/out.txt')",
+        "Path(__file__).with_name('out.txt').write_text('')",
+    ],
+)
+def test_who_writes_elsewhere_is_told_where_to_write(
+    body: str, layers: Layers, write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """To the scratch, and how a file is given back; what they read there is another thing."""
+    source = (
+        f"import os\nfrom pathlib import Path\ndef run(payload):\n    {body}\n    return {{}}\n"
+    )
+    assert message_of(make_runner, write_plugin(source), layers).endswith(
+        "; a plugin may write to the working directory alone, which is context.scratch: write it "
+        "there, and give it back with context.artifact(name, path)"
+    )
+
+
+def test_a_file_that_is_looked_for_in_the_scratch(
+    layers: Layers, open_folder: Path, write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """It lies elsewhere: beside a folder's code, or nowhere; programs do not."""
+    run = "import subprocess\ndef run(payload):\n    {}\n    return {{}}\n"
+    single = write_plugin(run.format("open('data/a.csv')"))
+    assert message_of(make_runner, single, layers).endswith(NOT_IN_THE_SCRATCH)
+    for other in ("subprocess.run(['nosuch'])", "open('data/a.csv', 'w')"):
+        single = write_plugin(run.format(other))
+        assert "; " not in message_of(make_runner, single, layers)
+    folder = open_folder / "folder"
+    folder.mkdir()
+    (folder / "toolrunner.toml").write_text(
+        '[tool.toolrunner]\nname = "sample"\ninput = "json"\nentry = "main:run"\n'
+    )
+    (folder / "main.py").write_text(run.format("open('a.csv')"))
+    assert "; " not in message_of(make_runner, folder, layers)
+    (folder / "a.csv").write_text("here")
+    assert message_of(make_runner, folder, layers).endswith(
+        "; the working directory is the call's scratch, not the plugin's folder: open "
+        "Path(__file__).parent / 'a.csv'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [("import jsn", "json"), ("from colections import Counter", "collections")],
+)
+def test_a_misspelled_standard_module_is_no_library(
+    line: str, meant: str, layers: Layers, write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """Whoever installed it by that name would get what a stranger has put there."""
+    path = write_plugin(f"{line}\ndef run(payload):\n    return {{}}\n")
+    assert message_of(make_runner, path, layers).endswith(
+        f"; did you mean {meant!r}? If it is a module of your own, make the plugin a folder with a "
+        "toolrunner.toml"
+    )
+
+
+@pytest.mark.parametrize(("module", "words"), [("ujson", "dependencies"), ("os.pth", "")])
+def test_a_module_that_is_like_a_standard_one_or_a_part_of_it(
+    module: str, words: str, layers: Layers, write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """Well-known libraries are libraries, and a part that is missing is none."""
+    path = write_plugin(f"import {module}\ndef run(payload):\n    return {{}}\n")
+    message = message_of(make_runner, path, layers)
+    assert "did you mean" not in message
+    assert (words or "No module") in message
+    assert bool(words) == ("dependencies" in message)
 
 
 def test_modules_beside_a_plugin_are_for_folders(

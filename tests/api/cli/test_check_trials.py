@@ -166,6 +166,8 @@ LOADS = {
     "warm_up raises": ("def warm_up():\n    raise ValueError('no')", {}, "mend warm_up()"),
     "a file not found": ("open('/srv/no/such.bin')", {}, "ship the file"),
     "a module not found": ("import no_such_module", {}, "in dependencies of its manifest"),
+    "a misspelled module": ("import jsn", {}, "do what the message says"),
+    "a file to write elsewhere": ("open('/home/x', 'w')", {}, "do what the message says"),
     "the network": (
         "import socket\nsocket.create_connection(('192.0.2.1', 80))",
         {},
