@@ -88,7 +88,7 @@ ADD_ONS = {
 OPTIONS = ("formats", "try_harder", "ean_add_on")
 
 
-class InvalidInput(Exception):  # noqa: N818  the name is the contract with the host
+class InvalidInput(Exception):
     """The caller's payload is not what this plugin takes."""
 
 

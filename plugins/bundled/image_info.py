@@ -99,7 +99,7 @@ MAX_ITEMS = 64
 MAX_TAGS = 300
 
 
-class InvalidInput(Exception):  # noqa: N818  the name is the contract with the host
+class InvalidInput(Exception):
     """The caller's payload is not what this plugin takes."""
 
 

@@ -105,7 +105,7 @@ LEGIBLE_SHORT_SIDE = 12
 DEFAULT_CONFIDENCE = 0.5
 
 
-class InvalidInput(Exception):  # noqa: N818  the name is the contract with the host
+class InvalidInput(Exception):
     """The caller's payload is not what this plugin takes."""
 
 

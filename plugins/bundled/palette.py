@@ -91,7 +91,7 @@ TO_XYZ = np.array(
 WHITE = TO_XYZ.sum(axis=1)
 
 
-class InvalidInput(Exception):  # noqa: N818  the name is the contract with the host
+class InvalidInput(Exception):
     """The caller's payload is not what this plugin takes."""
 
 

@@ -90,7 +90,7 @@ SHOWN = {
 }
 
 
-class InvalidInput(Exception):  # noqa: N818  the name is the contract with the host
+class InvalidInput(Exception):
     """The caller's payload is not what this plugin takes."""
 
 

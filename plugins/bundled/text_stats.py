@@ -76,7 +76,7 @@ LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
 VOWELS = re.compile(r"[aeiouy]+")
 
 
-class InvalidInput(Exception):  # noqa: N818  the name is the contract with the host
+class InvalidInput(Exception):
     """The caller's payload is not what this plugin takes."""
 
 

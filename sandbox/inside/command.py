@@ -53,7 +53,7 @@ class ScratchFullError(OSError):
         return self._message
 
 
-class InvalidInput(Exception):  # noqa: N818 - the name by which a plugin blames its caller
+class InvalidInput(Exception):
     """The program says that its input is at fault."""
 
 

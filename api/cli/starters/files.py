@@ -3,12 +3,12 @@
 PLUGIN = '''\
 # /// script
 # requires-python = ">=3.11"
-# dependencies = []                 # such as ["pandas>=2"]; then: toolrunner plugins install
+# dependencies = []   # such as ["pandas>=2"]; then: toolrunner plugins install
 # [tool.toolrunner]
 # name = "my-plugin"
 # version = "0.1.0"
 # description = "Rows and columns of CSV files, and all of them as one"
-# input = "files"                   # payload["files"] says where they lie; they are read-only
+# input = "files"     # payload["files"] says where they lie; they are read-only
 # accepts = ["text/csv", "text/plain"]
 # limits = { wall_seconds = 30, cpu_seconds = 30, memory_mb = 256, payload_mb = 100 }
 # ///
@@ -31,12 +31,12 @@ class Context(Protocol):
         """Give a file back; return what stands for it in the result."""
 
 
-class InvalidInput(Exception):  # noqa: N818 - the name tells the caller that the input is at fault
-    """Raise it for input that you cannot take: then the caller is told so, not that you failed."""
+class InvalidInput(Exception):
+    """Raise it for input that you cannot take: its name tells the caller so."""
 
 
 def warm_up() -> None:
-    """Called once, when the plugin is loaded: what is done here, no call has to do again."""
+    """Called once, when the plugin is loaded: what no call has to do again."""
     list(csv.DictReader(["a,b", "1,2"]))
 
 

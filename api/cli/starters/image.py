@@ -3,12 +3,12 @@
 PLUGIN = '''\
 # /// script
 # requires-python = ">=3.11"
-# dependencies = []                 # such as ["pillow>=11"]; then: toolrunner plugins install
+# dependencies = []   # such as ["pillow>=11"]; then: toolrunner plugins install
 # [tool.toolrunner]
 # name = "my-plugin"
 # version = "0.1.0"
 # description = "Size and colours of a PNG file, and whether it is whole"
-# input = "image"                   # payload["image"] are the bytes of one
+# input = "image"     # payload["image"] are the bytes of one
 # accepts = ["image/png"]
 # limits = { wall_seconds = 10, cpu_seconds = 10, memory_mb = 256 }
 # ///
@@ -24,18 +24,18 @@ HEADER = struct.Struct(">II5B")  # of the chunk IHDR: width, height, depth, colo
 
 
 class Context(Protocol):
-    """What `run` may ask for; it has scratch, config, seconds_left() and artifact() as well."""
+    """What `run` may ask for; also scratch, config, seconds_left(), artifact()."""
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell whoever waits how far the work has come."""
 
 
-class InvalidInput(Exception):  # noqa: N818 - the name tells the caller that the input is at fault
-    """Raise it for input that you cannot take: then the caller is told so, not that you failed."""
+class InvalidInput(Exception):
+    """Raise it for input that you cannot take: its name tells the caller so."""
 
 
 def warm_up() -> None:
-    """Called once, when the plugin is loaded: what is done here, no call has to do again."""
+    """Called once, when the plugin is loaded: what no call has to do again."""
     zlib.crc32(HEADER.pack(1, 1, 8, 2, 0, 0, 0))
 
 
@@ -77,7 +77,8 @@ def read_chunk(image: bytes, position: int) -> tuple[str, bytes]:
     end = position + 8 + length
     if len(image) < end + 4:
         raise InvalidInput("the PNG file is cut off")
-    if zlib.crc32(image[position + 4 : end]) != int.from_bytes(image[end : end + 4], "big"):
+    written = int.from_bytes(image[end : end + 4], "big")
+    if zlib.crc32(image[position + 4 : end]) != written:
         raise InvalidInput(f"the PNG file is damaged at byte {position}")
     return kind.decode("ascii", "replace"), image[position + 8 : end]
 '''

@@ -3,12 +3,12 @@
 PLUGIN = '''\
 # /// script
 # requires-python = ">=3.11"
-# dependencies = []                 # such as ["numpy>=2"]; then: toolrunner plugins install
+# dependencies = []   # such as ["numpy>=2"]; then: toolrunner plugins install
 # [tool.toolrunner]
 # name = "my-plugin"
 # version = "0.1.0"
 # description = "Mean, median and spread of numbers, and which of them stand out"
-# input = "json"                    # the payload is any JSON object that fits the schema
+# input = "json"      # the payload is any JSON object that fits the schema
 # limits = { wall_seconds = 10, cpu_seconds = 10, memory_mb = 256 }
 #
 # [tool.toolrunner.input_schema]    # JSON Schema; what does not fit never reaches run()
@@ -30,18 +30,18 @@ FAR = 1.5  # in spreads between the quartiles, as Tukey proposed
 
 
 class Context(Protocol):
-    """What `run` may ask for; it has scratch, config, seconds_left() and artifact() as well."""
+    """What `run` may ask for; also scratch, config, seconds_left(), artifact()."""
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell whoever waits how far the work has come."""
 
 
-class InvalidInput(Exception):  # noqa: N818 - the name tells the caller that the input is at fault
-    """Raise it for input that you cannot take: then the caller is told so, not that you failed."""
+class InvalidInput(Exception):
+    """Raise it for input that you cannot take: its name tells the caller so."""
 
 
 def warm_up() -> None:
-    """Called once, when the plugin is loaded: what is done here, no call has to do again."""
+    """Called once, when the plugin is loaded: what no call has to do again."""
     statistics.quantiles([1, 2, 3])
 
 

@@ -75,13 +75,16 @@ def test_a_new_plugin_passes_its_own_tests(cli: Cli, template: Template, tmp_pat
 def test_a_new_plugin_passes_the_strictest_linters(
     cli: Cli, template: Template, tmp_path: Path
 ) -> None:
-    """Format, lint and types as the project itself has them."""
+    """Format, lint and types as the project itself has them, and as ruff has them by default."""
     document, _ = made(cli, template)
     sources = [Path(file).name for file in document["files"] if file.endswith(".py")]
     folder = tmp_path / Path(document["files"][0]).parent
     config = str(ROOT / "pyproject.toml")
     tool("ruff", "format", "--no-cache", "--config", config, "--check", *sources, folder=folder)
     tool("ruff", "check", "--no-cache", "--config", config, *sources, folder=folder)
+    tool("ruff", "format", "--no-cache", "--isolated", "--check", *sources, folder=folder)
+    tool("ruff", "check", "--no-cache", "--isolated", *sources, folder=folder)
+    tool("ruff", "check", "--no-cache", "--isolated", "--select=E501", *sources, folder=folder)
     own = tmp_path / "mypy.ini"
     own.write_text("[mypy]\nstrict = True\nwarn_unreachable = True\n")
     options = ("--config-file", str(own), "--cache-dir", os.devnull)
