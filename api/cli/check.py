@@ -327,6 +327,7 @@ def _judge(
         is_loading=failed == "loads",
         rehearses=manifest.warm_up,
         given_nothing=about.startswith("an empty object"),
+        is_program=bool(manifest.command),
     )
     step = Step(failed, False, f"{error_type}: {error['message']}", advice)
     before: dict[str, list[Step]] = {"sandbox": [], "loads": [confined]}

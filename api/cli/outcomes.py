@@ -164,4 +164,6 @@ def _for_the_author(session: Session, done: Done) -> tuple[Place | None, str]:
         return None, ""
     place = own_place(done.envelope, plugin.path)
     is_own = plugin.kind in {"file", "folder"}
-    return place, of_a_limit(done.envelope["error"]) if is_own else ""
+    is_program = bool(plugin.manifest.command)
+    advice = of_a_limit(done.envelope["error"], is_program=is_program) if is_own else ""
+    return place, advice

@@ -12,12 +12,14 @@ from typing import Any
 
 from toolrunner.runner.errors import ErrorType
 
+_OF_A_LOOP = "what print() says in one is shown"
+_OF_A_PROGRAMS_LOOP = "what it writes to standard error in one is shown"
 _WHAT_TO_DO = {
     ErrorType.OUTPUT_VALIDATION_ERROR: "return a dict of what JSON can carry",
     ErrorType.SANDBOX_ERROR: "see `toolrunner doctor`",
-    ErrorType.TIME_LIMIT_EXCEEDED: "see that every loop ends (what print() says in one is shown), "
+    ErrorType.TIME_LIMIT_EXCEEDED: f"see that every loop ends ({_OF_A_LOOP}), "
     "make it faster, or raise limits.wall_seconds in its manifest",
-    ErrorType.CPU_LIMIT_EXCEEDED: "see that every loop ends (what print() says in one is shown), "
+    ErrorType.CPU_LIMIT_EXCEEDED: f"see that every loop ends ({_OF_A_LOOP}), "
     "make it faster, or raise limits.cpu_seconds in its manifest",
     ErrorType.MEMORY_LIMIT_EXCEEDED: "use less, or raise limits.memory_mb in its manifest",
     ErrorType.DISK_LIMIT_EXCEEDED: "write less, or raise limits.scratch_mb in its manifest",
@@ -116,11 +118,13 @@ def what_to_do(
     is_loading: bool = False,
     rehearses: bool = False,
     given_nothing: bool = False,
+    is_program: bool = False,
 ) -> str:
     """Return what to do about an error, "" where nobody knows.
 
     ``is_loading``: it has failed before any call. ``rehearses``: its manifest says
     ``warm_up = true``. ``given_nothing``: it was called with {}.
+    ``is_program``: the plugin is no Python.
     """
     details, kind = error["details"], error["type"]
     limit = (details.get("limit") or {}).get("name", "")
@@ -135,13 +139,16 @@ def what_to_do(
         return f"start fewer {what}, or raise limits.{what} in its manifest"
     if kind == ErrorType.OUTPUT_VALIDATION_ERROR and error["message"].startswith(_PRINTED):
         return _AS_IT_SAYS
-    return _OF_OUTPUT.get(limit) or _WHAT_TO_DO.get(kind, "")
+    words = _OF_OUTPUT.get(limit) or _WHAT_TO_DO.get(kind, "")
+    return words.replace(_OF_A_LOOP, _OF_A_PROGRAMS_LOOP) if is_program else words
 
 
 def _of_a_call(message: str, details: Mapping[str, Any], *, given_nothing: bool) -> str:
     if any(words in message for words in _SAID):
         return _AS_IT_SAYS
     exception = details.get("exception")
+    if exception == "TypeError" and "payload, context), in line " in message:
+        return _AS_IT_SAYS
     if exception == "CommandError":
         return _PROGRAM
     if exception == "TypeError" and message.startswith("TypeError: run() "):
@@ -160,9 +167,11 @@ def sample(*keys: str) -> str:
     return f"input_schema = {{ examples = [{{ {items} }}] }}"
 
 
-def of_a_limit(error: Mapping[str, Any]) -> str:
+def of_a_limit(error: Mapping[str, Any], *, is_program: bool = False) -> str:
     """Return what to do about a limit that a call has met, "" about anything else."""
-    return what_to_do(error, "") if (error["details"].get("limit") or {}).get("name") else ""
+    if not (error["details"].get("limit") or {}).get("name"):
+        return ""
+    return what_to_do(error, "", is_program=is_program)
 
 
 def of_a_resident(why: str) -> str:

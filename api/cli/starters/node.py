@@ -7,7 +7,6 @@ version = "0.1.0"
 description = "How often each word of a text stands there"
 input = "json"                     # or "image" or "files", which are given by their paths
 command = ["node", "main.mjs"]     # started anew by each call; main.mjs is the one beside this file
-warm_up = true                     # run once on the example below when the plugin is loaded
 limits = { wall_seconds = 10, cpu_seconds = 10, memory_mb = 256 }
 
 [tool.toolrunner.input_schema]     # JSON Schema; what does not fit never reaches the program

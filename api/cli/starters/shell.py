@@ -7,7 +7,6 @@ version = "0.1.0"
 description = "Lines and bytes of files, and their lines in order as one file"
 input = "files"                    # they lie in input/, read-only
 command = ["./main.sh"]            # started anew by each call; it has to be executable (chmod a+rx)
-warm_up = true                     # run once on a sample when the plugin is loaded
 limits = { wall_seconds = 30, cpu_seconds = 30, memory_mb = 128 }
 """
 

@@ -127,6 +127,29 @@ def test_nothing_is_overwritten(cli: Cli, template: str, there: str, tmp_path: P
     ]
 
 
+def test_what_goes_wrong_in_a_new_program_is_an_error_of_the_call(cli: Cli, tmp_path: Path) -> None:
+    """As docs/any-language.md has it: nothing of it is run when it is loaded."""
+    document, _ = made(cli, "shell")
+    folder = tmp_path / document["path"]
+    given = tmp_path / "a.txt"
+    given.write_text("a")
+    options = ("--plugins", folder, "run", "my-first", given)
+    manifest = (folder / "toolrunner.toml").read_text()
+    (folder / "toolrunner.toml").write_text(manifest.replace("cpu_seconds = 30", "cpu_seconds = 1"))
+    for body, kind, words in (
+        ("echo 'no such thing' >&2; exit 3", "ExecutionError", "ends with:\n  | no such thing\n"),
+        (
+            "while :; do :; done",
+            "CpuLimitExceeded",
+            "(what it writes to standard error in one is shown)",
+        ),
+    ):
+        (folder / "main.sh").write_text(f"#!/bin/sh\n{body}\n")
+        told = cli(*options, COLUMNS="1000").err
+        assert told.startswith(f"✗ my-first: {kind} (the plugin")
+        assert words in told
+
+
 def test_show_has_the_command_of_a_program(cli: Cli) -> None:
     """As it would be written in a shell, and as a list in JSON."""
     document, _ = made(cli, "shell")
