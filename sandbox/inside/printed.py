@@ -6,12 +6,19 @@ Called by ``command``, in the cell. The parent reads what passes once more, stri
 from __future__ import annotations
 
 import json
+import re
 
 from .jsonable import NotJsonError
 
 _CHECKED_BYTES, _CHECKED_VALUES = 4 << 20, 250_000  # an answer beyond is read by the parent alone
 _LINE_WIDTH = 60  # characters of the line that is shown
 _KINDS = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+_BRACKETS = {"{": "object", "[": "list"}
+# How a console shows a value of JavaScript or of Python, in the place where JSON has an error.
+_OF_JAVASCRIPT = re.compile(r"[A-Za-z_$][\w$]*:|undefined\b|(?:Object|Array)\]|<ref")
+_OF_PYTHON = re.compile(r"(?:True|False|None)\b")
+_STRINGIFY = "print JSON.stringify(value), not the value itself"
+_DUMPS = "print json.dumps(value), not the value itself"
 _ONLY_JSON = "print one JSON object there and nothing else; messages belong to standard error"
 
 
@@ -53,16 +60,35 @@ def check(answer: bytearray) -> None:
 def no_json(error: json.JSONDecodeError) -> str:
     """Return what is wrong with an answer, and where, with the line that it stands in."""
     rest = error.doc[error.pos :].lstrip()
-    position = len(error.doc) - len(rest) if rest else error.pos
-    what = f"is no JSON: {error.msg}"
+    position = len(error.doc) - len(rest) if rest else len(error.doc.rstrip())
+    what, advice = f"is no JSON: {error.msg}", instead(error.doc, position)
     if error.msg == "Extra data":
         second = rest.startswith(("{", "["))
         what = f"has {'a second JSON document' if second else 'more'} behind its first one"
+        advice = ""
+    elif not rest and error.doc.lstrip()[0] in _BRACKETS:
+        what = f"is no JSON: it ends before the {_BRACKETS[error.doc.lstrip()[0]]} is closed"
     line, column = place_of(error.doc, position)
     return (
         f"standard output {what} (line {line}, column {column}):\n"
-        f"{shown(error.doc, position)}\n{_ONLY_JSON}"
+        f"{shown(error.doc, position)}\n{advice}{_ONLY_JSON}"
     )
+
+
+def instead(text: str, position: int) -> str:
+    """Return what to print with, where a value stands as a console shows it."""
+    bare = text.strip()
+    if bare in {"undefined", "[object Object]"}:
+        return f"{_STRINGIFY}; "
+    if bare[:1] not in _BRACKETS:
+        return ""
+    if _OF_JAVASCRIPT.match(text, position):
+        return f"{_STRINGIFY}; "
+    if _OF_PYTHON.match(text, position):
+        return f"{_DUMPS}; "
+    if text.startswith("'", position):  # either of the two; Node puts spaces within its braces
+        return f"{_STRINGIFY if bare[1:2].isspace() else _DUMPS}; "
+    return ""
 
 
 def quoted(part: bytearray) -> str:
