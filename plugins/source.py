@@ -118,11 +118,16 @@ def _comment_runs(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield the index of each unbroken stretch of lines "#" or "# ...", and its lines."""
     run: list[str] = []
     for i, line in enumerate([*lines, ""]):
-        if line == "#" or line.startswith("# "):
+        if _is_comment(line):
             run.append(line)
         elif run:
             yield i - len(run), run
             run = []
+
+
+def _is_comment(line: str) -> bool:
+    """Tell whether a line belongs to a block."""
+    return line == "#" or line.startswith("# ")
 
 
 def _script_block(path: Path, text: str) -> Block:
@@ -144,6 +149,12 @@ def _no_block(path: Path, text: str) -> ManifestError:
     lines = text.split("\n")
     if _SCRIPT in lines:
         line = lines.index(_SCRIPT) + 1
+        inner = next((i for i, one in enumerate(lines[line:], line) if not _is_comment(one)), 0)
+        if inner and _CLOSING in lines[inner:]:
+            what = 'has no "# " before it' if lines[inner].strip() else "is empty"
+            text = f'this line {what}, which ends the `script` block above; begin it with "# "'
+            message = f"{shown(path)}:{inner + 1}: {text}"
+            return ManifestError(message, path=path, line=inner + 1)
         message = (
             f"{shown(path)}:{line}: the `script` block that opens here is empty or not closed; "
             f'begin each of its lines with "# " and end it with a line "{_CLOSING}"'

@@ -52,9 +52,16 @@ def test_the_block_that_an_error_shows_is_a_manifest(tmp_path: Path) -> None:
         (f"x = 1\n{block('a = 1')}\n{block('b = 1')}", 6, "second `script` block"),
         ("\n# /// script\n# [tool.toolrunner]\nx = 1\n", 2, "not closed"),
         ("\n\n# /// script\n# ///\n", 3, "empty or not closed"),
-        ("# /// script\n#[tool.toolrunner]\n# ///\n", 1, "begin each of its lines"),
+        ("# /// script\n# a = 1\n\n# b = 2\n# ///\n", 3, "line is empty, which ends the `script` "),
+        (
+            "# /// script\n# a = 1\n#b = 2\n# ///\n",
+            3,
+            'has no "# " before it, which ends the `script` ',
+        ),
+        ("# /// script\n# a = 1\nimport os\n", 1, "empty or not closed"),
+        ("# /// script\n#[tool.toolrunner]\n# ///\n", 2, 'begin it with "# "'),
     ],
-    ids=["two", "unclosed", "empty", "no space"],
+    ids=["two", "unclosed", "empty", "empty line", "no space in it", "code", "no space"],
 )
 def test_a_malformed_block_is_reported(tmp_path: Path, content: str, line: int, words: str) -> None:
     """A block that was meant but not written well is not taken for a missing one."""
