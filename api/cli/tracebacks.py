@@ -30,6 +30,12 @@ class Place:
     where: str
     source: str
 
+    @property
+    def in_words(self) -> str:
+        """As Python says it of code that it cannot compile: "my_plugin.py, line 12"."""
+        file, _, line = self.where.rpartition(":")
+        return f"{Path(file).name}, line {line}"
+
 
 def own_place(envelope: Mapping[str, Any], path: Path) -> Place | None:
     """Return the innermost place in a plugin's own file or folder, where an error came from."""

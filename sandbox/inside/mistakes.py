@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 _MOST_NAMES = 1000
 _MOST_KEYS = 8
-_LIKE, _NEAR = 0.7, 0.8  # by difflib; what is not there at all has to be nearer
+# Of what difflib says. What is not there at all has to be nearer, and a short name may be farther.
+_FAR, _LIKE, _NEAR = 0.6, 0.7, 0.8
+# What else the function is called that a program begins with.
+_RUNS = ("run", "main", "process", "execute", "handle", "handler", "call")
 # Distributions that are called otherwise than what is imported of them.
 _DISTRIBUTIONS = {
     "Crypto": "pycryptodome",
@@ -140,6 +143,49 @@ def of_a_module(
     )
 
 
+def of_a_signature(error: TypeError, frame: types.FrameType | None, order: dict[str, Any]) -> str:
+    """Return what to write, and where, if ``run`` cannot be called as a plugin's is."""
+    if frame is None or not str(frame.f_globals.get("__name__")).startswith(f"{__package__}."):
+        return ""
+    run = frame.f_locals.get("run") or getattr(frame.f_locals.get("plugin"), "run", None)
+    code = getattr(getattr(run, "__func__", run), "__code__", None)
+    if code is None or not str(error).startswith(f"{run.__qualname__}() "):
+        return ""
+    bound = "self, " if hasattr(run, "__func__") else ""
+    name, folder = (
+        code.co_name,
+        order["path"] if order["folder"] else order["path"].rpartition("/")[0],
+    )
+    return (
+        f"; write {name}({bound}payload), or {name}({bound}payload, context), in line "
+        f"{code.co_firstlineno} of {code.co_filename.removeprefix(f'{folder}/')}"
+    )
+
+
+def instead_of_run(module: types.ModuleType) -> str:
+    """Return what of a module without ``run`` and ``Plugin`` is meant to be one, and where."""
+    import re
+
+    source = str(module.__loader__.get_source(module.__name__))  # type: ignore[union-attr]
+    found = [
+        (source.count("\n", 0, one.start()) + 1, one[1].split()[-1], one[2])
+        for one in re.finditer(r"^(async +def|def|class) +(\w+)", source, re.MULTILINE)
+    ]
+    functions = [name for _, kind, name in found if kind == "def" and not name.startswith("_")]
+    for line, kind, name in found:
+        if kind == "class":
+            meant_to_be = "Plugin"
+            is_it = hasattr(getattr(module, name, None), "run") or bool(meant(name, ["Plugin"]))
+        else:
+            meant_to_be = "run"
+            is_it = name.lower() in _RUNS or functions == [name] or bool(meant(name, ["run"], _FAR))
+        if is_it:
+            words = "a class" if kind == "class" else "a function"
+            file = str(module.__file__).rpartition("/")[2]
+            return f"; line {line} of {file} has {words} {name}: call it {meant_to_be}"
+    return ""
+
+
 def of_input(error: EOFError, _frame: types.FrameType | None, _order: dict[str, Any]) -> str:
     """Return what to do where something waits to be typed in."""
     return _NO_TERMINAL if str(error) == "EOF when reading a line" else ""
@@ -176,6 +222,7 @@ _HINTS: tuple[tuple[type[BaseException], Any], ...] = (
     (AttributeError, of_an_attribute),
     (KeyError, of_a_key),
     (EOFError, of_input),
+    (TypeError, of_a_signature),
 )
 _BY_NAME = {"BdbQuit": _NO_TERMINAL}
 

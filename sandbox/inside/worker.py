@@ -393,7 +393,7 @@ def find_entry(module: types.ModuleType, qualname: str, its_tools: Sequence[str]
             return module
         if not hasattr(module, "Plugin"):
             message = f"{module.__file__} defines neither run(payload) nor a class Plugin"
-            raise AttributeError(message)
+            raise AttributeError(message + mistakes.instead_of_run(module))
         qualname = "Plugin"
     around: Any = module
     found: Any = module

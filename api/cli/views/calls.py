@@ -202,8 +202,10 @@ def error_view(
         title.append_text(plain(f"{subject}: ", "bold"))
     title.append_text(plain(error["type"], "bold red"))
     title.append(f" ({_at_fault(error)})")
-    where = f"{place.where}: " if place else ""
-    lines: list[RenderableType] = [title, _quoted(where + error["message"])]
+    message = error["message"]
+    if place:  # which a SyntaxError's own words end with
+        message = f"{place.where}: {message.removesuffix(f' ({place.in_words})')}"
+    lines: list[RenderableType] = [title, _quoted(message)]
     if place and place.source:
         lines.append(_quoted(f"    {place.source}", "dim"))
     if advice:

@@ -50,18 +50,66 @@ def test_a_typo_in_the_grammar(cli: Cli, write_plugin: WritePlugin) -> None:
     path = write_plugin("def run(payload)\n    return {}\n")
     assert told(cli, path) == (
         f"✗ sample: PluginLoadError {PLUGIN_AT_FAULT}\n"
-        "  | sample.py:10: SyntaxError: expected ':' (sample.py, line 10)\n"
+        "  | sample.py:10: SyntaxError: expected ':'\n"
         "  |     def run(payload)\n"
     )
 
 
-def test_a_typo_in_the_name_of_run(cli: Cli, write_plugin: WritePlugin) -> None:
-    """What has to be there."""
-    path = write_plugin("def rum(payload):\n    return {}\n")
+@pytest.mark.parametrize(
+    ("body", "advice"),
+    [
+        (
+            "def rum(payload):\n    return {}\n",
+            "line 10 of sample.py has a function rum: call it run",
+        ),
+        ("x = 1\nasync def main(): ...\n", "line 11 of sample.py has a function main: call it run"),
+        ("def f(a): ...\n", "line 10 of sample.py has a function f: call it run"),
+        ("class plugin: ...\n", "line 10 of sample.py has a class plugin: call it Plugin"),
+        (
+            "class Words:\n    def run(self, payload): ...\n",
+            "line 10 of sample.py has a class Words: call it Plugin",
+        ),
+        ("def f(a): ...\ndef g(a): ...\n", ""),
+    ],
+)
+def test_a_typo_in_the_name_of_run(
+    body: str, advice: str, cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """What has to be there, and what is there instead."""
+    path = write_plugin(body)
     assert told(cli, path) == (
         f"✗ sample: PluginLoadError {PLUGIN_AT_FAULT}\n"
-        f"  | AttributeError: {path} defines neither run(payload) nor a class Plugin\n"
+        f"  | AttributeError: {path} defines neither run(payload) nor a class Plugin"
+        f"{'; ' if advice else ''}{advice}\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "write"),
+    [
+        ("def run(): ...", "run", "write run(payload), or run(payload, context), in line 10 of"),
+        ("async def run(): ...", "run", "write run(payload), or run(payload, context), in line 10"),
+        (
+            "def run(a, b, c): ...",
+            "run",
+            "write run(payload), or run(payload, context), in line 10",
+        ),
+        (
+            "class Plugin:\n    def run(self): ...",
+            "Plugin.run",
+            "write run(self, payload), or run(self, payload, context), in line 11 of sample.py",
+        ),
+    ],
+)
+def test_a_run_that_cannot_be_called(
+    body: str, name: str, write: str, cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """How to write it, and where it stands, though no line of it has run."""
+    path = write_plugin(f"{body}\n")
+    text = told(cli, path)
+    assert text.startswith(f"✗ sample: ExecutionError {PLUGIN_AT_FAULT}\n  | TypeError: {name}() ")
+    assert f"; {write}" in text
+    assert "do what the message says" in cli("plugins", "check", path).out
 
 
 def test_nothing_found_and_used_all_the_same(cli: Cli, write_plugin: WritePlugin) -> None:
