@@ -1,10 +1,12 @@
 """The check of a manifest's ``input_schema``: that it is JSON Schema, and safe to use later.
 
-Called by ``manifest``. Validates the schema itself, never a payload, and never fetches anything.
+Called by ``manifest``, and by ``plugins check`` for what has no effect in one. Validates the schema
+itself, never a payload, and never fetches anything.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,6 +21,21 @@ if TYPE_CHECKING:
 
 _DEEPEST = 64
 _LONGEST_TEXT = 500
+# What may stand in a schema and checks nothing, beside the keywords that its validator knows.
+# fmt: off
+_SAYING = (
+    "$anchor", "$comment", "$defs", "$dynamicAnchor", "$id", "$schema", "$vocabulary",
+    "contentEncoding", "contentMediaType", "contentSchema", "default", "definitions",
+    "deprecated", "description", "else", "examples", "maxContains", "minContains", "readOnly",
+    "then", "title", "writeOnly",
+)
+# fmt: on
+_ONE_EACH = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+_SCHEMAS = (
+    *("additionalProperties", "allOf", "anyOf", "contains", "else", "if", "items", "not", "oneOf"),
+    *("prefixItems", "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties"),
+)
+_LIKE = 0.75  # by difflib: what is less like a keyword may be a word of somebody's own
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
@@ -34,6 +51,27 @@ def input_schema(schema: dict[str, Any]) -> dict[str, Any]:
     except SchemaError as error:
         raise _finding(tuple(error.path), f"is not valid JSON Schema: {error.message}") from None
     return schema
+
+
+def misspelled(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each word of a schema that is ignored, and the keyword that it is so much like."""
+    checker = validator_for(schema, default=Draft202012Validator)
+    known = {*checker.VALIDATORS, *_SAYING}
+    waiting: list[Any] = [schema]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        if not isinstance(part, dict):
+            continue
+        for word in part:
+            close = difflib.get_close_matches(word[:_LONGEST_TEXT], sorted(known), 1, _LIKE)
+            if word not in known and close:
+                yield word, close[0]
+        waiting += [part[word] for word in _SCHEMAS if word in part]
+        for word in _ONE_EACH:
+            within = part.get(word)
+            waiting += within.values() if isinstance(within, dict) else ()
 
 
 def _parts(schema: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], Any]]:

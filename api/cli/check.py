@@ -5,6 +5,7 @@ Called by ``commands``. The plugin is only ever run as every plugin is: through 
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -24,11 +25,14 @@ from toolrunner.api.documents import started
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.errors import shown
+from toolrunner.plugins.input_schema import misspelled
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.environments.choice import INSTALL, Environments
 from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.start_mode import Start
 from toolrunner.runner.tool_runner import ToolRunner
+
+_LONGEST_WORD = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ def _checked(session: Session, plugin: Plugin, sample: Sample) -> Report:
     steps.append(Step("requirements", True, f"{needs}{where}"))
     taken = _taken_name(session, plugin)
     steps += taken
-    notes = _name_notes(session, plugin)
+    notes = [*_name_notes(session, plugin), *_schema_notes(manifest)]
     with Bench(plugin, session.settings, sample.payload) as bench:
         report = Report(plugin.name, shown(plugin.path), tuple(steps), Exit.DONE, tuple(notes))
         report = replace(report, is_program=bench.is_program)
@@ -166,6 +170,16 @@ def _name_notes(session: Session, plugin: Plugin) -> list[str]:
         f"the name {plugin.name} is taken by {shown(other.path)}: choose another one"
         for other in others
         if other.name == plugin.name and not _is_same(other.path, plugin.path)
+    ]
+
+
+def _schema_notes(manifest: Manifest) -> list[str]:
+    """Say which words of its schemas have no effect, where others are meant."""
+    return [
+        f"{json.dumps(word[:_LONGEST_WORD])} in its {field} is no keyword of JSON Schema, and has "
+        f"no effect; did you mean {keyword}?"
+        for field in ("input_schema", "output_schema")
+        for word, keyword in misspelled(getattr(manifest, field) or {})
     ]
 
 

@@ -147,7 +147,7 @@ def of_a_signature(error: TypeError, frame: types.FrameType | None, order: dict[
     """Return what to write, and where, if ``run`` cannot be called as a plugin's is."""
     if frame is None or not str(frame.f_globals.get("__name__")).startswith(f"{__package__}."):
         return ""
-    run = frame.f_locals.get("run") or getattr(frame.f_locals.get("plugin"), "run", None)
+    run: Any = frame.f_locals.get("run") or getattr(frame.f_locals.get("plugin"), "run", None)
     code = getattr(getattr(run, "__func__", run), "__code__", None)
     if code is None or not str(error).startswith(f"{run.__qualname__}() "):
         return ""

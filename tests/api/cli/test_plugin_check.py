@@ -271,3 +271,23 @@ def test_files_that_a_plugin_gives_back_are_nobodys_when_it_is_measured(
     assert report["ok"], report
     assert report["measured"]["examined"]["second_ms"] > 0
     assert report["measured"]["missed"] == []
+
+
+def test_a_misspelled_keyword_of_a_schema_is_noted(cli: Cli, write_plugin: WritePlugin) -> None:
+    """It would check nothing. Names of properties, and words of somebody's own, are no keywords."""
+    path = write_plugin(
+        "def run(payload):\n    return {}\n",
+        input_schema='{ requires = ["a"], examples = [{ a = 1, requires = 1 }], x-own = 1, '
+        'properties = { requires = { minimun = 0 }, b = { items = { tpye = "string" } } } }',
+        output_schema="{ propertys = {} }",
+    )
+    assert report_of(cli, path)["notes"] == [
+        f'"{word}" in its {field} is no keyword of JSON Schema, and has no effect; did you mean '
+        f"{keyword}?"
+        for word, field, keyword in (
+            ("requires", "input_schema", "required"),
+            ("tpye", "input_schema", "type"),
+            ("minimun", "input_schema", "minimum"),
+            ("propertys", "output_schema", "properties"),
+        )
+    ]
