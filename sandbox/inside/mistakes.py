@@ -147,18 +147,15 @@ def of_a_signature(error: TypeError, frame: types.FrameType | None, order: dict[
     """Return what to write, and where, if ``run`` cannot be called as a plugin's is."""
     if frame is None or not str(frame.f_globals.get("__name__")).startswith(f"{__package__}."):
         return ""
-    run: Any = frame.f_locals.get("run") or getattr(frame.f_locals.get("plugin"), "run", None)
-    code = getattr(getattr(run, "__func__", run), "__code__", None)
-    if code is None or not str(error).startswith(f"{run.__qualname__}() "):
+    place = order.get("run_stands_at")
+    if not place or not str(error).startswith(f"{place['name']}() "):
         return ""
-    bound = "self, " if hasattr(run, "__func__") else ""
-    name, folder = (
-        code.co_name,
-        order["path"] if order["folder"] else order["path"].rpartition("/")[0],
-    )
+    bound = "self, " if place["is_bound"] else ""
+    name = place["name"].rpartition(".")[2]
+    folder = order["path"] if order["folder"] else order["path"].rpartition("/")[0]
     return (
         f"; write {name}({bound}payload), or {name}({bound}payload, context), in line "
-        f"{code.co_firstlineno} of {code.co_filename.removeprefix(f'{folder}/')}"
+        f"{place['line']} of {place['file'].removeprefix(f'{folder}/')}"
     )
 
 

@@ -39,6 +39,19 @@ def is_coroutine(run: Callable[..., object]) -> bool:
     return bool(getattr(code, "co_flags", 0) & _CO_COROUTINE)
 
 
+def standing_at(run: Callable[..., object]) -> dict[str, Any]:
+    """Return where a function or method is defined, and its name in errors; {} if nobody knows."""
+    code = getattr(getattr(run, "__func__", run), "__code__", None)
+    if code is None:
+        return {}
+    return {
+        "name": str(getattr(run, "__qualname__", "")),
+        "is_bound": hasattr(run, "__func__"),
+        "file": code.co_filename,
+        "line": code.co_firstlineno,
+    }
+
+
 def context_parameter(run: Callable[..., object], place: int) -> str | None:
     """Return how ``run`` takes a context: ``None`` not at all, "" by position, else by name.
 

@@ -31,7 +31,7 @@ from . import (
 )
 from .context import Context
 from .described import attempt, describe
-from .parameters import is_coroutine, with_context
+from .parameters import is_coroutine, standing_at, with_context
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -343,6 +343,7 @@ def load_plugin(load: dict[str, Any], source: bytes) -> Plugin:
         run, is_async = tools.serving(found, load["tools"], run)
     else:
         is_async = is_coroutine(run)
+        load["run_stands_at"] = standing_at(run)
         run = with_context(run)
     return Plugin(
         run,
