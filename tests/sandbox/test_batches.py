@@ -77,10 +77,11 @@ SOURCE = """
                 result["call_id"] = call_id
         return results
 """
+# One call holds the resident until all others are there: on a busy host that takes seconds.
 KEYS = {
     "start": '"resident"',
     "batch": "8",
-    "limits": "{ wall_seconds = 7, cpu_seconds = 1, memory_mb = 128 }",
+    "limits": "{ wall_seconds = 15, cpu_seconds = 2, memory_mb = 128 }",
 }
 Answer = tuple[Any, Any, Call]
 
@@ -363,7 +364,7 @@ def test_processor_time_is_shared_equally(runner: ToolRunner, gate: Path) -> Non
     answers = together(runner, gate, [{"do": "spins"}] * 8)
     assert {error_of(answer) for answer in answers} == {"TimeLimitExceeded"}
     (used,) = {call.usage.cpu_ms for _, _, call in answers}
-    assert 0 < used < 1000
+    assert 0 < used < 2000
 
 
 def test_nothing_is_left_of_a_batch_when_the_runner_closes(runner: ToolRunner, gate: Path) -> None:
