@@ -35,7 +35,7 @@ from toolrunner.sandbox.ending import (
     Unserializable,
 )
 from toolrunner.sandbox.exchange.artifacts import ArtifactSet
-from toolrunner.sandbox.exchange.facts import Facts
+from toolrunner.sandbox.exchange.facts import CLOSED, Facts
 from toolrunner.sandbox.exchange.messages import Listener, Request, request_frame
 from toolrunner.sandbox.frames import FrameError, ReplyTooLargeError
 from toolrunner.sandbox.inside import protocol
@@ -290,7 +290,7 @@ class Exchange(abc.ABC):
             and self._facts.reply is None
             and self._facts.protocol_error is None
         ):
-            self._facts.protocol_error = "the reply channel was closed without a reply"
+            self._facts.protocol_error = CLOSED
         elif self._step is Step.KILLED:
             # A warden that does not answer is ended from outside, with all that it holds.
             self._cell.box.destroy()

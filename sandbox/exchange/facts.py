@@ -22,6 +22,8 @@ from toolrunner.sandbox.ending import (
 )
 from toolrunner.sandbox.watch import Watch
 
+CLOSED = "the reply channel was closed without a reply"  # and its process has not ended
+
 
 @dataclass(slots=True)
 class Facts:
@@ -67,6 +69,8 @@ class Facts:
         if by_warden and status == signal.SIGKILL and not killed and self.limit is None:
             killed = True
             protocol_error = str(by_warden)
+        if protocol_error == CLOSED and status not in (None, signal.SIGKILL):
+            protocol_error = None  # it only was long about its end, which says more
         return Ending(
             stage=self.stage,
             usage=usage,

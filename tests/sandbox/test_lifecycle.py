@@ -19,6 +19,7 @@ from tests.sandbox.boxes import wait_until
 from toolrunner import Call, ToolRunner
 from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.tool_runner import MaybeResult
+from toolrunner.sandbox.exchange.exchange import Exchange
 from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import Limits
@@ -231,3 +232,22 @@ def test_calls_from_many_threads_do_not_mix(
     status = tool_runner.registry.get_status("sample")
     assert status is not None
     assert (status.success_count, status.error_count, status.in_flight) == (12, 0, 0)
+
+
+@pytest.mark.parametrize("start", ["auto", "cold"])
+def test_a_process_that_is_long_about_its_end_ended_by_itself(
+    start: str,
+    write_plugin: WritePlugin,
+    make_runner: MakeRunner,
+    layers: Layers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a busy host its channel may end well before it: its status says what happened."""
+    monkeypatch.setattr(Exchange, "grace_seconds", 0.0)
+    source = "import os\ndef run(payload): os._exit(7)\n"
+    tool_runner = make_runner(write_plugin(source, start=f'"{start}"'), layers=layers)
+    for _ in range(5):
+        _, envelope = tool_runner.run("sample", {})
+        assert envelope is not None
+        error = envelope["error"]
+        assert (error["type"], error["details"]["exit_code"]) == ("PluginCrashed", 7)
