@@ -12,13 +12,17 @@ import json
 import logging
 import os
 import threading
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from toolrunner.runner.errors import cut_end, harmless
+from toolrunner.runner.state.reopened import remedy
 
 _LOG = logging.getLogger("toolrunner.audit")
 _MOST_BYTES = 512
+_SILENT_SECONDS = 60.0
 
 Plain = str | int | None
 # Or a short list of things, such as files by their names and sizes.
@@ -29,10 +33,15 @@ class AuditLog:
     """One file. Thread-safe; several processes may write to it."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it; raises OSError."""
+        """Open the file, or make it, as soon as that can be."""
         self._path = path
         self._lock = threading.Lock()
-        self._descriptor = _open(path)
+        self._descriptor = -1
+        self._trouble = ""
+        self._unwritten = 0
+        self._next_word = 0.0
+        with suppress(OSError):
+            self._follow()
 
     def record(self, **fields: Value) -> None:
         """Append one line. What cannot be written is in the program's own log instead."""
@@ -43,13 +52,49 @@ class AuditLog:
             with self._lock:
                 self._follow()
                 self._append(line.encode("ascii"))
+                self._trouble = ""
+                unwritten, self._unwritten, self._next_word = self._unwritten, 0, 0.0
         except OSError as error:
-            _LOG.error("the audit log %s cannot be written (%s): %s", self._path, error, line)
+            self._failed(error)
+            _LOG.warning("audit: %s", line.rstrip("\n"))
+        else:
+            if unwritten:
+                words = "the audit log %s is written again; %d lines are in this log instead"
+                _LOG.warning(words, self._path, unwritten)
+
+    def _failed(self, error: OSError) -> None:
+        """Say why lines are in the program's own log instead, once a minute."""
+        now = time.monotonic()
+        with self._lock:
+            self._trouble = _told(error)
+            self._unwritten += 1
+            if now < self._next_word:
+                return
+            self._next_word = now + _SILENT_SECONDS
+            unwritten = self._unwritten
+        words = "the audit log %s cannot be written (%s): its lines are in this log, %d so far"
+        _LOG.error(words, self._path, error, unwritten)
+
+    def problem(self) -> str:
+        """Return why lines are in the program's own log instead; "" while they can be written."""
+        with self._lock:
+            try:
+                self._follow()
+            except OSError as error:
+                self._trouble = _told(error)
+            if not self._trouble:
+                return ""
+            return (
+                f"the audit log {self._path} cannot be written, its lines are in the server's log"
+                f" ({self._trouble})"
+            )
 
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
-            os.close(self._descriptor)
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+            self._descriptor = -1
 
     def _append(self, line: bytes) -> None:
         # While another process writes, its line may be there in part.
@@ -72,11 +117,17 @@ class AuditLog:
             now = self._path.stat()
         except FileNotFoundError:
             now = None
-        mine = os.fstat(self._descriptor)
-        if now is None or (now.st_dev, now.st_ino) != (mine.st_dev, mine.st_ino):
+        mine = os.fstat(self._descriptor) if self._descriptor >= 0 else None
+        is_same = now and mine and (now.st_dev, now.st_ino) == (mine.st_dev, mine.st_ino)
+        if not is_same:
             new = _open(self._path)
-            os.close(self._descriptor)
+            if mine is not None:
+                os.close(self._descriptor)
             self._descriptor = new
+
+
+def _told(error: OSError) -> str:
+    return f"{error.strerror}; {remedy(error, 'it and its folder')}"
 
 
 def _open(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""Plugins and settings as plain values, as JSON shows them: for the command line and HTTP alike.
+"""Plugins, settings and jobs as plain values, as JSON shows them: for all doors alike.
 
 Reads statuses, manifests and settings; only ``started`` and ``loaded_document`` load a plugin.
 """
@@ -6,12 +6,14 @@ Reads statuses, manifests and settings; only ``started`` and ``loaded_document``
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.errors import ManifestError
 from toolrunner.runner.environments.store import Environment
 from toolrunner.runner.errors import GovernedError
+from toolrunner.runner.jobs.job import Job
 from toolrunner.runner.registry.plugin_state import PluginStatus
 from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.runner.settings.settings import Settings
@@ -21,8 +23,9 @@ from toolrunner.runner.tool_runner import ToolRunner
 
 def status_document(status: PluginStatus) -> dict[str, Any]:
     """Return a status as JSON shows it."""
-    last_used = status.last_used
-    return {**asdict(status), "last_used": last_used.isoformat() if last_used else None}
+    times = {"last_used": status.last_used, "last_failure_at": status.last_failure_at}
+    written = {name: time.isoformat() if time else None for name, time in times.items()}
+    return {**asdict(status), **written}
 
 
 def plugin_of(registry: PluginRegistry, name: str) -> Plugin | None:
@@ -133,8 +136,12 @@ def _network(plugin: Plugin, settings: Settings) -> str:
 def settings_document(
     settings: Settings, given_paths: tuple[str, ...], *, reveal: bool
 ) -> list[dict[str, Any]]:
-    """Return each setting with its value and source; plugins' config may be secret."""
+    """Return each setting with its value and source; plugins' config may be secret.
+
+    Where a server has another default, ``serve`` is it.
+    """
     values = settings.model_dump(mode="json")
+    served = settings.for_serving().model_dump(mode="json")
     rows = []
     for name, source in settings.sources().items():
         value: Any = values
@@ -142,7 +149,10 @@ def settings_document(
             value = value[key]
         if name.startswith("plugin.") and name.endswith(".config") and not reveal:
             value = dict.fromkeys(value, "(hidden; --reveal shows it)")
-        rows.append({"setting": name, "value": value, "source": source})
+        row = {"setting": name, "value": value, "source": source}
+        if values.get(name) != served.get(name):
+            row["serve"] = served[name]
+        rows.append(row)
     return [_with_paths(row, given_paths) if row["setting"] == "plugins" else row for row in rows]
 
 
@@ -157,3 +167,25 @@ def _with_paths(row: dict[str, Any], given: tuple[str, ...]) -> dict[str, Any]:
         return row
     below = f", {row['source']}" if row["value"] else ""
     return {**row, "value": [*given, *row["value"]], "source": f"argument --plugins{below}"}
+
+
+def job_document(job: Job) -> dict[str, Any]:
+    """Return a job as JSON shows it, to the operator."""
+
+    def text(moment: datetime | None) -> str | None:
+        return moment.isoformat() if moment else None
+
+    return {
+        "id": job.id,
+        "plugin": job.plugin,
+        "caller": job.caller,
+        "status": job.status,
+        "dead": job.is_dead,
+        "progress": job.progress,
+        "created_at": text(job.created_at),
+        "started_at": text(job.started_at),
+        "ended_at": text(job.ended_at),
+        "attempts": job.attempts,
+        "error": job.error,
+        "waiting_for": job.waiting_for or None,
+    }

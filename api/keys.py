@@ -15,12 +15,16 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 
+from toolrunner.api.rates import Rates
 from toolrunner.runner.state.database import open_database, transaction
+from toolrunner.runner.state.reopened import Reopened, unusable
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS keys (
@@ -32,22 +36,36 @@ CREATE TABLE IF NOT EXISTS keys (
   created REAL NOT NULL,
   revoked REAL,
   tokens REAL NOT NULL DEFAULT 0,
-  filled REAL NOT NULL DEFAULT 0
+  filled REAL NOT NULL DEFAULT 0,
+  role TEXT NOT NULL DEFAULT 'caller'
 ) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX IF NOT EXISTS keys_name ON keys (name) WHERE revoked IS NULL;
 """
+# The same since there are roles: what knows of none can still read and write the file.
 _VERSION = 1
+_ADD_ROLES = "ALTER TABLE keys ADD COLUMN role TEXT NOT NULL DEFAULT 'caller'"
+# An older toolrunner lets no two keys that are valid have one name, and makes this again; it cannot
+# open the file while two have. So it goes only with the first key that is one too many for it.
+_DROP_ONE_A_NAME = "DROP INDEX IF EXISTS keys_name"
 _BUSY_SECONDS = 10.0
 _TOKEN = re.compile(r"tr_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 # Never what could be an id.
 _NAME = re.compile(r"(?![0-9a-f]{8}$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+FILE = "keys.sqlite3"
+# Of keys that may look while nobody can say whether they were revoked.
+_MOST_REMEMBERED = 100
 _NOBODY = bytes(hashlib.sha256().digest_size)
-_SECONDS_A_MINUTE = 60.0
 MOST_PER_MINUTE = 1_000_000
 
 
 class KeyRefusedError(Exception):
     """A key that cannot be made; the message says why, and what to do."""
+
+
+class Role(StrEnum):
+    """What a key is for: a caller's has its plugins and its own jobs, an operator's everything."""
+
+    CALLER = "caller"
+    OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +78,73 @@ class Key:
     per_minute: int | None
     created_at: datetime
     revoked_at: datetime | None
+    role: Role = Role.CALLER
 
 
 class KeyStore:
     """The keys of one state folder. Thread-safe; several processes may have it open."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open the file, or make it; raises OSError and sqlite3.Error."""
+    def __init__(self, folder: Path, *, is_served: bool = False) -> None:
+        """Open the file, or make it; raises UnusableError, with what to do.
+
+        Each method does while the file cannot be used. ``is_served``: then it may be so already.
+        """
         self._lock = threading.Lock()
-        self._database = open_database(
-            folder / "keys.sqlite3",
+        self._rates = Rates(folder / "rates")
+        self._path = folder / FILE
+        self._file = Reopened(self._path, self._open)
+        self._operators: dict[bytes, Key] = {}  # seen by this process, by their tokens' digests
+        if not is_served:
+            with self._using():
+                pass
+
+    def _open(self) -> sqlite3.Connection:
+        database = open_database(
+            self._path,
             _SCHEMA,
             version=_VERSION,
             synchronous="FULL",
             busy_seconds=_BUSY_SECONDS,
         )
-        self._database.row_factory = sqlite3.Row
+        database.row_factory = sqlite3.Row
+        return database
+
+    @contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection]:
+        """Hold the connection."""
+        with self._lock:
+            try:
+                yield self._file.get()
+            except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+                raise  # of what was asked for, or a bug of ours: no fault of the file
+            except (sqlite3.Error, OSError) as error:
+                self._file.failed(error)
+                raise unusable(self._path, error) from error
+
+    def problem(self) -> str:
+        """Return why nobody is let in, and what to do about it; "" while keys can be read."""
+        try:
+            is_empty = not self.has_keys()
+        except OSError as error:
+            return f"nobody is let in: {error}"
+        if is_empty:
+            return f"{self._path} has no key: make one with `toolrunner keys create NAME`"
+        return ""
 
     def create(
-        self, name: str, *, plugins: Sequence[str] | None = None, per_minute: int | None = None
+        self,
+        name: str,
+        *,
+        plugins: Sequence[str] | None = None,
+        per_minute: int | None = None,
+        role: Role = Role.CALLER,
+        also: bool = False,
     ) -> tuple[Key, str]:
         """Make a key; return it and its token, which nobody can read again.
 
-        Raises KeyRefusedError for a name that is taken or none, and a rate that is none.
+        ``also``: beside a valid one of the same name, so that who uses that can change over.
+        Raises KeyRefusedError for a name that is taken or none, a rate that is none, and an
+        operator's key that should be for some plugins only.
         """
         if not _NAME.fullmatch(name):
             message = f"{name[:100]!r} cannot be a key's name: take letters, digits, . _ and -"
@@ -90,21 +152,26 @@ class KeyStore:
         if per_minute is not None and not 1 <= per_minute <= MOST_PER_MINUTE:
             message = f"a key allows 1 to {MOST_PER_MINUTE:,} requests a minute"
             raise KeyRefusedError(message)
+        if role is Role.OPERATOR and plugins is not None:
+            message = "an operator's key is for all plugins: leave the plugins out, or the role"
+            raise KeyRefusedError(message)
         key_id = secrets.token_hex(4)
         token = f"tr_{key_id}_{secrets.token_urlsafe(32)}"
         named = None if plugins is None else json.dumps(sorted(set(plugins)))
         now = time.time()
-        values = (key_id, name, _digest(token), named, per_minute, now, per_minute or 0, now)
-        try:
-            with self._lock, transaction(self._database) as database:
-                database.execute(
-                    "INSERT INTO keys (id, name, digest, plugins, per_minute, created, tokens,"
-                    " filled) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    values,
-                )
-        except sqlite3.IntegrityError:
-            message = f"there is a key named {name!r} already: revoke it, or take another name"
-            raise KeyRefusedError(message) from None
+        values = (key_id, name, _digest(token), named, per_minute, now, per_minute or 0, now, role)
+        with self._using() as file, transaction(file) as database:
+            if not _has_roles(database):  # of before there were any: who only reads adds none
+                database.execute(_ADD_ROLES)
+            if _living_of(database, name):
+                if not also:
+                    raise KeyRefusedError(_taken(name))
+                database.execute(_DROP_ONE_A_NAME)
+            database.execute(
+                "INSERT INTO keys (id, name, digest, plugins, per_minute, created, tokens,"
+                " filled, role) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
         key = Key(
             key_id,
             name,
@@ -112,73 +179,109 @@ class KeyStore:
             per_minute,
             datetime.fromtimestamp(now, UTC),
             None,
+            role,
         )
         return key, token
 
     def list(self) -> list[Key]:
         """Return all keys, the oldest first, revoked ones included."""
-        with self._lock:
-            return [_key(row) for row in self._database.execute(_ALL)]
+        with self._using() as database:
+            return [_key(row) for row in database.execute(_ALL)]
 
     def has_keys(self) -> bool:
         """Tell whether there is a key that has not been revoked."""
         return any(key.revoked_at is None for key in self.list())
 
     def revoke(self, id_or_name: str) -> Key | None:
-        """Let a key be of no more use, from the next request on; ``None`` when there is none."""
-        with self._lock, transaction(self._database) as database:
+        """Let a key be of no more use, from the next request on; ``None`` when there is none.
+
+        Raises KeyRefusedError for a name that several valid keys have.
+        """
+        with self._using() as file, transaction(file) as database:
+            named = _living_of(database, id_or_name)
+            if len(named) > 1:
+                raise KeyRefusedError(_ambiguous(id_or_name, named))
             row = database.execute(
                 "UPDATE keys SET revoked = ? WHERE (id = ?2 OR name = ?2) AND revoked IS NULL"
                 " RETURNING *",
                 (time.time(), id_or_name),
             ).fetchone()
-        return None if row is None else _key(row)
+        if row is None:
+            return None
+        self._rates.forget(row["id"])
+        return _key(row)
 
     def verify(self, token: str) -> Key | None:
-        """Return the key that a token belongs to; ``None`` when it is unknown or revoked.
+        """Return the key that a token belongs to; ``None`` when it is unknown or revoked."""
+        key = self.identify(token)
+        return None if key is None or key.revoked_at is not None else key
+
+    def identify(self, token: str) -> Key | None:
+        """Return the key that a token belongs to, also one that was revoked.
 
         Takes the same time for a wrong secret of a known key and for an unknown one.
         """
         match = _TOKEN.fullmatch(token)
-        with self._lock:
-            row = _by_id(self._database, match.group(1) if match else "")
+        with self._using() as database:
+            row = _by_id(database, match.group(1) if match else "")
         stored = _NOBODY if row is None else row["digest"]
-        is_same = hmac.compare_digest(_digest(token), stored)
+        digest = _digest(token)
+        is_same = hmac.compare_digest(digest, stored)
         if row is None or not is_same or row["revoked"] is not None:
-            return None
-        return _key(row)
+            self._operators.pop(digest, None)
+            return None if row is None or not is_same else _key(row)
+        key = _key(row)
+        if key.role is Role.OPERATOR and len(self._operators) < _MOST_REMEMBERED:
+            self._operators[digest] = key
+        return key
+
+    def remembered(self, token: str) -> Key | None:
+        """Return the operator's key that a token belonged to when keys could last be read.
+
+        For looking at figures while they cannot be, and for nothing else: it may be revoked.
+        """
+        return self._operators.get(_digest(token))
+
+    def living(self, key_ids: Iterable[str]) -> set[str]:
+        """Return which of some keys, by their ids, have not been revoked."""
+        asked = json.dumps(list(key_ids))
+        with self._using() as database:
+            return {row["id"] for row in database.execute(_LIVING, (asked,))}
 
     def take(self, key: Key) -> float:
-        """Count one request; return 0, or the seconds to wait when the key is over its rate.
-
-        A minute's worth of requests can be made at once; then they come back evenly. The count is
-        of all processes together.
-        """
-        if key.per_minute is None:
-            return 0.0
-        rate = key.per_minute / _SECONDS_A_MINUTE
-        now = time.time()
-        with self._lock, transaction(self._database) as database:
-            [tokens, filled] = database.execute(
-                "SELECT tokens, filled FROM keys WHERE id = ?", (key.id,)
-            ).fetchone()
-            # A clock that was set back lets nothing flow out again.
-            flowed = max(0.0, now - filled) * rate
-            tokens = min(float(key.per_minute), tokens + flowed)
-            wait = 0.0 if tokens >= 1 else (1 - tokens) / rate
-            left = tokens if wait else tokens - 1
-            database.execute(
-                "UPDATE keys SET tokens = ?, filled = ? WHERE id = ?", (left, now, key.id)
-            )
-        return wait
+        """Count one request; return 0, or the seconds to wait when the key is over its rate."""
+        return 0.0 if key.per_minute is None else self._rates.take(key.id, key.per_minute)
 
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
-            self._database.close()
+            self._file.close()
 
 
+_LIVING = "SELECT id FROM keys WHERE revoked IS NULL AND id IN (SELECT value FROM json_each(?))"
 _ALL = "SELECT * FROM keys ORDER BY created, id"
+_LIVING_OF = "SELECT * FROM keys WHERE name = ? AND revoked IS NULL ORDER BY created, id"
+
+
+def _living_of(database: sqlite3.Connection, name: str) -> list[Key]:
+    """Return the valid keys of a name, the oldest first."""
+    return [_key(row) for row in database.execute(_LIVING_OF, (name,))]
+
+
+def _taken(name: str) -> str:
+    return (
+        f"there is a key named {name!r} already: take another name, or revoke it first; with --also"
+        " the new key is valid beside it, until you revoke the old one by its id"
+    )
+
+
+def _ambiguous(name: str, keys: Sequence[Key]) -> str:
+    each = ", ".join(f"{key.id} of {key.created_at:%Y-%m-%d %H:%M} UTC" for key in keys)
+    return f"{len(keys)} valid keys are named {name!r}; revoke one by its id: {each}"
+
+
+def _has_roles(database: sqlite3.Connection) -> bool:
+    return any(row["name"] == "role" for row in database.execute("PRAGMA table_info(keys)"))
 
 
 def _by_id(database: sqlite3.Connection, key_id: str) -> sqlite3.Row | None:
@@ -200,4 +303,5 @@ def _key(row: sqlite3.Row) -> Key:
         per_minute=row["per_minute"],
         created_at=datetime.fromtimestamp(row["created"], UTC),
         revoked_at=None if row["revoked"] is None else datetime.fromtimestamp(row["revoked"], UTC),
+        role=Role(row["role"]) if "role" in row.keys() else Role.CALLER,  # noqa: SIM118 - a row's are its columns
     )

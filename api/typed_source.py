@@ -65,7 +65,7 @@ def typed_source(name: str, manifests: Sequence[Manifest]) -> str:
     if any(manifest.input == "files" for manifest in manifests):
         parts.append(_typed_dict(file, _FILE, "By its bytes, base64 text, or a path."))
     for manifest in manifests:
-        parts += _of_one(manifest, taken, {"files": f"list[{file}]", **_OPTIONS})
+        parts += _of_one(manifest, taken, {"files": f"list[{file} | Path]", **_OPTIONS})
     body = "\n\n".join(parts)
     used = [one for one in _FROM_TYPING if re.search(rf"\b{one}\b", body)]
     what = f"What {name} takes and returns."

@@ -33,6 +33,7 @@ __all__ = ["Broken", "DiscoveryError", "Plugin", "discover", "resolve_instance"]
 _LONGEST_NAME = 64
 # Bundled plugins that run what callers send, and are there for those alone who allow them.
 OFF_BY_DEFAULT = ("python",)
+BUNDLED = Path(__file__).resolve().with_name("bundled")
 
 
 def discover(
@@ -42,13 +43,15 @@ def discover(
     bundled: bool = True,
     disable_bundled: Iterable[str] = (),
     allow_bundled: Iterable[str] = (),
+    beneath: Iterable[str | os.PathLike[str]] = (),
 ) -> tuple[list[Plugin], list[Broken]]:
     """Return the plugins that there are, and those that cannot be used; every name occurs once.
 
     A plugin of several tools is one for each of them. Whether what a plugin asks for is installed
     is nothing that is looked at here. ``disable_bundled``: bundled ones that are as if not there.
     ``allow_bundled``: of those that are off by default, the ones that are there.
-    ``paths`` are plugin files, folder plugins, and folders of either. Raises DiscoveryError for a
+    ``paths`` are plugin files, folder plugins, and folders of either. ``beneath``: more of them, of
+    which a plugin gives way to one of the same name in ``paths``. Raises DiscoveryError for a
     path that leads to no plugin: that is the operator's mistake and not a plugin's.
     """
     found: list[Plugin | Broken] = []
@@ -57,13 +60,16 @@ def discover(
     allowed = [allow_installed] if isinstance(allow_installed, str) else allow_installed
     found += installed_plugins(allowed)
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
-    for path in given:
-        found += _at(path)
+    above = [plugin for path in given for plugin in _at(path)]
+    names = {plugin.name for plugin in above}
+    found += above
+    for path in beneath:
+        found += [plugin for plugin in _at(path) if plugin.name not in names]
     return _sorted_out(_each_file_once(found))
 
 
 def _bundled(disabled: Iterable[str], allowed: Iterable[str]) -> list[Plugin | Broken]:
-    found = list(_in_folder(Path(__file__).resolve().with_name("bundled"), "bundled"))
+    found = list(_in_folder(BUNDLED, "bundled"))
     names = [plugin.name for plugin in found]
     for setting, given in (("disable_bundled", disabled), ("allow_bundled", allowed)):
         for name in given:

@@ -16,6 +16,7 @@ from packaging.specifiers import SpecifierSet
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from toolrunner.plugins import limit_words
 from toolrunner.plugins.errors import suggestion
 from toolrunner.sandbox.limits import LIMIT_NAMES, Limits
 
@@ -200,12 +201,17 @@ def limits(value: object) -> Limits:
 
 def _limit_problem(key: str, number: object) -> str:
     if key not in LIMIT_NAMES:
-        return f"unknown limit; {suggestion(key, LIMIT_NAMES)}"
+        line = limit_words.meant(key, number)
+        return f"unknown limit; {f'write {line}' if line else suggestion(key, LIMIT_NAMES)}"
     is_whole = key not in _fractional()
     if isinstance(number, bool) or not isinstance(number, int if is_whole else int | float):
-        return f"must be a {'whole ' if is_whole else ''}number, without quotes"
+        quotes = ", without quotes" if isinstance(number, str) else ""
+        kind = "whole number" if is_whole else "number"
+        return f"must be a {kind}{quotes}: write {limit_words.line_for(key, number)}"
     if not 0 < number <= LIMIT_CEILING:  # not-a-number fails too
-        return f"must be more than 0 and at most {LIMIT_CEILING}"
+        line = limit_words.as_bytes(key, number)
+        in_bytes = f"; if these are bytes, write {line}" if line else ""
+        return f"must be more than 0 and at most {LIMIT_CEILING}{in_bytes}"
     return ""
 
 

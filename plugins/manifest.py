@@ -6,6 +6,7 @@ Everything wrong is a ManifestError with file, line and key. Plugin code is neve
 
 from __future__ import annotations
 
+import difflib
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -22,10 +23,11 @@ from pydantic import (
     field_validator,
 )
 
-from toolrunner.plugins import fields
+from toolrunner.plugins import fields, limit_words
 from toolrunner.plugins.errors import KeyPath, ManifestError, NoManifest, dotted, shown, suggestion
 from toolrunner.plugins.input_schema import input_schema as checked_schema
 from toolrunner.plugins.source import (
+    FOLDER_MANIFEST,
     MINIMAL_TOML,
     Source,
     inline_source,
@@ -48,7 +50,6 @@ __all__ = [
     "read_toml",
 ]
 
-FOLDER_MANIFEST = "toolrunner.toml"
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/tiff")
 
 _TABLE = ("tool", "toolrunner")
@@ -65,7 +66,22 @@ _EXAMPLES = {
     "requires_python": '">=3.11"',
     "dependencies": '"numpy>=2"',
     "description": '"Average colour of an image"',
+    "error_key": '"error"',
 }
+# What keys are called elsewhere.
+_OTHER_NAMES = {
+    "mime_types": "accepts",
+    "types": "accepts",
+    "schema": "input_schema",
+    "summary": "description",
+    "main": "entry",
+    "entrypoint": "entry",
+    "entry_point": "entry",
+    "args": "command",
+    "requirements": "dependencies, above [tool.toolrunner]",
+    "python": "requires-python, above [tool.toolrunner]",
+}
+_ALIKE = 0.8
 _LONGEST_TEXT = 1000
 _MOST_TOGETHER = 1024
 _LONGEST_WAIT_MS = 1000
@@ -348,7 +364,7 @@ def _as_manifest_error(source: Source, error: ValidationError) -> ManifestError:
     """Say everything that is wrong, each with its place, in the order of the file."""
     found = [
         (_key(details["loc"]), _explain(details, field_of(details["loc"])))
-        for details in error.errors(include_url=False, include_input=False)
+        for details in error.errors(include_url=False)
         if details["type"] != "default_factory_not_called"  # only follows from another mistake
     ]
     found.sort(key=lambda problem: source.line_of(problem[0]))
@@ -369,12 +385,22 @@ def _key(loc: KeyPath) -> KeyPath:
     return (*_TABLE, *(part for part in loc if part != "[key]"))
 
 
+def _unknown_key(key: str, value: object) -> str:
+    """Return what may be meant: a key, by whatever name, or a limit."""
+    own = [name for name in Manifest.model_fields if name not in _TOP_KEYS.values()]
+    limit = limit_words.meant(key, value)
+    if limit and not difflib.get_close_matches(key, own, n=1, cutoff=_ALIKE):
+        return f"unknown key; it is a limit: write limits = {{ {limit} }}"
+    if key in _OTHER_NAMES:
+        return f"unknown key; did you mean {_OTHER_NAMES[key]}?"
+    return f"unknown key; {suggestion(key, own)}"
+
+
 def _explain(details: ErrorDetails, field: str) -> str:
     kind = details["type"]
     context = details.get("ctx", {})
     if kind == "extra_forbidden":
-        own = [name for name in Manifest.model_fields if name not in _TOP_KEYS.values()]
-        return f"unknown key; {suggestion(field, own)}"
+        return _unknown_key(field, details["input"])
     if kind == "literal_error":
         return f"must be {context['expected']}"
     if kind == "string_too_long":

@@ -13,6 +13,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from toolrunner.plugins import toml_words
 from toolrunner.plugins.errors import KeyPath, ManifestError, NoManifest, dotted, shown
 from toolrunner.plugins.toml_lines import key_lines
 from toolrunner.sandbox.paths import open_file
@@ -26,6 +27,7 @@ METADATA_CAP = 64 * 1024
 # tomllib takes time in the square of a dotted key's length, and a key lies on one line.
 LINE_CAP = 4 * 1024
 
+FOLDER_MANIFEST = "toolrunner.toml"
 MINIMAL_BLOCK = """\
 # /// script
 # [tool.toolrunner]
@@ -166,6 +168,16 @@ def _no_block(path: Path, text: str) -> ManifestError:
 def no_inline_manifest(path: Path, line: int, text: str) -> NoManifest:
     """Return the error for a Python file without a manifest, which shows the least to add."""
     message = f"{shown(path)}:{line}: {text}; a plugin has at least:\n{MINIMAL_BLOCK}"
+    if os.path.lexists(path.parent / FOLDER_MANIFEST):
+        message = (
+            f"{shown(path)}:{line}: {text}; the plugin is its folder, which has a "
+            f"{FOLDER_MANIFEST}: name {shown(path.parent)}"
+        )
+    elif path.suffix != ".py":
+        message = (
+            f"{shown(path)}:{line}: {text}, and it is not called .py; a plugin is a file of "
+            f"Python, or a folder with a {FOLDER_MANIFEST}"
+        )
     return NoManifest(message, path=path, line=line)
 
 
@@ -199,7 +211,11 @@ def _toml_error(path: Path, text: str, lines_before: int, error: ValueError) -> 
     last = max(1, len(text.rstrip("\n").split("\n")))
     line = lines_before + (min(int(place[1]), last) if place and place[1] else last)
     what = _TOML_PLACE.sub("", str(error))
-    message = f"{shown(path)}:{line}: not valid TOML: {what}; correct this line"
+    wrong = text.split("\n")[line - lines_before - 1] if line > lines_before else ""
+    message = (
+        f"{shown(path)}:{line}: not valid TOML: {what}; {toml_words.advice(wrong, what)}\n"
+        f"    {toml_words.shown(wrong)}"
+    ).rstrip()
     return ManifestError(message, path=path, line=line)
 
 

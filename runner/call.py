@@ -10,6 +10,7 @@ import contextlib
 import uuid
 from collections.abc import Callable, Iterator
 
+from toolrunner.runner.errors import CancelledBy
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.artifacts import Artifact
 from toolrunner.sandbox.ending import Isolation, Usage
@@ -39,8 +40,17 @@ class Call:
         self.isolation: Isolation = Isolation()
         self.log_tail: str = ""
         self.artifacts: tuple[Artifact, ...] = ()
+        # By which door it came, for the log: "analyze" or "job" of a server.
+        self.door = ""
+        # What the plugin is given of the trace that the call is in: set before it begins.
+        self.traceparent = ""
+        # When its turn came, and when its request was sent; on the monotonic clock, 0 for never.
+        self.placed, self.began = 0.0, 0.0
         self.interrupt = Interrupt()
+        self.cancelled_by = CancelledBy.CALLER
         self.used = False
+        # What the host lacks to begin it with: a thread.
+        self.without: OSError | None = None
         self.is_under_way = False
         self._is_elsewhere = False
         forks.in_each_child(self, Call._in_child)
@@ -48,20 +58,22 @@ class Call:
     def _in_child(self) -> None:
         self._is_elsewhere, self.is_under_way = self.is_under_way, False
 
-    def cancel(self) -> None:
+    def cancel(self, by: CancelledBy = CancelledBy.CALLER) -> None:
         """Withdraw the call: it is killed, and its outcome is ``Cancelled``.
 
-        A call that has replied already keeps its outcome. Raises ForkedError in a fork of the
-        process in which it runs.
+        ``by``: who does, and so is blamed; the first one counts. A call that has replied already
+        keeps its outcome. Raises ForkedError in a fork of the process in which it runs.
         """
         if self._is_elsewhere:
             message = "this call runs in the process that this one was forked from: cancel it there"
             raise forks.ForkedError(message)
+        if not self.interrupt.cancelled:
+            self.cancelled_by = by
         self.interrupt.cancel()
 
     @property
     def cancelled(self) -> bool:
-        """Whether the caller has withdrawn the call."""
+        """Whether the call has been withdrawn."""
         return self.interrupt.cancelled
 
 

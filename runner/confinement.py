@@ -19,12 +19,16 @@ _LOG = logging.getLogger("toolrunner.runner")
 
 
 def build_sandbox(
-    settings: Settings, *, layers: Layers | None = None, degraded: bool = False
+    settings: Settings,
+    *,
+    layers: Layers | None = None,
+    degraded: bool = False,
+    parallel: int | None = None,
 ) -> Sandbox:
     """Return the sandbox that the settings ask for.
 
     ``layers``: apply these instead of all that the host has. ``degraded``: accept less than the
-    floor, whatever the settings say.
+    floor, whatever the settings say. ``parallel``: calls of one plugin at once, if not as many.
     """
     pool = PoolLimits(
         standby=settings.standby,
@@ -32,7 +36,7 @@ def build_sandbox(
         memory_mb=settings.boxes_memory_mb,
         idle_seconds=settings.idle_seconds,
         calls=settings.calls_per_box,
-        parallel=settings.max_parallel,
+        parallel=settings.max_parallel if parallel is None else parallel,
     )
     residents = ResidentLimits(
         each=settings.max_residents,

@@ -41,7 +41,8 @@ class ErrorDetails(TypedDict):
     ``blame`` is "caller", "host" or "plugin". ``limit`` belongs to a limit's types, ``signal`` and
     ``exit_code`` to an end without a reply, ``exception`` to what the plugin raised, ``operation``
     and ``remedy`` to a ``SandboxError``, ``errno`` to both, ``retry_after_seconds`` to
-    ``Overloaded``; ``log_tail`` is what the plugin printed last.
+    ``Overloaded``, ``cancelled_by`` ("caller", "operator" or "server") to ``Cancelled``;
+    ``log_tail`` is what the plugin printed last.
     """
 
     blame: str
@@ -57,6 +58,7 @@ class ErrorDetails(TypedDict):
     errno: NotRequired[int | None]
     remedy: NotRequired[str]
     retry_after_seconds: NotRequired[int]
+    cancelled_by: NotRequired[str]
     log_tail: NotRequired[str]
 
 

@@ -71,7 +71,32 @@ class ErrorType(StrEnum):
     OUTPUT_VALIDATION_ERROR = "OutputValidationError", Blame.PLUGIN
 
 
+class CancelledBy(StrEnum):
+    """Who has ended a call that could have gone on."""
+
+    CALLER = "caller"
+    OPERATOR = "operator"  # of the service: by a job's end, or by revoking a key
+    SERVER = "server"  # which ends, and may serve the same call once it is there again
+
+
+# The key of ``details`` that says it, of a ``Cancelled``.
+CANCELLED_BY = "cancelled_by"
 RETRYABLE: frozenset[ErrorType] = frozenset(t for t in ErrorType if t.blame is Blame.HOST)
+
+
+def blame_of(error_type: ErrorType, details: Mapping[str, object]) -> Blame:
+    """Return whom an error blames: its type says it, but of ``Cancelled``, who has cancelled."""
+    if error_type is ErrorType.CANCELLED:
+        by = details.get(CANCELLED_BY, CancelledBy.CALLER)
+        return Blame.CALLER if by == CancelledBy.CALLER else Blame.HOST
+    return error_type.blame
+
+
+def is_retryable(error_type: ErrorType, details: Mapping[str, object]) -> bool:
+    """Whether the same call may do better later."""
+    if error_type is ErrorType.CANCELLED:
+        return details.get(CANCELLED_BY) == CancelledBy.SERVER
+    return error_type in RETRYABLE
 
 
 class GovernedError(Exception):
@@ -106,12 +131,14 @@ def build_error_envelope(
     """Return the envelope of one failed call; strict JSON, whatever the strings contain.
 
     ``usage`` and ``isolation`` default to those of a call that never ran. What ``details`` says
-    about blame, retryable, call_id, usage or isolation is overruled.
+    about blame, call_id, usage or isolation is overruled; about retryable, unless it is False.
     """
+    details = details or {}
+    is_final = details.get("retryable") is False
     merged = {
-        **_harmless_mapping(details or {}),
-        "blame": error_type.blame.value,
-        "retryable": error_type in RETRYABLE,
+        **_harmless_mapping(details),
+        "blame": blame_of(error_type, details).value,
+        "retryable": is_retryable(error_type, details) and not is_final,
         "call_id": call_id,
         "usage": asdict(usage or Usage()),
         "isolation": _isolation(isolation or Isolation()),
@@ -122,7 +149,7 @@ def build_error_envelope(
             "message": cut_end(message, MAX_MESSAGE_BYTES),
             "details": cast("ErrorDetails", merged),
             "plugin": None if plugin is None else cut_end(plugin, MAX_PLUGIN_BYTES),
-            "timestamp": _now(),
+            "timestamp": timestamp(datetime.now(UTC)),
         },
         "_internal": {"traceback": cut_start(traceback, MAX_TRACEBACK_BYTES)},
     }
@@ -190,5 +217,6 @@ def _isolation(isolation: Isolation) -> dict[str, object]:
     }
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def timestamp(moment: datetime) -> str:
+    """Return a moment of UTC as it stands in every envelope and message, in milliseconds."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

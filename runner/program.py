@@ -12,7 +12,7 @@ from pathlib import Path
 
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.manifest import Manifest
-from toolrunner.runner.environments.choice import Choice
+from toolrunner.runner.environments.choice import Choice, install_command
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.payloads.samples import rehearsal
 from toolrunner.runner.plugin_files import PluginFiles, unreadable
@@ -102,6 +102,7 @@ def build_program(
         python=_interpreter(choice),
         # One box may serve all tools.
         takes_files=any(takes_files(one.manifest) for one in plugin.entire.each),
+        install=install_command(plugin, settings.state),
     )
 
 
@@ -163,8 +164,9 @@ def _rehearsal(manifest: Manifest) -> str:
     request = rehearsal(manifest)
     if not request:
         types = " or ".join(manifest.accepts)
+        what = "file" if manifest.input == "files" else "picture"
         message = (
-            f"{manifest.name} says warm_up = true, and no picture of type {types} can be made "
+            f"{manifest.name} says warm_up = true, and no {what} of type {types} can be made "
             "here; write a function warm_up() instead"
         )
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from toolrunner.sandbox import forks
+from toolrunner.sandbox.shortage import submit
 
 T = TypeVar("T")
 
@@ -31,9 +32,10 @@ class CallThreads:
 
         If the awaiting task is cancelled, so is the call, and the task ends once the call has.
         Once closed there are no threads, and ``function`` is expected to return at once.
+        Raises NoThreadError, and ``function`` is not called, where no thread can be started.
         """
         try:
-            future = asyncio.get_running_loop().run_in_executor(self._threads, function)
+            future = asyncio.wrap_future(submit(self._threads, function))
         except RuntimeError:
             if not self._closed:
                 raise

@@ -20,15 +20,17 @@ from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.manifest import ManifestError
 from toolrunner.runner.admission import Admission
 from toolrunner.runner.call import Call, under_way
+from toolrunner.runner.call_log import log_failure
 from toolrunner.runner.confinement import build_sandbox, listener
 from toolrunner.runner.envelope import Envelope
-from toolrunner.runner.errors import (
-    Blame,
-    ErrorType,
-    GovernedError,
-    build_error_envelope,
+from toolrunner.runner.errors import Blame, ErrorType, GovernedError
+from toolrunner.runner.failures import (
+    SuspendedError,
+    envelope_of,
+    failure_of,
+    short_of,
+    verdict_of,
 )
-from toolrunner.runner.failures import failure_of
 from toolrunner.runner.many import arun_many, flat, run_many
 from toolrunner.runner.names import name_of, unknown
 from toolrunner.runner.payloads import validation
@@ -39,16 +41,20 @@ from toolrunner.runner.plugin_files import PluginFiles
 from toolrunner.runner.program import box_name, build_program
 from toolrunner.runner.reasons import reason, reason_of
 from toolrunner.runner.registry.registry import PluginRegistry, PluginState, PluginStatus
+from toolrunner.runner.replay.keeping import Failure, keeper_of
+from toolrunner.runner.settings.changes import in_force
 from toolrunner.runner.settings.settings import Settings
+from toolrunner.runner.shared_places import PlacesShare
 from toolrunner.runner.start_mode import Start, calls_together, start_asked
 from toolrunner.runner.threads import CallThreads
 from toolrunner.runner.verdict import Outcome, judge
 from toolrunner.sandbox.box import SetupError
-from toolrunner.sandbox.ending import Ending, Isolation, ResidentFigures
+from toolrunner.sandbox.ending import BoxFigures, Ending, Isolation, ResidentFigures
 from toolrunner.sandbox.exchange.messages import Request
 from toolrunner.sandbox.forks import ForkedError
 from toolrunner.sandbox.profile import Program
 from toolrunner.sandbox.sandbox import Sandbox
+from toolrunner.sandbox.shortage import NoThreadError, is_shortage
 
 Result = dict[str, Any]
 # Either a result or ``None``: no type checker narrows the one by a test of the other, and ``Any``
@@ -81,6 +87,7 @@ class ToolRunner:
             registry = PluginRegistry.discover(self._settings.plugins, settings=self._settings)
         self.registry = registry
         registry.look_below(self._settings.state)
+        registry.suspend_after(self._settings.breaker_failures, self._settings.breaker_seconds)
         self._sandbox = sandbox or build_sandbox(self._settings)
         self._admission = Admission(
             self._settings.max_concurrent,
@@ -89,7 +96,8 @@ class ToolRunner:
             self._settings.queue_seconds,
         )
         self._files = PluginFiles()
-        self._threads = CallThreads(self._settings.max_concurrent + self._settings.max_waiting)
+        self._kept = keeper_of(self._settings, registry)
+        self._threads = CallThreads(self._admission.most_calls)
         # Why nothing is run any more; empty while it is open.
         self.closed_because = ""
 
@@ -105,10 +113,13 @@ class ToolRunner:
         name = name_of(plugin_name)
         call = call if call is not None else Call()
         result: Result | None = None
+        plugin: Plugin | None = None
+        checked: Payload | None = None
         # What is recorded if something passes that nobody catches here.
         failure: GovernedError | None = GovernedError(ErrorType.CANCELLED, "interrupted")
         try:
             plugin = self._look_up(name)
+            _check_means(call)
             checked = self._validate(plugin, payload)
             reader = _reader(plugin)
             ending = self._call(name, plugin, checked, call, reader)
@@ -121,18 +132,25 @@ class ToolRunner:
         except ForkedError as error:
             failure = GovernedError(ErrorType.SANDBOX_ERROR, str(error))
         except Exception as bug:  # noqa: BLE001 - the one place where bugs become envelopes
-            _LOG.exception("call %s of plugin %r failed inside the runner", call.call_id, name)
-            message = f"{type(bug).__name__} in the runner itself; its log has the traceback"
-            failure = GovernedError(
-                ErrorType.INTERNAL_ERROR, message, traceback=traceback.format_exc()
-            )
+            is_short = is_shortage(bug) and not isinstance(
+                bug, MemoryError
+            )  # ours may ask for too much
+            failure = short_of(bug) if is_short else self._bug(bug, call, name)
         finally:
             elapsed_ms = round((time.monotonic() - started) * 1000)
             state = self._state_after(name, failure)
             self.registry.update_execution_metrics(name, state, elapsed_ms, failure is not None)
+            self._tell(name, call, failure, plugin)
+            self._keep(call, failure, plugin, checked)
         if failure is None:
             return result, None
-        return None, self._envelope(name or None, call, failure)
+        return None, envelope_of(name or None, call, failure)
+
+    def _bug(self, bug: Exception, call: Call, name: str) -> GovernedError:
+        """Return what a caller is told of a bug; the log has all of it."""
+        _LOG.exception("call %s of plugin %r failed inside the runner", call.call_id, name)
+        message = f"{type(bug).__name__} in the runner itself; its log has the traceback"
+        return GovernedError(ErrorType.INTERNAL_ERROR, message, traceback=traceback.format_exc())
 
     async def arun(
         self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None
@@ -143,9 +161,13 @@ class ToolRunner:
         ``on_progress`` is called in another thread than the loop's.
         """
         handle = call if call is not None else Call()
-        return await self._threads.run(
-            lambda: self.run(plugin_name, payload, call=handle), handle.cancel
-        )
+        try:
+            return await self._threads.run(
+                lambda: self.run(plugin_name, payload, call=handle), handle.cancel
+            )
+        except NoThreadError as error:
+            handle.without = error  # it is recorded, and ends at once
+            return self.run(plugin_name, payload, call=handle)
 
     def map(
         self,
@@ -229,17 +251,36 @@ class ToolRunner:
         """
         return {name: self.start(name) for name in plugin_names}
 
-    def reload(self) -> None:
+    def reload(self, settings: Settings | None = None) -> None:
         """Discover the plugins anew; calls in flight end as they began.
 
+        ``settings``: what counts from now on; sizes and numbers of boxes, places and threads stay.
         Raises DiscoveryError, and changes nothing.
         """
-        self.registry.reload()
+        self.registry.reload(settings)
+        if settings is not None:
+            self._settings = in_force(self._settings, settings)
+
+    def share_places(self, share: PlacesShare) -> None:
+        """Take places from those of all workers of a server; before the first call, and once."""
+        self._admission = Admission(
+            share.places, share.parallel, share.max_waiting, self._settings.queue_seconds, share
+        )
+        self._threads = CallThreads(self._admission.most_calls)
+
+    @property
+    def most_calls(self) -> int:
+        """How many calls may run and wait in this process."""
+        return self._admission.most_calls
 
     @property
     def waiting(self) -> int:
         """How many calls wait for their turn."""
         return self._admission.waiting
+
+    def boxes(self) -> dict[str, BoxFigures]:
+        """Return what there is to tell of the warm boxes of each plugin that has or had some."""
+        return self._sandbox.boxes()
 
     def residents(self) -> dict[str, ResidentFigures]:
         """Return what there is to tell of the residents of each plugin that has or had some."""
@@ -282,7 +323,12 @@ class ToolRunner:
 
     def _check_open(self) -> None:
         if self.closed_because:
-            details = {"operation": "run the call", "errno": None, "remedy": "make a new one"}
+            details = {
+                "operation": "run the call",
+                "errno": None,
+                "remedy": "make a new one",
+                "retryable": False,  # it stays closed
+            }
             raise GovernedError(ErrorType.SANDBOX_ERROR, self.closed_because, details)
 
     def _usable(self, name: str, status: PluginStatus) -> Plugin:
@@ -290,6 +336,8 @@ class ToolRunner:
         if status.state == PluginState.UNAVAILABLE:
             message = f"{name} cannot run here: {status.reason}"
             raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
+        if status.suspended_by:
+            self._refuse_suspended(name)
         try:
             return self.registry.plugin(name)
         except ManifestError as error:
@@ -298,13 +346,18 @@ class ToolRunner:
             message = f"{name} cannot run here: {reason}"
             raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from error
 
+    def _refuse_suspended(self, name: str, call_id: str = "") -> None:
+        standing = self.registry.refusal(name, call_id)
+        if standing is not None:
+            raise SuspendedError(name, standing)
+
     def _validate(self, plugin: Plugin, payload: Mapping[str, Any]) -> Payload:
         """Check the payload against what the plugin takes; return it ready to be sent."""
         manifest = plugin.manifest
         cap = self._settings.caps.get("payload_mb", manifest.limits.payload_mb)
         most = min(manifest.limits.payload_mb, cap)
         if manifest.input == "json":
-            checked = validation.validate_json_payload(payload, manifest.input_schema)
+            checked = validation.validate_json_payload(payload, manifest.input_schema, most)
         elif manifest.input == "files":
             checked = validate_files_payload(payload, manifest.accepts, manifest.name)
         else:
@@ -337,12 +390,14 @@ class ToolRunner:
         program = self._program(name, plugin)
         limits = manifest.limits.capped(self._settings.caps)
         start, _ = start_asked(manifest, self._settings)
+        self._refuse_suspended(name, call.call_id)
         with (
             under_way(call),
             self._admission.place(
                 program.name, call.interrupt, call.caller, together=program.batch
             ),
         ):
+            call.placed = time.monotonic()
             self._check_open()  # it may have been closed while the call waited
             for _ in range(_MOST_REPLACED):
                 ending = self._sandbox.call(
@@ -355,6 +410,7 @@ class ToolRunner:
                         files=payload.files,
                         image_by_path=manifest.input == "image",
                         tool=manifest.tool,
+                        traceparent=call.traceparent,
                     ),
                     interrupt=call.interrupt,
                     listener=listener(manifest, call),
@@ -370,6 +426,7 @@ class ToolRunner:
                 self._files.forget()
                 self.registry.look_again()
                 program = self._program(name, plugin)
+        call.began = ending.began
         call.usage = ending.usage
         call.isolation = ending.isolation
         call.log_tail = ending.log_tail
@@ -392,23 +449,35 @@ class ToolRunner:
         """Return the plugin's state after a call: only its own fault makes it FAILED."""
         if failure is None:
             return PluginState.INITIALIZED.value
-        if failure.error_type.blame is Blame.PLUGIN:
+        is_suspended = isinstance(failure, SuspendedError)
+        if failure.error_type.blame is Blame.PLUGIN and not is_suspended:
             self.registry.note_fault(name, reason_of(failure))
             return PluginState.FAILED.value
         return self.registry.settled_state(name)
 
-    def _envelope(self, name: str | None, call: Call, failure: GovernedError) -> Envelope:
-        isolation = call.isolation
-        return build_error_envelope(
-            failure.error_type,
-            failure.message,
-            plugin=name,
-            call_id=call.call_id,
-            usage=call.usage,
-            isolation=isolation,
-            details=failure.details,
-            traceback=failure.traceback,
-        )
+    def _tell(
+        self, name: str, call: Call, failure: GovernedError | None, plugin: Plugin | None
+    ) -> None:
+        """Say how a call has ended: what went wrong to the log, and the rest to the breaker."""
+        why = ""
+        if failure is not None:
+            why = reason_of(failure)
+            # One that cannot be used has a version all the same.
+            version = self.registry.version_of(name) if plugin is None else plugin.manifest.version
+            log_failure(name, call, failure, plugin, version)
+        self.registry.heard(name, call.call_id, verdict_of(failure), why)
+
+    def _keep(
+        self,
+        call: Call,
+        failure: GovernedError | None,
+        plugin: Plugin | None,
+        payload: Payload | None,
+    ) -> None:
+        """Write down what is needed to run a failed call again, if the operator wants that."""
+        if self._kept is None or failure is None or plugin is None or payload is None:
+            return
+        self._kept.keep(Failure(plugin, payload, call, failure, self._settings.caps))
 
     def close(self) -> None:
         """End all boxes, with the calls that still run in them, and the threads.
@@ -419,6 +488,7 @@ class ToolRunner:
         self.closed_because = self.closed_because or CLOSED
         self._sandbox.close()
         self._threads.close()
+        self._admission.close()
 
     def __enter__(self) -> ToolRunner:
         if self.closed_because:
@@ -434,7 +504,15 @@ class ToolRunner:
         self.close()
 
 
+def _check_means(call: Call) -> None:
+    if call.without is not None:
+        raise call.without
+
+
 def _reader(plugin: Plugin) -> validation.ResultReader:
     if plugin.examined:
         return validation.ResultReader()  # it answers what it takes, and not what its manifest says
-    return validation.ResultReader(plugin.manifest.error_key, plugin.manifest.output_schema)
+    manifest = plugin.manifest
+    return validation.ResultReader(
+        manifest.error_key, manifest.output_schema, is_printed=bool(manifest.command)
+    )

@@ -14,6 +14,7 @@ from toolrunner.runner.errors import ErrorType
 from toolrunner.sandbox.artifacts import Artifact
 from toolrunner.sandbox.ending import (
     ARTIFACTS,
+    HOST_MEANS,
     HOST_MEMORY,
     INVALID_INPUT,
     Ending,
@@ -23,6 +24,7 @@ from toolrunner.sandbox.ending import (
     Stage,
     Unserializable,
 )
+from toolrunner.sandbox.shortage import REMEDY
 
 _DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORK_ERRORS = frozenset({"BlockingIOError", "OSError"})
@@ -51,6 +53,13 @@ _KERNEL_LIMITS = {
     ErrorType.MEMORY_LIMIT_EXCEEDED: "memory_mb",
     ErrorType.PROCESS_LIMIT_EXCEEDED: "processes",
     ErrorType.DISK_LIMIT_EXCEEDED: "scratch_mb",
+}
+
+
+# What a program can only say: it counts where the call was seen to have come up to the limit.
+_CLAIMS = {
+    "scratch_mb": (ErrorType.DISK_LIMIT_EXCEEDED, errno.ENOSPC),
+    "processes": (ErrorType.PROCESS_LIMIT_EXCEEDED, errno.EAGAIN),
 }
 
 
@@ -150,12 +159,24 @@ def _host_memory(ending: Ending, hit: LimitHit) -> Outcome:
     return _error(ending, ErrorType.OVERLOADED, message, {"retry_after_seconds": 1})
 
 
+def _unmeasured(ending: Ending) -> Outcome:
+    """Return the outcome of a call that the host had nothing left to measure with."""
+    message = (
+        "measure the call: the host has no thread, descriptor or memory left for that, so the call"
+        f" was ended; {REMEDY}"
+    )
+    facts = {"operation": "measure the call", "errno": None, "remedy": REMEDY}
+    return _error(ending, ErrorType.SANDBOX_ERROR, message, facts)
+
+
 def _limit_enforced(ending: Ending) -> Outcome | None:
     hit = ending.limit
     if hit is None:
         return None
     if hit.name == HOST_MEMORY:
         return _host_memory(ending, hit)
+    if hit.name == HOST_MEANS:
+        return _unmeasured(ending)
     limit = {"name": hit.name, "configured": hit.configured, "observed": hit.observed}
     words = _LIMITS.get(hit.name)
     if words is None:
@@ -164,7 +185,7 @@ def _limit_enforced(ending: Ending) -> Outcome | None:
     message = words.text.format(amount=_amount(hit, words.unit), most=_most(hit, words.unit))
     if words.error_type is not ErrorType.PLUGIN_LOAD_ERROR:
         message += _while_loading(ending)
-    return _error(ending, words.error_type, message, {"limit": limit})
+    return _error(ending, words.error_type, message, {"limit": limit}, ending.where)
 
 
 def _amount(hit: LimitHit, unit: str) -> str:
@@ -188,6 +209,23 @@ def _while_loading(ending: Ending) -> str:
 
 # How the process ended. A final reply decides over it: after its reply a process may hang, crash
 # or be killed by us.
+
+
+def _killed_from_outside(ending: Ending) -> Outcome | None:
+    """The plugin has not to answer for what somebody else on the host has done."""
+    if not ending.from_outside or _is_final(ending):
+        return None
+    details: dict[str, object] = {"signal": ending.signal}
+    if ending.host_ran_out:
+        message = "the host has no memory left, so the kernel's out-of-memory killer ended the call"
+        return _error(ending, ErrorType.OVERLOADED, message, {**details, "retry_after_seconds": 1})
+    remedy = "try again, and see the kernel's log for its out-of-memory killer"
+    message = (
+        f"run the call: its process was killed ({ending.signal}){_while_loading(ending)} by "
+        f"something else than toolrunner and the plugin; {remedy}"
+    )
+    facts = {"operation": "run the call", "errno": None, "remedy": remedy, **details}
+    return _error(ending, ErrorType.SANDBOX_ERROR, message, facts)
 
 
 def _died_by_signal(ending: Ending) -> Outcome | None:
@@ -261,18 +299,26 @@ def _raised(ending: Ending) -> Outcome | None:
     raised = ending.reply
     if not isinstance(raised, Raised):
         return None
-    error_type = _type_of(raised, ending.stage)
+    met, number = _proven(raised, ending.reached)
+    error_type = _type_of(raised, ending.stage, met)
     message = f"{raised.exception}: {raised.message}" if raised.message else raised.exception
     if error_type is ErrorType.VALIDATION_ERROR:
         message = raised.message or "the plugin says that the input is invalid"
     message += _hint(raised)
     details: dict[str, object] = {"exception": raised.exception}
-    if raised.errno is not None:
-        details["errno"] = raised.errno
+    if number is not None:
+        details["errno"] = number
     if error_type is not ErrorType.PLUGIN_LOAD_ERROR:  # which says so; a hint ends the message
         message += _while_loading(ending)
     limit = "threads" if raised.cannot_start_thread else ""
     return _error(ending, error_type, message, details, raised.traceback, limit=limit)
+
+
+def _proven(raised: Raised, reached: frozenset[str]) -> tuple[ErrorType | None, int | None]:
+    """Return the limit's type that a program says to have met, where that was seen; the errno."""
+    if raised.claims in _CLAIMS and raised.claims in reached:
+        return _CLAIMS[raised.claims]
+    return None, raised.errno
 
 
 def _hint(raised: Raised) -> str:
@@ -290,7 +336,8 @@ def _hint(raised: Raised) -> str:
     return ""
 
 
-def _type_of(raised: Raised, stage: Stage) -> ErrorType:
+def _type_of(raised: Raised, stage: Stage, met: ErrorType | None) -> ErrorType:
+    """Return what an exception comes to; ``met``: the limit's that it is proven to have met."""
     # Python's word for ENOMEM is MemoryError, but not from mmap.
     if raised.is_memory_error or (raised.errno == errno.ENOMEM and raised.exception == "OSError"):
         return ErrorType.MEMORY_LIMIT_EXCEEDED
@@ -304,7 +351,7 @@ def _type_of(raised: Raised, stage: Stage) -> ErrorType:
         return ErrorType.PROCESS_LIMIT_EXCEEDED
     if raised.errno in _DISK_ERRNOS:
         return ErrorType.DISK_LIMIT_EXCEEDED
-    return ErrorType.EXECUTION_ERROR
+    return met or ErrorType.EXECUTION_ERROR
 
 
 _RULES: tuple[Callable[[Ending], Outcome | None], ...] = (
@@ -312,6 +359,7 @@ _RULES: tuple[Callable[[Ending], Outcome | None], ...] = (
     _cancelled,
     _refused,
     _limit_enforced,
+    _killed_from_outside,
     _died_by_signal,
     _broke_protocol,
     _ended_without_reply,

@@ -28,7 +28,10 @@ class Artifact:
 
 
 def is_artifact_name(text: str) -> bool:
-    """Tell whether an artifact may have this name: one that can be a file's on any system."""
+    """Tell whether an artifact may have this name: a step of a path on Linux and macOS.
+
+    Windows keeps some of these names for itself, such as ``nul.txt``, and takes no dot at an end.
+    """
     return _NAME.fullmatch(text) is not None
 
 

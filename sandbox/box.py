@@ -59,6 +59,7 @@ from toolrunner.sandbox.scratch import (
     remove_tree,
     tmpfs_bytes,
 )
+from toolrunner.sandbox.shortage import remedy_of
 from toolrunner.sandbox.spawn import Kind, Launcher, Spawner
 
 _LOG = logging.getLogger("toolrunner.sandbox")
@@ -183,8 +184,9 @@ class Box:
             self._control = launcher.control
             self._control.sendall(_line(profile))
         except OSError as error:
+            remedy = _spawn_remedy(error, self._program.install)
             raise SetupError(
-                SetupFailure("start the launcher", str(error), error.errno, _spawn_remedy(error))
+                SetupFailure("start the launcher", str(error), error.errno, remedy)
             ) from error
         deadline = time.monotonic() + SETUP_SECONDS
         self.warden = int(str(self._expect("warden", deadline)["pid"]))
@@ -261,7 +263,7 @@ class Box:
             if self._uid is not None:
                 os.chown(folder, self._uid, self._uid)
         except OSError as error:
-            remedy = "set TMPDIR to a folder with space that every user may enter"
+            remedy = remedy_of(error, "set TMPDIR to a folder with space that every user may enter")
             raise SetupError(
                 SetupFailure("make a scratch folder", str(error), error.errno, remedy)
             ) from error
@@ -272,7 +274,9 @@ class Box:
         try:
             made = self._input_folders.make(self._slots, self._uid, is_seen=self._own_root)
         except OSError as error:
-            remedy = "see that the state folder, or TMPDIR, can be written to and has space"
+            remedy = remedy_of(
+                error, "see that the state folder, or TMPDIR, can be written to and has space"
+            )
             failure = SetupFailure("make a folder for files", str(error), error.errno, remedy)
             raise SetupError(failure) from error
         stack.callback(made.close)
@@ -294,7 +298,9 @@ class Box:
                 hand_over(folder, self._uid)
             except OSError as error:
                 operation = f"let the box write to {folder}"
-                raise SetupError(SetupFailure(operation, str(error), error.errno)) from error
+                raise SetupError(
+                    SetupFailure(operation, str(error), error.errno, remedy_of(error))
+                ) from error
 
     def _expect(self, event: str, deadline: float) -> dict[str, object]:
         """Return the next event, which must be ``event``."""
@@ -454,7 +460,9 @@ class Box:
 
 def cgroup_failure(error: OSError) -> SetupError:
     """Return what to raise when a cgroup that the probe found possible cannot be made."""
-    remedy = "run `toolrunner doctor`; the runner's own cgroup may have been removed or filled up"
+    remedy = remedy_of(
+        error, "run `toolrunner doctor`; the runner's own cgroup may have been removed or filled up"
+    )
     return SetupError(SetupFailure("make a cgroup", str(error), error.errno, remedy))
 
 
@@ -466,21 +474,19 @@ def setup_failure(event: Mapping[str, object]) -> SetupFailure:
     """Return what a "failed" event of the box's own side says."""
     number = event.get("errno")
     operation = str(event.get("operation"))
+    number = number if isinstance(number, int) else None
     remedy = "run `toolrunner doctor` to see what this host can isolate"
+    if number is not None:
+        remedy = remedy_of(OSError(number, ""), remedy)
     return SetupFailure(
         operation=operation,
         message=str(event.get("message")),
-        errno=number if isinstance(number, int) else None,
+        errno=number,
         remedy=NOT_ALLOWED if operation == protocol.UNPRIVILEGED else remedy,
     )
 
 
-def _spawn_remedy(error: OSError) -> str:
+def _spawn_remedy(error: OSError, install: str) -> str:
     if error.errno == errno.ESTALE:
-        return "toolrunner plugins install"
-    return (
-        "the host is short of processes, memory or descriptors: raise its limits or lower "
-        "the number of calls at once"
-        if error.errno in (11, 12, 23, 24)
-        else "check that the Python interpreter can be started"
-    )
+        return install
+    return remedy_of(error, "check that the Python interpreter can be started")

@@ -23,6 +23,7 @@ from toolrunner.sandbox import forks, interpreter
 from toolrunner.sandbox.interpreter import Interpreter
 from toolrunner.sandbox.json_values import count_values
 from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.shortage import NoThreadError, started
 from toolrunner.sandbox.spawn import LAUNCH, compiler
 
 _INSIDE = os.path.dirname(LAUNCH)
@@ -82,10 +83,8 @@ class Bytecode:
             self._known |= new
             self._waiting += sorted(new)
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._work, name="toolrunner-compile", daemon=True
-                )
-                self._thread.start()
+                with contextlib.suppress(NoThreadError):  # the next ones that are named start it
+                    self._thread = started(self._work, "toolrunner-compile")
 
     def _is_trusted(self, path: object) -> bool:
         if (

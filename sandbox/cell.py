@@ -98,6 +98,11 @@ class Cell(CallEnds):
         with contextlib.suppress(OSError):  # it has ended
             self.channel.shutdown(socket.SHUT_RDWR)
 
+    def order_where(self) -> None:
+        """Ask the cell to write to its errors where its plugin is."""
+        with contextlib.suppress(OSError):
+            self.box.order({"op": "where", "cell": self.number}, [])
+
     def order_kill(self) -> None:
         """Order the cell's whole group killed."""
         with contextlib.suppress(OSError):  # a box that is gone has nothing to kill

@@ -95,7 +95,7 @@ class Channel:
 def parse_raised(body: bytes) -> Raised:
     """Return a RAISED frame's body as data; ``FrameError`` if it is none."""
     report = parse_object(body)
-    number = report.get("errno")
+    number, claims = report.get("errno"), report.get("claims")
     return Raised(
         exception=_text(report, "exception"),
         message=_text(report, "message"),
@@ -103,6 +103,7 @@ def parse_raised(body: bytes) -> Raised:
         errno=number if type(number) is int and 0 <= number < _MOST_ERRNO else None,
         is_memory_error=report.get("is_memory_error") is True,
         cannot_start_thread=report.get("cannot_start_thread") is True,
+        claims=claims if isinstance(claims, str) else "",
     )
 
 

@@ -37,6 +37,7 @@ class SetupFailure:
 SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 INVALID_INPUT = "InvalidInput"  # the exception by which a plugin blames its caller
 HOST_MEMORY = "host_memory_mb"
+HOST_MEANS = "host_means"
 ARTIFACTS = "artifacts"
 
 
@@ -45,7 +46,8 @@ class LimitHit:
     """A limit that we enforced by killing the call, in the limit's own unit.
 
     ``name`` is a field of ``Limits``, or ``ARTIFACTS``: how many a reply may have; or
-    ``HOST_MEMORY``: what the host has left for all.
+    ``HOST_MEMORY``: what the host has left for all; or ``HOST_MEANS``, without figures: what the
+    host lacks to measure the call with.
     """
 
     name: str
@@ -97,7 +99,10 @@ class Unserializable:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """The plugin raised, while loading or running. Strings are whole only up to their caps."""
+    """The plugin raised, while loading or running. Strings are whole only up to their caps.
+
+    ``claims``: a limit that a program says to have met, by words that anybody can write.
+    """
 
     exception: str
     message: str
@@ -105,6 +110,7 @@ class Raised:
     errno: int | None = None
     is_memory_error: bool = False
     cannot_start_thread: bool = False
+    claims: str = ""
 
 
 Reply = Returned | Unserializable | Raised
@@ -117,7 +123,11 @@ class Ending:
     ``refused`` says what its caller has done that kept it from being begun.
     ``protocol_error`` says what was wrong with the reply channel's bytes. ``exit_code`` and
     ``signal`` (a name as "SIGSEGV") are the cell's own end as its parent saw it; both ``None``
-    when it was still running or is unknown. ``killed`` tells that we killed it.
+    when it was still running or is unknown. ``killed`` tells that we killed it, ``from_outside``
+    that neither we nor the plugin did, ``host_ran_out`` that the kernel's out-of-memory killer did,
+    with the call below its limit. ``where``: the stack of what had taken too long, by the
+    plugin's own word. ``began``: when its request was sent, on the monotonic clock; 0 for never.
+    ``reached``: the limits, of "scratch_mb" and "processes", that it was seen to have come up to.
     """
 
     stage: Stage
@@ -130,9 +140,14 @@ class Ending:
     signal: str | None = None
     exit_code: int | None = None
     killed: bool = False
+    from_outside: bool = False
+    host_ran_out: bool = False
     protocol_error: str | None = None
     reply: Reply | None = None
     log_tail: str = ""
+    where: str = ""
+    began: float = 0.0
+    reached: frozenset[str] = frozenset()
     details: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -149,6 +164,18 @@ class Replaced(StrEnum):
     MEMORY = "memory"  # all residents together took too much
     ROOM = "room"  # for another plugin's
     ENDED = "ended"  # by itself, or killed from outside
+
+
+@dataclass(frozen=True, slots=True)
+class BoxFigures:
+    """The warm boxes of one plugin: those that are there, and how many were ever started.
+
+    ``memory_bytes``: as of when it was last looked at.
+    """
+
+    boxes: int
+    memory_bytes: int
+    started: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from toolrunner.sandbox.ending import ARTIFACTS
 from toolrunner.sandbox.inside import protocol
 
 FINAL_KINDS = (protocol.RETURNED, protocol.UNSERIALIZABLE, protocol.RAISED)
-PROGRESS_BYTES_CAP = 4 * 1024 * 1024
+PROGRESS_BYTES_CAP = protocol.PROGRESS_BYTES_CAP
 _ARTIFACT_START = protocol.HEADER.size + protocol.HEAD_LENGTH.size
 
 

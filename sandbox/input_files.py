@@ -107,6 +107,12 @@ def _copy_unchanged(
             by_kernel = False
             continue
         if copied == 0:
+            if _stamp(os.fstat(source)) == file.stamp:  # as those of /sys
+                message = (
+                    f"the file {file.name!r} holds {done} bytes, and its size says {file.size}: "
+                    "the kernel makes it up as it is read; give a copy of it, or its bytes"
+                )
+                raise ChangedError(message)
             _changed(file, "it has become smaller")
         done += copied
     _check_same(file, source)

@@ -55,7 +55,12 @@ class Layers:
     @property
     def asks_before_signals(self) -> bool:
         """Whether the warden decides whom a call may signal, since Landlock cannot."""
-        return self.seccomp and self.seccomp_notify and self.landlock < SCOPED_SIGNALS_ABI
+        return self.hears_kills and self.landlock < SCOPED_SIGNALS_ABI
+
+    @property
+    def hears_kills(self) -> bool:
+        """Whether the warden hears of each SIGKILL that a call sends."""
+        return self.seccomp and self.seccomp_notify
 
     def _isolates_calls(self) -> bool:
         """Tell whether calls can neither see nor signal each other's processes."""

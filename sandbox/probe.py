@@ -7,6 +7,7 @@ are then built with, all of it or not at all.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -24,9 +25,12 @@ from toolrunner.sandbox.layers import NAMESPACES, Layers
 from toolrunner.sandbox.limits import Limits
 from toolrunner.sandbox.processes import children_of, proportional_bytes
 from toolrunner.sandbox.root_host import NOT_ALLOWED, box_uid, refusal
+from toolrunner.sandbox.shortage import REMEDY, remedy_of
 from toolrunner.sandbox.spawn import Spawner
 
 PROBE_SECONDS = 30.0
+# What a trial fails with for want of a process or a descriptor.
+_NOT_TRIED = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE})
 
 _USERNS = (
     "allow user namespaces: sysctl user.max_user_namespaces > 0 and "
@@ -99,6 +103,11 @@ def probe(spawner: Spawner) -> Host:
     """Try every layer; raise ``SetupError`` when not even trying is possible."""
     found, cgroup, cgroup_version = _inside(spawner)
     trials = [_trial(raw) for raw in found["trials"]]
+    for trial in trials:
+        if not trial.ok and trial.errno in _NOT_TRIED:
+            # It says nothing of the layer, and would stand for as long as this process lives.
+            failure = SetupFailure(trial.operation, trial.detail, trial.errno, REMEDY)
+            raise SetupError(failure)
     trials += [_try_watchdog(), cgroup]
     passed = {trial.layer for trial in trials if trial.ok}
     abi = next(
@@ -129,7 +138,10 @@ def _inside(spawner: Spawner) -> tuple[dict[str, Any], Trial, int]:
     except OSError as error:
         raise SetupError(
             SetupFailure(
-                "start the probe", str(error), error.errno, "check that Python can be started"
+                "start the probe",
+                str(error),
+                error.errno,
+                remedy_of(error, "check that Python can be started"),
             )
         ) from error
     with process, contextlib.ExitStack() as after:
@@ -142,9 +154,19 @@ def _inside(spawner: Spawner) -> tuple[dict[str, Any], Trial, int]:
     try:
         found: dict[str, Any] = json.loads(output)
     except ValueError:
-        last = errors.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it said nothing"]
-        raise SetupError(SetupFailure("probe the host", last[0])) from None
+        raise SetupError(_untold(process.returncode, errors.decode("utf-8", "replace"))) from None
     return found, cgroup, version
+
+
+def _untold(status: int, said: str) -> SetupFailure:
+    """Return why the trials have brought nothing: mostly, the host had nothing to make them with.
+
+    The last line of a traceback is the name of some exception, and tells nobody what to do.
+    """
+    last = said.strip().splitlines()[-1:] or ["it said nothing"]
+    remedy = f"{REMEDY}; then `toolrunner doctor` says what this host can isolate"
+    message = f"the trials of this host's layers ended with status {status}: {last[0]}"
+    return SetupFailure("probe the host", message, remedy=remedy)
 
 
 def _try_cgroup(pid: int, after: contextlib.ExitStack) -> tuple[Trial, int]:

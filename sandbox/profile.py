@@ -67,7 +67,8 @@ class Program:
     host that it may write to, which are made the box's user's with all that is in them.
     ``tools``: what a request may name, of a plugin of several.
     ``python``: what runs its boxes, with the packages that it has; ``None`` for the runner's own.
-    ``takes_files``: its requests may come with files.
+    ``takes_files``: its requests may come with files. ``install``: the command that a person types
+    to have the modules that it needs.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Program:
     tools: tuple[str, ...] = ()
     python: Interpreter | None = None
     takes_files: bool = False
+    install: str = ""
     found: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -181,6 +183,7 @@ def box_profile(
         "landlock": layers.landlock,
         "seccomp": layers.seccomp,
         "asks_before_signals": layers.asks_before_signals,
+        "hears_kills": layers.hears_kills,
         "rlimits": layers.rlimits,
         "cgroup": layers.cgroup,
         "proc": layers.proc,

@@ -18,6 +18,7 @@ from toolrunner.sandbox.box import SetupError
 from toolrunner.sandbox.bytecode import AllBytecode
 from toolrunner.sandbox.caches import Caches
 from toolrunner.sandbox.ending import (
+    BoxFigures,
     Ending,
     Isolation,
     ResidentFigures,
@@ -167,6 +168,10 @@ class Sandbox:
             return self._residents.start(caller) or ()
         found = self._warm.box_of(caller)
         return () if isinstance(found, WarmBox) else found
+
+    def boxes(self) -> dict[str, BoxFigures]:
+        """Return what there is to tell of the warm boxes of each program, by its name."""
+        return self._warm.figures()
 
     def residents(self) -> dict[str, ResidentFigures]:
         """Return what there is to tell of the residents of each program, by its name."""

@@ -19,11 +19,13 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.quiet_environment import environment
+from toolrunner.sandbox.shortage import submit
 
 LAUNCH = str(Path(__file__).with_name("inside") / "launch.py")
 _COMPILING = str(Path(__file__).with_name("inside") / "compiling.py")
@@ -146,18 +148,18 @@ class Spawner:
                 return spare
             if spare is not None:
                 spare.discard()
-            return self._executor().submit(self._launch, kind).result()
+            return submit(self._executor(), partial(self._launch, kind)).result()
         finally:
             with contextlib.suppress(OSError):
                 self.prepare(kind)
 
     def prepare(self, kind: Kind | None = None) -> None:
         """Start a launcher for a call to come, without waiting for it."""
-        self._executor().submit(self._refill, kind or self._own)
+        submit(self._executor(), partial(self._refill, kind or self._own))
 
     def run_probe(self, uid: str) -> subprocess.Popen[bytes]:
         """Start the trials of all layers; output and errors come on pipes."""
-        return self._executor().submit(self._probe, uid).result()
+        return submit(self._executor(), partial(self._probe, uid)).result()
 
     def _launch(self, kind: Kind) -> Launcher:
         with forks.held_off():

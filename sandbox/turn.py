@@ -22,6 +22,7 @@ class Turn(CallEnds):
         super().__init__()
         self._cell = cell
         self.box, self.status, self.group = cell.box, cell.status, cell.group
+        self.slot = cell.slot
         self.cpu = cell.cpu
         self.scratch_bytes = cell.box.scratch_measure(cell.slot)  # what the call's files take
         with (
@@ -54,6 +55,10 @@ class Turn(CallEnds):
     def is_gone(self) -> bool:
         """Tell whether the box has ended."""
         return self._cell.is_gone()
+
+    def order_where(self) -> None:
+        """Ask the cell to write to its errors where its plugin is."""
+        self._cell.order_where()
 
     def order_kill(self) -> None:
         """Order the cell's whole group killed."""

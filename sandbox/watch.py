@@ -15,7 +15,7 @@ from collections.abc import Callable
 import psutil
 
 from toolrunner.sandbox.cgroups.group import Figures, Group
-from toolrunner.sandbox.ending import HOST_MEMORY, LimitHit
+from toolrunner.sandbox.ending import HOST_MEANS, HOST_MEMORY, LimitHit
 from toolrunner.sandbox.limits import MIB, Limits
 from toolrunner.sandbox.processes import (
     descriptors,
@@ -33,6 +33,7 @@ _SLOW_DUTY = 5  # it goes on at most a fifth of the time
 _SLOW_INTERVAL_SECONDS = 0.05
 _MANY_DESCRIPTORS = 48
 _GROWN_BYTES = 16 * MIB
+_FULL = 0.9  # of the scratch: what is refused is larger than what is left
 # A call's end may take this much after its reply, which is not held against it.
 _AFTER_REPLY_SECONDS, _PROCESSORS = 0.1, os.cpu_count() or 1
 
@@ -77,14 +78,24 @@ class Watch:
         self._opened = 0  # descriptors, when they were last looked at for their number
         self._slow_ordered = False
         self._slow_begun = 0.0  # of one that goes on; 0 for none
+        self._is_confined = False
         self.is_sampled = False
         self.memory_bytes = 0
         self.peak_memory_bytes = 0
-        self.peak_processes = 0
+        self.host_ran_out = False  # of memory, and the kernel has chosen a process of the call
+        self.peak_processes = self._peak_threads = self._peak_scratch = 0
         self.cpu_seconds = 0.0
+
+    def confined(self) -> None:
+        """Look for what is hidden from here on: until now nothing that ran was the plugin's.
+
+        A cell may be as hidden as the zygote that it was forked from, until it has shown itself.
+        """
+        self._is_confined = True
 
     def request_sent(self, *, fresh: bool) -> None:
         """Count processor time from here on. A ``fresh`` process has used none to speak of."""
+        self.confined()
         with self._lock:
             if self._outlived and self._cpu.is_sampled:
                 self._cpu.begin_turn()
@@ -180,12 +191,14 @@ class Watch:
             figures = self._taken_back() or figures
         threads, resident, tables = self._measure(members)
         scratch = self._scratch_bytes()
+        self._peak_threads = max(self._peak_threads, threads)
+        self._peak_scratch = max(self._peak_scratch, scratch)
         hidden = tables + (scratch if self._scratch_is_memory else 0)
         memory = self._judged_memory(len(members), resident, hidden, figures)
         self.memory_bytes = memory
         self.is_sampled = self.is_sampled or memory > 0  # it may have ended by now
         self._note_peak(memory)
-        if figures is not None and figures.kills:
+        if figures is not None and figures.kills and self._is_own(figures):
             # At the kernel's ceiling, which is above the limit.
             return self._memory_hit(max(memory, self._limits.memory_mb * MIB + 1))
         used_cpu = self._count_cpu(figures)
@@ -199,18 +212,56 @@ class Watch:
                 return LimitHit(name, configured, observed)
         return None
 
+    def _is_own(self, figures: Figures) -> bool:
+        """Tell whether the kernel has killed at the call's own ceiling, or for want of memory."""
+        self.host_ran_out = self.host_ran_out or not figures.at_ceiling
+        return figures.at_ceiling
+
     def _memory_hit(self, observed_bytes: int) -> LimitHit:
         self._note_peak(observed_bytes)
         return LimitHit("memory_mb", self._limits.memory_mb, observed_bytes / MIB)
 
     def end_unmeasured(self) -> None:
-        """End the call since nobody can tell what it uses."""
+        """End the call since nobody can tell what it uses, for what is its own doing."""
         self._on_limit(self._memory_hit(max(self.memory_bytes, self._limits.memory_mb * MIB + 1)))
+
+    def end_for_want(self) -> None:
+        """End the call since the host has nothing left to measure it with."""
+        self._on_limit(LimitHit(HOST_MEANS, 0, 0))
 
     def end_for_host(self, reserve_bytes: int, available_bytes: int) -> None:
         """End the call although it has passed no limit: the host has too little memory left."""
         hit = LimitHit(HOST_MEMORY, reserve_bytes / MIB, available_bytes / MIB)
         self._on_limit(hit)
+
+    def look_closely(self, scratch_bytes: Callable[[], int]) -> None:
+        """Take in what there is now, between two samples, of files and of processes.
+
+        ``scratch_bytes`` remembers nothing of before.
+        """
+        members = self._members()
+        threads = 0
+        for pid in members:
+            with contextlib.suppress(OSError):
+                threads += held(pid).threads
+        scratch = scratch_bytes()
+        with self._lock:
+            self.peak_processes = max(self.peak_processes, len(members))
+            self._peak_threads = max(self._peak_threads, threads)
+            self._peak_scratch = max(self._peak_scratch, scratch)
+
+    def reached(self) -> frozenset[str]:
+        """Return which limits were come up to that the kernel enforces by a refusal.
+
+        It refuses forks for the number of processes and threads together.
+        """
+        limits = self._limits
+        found = set()
+        if self._peak_scratch >= _FULL * limits.scratch_mb * MIB:
+            found.add("scratch_mb")
+        if self.peak_processes >= limits.processes or self._peak_threads >= limits.threads:
+            found.add("processes")
+        return frozenset(found)
 
     # --- memory that is slow to measure ----------------------------------------------------
 
@@ -243,9 +294,16 @@ class Watch:
             self._slow_due = 0.0  # by pages of its own or by forks that share them: look again
         return self._exact + hidden
 
+    @property
+    def may_be_slow(self) -> bool:
+        """Whether it may come to want a slow measure."""
+        return self._group is None
+
     def wants_slow_measure(self) -> bool:
         """Tell whether ``measure_slowly`` is to be called, which then is under way."""
-        if self._group is not None or self._slow_ordered or time.monotonic() < self._slow_due:
+        if self._group is not None or self._slow_ordered or not self._is_confined:
+            return False
+        if time.monotonic() < self._slow_due:
             return False
         self._slow_ordered = True
         return True
@@ -323,6 +381,8 @@ class Watch:
         self._cpu.forget(set())  # the warden's sum has them now
         used = self._count_cpu(figures)
         if (unexplained or not replied) and figures is not None and figures.kills:
+            if not self._is_own(figures):
+                return None
             return self._memory_hit(max(self.peak_memory_bytes, limits.memory_mb * MIB + 1))
         if used > limits.cpu_seconds + (0 if unexplained else _AFTER_REPLY_SECONDS * _PROCESSORS):
             return LimitHit("cpu_seconds", limits.cpu_seconds, used)

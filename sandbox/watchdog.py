@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.limits import MIB
 from toolrunner.sandbox.processes import available_bytes
+from toolrunner.sandbox.shortage import is_shortage, is_thread_refused, started, submit, told
 from toolrunner.sandbox.watch import Watch
 
 _LOG = logging.getLogger("toolrunner.sandbox")
@@ -47,10 +48,12 @@ class Watchdog:
         self._measurers: ThreadPoolExecutor | None = None
 
     def add(self, watch: Watch) -> None:
-        """Begin to watch a call."""
+        """Begin to watch a call; raise NoThreadError if nothing can, and so it may not run."""
         with self._condition:
-            self._watches.add(watch)
+            if watch.may_be_slow:
+                self._ready_measurer()
             self._wake()
+            self._watches.add(watch)
 
     def attend(self, chore: Callable[[], bool]) -> None:
         """Do this in each round from here on, until it says that nothing is left to do."""
@@ -60,12 +63,16 @@ class Watchdog:
 
     def _wake(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._run, name="toolrunner-watchdog", daemon=True
-            )
-            self._thread.start()
+            self._thread = started(self._run, "toolrunner-watchdog")
         elif self._asleep:
             self._condition.notify()
+
+    def _ready_measurer(self) -> None:
+        """Have one thread for what takes long before it is needed: then there may be none left."""
+        if self._measurers is None and not self._closed:
+            measurers = ThreadPoolExecutor(_MEASURERS, "toolrunner-measurer")
+            submit(measurers, _begin_measurer)
+            self._measurers = measurers
 
     def remove(self, watch: Watch) -> None:
         """End watching a call."""
@@ -131,27 +138,46 @@ class Watchdog:
             watch.sample()
             if watch.wants_slow_measure():
                 self._slowly(watch)
-        except Exception:  # noqa: BLE001 - logged with its traceback
+        except Exception as error:  # noqa: BLE001 - logged
             # One call that cannot be measured leaves no other unwatched, nor itself.
-            _LOG.exception("a call could not be measured, and is ended")
-            watch.end_unmeasured()
+            _end_unmeasured(watch, error)
         took = time.monotonic() - started
         watch.due = started if took < _LONG_SECONDS else time.monotonic() + took * _DUTY
 
     def _slowly(self, watch: Watch) -> None:
         with self._condition:
-            if self._closed:
+            if self._closed or self._measurers is None:
                 return
-            if self._measurers is None:
-                self._measurers = ThreadPoolExecutor(_MEASURERS, "toolrunner-measurer")
-            self._measurers.submit(_measure_slowly, watch)
+            try:
+                self._measurers.submit(_measure_slowly, watch)
+            except RuntimeError as error:
+                # It is in the pool's queue all the same, and the threads that there are take it.
+                if not is_thread_refused(error):
+                    raise
+
+
+def _begin_measurer() -> None:
+    """Do nothing, in a thread that is there from then on."""
 
 
 def _measure_slowly(watch: Watch) -> None:
     try:
         watch.measure_slowly()
-    except Exception:  # noqa: BLE001 - logged with its traceback
+    except Exception as error:  # noqa: BLE001 - logged
+        if is_shortage(error):
+            _end_unmeasured(watch, error)
+            return
         _LOG.exception("a call's memory could not be measured exactly; the kernel's limits remain")
+
+
+def _end_unmeasured(watch: Watch, error: Exception) -> None:
+    """End a call of which nobody can tell what it uses, and say whose fault that is."""
+    if is_shortage(error):
+        _LOG.warning("a call is ended, as the host has nothing to measure it with: %s", told(error))
+        watch.end_for_want()
+    else:
+        _LOG.error("a call could not be measured, and is ended", exc_info=error)
+        watch.end_unmeasured()
 
 
 def _relieve_host(watches: list[Watch]) -> None:

@@ -39,7 +39,7 @@ OPTIONAL = ("soak", "libraries", "resident", "environments")  # measured when th
 PAYLOADS = (1 << 10, 64 << 10, 1 << 20, 10_000_000, 64 << 20)
 THREADS = (1, 2, 4, 8, 16, 32)
 PLUGINS = (1, 50, 200)
-HTTP_BYTES = 100_000
+HTTP = {"echo": 4, "bytes": 4, "image": 32}  # what is asked, and by how many clients
 HOW = ("in-process", "own", "resident", "cold")
 REUSED = ("reused process", "reused pool", "toolrunner warm", "toolrunner resident")
 HTTP_LAST = ("reused", "door")  # directly, then over HTTP
@@ -74,14 +74,15 @@ def run_part(name: str, value: str, calls: int) -> None:
         # Not above: it imports the project, which the sides that are no part of it must not have.
         from benchmarks import door, environments, growth, intake, libraries, reused  # noqa: PLC0415 - see above
 
-        named = {"library": libraries.library, "reused": reused.reused, "door": reused.through_http}
+        named = {
+            "library": libraries.library, "reused": reused.reused, "door": reused.through_http,
+            "http": door.door,
+        }  # fmt: skip
         if name in named:
             work, side = value.split(",")
             figures = named[name](work, side, calls)
         else:
-            parts = {
-                **growth.PARTS, **environments.PARTS, "http": door.door, "intake": intake.intake,
-            }  # fmt: skip
+            parts = {**growth.PARTS, **environments.PARTS, "intake": intake.intake}
             figures = parts[name](int(value), calls)
         if figures is None:
             sys.exit(NOT_INSTALLED)
@@ -200,19 +201,24 @@ def concurrency(rounds: int, calls: int, tell: Progress) -> Table:
 
 def http(rounds: int, calls: int, tell: Progress) -> Table:
     """A call through ``toolrunner serve`` beside one of ``ToolRunner.run``."""
-    found = []
-    for number in range(rounds):
-        tell(f"http: round {number + 1} of {rounds}")
-        found.append(part("http", HTTP_BYTES, calls))
-    added = statistics.median(row["http_p50"] - row["run_p50"] for row in found)
-    left = statistics.median(row["http_per_second"] / row["run_per_second"] for row in found)
-    p50, rate = (
-        statistics.median(row[name] for row in found) for name in ("http_p50", "http_per_second")
-    )
-    return "http", [
-        {"bytes": HTTP_BYTES, "added_ms": added, "of_run_rate": left, "p50_ms": p50,
-         "per_second": rate}
-    ]  # fmt: skip
+    rows = []
+    for kind, clients in HTTP.items():
+        found = []
+        for number in range(rounds):
+            tell(f"http, {kind}: round {number + 1} of {rounds}")
+            found.append(part("http", f"{kind},{clients}", calls))
+        p50 = statistics.median(row["http_p50"] for row in found)
+        rows.append({
+            "asked": kind,
+            "of_run_p50": statistics.median(row["http_p50"] / row["run_p50"] for row in found),
+            "p50_ms": p50,
+            "clients": clients,
+            "of_run_rate": statistics.median(
+                row["http_per_second"] / row["run_per_second"] for row in found
+            ),
+            "per_second": statistics.median(row["http_per_second"] for row in found),
+        })  # fmt: skip
+    return "http", rows
 
 
 def plugins(_rounds: int, _calls: int, tell: Progress) -> Table:

@@ -4,6 +4,7 @@
     python scripts/soak.py                          # one minute
     python scripts/soak.py --minutes 60 --threads 8
     python scripts/soak.py --calls 500 --seed 7 --start cold --json
+    python scripts/soak.py --serve --minutes 60     # the HTTP service, troubled: see soak_serve.py
 
 The calls are drawn from all shipped faults and from harmless ones, in several threads of one
 runner. In the end there may be no more descriptors, threads, processes and files than before,
@@ -17,6 +18,7 @@ import argparse
 import collections
 import json
 import logging
+import os
 import random
 import sys
 import tempfile
@@ -28,7 +30,10 @@ from typing import Any, Literal
 
 import psutil
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import soak_serve
 
 from toolrunner import PluginRegistry, ToolRunner
 from toolrunner.api.attack.surroundings import Surroundings, surroundings
@@ -239,6 +244,21 @@ def show(summary: Summary) -> None:
     print("books: " + ("; ".join(summary.books) or "every call is counted once"))
 
 
+def serve(seconds: float, seed: int, *, as_json: bool) -> int:
+    """Run the soak of a server, with a disk of its own if that can be had; return the status."""
+    again = soak_serve.with_a_disk([str(Path(__file__).resolve()), *sys.argv[1:]])
+    if soak_serve.INSIDE not in os.environ:
+        variables = {**os.environ, soak_serve.INSIDE: "1" if again else "0"}
+        command = again or [sys.executable, *sys.argv]
+        os.execvpe(command[0], command, variables)  # noqa: S606 - a Ctrl-C is for one program alone
+    report = soak_serve.soak(seconds=seconds, seed=seed)
+    if as_json:
+        print(json.dumps({**asdict(report), "clean": report.is_clean}))
+    else:
+        soak_serve.show(report)
+    return 0 if report.is_clean else 1
+
+
 def main(arguments: list[str]) -> int:
     """Run a soak as the arguments say; return the exit status."""
     parser = argparse.ArgumentParser(
@@ -251,15 +271,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, help="draw the same calls again (default: another one)")
     parser.add_argument("--start", choices=["auto", "cold"], default="auto", help="as in manifests")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--serve", action="store_true", help="trouble a server instead")
     options = parser.parse_args(arguments)
     if options.minutes <= 0 or options.calls < 0 or options.threads < 1:
         parser.error("--minutes has to be above 0, --calls at least 0, --threads at least 1")
+    seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
+    if options.serve:
+        return serve(options.minutes * 60, seed, as_json=options.json)
     logging.disable(logging.CRITICAL)  # the faults log much
     summary = soak(
         seconds=options.minutes * 60,
         calls=options.calls,
         threads=options.threads,
-        seed=random.SystemRandom().randrange(2**32) if options.seed is None else options.seed,
+        seed=seed,
         start=options.start,
     )
     if options.json:

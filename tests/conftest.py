@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +22,9 @@ from toolrunner.sandbox.modes.warm_box import PoolLimits
 from toolrunner.sandbox.probe import probe_host
 from toolrunner.sandbox.root_host import box_uid, refusal
 from toolrunner.sandbox.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from tests.postgres import Postgres
 
 collect_ignore = ["toolrunner/pytest_projects"]  # those of authors, which tests run pytest on
 ISOLATIONS = ("namespaces", "no-namespaces")
@@ -118,6 +122,22 @@ def isolation(request: pytest.FixtureRequest, host_layers: Layers) -> str:
 def layers(isolation: str, host_layers: Layers) -> Layers:
     """The host's layers, once with namespaces and once as in a container that forbids them."""
     return host_layers if isolation == "namespaces" else host_layers.without("namespaces")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of this process's own."""
+    from tests.postgres import running  # the contract suites do without what it needs
+
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[str]:
+    """The URL of a fresh database, which has its tables."""
+    with postgres.database() as url:
+        yield url
 
 
 @pytest.fixture

@@ -63,6 +63,10 @@ def imported_names(path: Path) -> set[str]:
     [
         ("ctypes", "sandbox/inside/syscalls.py"),
         ("fastapi", "api/http/"),
+        ("obstore", "runner/jobs/s3_blobs.py"),
+        ("opentelemetry", "api/http/tracing.py"),
+        ("procrastinate", "runner/jobs/postgres/"),
+        ("psycopg", "runner/jobs/postgres/"),
         ("starlette", "api/"),
         ("uvicorn", "api/serve/"),
         ("typer", "api/cli/"),

@@ -49,6 +49,7 @@ PARTS = {
     "soak": ("0", "20", {"calls", "first", "last"}),
     "library": ("numpy_photo,in-process", "5", {"mode", "ms"}),
     "reused": ("trivial,reused pool", "5", {"p50", "per_second"}),
+    "http": ("image,2", "2", {"run_p50", "http_p50", "run_per_second", "http_per_second"}),
     "door": ("opencv_edges,toolrunner resident", "5", {"p50", "per_second"}),
 }
 

@@ -9,11 +9,15 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from tests.api.http.test_openapi import OPERATIONS
-from toolrunner.api.http.errors import STATUS, HttpError
+from toolrunner.api.cli.app import app
+from toolrunner.api.http.errors import STATUS, HttpError, Reason
+from toolrunner.api.metrics.families import COUNTED, SEEN, Kind
 from toolrunner.plugins.instance import plugin_at
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.errors import ErrorType
@@ -201,6 +205,31 @@ def test_every_state_is_documented(state: str) -> None:
     assert f"`{state}`" in PLUGINS
 
 
+def test_what_the_page_for_the_night_names_is_there() -> None:
+    """Figures, settings, reasons and commands with their options."""
+    page = (ROOT / "docs/at-night.md").read_text(encoding="utf-8")
+    figures = {f"{one.name}{'_total' * (one.kind is Kind.COUNTER)}" for one in (*COUNTED, *SEEN)}
+    assert set(re.findall(r"`(toolrunner_\w+)`", page)) <= figures
+    for reason in Reason:
+        assert f"`{reason}`" in page
+    settings = {*Settings.model_fields, *LIMIT_NAMES, "waiting_for"}
+    assert set(re.findall(r"`([a-z]+_[a-z_]+)`", page)) - figures <= settings
+    root = typer.main.get_command(app)
+    commands = [found.split() for found in re.findall(r"`toolrunner ([^`]+)`", page)]
+    assert len(commands) > 5
+    for words in commands:
+        command: Any = root
+        options = {name for one in command.params for name in one.opts}
+        for word in words:
+            if word.startswith("--"):
+                assert word in options, words
+            elif word in getattr(command, "commands", {}):
+                command = command.commands[word]
+                options |= {name for one in command.params for name in one.opts}
+            else:
+                assert word.isupper(), words
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     """Every relative link is a file that exists."""
     for name in (
@@ -210,9 +239,11 @@ def test_links_between_documents_lead_somewhere() -> None:
         "docs/security.md",
         "docs/command-line.md",
         "docs/plugins.md",
+        "docs/examples.md",
         "docs/fast-plugins.md",
         "docs/environments.md",
         "docs/any-language.md",
+        "docs/at-night.md",
     ):
         path = ROOT / name
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):

@@ -23,7 +23,7 @@ from toolrunner.sandbox.ending import Replaced
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB
 
-GRACE_MS = 250  # from a limit's end to the caller's answer
+GRACE_MS = 300  # from a limit's end to the caller's answer, its being asked where it was among them
 _DONE = "done"
 _TRIES = 5  # others use the host's memory as well: a loss is the fault's if it comes each time
 

@@ -12,6 +12,7 @@ from toolrunner.api.cli.console import counted
 from toolrunner.api.cli.examined import Examined
 from toolrunner.api.cli.measuring import Measured, Tried, gains_by_warming_up
 from toolrunner.plugins.manifest import Manifest
+from toolrunner.runner.payloads.samples import rehearsal
 from toolrunner.runner.start_mode import Start
 
 # A call has to gain this much to be worth a line: a factor, and milliseconds.
@@ -111,7 +112,8 @@ def _warm_up(manifest: Manifest, measured: Measured) -> Iterator[str]:
         return
     tried = measured.warmed_up_ms
     then = f"; with warm_up = true a call was {told_ms(tried)}" if tried is not None else ""
-    has_sample = manifest.input == "image" or (manifest.input_schema or {}).get("examples")
+    is_image = manifest.input == "image" and rehearsal(manifest)
+    has_sample = is_image or (manifest.input_schema or {}).get("examples")
     yield (
         f"write warm_up(){', or say warm_up = true' if has_sample else ''}: the first call takes "
         f"{told_ms(found.first_ms)}, the next one {told_ms(found.second_ms)}"

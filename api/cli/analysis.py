@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from toolrunner.api.cli.inputs import Input
-from toolrunner.api.cli.payloads import STDIN, files_payload, image_payload
+from toolrunner.api.cli.inputs import STDIN, Input
+from toolrunner.api.cli.payloads import files_payload, image_payload
 from toolrunner.api.cli.session import Session
 from toolrunner.plugins.errors import ManifestError
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.payloads.files import guess_type
 from toolrunner.runner.payloads.labels import LOOKED_AT_BYTES, accepted_as
-from toolrunner.runner.payloads.mime import guess
+from toolrunner.runner.payloads.mime import UNKNOWN, guess
 from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.sandbox.limits import MIB
 
@@ -43,7 +43,8 @@ class ImageWork:
     def takes(self, found: Input) -> bool:
         """Tell whether a file that nobody named is of a type that the plugin takes.
 
-        One that cannot be read is taken, so that the reason is told.
+        One that cannot be read is taken, so that the reason is told; so is one whose content is
+        of no type at all, if its name says one that the plugin takes: it is damaged.
         """
         if self._manifest is None or self.is_hopeless:
             return True
@@ -55,9 +56,9 @@ class ImageWork:
         except OSError:
             return True
         types = [guess(start)]
-        if self._manifest.input == "files":
-            if not self._manifest.accepts:
-                return True
+        if self._manifest.input == "files" and not self._manifest.accepts:
+            return True
+        if self._manifest.input == "files" or types == [UNKNOWN]:
             types.append(guess_type(found.name))
         return any(accepted_as(one, self._manifest.accepts) is not None for one in types)
 

@@ -11,10 +11,14 @@ from toolrunner.api.cli.commands import environments as _environments  # noqa: F
 from toolrunner.api.cli.commands.analyze import analyze
 from toolrunner.api.cli.commands.config import config_app
 from toolrunner.api.cli.commands.doctor import doctor
+from toolrunner.api.cli.commands.jobs import jobs_app
 from toolrunner.api.cli.commands.keys import keys_app
+from toolrunner.api.cli.commands.migrate import migrate
 from toolrunner.api.cli.commands.plugins import plugins_app
+from toolrunner.api.cli.commands.replay import replay
 from toolrunner.api.cli.commands.run import run
 from toolrunner.api.cli.commands.serve import serve
+from toolrunner.api.cli.commands.webhooks import webhooks_app
 from toolrunner.api.cli.options import (
     AsJson,
     Debug,
@@ -36,6 +40,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(plugins_app, name="plugins", help="List, show, check and write plugins.")
+app.add_typer(
+    jobs_app, name="jobs", help="List, follow, cancel, retry and purge the jobs of all callers."
+)
+app.add_typer(
+    webhooks_app, name="webhooks", help="Show whom ended jobs are posted to, and the secrets."
+)
 app.add_typer(keys_app, name="keys", help="Make, list and revoke keys of the HTTP API.")
 app.add_typer(config_app, name="config", help="Show the settings in force.")
 
@@ -94,6 +104,13 @@ app.command(
 )(command(run))
 app.command(
     epilog=examples(
+        "toolrunner replay failures",
+        "toolrunner replay failures/20260131T031244.120000Z-ocr-* --plugins fixed --json",
+        "toolrunner replay failures --current-limits",
+    )
+)(command(replay))
+app.command(
+    epilog=examples(
         "toolrunner doctor",
         "toolrunner doctor --attack",
         "toolrunner doctor --attack --only escape/ --only tree/fork_bomb --json",
@@ -106,3 +123,4 @@ app.command(
         "toolrunner keys create me && toolrunner serve --host 0.0.0.0",
     )
 )(command(serve))
+app.command(epilog=examples("toolrunner migrate", "toolrunner migrate --json"))(command(migrate))

@@ -7,6 +7,7 @@ is withdrawn, and after ``MEASURING_SECONDS`` none is begun.
 
 from __future__ import annotations
 
+import logging
 import statistics
 import threading
 import time
@@ -16,11 +17,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from toolrunner.api.cli.calls import refusal
+from toolrunner.api.cli.console import FirstOfEach
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.runner.call import Call
 from toolrunner.runner.confinement import build_sandbox
 from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import ErrorType, GovernedError, one_line
+from toolrunner.runner.payloads.samples import rehearsal
+from toolrunner.runner.program import logger_name
 from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.runner.services.wiring import analysis_of
 from toolrunner.runner.settings.settings import Settings
@@ -65,6 +69,10 @@ class Bench:
         # One resident at a time: calls that are to be a batch find no other.
         self._sandbox = build_sandbox(settings.model_copy(update={"max_residents": 1}))
         self._stack.callback(self._sandbox.close)
+        # It is called many times here, and would say the same each time.
+        log, first = logging.getLogger(logger_name(plugin.manifest)), FirstOfEach()
+        log.addFilter(first)
+        self._stack.callback(log.removeFilter, first)
         self.begin(0.0)
         self.peak_bytes = 0
 
@@ -72,6 +80,11 @@ class Bench:
     def is_program(self) -> bool:
         """Whether the plugin is a program: each call starts it, so nothing of it can stay."""
         return bool(self._plugin.manifest.command)
+
+    @property
+    def can_rehearse(self) -> bool:
+        """Whether ``warm_up = true`` has something to call it with, which is made here."""
+        return bool(rehearsal(self._plugin.manifest))
 
     @property
     def modes(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.errors import shown
 from toolrunner.plugins.input_schema import misspelled
 from toolrunner.plugins.manifest import Manifest
-from toolrunner.runner.environments.choice import INSTALL, Environments
+from toolrunner.runner.environments.choice import Choice, Environments
 from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.start_mode import Start
 from toolrunner.runner.tool_runner import ToolRunner
@@ -111,7 +111,7 @@ def _checked(session: Session, plugin: Plugin, sample: Sample) -> Report:
     steps = [Step("manifest", True, f"{plugin.name} {manifest.version}".rstrip())]
     choice = Environments(session.settings.state).choose(plugin)
     if choice.reason:
-        steps.append(_unmet(plugin, choice.reason))
+        steps.append(_unmet(choice))
         return Report(plugin.name, shown(plugin.path), tuple(steps), Exit.PLUGIN)
     needs = ", ".join(manifest.dependencies) or "nothing but Python"
     if manifest.command:
@@ -135,13 +135,10 @@ def _checked(session: Session, plugin: Plugin, sample: Sample) -> Report:
     return report
 
 
-def _unmet(plugin: Plugin, reason: str) -> Step:
-    """Return what is missing, with the command that installs it for a plugin at this path."""
-    words, found, _ = reason.partition(f": {INSTALL}")
-    if not found:
-        return Step("requirements", False, words, "install what is missing")
-    advice = f"{INSTALL} {shlex.quote(str(plugin.path))}"
-    return Step("requirements", False, words, advice)
+def _unmet(choice: Choice) -> Step:
+    """Return what is missing, with the command that installs it."""
+    words = choice.reason.removesuffix(f": {choice.install}")
+    return Step("requirements", False, words, choice.install or "install what is missing")
 
 
 def _taken_name(session: Session, plugin: Plugin) -> list[Step]:

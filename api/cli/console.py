@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -22,6 +23,7 @@ from toolrunner.sandbox.limits import MIB
 
 # A pipe has no width: lines are wrapped late, so that words stay together for grep.
 _PIPE_COLUMNS = 200
+_MOST_RECORDS = 1000  # of a plugin's that are shown, where each is shown once
 _FEW_COLUMNS = 20  # that words get at least, in whatever terminal
 
 
@@ -79,6 +81,11 @@ def size_words(number: int) -> str:
     return f"{number / MIB:.1f} MiB"
 
 
+def moment_words(moment: datetime | None) -> str:
+    """Return a moment of UTC as a person reads it, by the second; "" for none."""
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
+
+
 class Hanging:
     """A line of ours that ends in words of any origin, however many lines these take.
 
@@ -130,6 +137,22 @@ class LogHandler(logging.Handler):
             self.handleError(record)
 
 
+class FirstOfEach(logging.Filter):
+    """Lets the first record pass of those that say the same, whichever calls they are of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[tuple[object, ...]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record of a plugin's says something new."""
+        call_id = getattr(record, "call_id", "")
+        said = (record.levelno, record.getMessage().removeprefix(f"{call_id}: "))
+        is_new = said not in self._said and len(self._said) < _MOST_RECORDS
+        self._said.add(said)
+        return is_new
+
+
 def show_logs(terminal: Terminal, *, verbose: bool, debug: bool) -> None:
     """Send this process's log to stderr: warnings, or with ``verbose`` also what happens."""
     root = logging.getLogger("toolrunner")
@@ -137,5 +160,6 @@ def show_logs(terminal: Terminal, *, verbose: bool, debug: bool) -> None:
     root.addHandler(LogHandler(terminal.err, debug=debug))
     root.propagate = False
     if not verbose:
-        # That a name is unknown is what the command itself says.
-        logging.getLogger("toolrunner.registry").setLevel(logging.ERROR)
+        # What a name that is unknown and a call that has failed come to, the command itself says.
+        for name in ("toolrunner.registry", "toolrunner.calls"):
+            logging.getLogger(name).setLevel(logging.ERROR)

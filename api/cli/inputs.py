@@ -1,4 +1,4 @@
-"""Which files the arguments of ``analyze`` stand for: files, folders, and patterns.
+"""Which files the arguments of ``analyze`` and ``run`` stand for: files, folders, and patterns.
 
 Yields them one by one, so that a folder may hold any number. Reads names, never contents; what
 cannot be used is yielded as well, with the words that say why.
@@ -11,9 +11,9 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from toolrunner.api.cli.payloads import STDIN
 from toolrunner.plugins.errors import shown
 
+STDIN = "-"
 LONGEST_NAME = 200  # bytes: what is written of a file has its name and some more
 
 Identity = tuple[int, int]  # device and inode

@@ -101,7 +101,7 @@ def measure(
             p50[mode] = ms
     warmed_up = None
     mode = "warm" if "warm" in p50 else "resident"
-    if found is not None and gains_by_warming_up(found) and mode in p50:
+    if found is not None and gains_by_warming_up(found) and mode in p50 and bench.can_rehearse:
         warmed_up = taken(
             "warm_up = true", lambda: bench.p50_ms(bench.started(mode, warm_up=True), mode)
         )

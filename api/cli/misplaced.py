@@ -27,7 +27,7 @@ def instead_of(name: str, registry: PluginRegistry, command: str, *rest: str) ->
     if is_url(name):
         return f"{told} is a URL, and a plugin's name is meant; `toolrunner plugins` lists them"
     if not os.path.lexists(name) and is_name(name):
-        return ""
+        return _here(name, command, *rest)
     found = _plugins_at(name)
     if found:
         words = _line("--plugins", name, *command.split(), found[0], *rest)
@@ -49,6 +49,16 @@ def instead_of(name: str, registry: PluginRegistry, command: str, *rest: str) ->
             f"{told} is a path, and a plugin's name is meant; `toolrunner plugins` lists them, and "
             "`--plugins PATH` adds to them"
         )
+    return ""
+
+
+def _here(name: str, command: str, *rest: str) -> str:
+    """Tell of a plugin of this name that lies in the working directory, unknown."""
+    module = name.replace("-", "_")
+    for path in dict.fromkeys((f"{name}.py", f"{module}.py", module)):
+        if name in _plugins_at(path):
+            words = _line("--plugins", path, *command.split(), name, *rest)
+            return f"{name} is in {path}, which has to be named: {words}"
     return ""
 
 

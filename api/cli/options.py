@@ -40,6 +40,15 @@ PluginName = Annotated[
     str,
     typer.Argument(metavar="PLUGIN", help="A plugin's name.", autocompletion=plugin_names),
 ]
+KeepFailures = Annotated[
+    str | None,
+    typer.Option(
+        "--keep-failures",
+        metavar="DIR",
+        help="Keep failed calls there with their payloads, for `toolrunner replay`.",
+        show_default=False,
+    ),
+]
 
 
 def shared_options(

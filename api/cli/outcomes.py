@@ -12,12 +12,12 @@ from toolrunner.api.cli.progress import Progress
 from toolrunner.api.cli.remedies import of_a_limit
 from toolrunner.api.cli.session import Session
 from toolrunner.api.cli.tally import Tally
-from toolrunner.api.cli.tracebacks import Place, own_place
 from toolrunner.api.cli.views import calls as views
 from toolrunner.api.documents import plugin_of
 from toolrunner.runner.call import Call
 from toolrunner.runner.errors import ErrorType, GovernedError, build_error_envelope
 from toolrunner.runner.services.wiring import analysis_of
+from toolrunner.runner.tracebacks import Place, own_place
 
 
 def call_and_show(

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from toolrunner.api.cli.exits import Refused
+from toolrunner.api.cli.inputs import STDIN, inputs
 from toolrunner.api.cli.misplaced import is_url
 from toolrunner.plugins.errors import shown
 from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.payloads.files import MOST_FILES
 from toolrunner.runner.payloads.mime import guess
 from toolrunner.runner.payloads.strict_json import JsonError, loads
 from toolrunner.sandbox.limits import MIB
 
-STDIN = "-"
 # JSON text may be larger than what it carries (base64, escapes); what it carries is checked later.
 MAX_TEXT_BYTES = 512 * MIB
 
@@ -45,9 +46,21 @@ def files_payload(
 ) -> dict[str, Any]:
     """Return the payload with all of these files; each is read only when it is copied.
 
-    What is no file on a disk, as stdin or a pipe, is read here.
+    ``names`` may be folders and patterns too. What is no file on a disk, as stdin or a pipe, is
+    read here. A file whose name another one has already gets a number.
     """
-    files = [_given(name, max_bytes) for name in names]
+    files: list[dict[str, Any]] = []
+    taken: set[str] = set()
+    for found in inputs(names, recursive=False):
+        if found.problem:
+            _refuse(found.problem)
+        if len(files) == MOST_FILES:
+            message = f"there are more than {MOST_FILES} files, the most that one call takes"
+            _refuse(f"{message}; toolrunner analyze makes a call for each")
+        file = _given(found.name, max_bytes)
+        files.append({**file, "name": _free_name(file["name"], taken)})
+    if not files:
+        _refuse(f"there is no file in {' or '.join(map(shown, names))}")
     if mime_type is not None:
         files = [{**file, "mime_type": mime_type} for file in files]
     payload: dict[str, Any] = {"files": files}
@@ -63,8 +76,19 @@ def _given(name: str, max_bytes: int) -> dict[str, Any]:
     with _told_why(name):
         path.open("rb").close()
     if path.is_file():
-        return {"path": path}
+        return {"name": path.name, "path": path}
     return {"name": path.name, "data": _read(name, max_bytes)}
+
+
+def _free_name(wanted: str, taken: set[str]) -> str:
+    """Return the name nearest to ``wanted`` that no file has yet, and take it."""
+    path = Path(wanted)
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{path.stem}-{number}{path.suffix}"
+    taken.add(name)
+    return name
 
 
 def json_payload(given: str) -> object:

@@ -6,7 +6,7 @@ command asks for them, so that ``--help`` and ``doctor`` do not fail over a brok
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from toolrunner.api.cli.console import Terminal
@@ -42,16 +42,34 @@ class Session:
 
     shared: Shared
     terminal: Terminal = field(default_factory=Terminal)
+    keep_failures: str | None = None
+    # Whether a plugin of --plugins takes the place of one of the settings that has its name.
+    paths_win: bool = False
 
     @cached_property
     def settings(self) -> Settings:
         """The settings in force; raises SettingsError."""
-        return Settings.load(state=self.shared.state)
+        return self.load_settings()
+
+    def load_settings(self) -> Settings:
+        """Read the settings as they are now; raises SettingsError."""
+        return Settings.load(state=self.shared.state, keep_failures=self.keep_failures)
+
+    def keeping(self, failures: str | None) -> Session:
+        """Return the same with the folder for failed calls that a command was given, if it was."""
+        return self if failures is None else replace(self, keep_failures=failures)
 
     @cached_property
     def registry(self) -> PluginRegistry:
         """Every plugin that is known here; raises DiscoveryError."""
+        if self.paths_win:
+            return PluginRegistry.discover_over(self.shared.plugins, self.settings)
         return PluginRegistry.discover(self.shared.plugins, settings=self.settings)
+
+    @cached_property
+    def beneath(self) -> PluginRegistry:
+        """What would be known without ``--plugins``."""
+        return PluginRegistry.discover((), settings=self.settings)
 
     def tool_runner(self, registry: PluginRegistry | None = None) -> ToolRunner:
         """Return a runner for these plugins; whoever asks closes it."""

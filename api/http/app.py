@@ -13,10 +13,12 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from toolrunner.api.http import analyze, artifacts, jobs, operations, plugins, schemas
+from toolrunner.api.http import analyze, artifacts, jobs, operations, plugins, reloading, schemas
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.errors import STATUS, HttpError, RequestError, refusal
-from toolrunner.api.http.middleware import BodyLimit, Outermost
+from toolrunner.api.http.middleware import BodyLimit, Outermost, OwnHosts
+from toolrunner.api.http.targets import Targets
+from toolrunner.api.http.tracing import UNTRACED
 
 _DESCRIPTION = """\
 Run plugins in confined processes of their own. JSON goes in, JSON comes out, and whatever goes
@@ -29,6 +31,7 @@ ROUTERS = (
     plugins.router,
     operations.open_router,
     operations.router,
+    reloading.router,
 )
 
 
@@ -42,13 +45,26 @@ def create_app(doors: Doors, version: str = "0") -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=UNTRACED if doors.tracing is None else doors.tracing.config,
+        license_info={"name": "MIT", "identifier": "MIT"},
+        servers=[{"url": "/"}],
+        # What methods are called in the clients that are generated.
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.doors = doors
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(HTTPException, _not_routed)
+    app.add_middleware(Targets, methods_of=_methods_of)
     app.add_middleware(BodyLimit, megabytes=doors.backend.settings.max_body_mb)
-    app.add_middleware(Outermost)
+    if doors.keys is None:
+        app.add_middleware(OwnHosts, allowed=doors.backend.settings.allowed_hosts)
+    app.add_middleware(
+        Outermost,
+        clients=doors.clients,
+        metrics=doors.metrics,
+        is_traced=doors.tracing is not None,
+    )
     needs_key = doors.keys is not None
 
     def openapi() -> dict[str, Any]:
@@ -65,7 +81,9 @@ async def _not_routed(request: Request, error: Exception) -> JSONResponse:
     """Answer a request that no route takes."""
     assert isinstance(error, HTTPException)
     path = request.url.path
-    methods = sorted(_methods_of(path))
+    found = _methods_of(path)
+    # Targets makes a GET of a HEAD.
+    methods = sorted(found | {"HEAD"} if "GET" in found else found)
     if methods:
         message = f"{request.method[:20]} is not known here; use {' or '.join(methods)}"
         headers = {"Allow": ", ".join(methods)}
@@ -89,30 +107,43 @@ def _described(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
     """Return the OpenAPI document, made once."""
     if app.openapi_schema is None:
         document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            servers=app.servers,
+            license_info=app.license_info,
         )
         components = document.setdefault("components", {})
-        components["schemas"] = schemas.COMPONENTS
+        # FastAPI's own are what parameters refer to; what its 422 refers to goes with it.
+        made = components.get("schemas", {})
+        kept = {name: made[name] for name in made if name not in _OF_422}
+        components["schemas"] = {**kept, **schemas.COMPONENTS}
         if needs_key:
             components["securitySchemes"] = _KEYS
         for path, operations_ in document["paths"].items():
             for operation in operations_.values():
-                for parameter in operation.get("parameters", ()):
-                    parameter["schema"] = _present(parameter["schema"])
-                # Ours are 400, and described already.
-                operation["responses"].pop("422", None)
-                if path not in _OPEN:
-                    if needs_key:
-                        operation["security"] = [{name: []} for name in _KEYS]
-                    for kind in _REFUSED_KEYS if needs_key else (HttpError.FORBIDDEN,):
-                        status = STATUS[kind]
-                        operation["responses"].setdefault(
-                            str(status), schemas.error_answer(status, [kind])
-                        )
-                for response in operation["responses"].values():
-                    schemas.add_example(response)
+                _complete(operation, needs_key=needs_key, is_open=path in _OPEN)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _complete(operation: dict[str, Any], *, needs_key: bool, is_open: bool) -> None:
+    """Put into one operation what all of them have in common."""
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = _present(parameter["schema"])
+    # Ours are 400, and described already.
+    operation["responses"].pop("422", None)
+    is_closed = needs_key and not is_open
+    operation["security"] = [{name: []} for name in _KEYS] if is_closed else []
+    refused: tuple[HttpError, ...] = _REFUSED_KEYS if is_closed else ()
+    if not needs_key:  # another site's page, or another Host
+        refused = (HttpError.FORBIDDEN,)
+    for kind in refused:
+        described = schemas.error_answer(STATUS[kind], [kind])
+        operation["responses"].setdefault(str(STATUS[kind]), described)
+    for response in operation["responses"].values():
+        schemas.add_example(response)
 
 
 def _present(schema: dict[str, Any]) -> dict[str, Any]:
@@ -125,6 +156,7 @@ def _present(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 _OPEN = {"/healthz", "/readyz"}
+_OF_422 = {"HTTPValidationError", "ValidationError"}
 _REFUSED_KEYS = (HttpError.UNAUTHORIZED, HttpError.FORBIDDEN, HttpError.RATE_LIMITED)
 _KEYS = {
     "bearer": {"type": "http", "scheme": "bearer"},

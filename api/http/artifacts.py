@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from toolrunner.api.http import schemas
+from toolrunner.api.http.answers import while_allowed
 from toolrunner.api.http.audit import carried
 from toolrunner.api.http.callers import FromCaller
 from toolrunner.api.http.doors import FromDoors
@@ -135,17 +136,18 @@ def _answered(
         ) from None
     if request.method == "GET":
         carried(request, [kept.info])
-    return ArtifactResponse(kept, tag, wanted, is_head=request.method == "HEAD")
+    return ArtifactResponse(kept, tag, wanted, request)
 
 
 class ArtifactResponse(Response):
     """Sends an artifact, or a piece of it, and closes it. Little of a large one is in memory."""
 
     def __init__(
-        self, kept: ArtifactReader, tag: str, wanted: tuple[int, int] | None, *, is_head: bool
+        self, kept: ArtifactReader, tag: str, wanted: tuple[int, int] | None, request: Request
     ) -> None:
         """``wanted`` is where the bytes begin and end; all of them if it is ``None``."""
         self._kept = kept
+        self._request = request
         size = kept.info.size_bytes
         self._begin, self._end = wanted or (0, size)
         headers = {
@@ -163,21 +165,25 @@ class ArtifactResponse(Response):
         self.media_type = None
         self.background = None
         self.init_headers({**headers, "Content-Type": _harmless_type(kept.info.mime_type)})
-        if is_head:
+        if request.method == "HEAD":
             self._end = self._begin
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Send it, as fast as it is taken."""
+        """Send it, as fast as it is taken, and as long as its key is one."""
         try:
-            start = {"status": self.status_code, "headers": self.raw_headers}
-            await send({"type": "http.response.start", **start})
-            for at in range(self._begin, self._end, _PIECE_BYTES):
-                size = min(_PIECE_BYTES, self._end - at)
-                piece = await run_in_threadpool(self._kept.read, at, size)
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            async with while_allowed(self._request):
+                await self._send(send)
         finally:
             self._kept.close()
+
+    async def _send(self, send: Send) -> None:
+        start = {"status": self.status_code, "headers": self.raw_headers}
+        await send({"type": "http.response.start", **start})
+        for at in range(self._begin, self._end, _PIECE_BYTES):
+            size = min(_PIECE_BYTES, self._end - at)
+            piece = await run_in_threadpool(self._kept.read, at, size)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _harmless_type(mime_type: str) -> str:

@@ -6,6 +6,7 @@ is only whether the request is one at all.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from toolrunner.runner.payloads.validation import check_mime_type
 MOST_RETRIES = 10
 _FIELDS = ("plugin", "image", "mime_type", "options", "payload", "files")
 _FILES = ("file", "files")  # parts of a form, as many as there are
+_PARTS = (*_FIELDS, "file", "retries")
 _TEXT_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 18
 _MOST_DIGITS = 9
@@ -46,9 +48,15 @@ class Wanted:
 async def read_wanted(request: Request, *, is_job: bool = False) -> Wanted:
     """Read a request's body; raises RequestError. Jobs may have ``retries`` as well."""
     known = (*_FIELDS, "retries") if is_job else _FIELDS
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding != "identity":
+        message = f"Content-Encoding {coding[:100]!r} is not read here; send the body as it is"
+        headers = {"Accept-Encoding": "identity"}
+        raise RequestError(HttpError.UNSUPPORTED_MEDIA_TYPE, message, headers=headers)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
         fields = await _parsed_aside(await request.body(), "the body")
+        _check_shapes(fields.get("files"))
     elif media_type == "multipart/form-data":
         fields = await _form(request)
     else:
@@ -146,6 +154,8 @@ async def _form(request: Request) -> dict[str, Any]:
             form = request._form = await parser.parse()
     except MultiPartException as error:
         message = f"the form cannot be read: {error.message}"
+        if error.message == "Invalid multipart data.":
+            message += " Begin the body with the first boundary, without a preamble"
         raise invalid(message) from None
     return await _fields(form)
 
@@ -159,6 +169,12 @@ class _Form(MultiPartParser):
         """Read all of it; for whatever is raised meanwhile, what was uploaded is closed."""
         self.stream = self._to_its_end(self.stream)
         return await super().parse()
+
+    def on_headers_finished(self) -> None:
+        """Let a payload be as large as the body may be: it is what JSON would have carried."""
+        super().on_headers_finished()
+        is_payload = self._current_part.field_name == "payload"
+        self.max_part_size = sys.maxsize if is_payload else _TEXT_BYTES
 
     def on_end(self) -> None:
         """Note the last boundary."""
@@ -189,11 +205,7 @@ async def _fields(form: FormData) -> dict[str, Any]:
         if name in fields:
             message = f"{name[:100]!r} is there more than once"
             raise invalid(message)
-        if isinstance(value, UploadFile) != (name in {"image", *_FILES}):
-            message = (
-                f"{name[:100]!r}: image and files have to be files, and nothing else may be one"
-            )
-            raise invalid(message)
+        _check_part(name, is_file=isinstance(value, UploadFile))
         if isinstance(value, UploadFile) and name in _FILES:
             # Handed on as an open file: it is copied from there.
             one = {"name": value.filename, "mime_type": value.content_type, "data": value.file}
@@ -212,6 +224,37 @@ async def _fields(form: FormData) -> dict[str, Any]:
     if files:
         fields["files"] = files
     return fields
+
+
+def _check_part(name: str, *, is_file: bool) -> None:
+    """Refuse a part that has no such name, or is a file where there is none, with what to write."""
+    shown = name[:100]
+    if name not in _PARTS:
+        hint = suggestion(shown, _PARTS)
+        if is_file:
+            hint = "send a file as -F files=@FILE, and an image as -F image=@FILE"
+        message = f"unknown field {shown!r}; {hint}"
+        raise invalid(message)
+    may_be_file = name in {"image", *_FILES}
+    if may_be_file and not is_file:
+        message = (
+            f"{shown!r} has to be a file: -F {shown}=@FILE, which is to have filename="
+            '"..." in its Content-Disposition (filename* is not read)'
+        )
+        raise invalid(message)
+    if is_file and not may_be_file:
+        message = f"{shown!r} has to be text; of a file's content: -F '{shown}=<FILE'"
+        raise invalid(message)
+
+
+def _check_shapes(files: object) -> None:
+    """Refuse what JSON cannot say of files; Python's own words for them are not for here."""
+    if not isinstance(files, list):
+        return
+    for index, one in enumerate(files):
+        if not isinstance(one, dict) or "data" not in one or "path" in one:
+            message = f'"files[{index}]": give {{"name": …, "data": …}}, with data in base64'
+            raise invalid(message)
 
 
 def _check_image(fields: Mapping[str, Any]) -> None:

@@ -1,39 +1,43 @@
-"""Jobs: calls that nobody waits for. Each caller has its own; those of others do not exist."""
+"""Jobs: calls that nobody waits for. Each caller has its own; those of others do not exist.
+
+The operator sees those of all callers.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import sqlite3
 import time
-from datetime import datetime
+from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from toolrunner.api.http import schemas
+from toolrunner.api.documents import job_document
+from toolrunner.api.http import request_schemas, schemas
 from toolrunner.api.http.answers import answer
 from toolrunner.api.http.audit import outcome
 from toolrunner.api.http.bodies import Wanted, read_wanted
-from toolrunner.api.http.callers import Caller, FromCaller
+from toolrunner.api.http.callers import Caller, FromCaller, while_reading
 from toolrunner.api.http.doors import Doors, FromDoors
 from toolrunner.api.http.errors import HttpError, RequestError, governed, public
-from toolrunner.api.http.events import stream
+from toolrunner.api.http.events import UNBUFFERED, stream
 from toolrunner.api.http.route import GovernedRoute
-from toolrunner.runner.errors import ErrorType
+from toolrunner.runner.errors import CANCELLED_BY, CancelledBy, ErrorType
 from toolrunner.runner.jobs.job import (
     IdempotencyConflictError,
     Job,
     JobStatus,
+    NotDeadError,
     QueueFullError,
     Submission,
+    TooLargeError,
 )
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=GovernedRoute)
 
-_LOG = logging.getLogger("toolrunner.http")
 _CANCEL_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _MOST_LISTED = 1000
@@ -66,7 +70,7 @@ _LOCATION = {"Location": {"schema": {"type": "string"}, "description": "Where th
             HttpError.UNSUPPORTED_MEDIA_TYPE,
         ),
     },
-    openapi_extra={"requestBody": schemas.body(is_job=True)},
+    openapi_extra=request_schemas.request(is_job=True),
 )
 async def create_job(
     request: Request,
@@ -75,18 +79,22 @@ async def create_job(
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Store what analyze would run, and run it when there is room."""
-    wanted = await read_wanted(request, is_job=True)
+    async with while_reading(doors, caller):
+        wanted = await read_wanted(request, is_job=True)
     request.state.plugin = wanted.plugin
     caller.insist(wanted.plugin)
     job = await run_in_threadpool(_stored, doors, caller, wanted, idempotency_key)
     outcome(request, job.status)
-    return JSONResponse(_shown(job), 202, {"Location": f"/v1/jobs/{job.id}"})
+    return JSONResponse(_shown(job, caller), 202, {"Location": f"/v1/jobs/{job.id}"})
 
 
 @router.get(
     "",
     summary="Own jobs",
-    responses={200: schemas.answer("Jobs", "The newest first."), **schemas.errors()},
+    responses={
+        200: schemas.answer("Jobs", "The newest first."),
+        **schemas.errors(HttpError.NOT_FOUND, HttpError.FORBIDDEN, ErrorType.OVERLOADED),
+    },
 )
 async def list_jobs(
     doors: FromDoors,
@@ -94,22 +102,49 @@ async def list_jobs(
     status: Annotated[JobStatus | None, Query(description="Only these.")] = None,
     limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = 100,
     before: Annotated[str | None, Query(description="A job's id: only older ones.")] = None,
+    plugin: Annotated[str | None, Query(description="Only those of a plugin.")] = None,
+    dead: Annotated[
+        bool | None,
+        Query(description="Only those that have failed and can be retried, or only others."),
+    ] = None,
+    of_caller: Annotated[
+        str | None,
+        Query(alias="caller", description="Only those of a key's name: for the operator."),
+    ] = None,
 ) -> JSONResponse:
-    """The caller's jobs; for the next page give the last id as ``before``."""
+    """The caller's jobs, or all for the operator; for the next page give the last as ``before``."""
+    if of_caller is not None and caller.scope not in {None, of_caller}:
+        message = "caller: other callers' jobs are for the operator"
+        raise RequestError(HttpError.FORBIDDEN, message)
+    scope = caller.scope if of_caller is None else of_caller
+    if before is not None and not await run_in_threadpool(
+        doors.backend.jobs.get_job, before, caller.scope
+    ):
+        message = "before: there is no such job, or it is kept no longer; begin at the first page"
+        raise RequestError(HttpError.NOT_FOUND, message)
     listed = await run_in_threadpool(
-        doors.backend.jobs.list_jobs, caller.id, status=status, limit=limit, before=before
+        doors.backend.jobs.list_jobs,
+        scope,
+        status=status,
+        plugin=plugin,
+        is_dead=dead,
+        limit=limit,
+        before=before,
     )
-    return JSONResponse([_shown(job) for job in listed])
+    return JSONResponse([_shown(job, caller) for job in listed])
 
 
 @router.get(
     "/{job_id}",
     summary="One job",
-    responses={200: schemas.answer("Job", "The job."), **schemas.errors(HttpError.NOT_FOUND)},
+    responses={
+        200: schemas.answer("Job", "The job."),
+        **schemas.errors(HttpError.NOT_FOUND, ErrorType.OVERLOADED),
+    },
 )
 async def get_job(job_id: str, doors: FromDoors, caller: FromCaller) -> JSONResponse:
     """A job as it is now."""
-    return JSONResponse(_shown(await found(job_id, doors, caller)))
+    return JSONResponse(_shown(await found(job_id, doors, caller), caller))
 
 
 @router.get(
@@ -129,7 +164,8 @@ async def get_result(job_id: str, doors: FromDoors, caller: FromCaller) -> Respo
     without_result = unsuccessful(job)
     if without_result is not None:
         return without_result
-    return await run_in_threadpool(_result, doors, job)
+    async with doors.writers:  # until it is an answer nobody counts it
+        return await run_in_threadpool(_result, doors, job)
 
 
 @router.get(
@@ -142,7 +178,12 @@ async def get_result(job_id: str, doors: FromDoors, caller: FromCaller) -> Respo
             "`status {status}`. The stream ends with the job.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
-        **schemas.errors(HttpError.NOT_FOUND),
+        204: {
+            "description": "The job has ended, and nothing comes after that id.",
+            "headers": schemas.REQUEST_ID,
+            "content": {},
+        },
+        **schemas.errors(HttpError.NOT_FOUND, ErrorType.OVERLOADED),
     },
 )
 async def get_events(
@@ -158,8 +199,14 @@ async def get_events(
 ) -> Response:
     """What has happened to a job so far, and what happens to it from now on."""
     job = await found(job_id, doors, caller)
-    events = stream(doors, caller, job.id, max(after, last_event_id))
-    return StreamingResponse(events, media_type="text/event-stream")
+    after = max(after, last_event_id)
+    if job.status.has_ended and not await run_in_threadpool(
+        doors.backend.jobs.job_events, job.id, after
+    ):
+        # An EventSource comes back after each end but this one.
+        return Response(status_code=204)
+    events = stream(doors, caller, job.id, after)
+    return StreamingResponse(events, headers=UNBUFFERED, media_type="text/event-stream")
 
 
 @router.delete(
@@ -168,7 +215,7 @@ async def get_events(
     responses={
         200: schemas.answer("Job", "The job has ended."),
         202: schemas.answer("Job", "The job is being killed."),
-        **schemas.errors(HttpError.NOT_FOUND),
+        **schemas.errors(HttpError.NOT_FOUND, ErrorType.OVERLOADED),
     },
 )
 async def cancel_job(
@@ -177,19 +224,64 @@ async def cancel_job(
     """Kill a job that runs, and forget one that waits. One that has ended stays as it is."""
     job = await found(job_id, doors, caller)
     request.state.plugin = job.plugin
-    await run_in_threadpool(doors.backend.jobs.cancel_job, job_id, caller.id)
+    by = CancelledBy.CALLER if job.caller == caller.id else CancelledBy.OPERATOR
+    cancel = partial(doors.backend.jobs.cancel_job, job_id, caller.scope, by=by)
+    await run_in_threadpool(cancel)
     job = await found(job_id, doors, caller)
     deadline = time.monotonic() + _CANCEL_SECONDS
     while not job.status.has_ended and time.monotonic() < deadline:
         await asyncio.sleep(_POLL_SECONDS)
         job = await found(job_id, doors, caller)
     outcome(request, job.status)
-    return JSONResponse(_shown(job), 200 if job.status.has_ended else 202)
+    return JSONResponse(_shown(job, caller), 200 if job.status.has_ended else 202)
+
+
+@router.post(
+    "/{job_id}/retry",
+    summary="Run a dead job again",
+    status_code=202,
+    responses={
+        202: schemas.answer("Job", "The job is PENDING again.", _LOCATION),
+        **schemas.errors(
+            HttpError.NOT_FOUND,
+            HttpError.CONFLICT,
+            HttpError.FORBIDDEN,
+            HttpError.PAYLOAD_TOO_LARGE,
+            ErrorType.OVERLOADED,
+        ),
+    },
+)
+async def retry_job(
+    request: Request, job_id: str, doors: FromDoors, caller: FromCaller
+) -> JSONResponse:
+    """Run a job again that has failed by its plugin's or the host's fault, under the same id."""
+    job = await found(job_id, doors, caller)
+    request.state.plugin = job.plugin
+    caller.insist(job.plugin)
+    job = await run_in_threadpool(_retried, doors, caller, job)
+    outcome(request, job.status)
+    return JSONResponse(_shown(job, caller), 202, {"Location": f"/v1/jobs/{job.id}"})
+
+
+def _retried(doors: Doors, caller: Caller, job: Job) -> Job:
+    try:
+        retried = doors.backend.jobs.retry_job(job.id, caller.scope)
+    except NotDeadError as error:
+        raise RequestError(HttpError.CONFLICT, str(error), plugin=job.plugin) from None
+    except QueueFullError as full:
+        raise _full(full, job.plugin) from None
+    return job if retried is None else retried
+
+
+def _full(full: QueueFullError, plugin: str) -> RequestError:
+    if isinstance(full, TooLargeError):
+        return RequestError(HttpError.PAYLOAD_TOO_LARGE, str(full), plugin=plugin)
+    return RequestError(ErrorType.OVERLOADED, str(full), plugin=plugin, details=full.details)
 
 
 def _stored(doors: Doors, caller: Caller, wanted: Wanted, idempotency_key: str | None) -> Job:
     if doors.backend.plugins.get_plugin(wanted.plugin) is None:
-        message = f"there is no plugin {wanted.plugin[:100]!r}; GET /v1/plugins lists them"
+        message = caller.unknown(wanted.plugin, doors.backend.plugins.plugin_names())
         raise RequestError(ErrorType.PLUGIN_NOT_FOUND, message)
     submission = Submission(
         wanted.plugin, wanted.payload, caller.id, wanted.retries, idempotency_key
@@ -200,18 +292,7 @@ def _stored(doors: Doors, caller: Caller, wanted: Wanted, idempotency_key: str |
         message = "this Idempotency-Key belongs to a job that asks for something else; use another"
         raise RequestError(HttpError.CONFLICT, message, plugin=wanted.plugin) from None
     except QueueFullError as full:
-        seconds = str(full.details["retry_after_seconds"])
-        raise RequestError(
-            ErrorType.OVERLOADED,
-            str(full),
-            plugin=wanted.plugin,
-            headers={"Retry-After": seconds},
-            details=full.details,
-        ) from None
-    except (OSError, sqlite3.Error) as error:
-        _LOG.exception("a job cannot be stored")
-        message = f"the job could not be stored ({type(error).__name__}); it is not accepted"
-        raise RequestError(ErrorType.INTERNAL_ERROR, message, plugin=wanted.plugin) from None
+        raise _full(full, wanted.plugin) from None
 
 
 def _result(doors: Doors, job: Job) -> Response:
@@ -234,34 +315,33 @@ def unsuccessful(job: Job) -> Response | None:
         message = f"the job is {job.status}; what it brings is there when it has ended"
         raise RequestError(HttpError.CONFLICT, message, plugin=job.plugin)
     if job.error is not None:
-        return governed(job.error)
+        return governed(_told(job.error))
     if job.status is JobStatus.CANCELLED:
-        message = "the job was cancelled before it ran"
-        raise RequestError(ErrorType.CANCELLED, message, plugin=job.plugin)
+        is_own = job.cancelled_by is CancelledBy.CALLER
+        message = f"the job was cancelled{'' if is_own else ' by the operator'} before it ran"
+        details = {CANCELLED_BY: job.cancelled_by}
+        raise RequestError(ErrorType.CANCELLED, message, plugin=job.plugin, details=details)
     return None
 
 
 async def found(job_id: str, doors: Doors, caller: Caller) -> Job:
     """Return a job of the caller's; raises RequestError when there is none."""
-    job = await run_in_threadpool(doors.backend.jobs.get_job, job_id, caller.id)
+    job = await run_in_threadpool(doors.backend.jobs.get_job, job_id, caller.scope)
     if job is None:
         message = "there is no such job, or it is kept no longer"
         raise RequestError(HttpError.NOT_FOUND, message)
     return job
 
 
-def _shown(job: Job) -> dict[str, Any]:
-    def text(moment: datetime | None) -> str | None:
-        return moment.isoformat() if moment else None
+def _shown(job: Job, caller: Caller) -> dict[str, Any]:
+    document = job_document(job)
+    if not caller.is_operator:
+        del document["caller"]
+    return {**document, "error": public(_told(job.error)) if job.error is not None else None}
 
-    return {
-        "id": job.id,
-        "plugin": job.plugin,
-        "status": job.status,
-        "progress": job.progress,
-        "created_at": text(job.created_at),
-        "started_at": text(job.started_at),
-        "ended_at": text(job.ended_at),
-        "attempts": job.attempts,
-        "error": public(job.error) if job.error is not None else None,
-    }
+
+def _told(error: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a job's error without the names of other plugins, which its caller may not see."""
+    if error["type"] != ErrorType.PLUGIN_NOT_FOUND:
+        return error
+    return {**error, "message": f"there is no plugin {error['plugin']!r} any more"}

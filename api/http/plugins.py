@@ -1,22 +1,26 @@
-"""What plugins there are, how they are, and whether they work."""
+"""What plugins there are, how they are, and whether they work; the operator's switch for each."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from toolrunner.api.documents import status_document
 from toolrunner.api.http import schemas
-from toolrunner.api.http.callers import Caller, FromCaller
+from toolrunner.api.http.audit import outcome
+from toolrunner.api.http.callers import Caller, FromCaller, FromOperator
 from toolrunner.api.http.doors import Doors, FromDoors
 from toolrunner.api.http.errors import HttpError, RequestError, without_paths
-from toolrunner.api.http.route import GovernedRoute
+from toolrunner.api.http.route import GovernedRoute, unusable_state
 from toolrunner.runner.registry.registry import PluginState, PluginStatus
 
 router = APIRouter(prefix="/v1/plugins", tags=["plugins"], route_class=GovernedRoute)
+_LOG = logging.getLogger("toolrunner.http")
 _SICK = {PluginState.FAILED, PluginState.UNAVAILABLE}
 
 
@@ -47,15 +51,56 @@ async def get_plugin(name: str, doors: FromDoors, caller: FromCaller) -> JSONRes
     responses={200: schemas.answer("Health", "How it is."), **schemas.errors(HttpError.NOT_FOUND)},
 )
 async def get_health(name: str, doors: FromDoors, caller: FromCaller) -> JSONResponse:
-    """Healthy unless it cannot run here, or its last call failed by its own fault."""
+    """Healthy unless it takes no calls, or its last call failed by its own fault."""
     status = await _found(name, doors, caller)
-    health = {
-        "name": status.name,
-        "state": status.state,
-        "healthy": status.state not in _SICK,
-        "reason": without_paths(status.reason),
-    }
-    return JSONResponse(health)
+    healthy = status.state not in _SICK and not status.suspended_by
+    return JSONResponse({**_shown(status), "healthy": healthy})
+
+
+@router.post(
+    "/{name}/suspend",
+    summary="Suspend a plugin",
+    responses={
+        200: schemas.answer("Plugin", "It takes no calls until it is resumed."),
+        **schemas.errors(HttpError.FORBIDDEN, HttpError.NOT_FOUND),
+    },
+)
+async def suspend_plugin(
+    request: Request, name: str, doors: FromDoors, operator: FromOperator
+) -> JSONResponse:
+    """What `plugins disable` does: for all servers of this state folder, also after a restart."""
+    return await _switched(request, name, doors, operator, doors.backend.plugins.suspend)
+
+
+@router.post(
+    "/{name}/resume",
+    summary="Resume a plugin",
+    responses={
+        200: schemas.answer("Plugin", "It takes calls."),
+        **schemas.errors(HttpError.FORBIDDEN, HttpError.NOT_FOUND),
+    },
+)
+async def resume_plugin(
+    request: Request, name: str, doors: FromDoors, operator: FromOperator
+) -> JSONResponse:
+    """What `plugins enable` does, whoever has suspended it: the operator or the breaker."""
+    return await _switched(request, name, doors, operator, doors.backend.plugins.resume)
+
+
+async def _switched(
+    request: Request, name: str, doors: Doors, operator: Caller, switch: Callable[[str], bool]
+) -> JSONResponse:
+    """Suspend or resume a plugin that there is, and answer with how it stands then."""
+    await _found(name, doors, operator)
+    request.state.plugin = name
+    try:
+        await run_in_threadpool(switch, name)
+    except OSError as error:
+        _LOG.error("plugin %r stays as it was: %s", name, error)
+        raise unusable_state(error) from None
+    status = await _found(name, doors, operator)
+    outcome(request, f"suspended by {status.suspended_by}" if status.suspended_by else "resumed")
+    return JSONResponse(_shown(status))
 
 
 async def _found(name: str, doors: Doors, caller: Caller) -> PluginStatus:
@@ -64,10 +109,11 @@ async def _found(name: str, doors: Doors, caller: Caller) -> PluginStatus:
     if caller.may_use(name):
         status = await run_in_threadpool(doors.backend.plugins.get_plugin, name)
     if status is None:
-        message = f"there is no plugin {name[:100]!r}; GET /v1/plugins lists them"
+        message = caller.unknown(name, doors.backend.plugins.plugin_names())
         raise RequestError(HttpError.NOT_FOUND, message)
     return status
 
 
 def _shown(status: PluginStatus) -> dict[str, Any]:
-    return {**status_document(status), "reason": without_paths(status.reason)}
+    words = {"reason": status.reason, "last_failure": status.last_failure}
+    return {**status_document(status), **{key: without_paths(one) for key, one in words.items()}}

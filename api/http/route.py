@@ -1,12 +1,13 @@
 """How every route but the open ones is run: its refusals answered in one shape, and audited.
 
+What it answers is held for who takes it slowly, and counted.
+
 FastAPI's own errors of parameters become ours here; a query parameter that no route knows is one.
 """
 
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -14,11 +15,17 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
+from toolrunner.api.http.answers import bounded
 from toolrunner.api.http.audit import audit
-from toolrunner.api.http.errors import RequestError, invalid, refusal
+from toolrunner.api.http.errors import RequestError, invalid, refusal, short_of
 from toolrunner.plugins.errors import suggestion
 from toolrunner.runner.errors import ErrorType
+from toolrunner.runner.jobs.store import StoreError
 from toolrunner.runner.state.database import FULL_DISK_SECONDS, is_full
+from toolrunner.runner.state.reopened import UnusableError
+from toolrunner.sandbox.shortage import is_shortage
+
+_STORE_SECONDS = 10
 
 _LOG = logging.getLogger("toolrunner.http")
 
@@ -45,37 +52,61 @@ class GovernedRoute(APIRoute):
                 error = refused
             except RequestValidationError as wrong:
                 error = invalid(_complaint(wrong))
-            except sqlite3.Error as failed:  # such as a full disk; nothing has been changed
-                _LOG.exception("the state folder cannot be used")
-                error = _unusable()
-                if is_full(failed):
-                    error = _full()
+            except StoreError as failed:  # its own log says what
+                error = _full() if is_full(failed) else _without_jobs()
+            except UnusableError as failed:  # such as a full disk; nothing has been changed
+                _LOG.error("%s", failed)
+                error = unusable_state(failed)
+            except Exception as failed:
+                if not is_shortage(failed):
+                    raise
+                error = short_of(failed)
             if error is not None:
                 response = refusal(error)
             await audit(request, response, error)
-            return response
+            return bounded(response, request)
 
         return governed
 
 
 def _check_query(request: Request, known: list[str]) -> None:
-    for name in request.query_params:
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if name in seen:
+            message = f"query parameter {name[:100]!r} is there more than once"
+            raise invalid(message)
+        seen.add(name)
         if name not in known:
             hint = suggestion(name[:100], known) if known else "none is known here"
             message = f"unknown query parameter {name[:100]!r}; {hint}"
             raise invalid(message)
 
 
-def _unusable() -> RequestError:
-    message = "the server's state folder cannot be used now; its log says why"
-    return RequestError(ErrorType.INTERNAL_ERROR, message)
+def unusable_state(error: OSError) -> RequestError:
+    """Return the refusal of what could not be kept in the state folder, or not be read there."""
+    if is_full(error):
+        return _full()
+    message = (
+        "the server's state folder cannot be used now, and nothing was changed; its log says why"
+    )
+    return RequestError(
+        ErrorType.OVERLOADED, message, details={"retry_after_seconds": _STORE_SECONDS}
+    )
+
+
+def _without_jobs() -> RequestError:
+    return RequestError(
+        ErrorType.OVERLOADED,
+        "jobs can be neither stored nor read now, and nothing was changed: the operator sees why at"
+        " /readyz; calls that are waited for work (POST /v1/analyze)",
+        details={"retry_after_seconds": _STORE_SECONDS},
+    )
 
 
 def _full() -> RequestError:
     return RequestError(
         ErrorType.OVERLOADED,
         "the disk of the server's state folder is full; try again later",
-        headers={"Retry-After": str(FULL_DISK_SECONDS)},
         details={"retry_after_seconds": FULL_DISK_SECONDS},
     )
 

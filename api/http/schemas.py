@@ -1,7 +1,6 @@
-"""What the API reads and answers, as OpenAPI describes it. Nothing is parsed here.
+"""What the API answers, as OpenAPI describes it; what it reads is in ``request_schemas``.
 
-Requests are read by ``bodies``, strictly; answers are made by the routes. The tests hold both
-against these schemas.
+Answers are made by the routes. The tests hold them against these schemas.
 """
 
 from __future__ import annotations
@@ -9,14 +8,13 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from toolrunner.api.http.bodies import MOST_RETRIES
-from toolrunner.api.http.errors import STATUS, HttpError
+from toolrunner.api.http.errors import STATUS, HttpError, blame_of, is_retryable
+from toolrunner.api.http.request_schemas import ANY_OBJECT, BODIES, Schema, strict_object
 from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.jobs.job import JobStatus
-from toolrunner.runner.payloads.files import MOST_FILES
+from toolrunner.runner.registry.plugin_changes import What
 from toolrunner.runner.registry.registry import PluginState
-
-Schema = dict[str, Any]
+from toolrunner.runner.registry.suspensions import SuspendedBy
 
 _TIME: Schema = {"type": "string", "format": "date-time"}
 _MAYBE_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
@@ -27,74 +25,16 @@ _ID_EXAMPLE = "5c8718597b2e4b1e8bb4530624b1ea06"
 _TIME_EXAMPLE = "2026-01-31T12:00:00.000Z"
 
 
-def _object(properties: dict[str, Schema], *, required: list[str] | None = None) -> Schema:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties) if required is None else required,
-        "additionalProperties": False,
-    }
-
-
-_PLUGIN_NAME: Schema = {"$ref": "#/components/schemas/PluginName"}
-_OPTIONS: Schema = {"type": "object", "description": "Passed to the plugin as they are."}
-_MIME_PART = "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,63}"
-_MIME_TYPE: Schema = {
-    "type": "string",
-    "pattern": rf"^ *{_MIME_PART}/{_MIME_PART} *(;.*)?$",
-    "examples": ["image/png"],
-}
-_RETRIES: Schema = {
-    "type": "integer",
-    "minimum": 0,
-    "maximum": MOST_RETRIES,
-    "default": 0,
-    "description": "How often the job may be run again after the server that ran it has died.",
-}
-_BASE64: Schema = {
-    "type": "string",
-    "minLength": 4,
-    "contentEncoding": "base64",
-    "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$",
-    "description": "The image in standard base64, padded, without line breaks.",
-}
-_FILES: Schema = {
-    "type": "array",
-    "minItems": 1,
-    "maxItems": MOST_FILES,
-    "items": _object(
-        {
-            "name": {
-                "type": "string",
-                "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
-                "description": "One of its own for each file. Other characters may be in it too.",
-            },
-            "mime_type": _MIME_TYPE,
-            "data": {**_BASE64, "description": "The file in standard base64."},
-        },
-        required=["name", "data"],
-    ),
-}
-# A form with them has a shape of its own, and tools look for files in one shape alone.
-_FILES_OF_A_FORM = (
-    "For a plugin that takes files, send parts `files` instead of `image` and `mime_type`: as many "
-    "as there are, each with a file name of its own."
-)
-
-_ERROR: Schema = _object(
+_DETAIL: Schema = strict_object(
     {
-        "detail": _object(
-            {
-                "type": {"type": "string", "enum": [*ErrorType, *HttpError]},
-                "message": {"type": "string"},
-                "details": {"type": "object"},
-                "plugin": {"type": ["string", "null"]},
-                "timestamp": _TIME,
-            }
-        )
+        "type": {"type": "string", "enum": [*ErrorType, *HttpError]},
+        "message": {"type": "string"},
+        "details": ANY_OBJECT,
+        "plugin": {"type": ["string", "null"]},
+        "timestamp": _TIME,
     }
 )
-_ARTIFACT: Schema = _object(
+_ARTIFACT: Schema = strict_object(
     {
         "name": {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"},
         "mime_type": {"type": "string"},
@@ -107,21 +47,19 @@ _DATA: Schema = {
     "contentEncoding": "base64",
     "description": "What is in it; only where a client has waited: a job's have addresses.",
 }
-_ANSWER: Schema = _object(
+_ANSWER: Schema = strict_object(
     {
-        "result": {"type": "object"},
+        "result": ANY_OBJECT,
         "plugin": {"type": "string"},
         "artifacts": {
             "type": "array",
-            "items": _object(
-                {**_ARTIFACT["properties"], "data": _DATA}, required=_ARTIFACT["required"]
-            ),
+            "items": {"$ref": "#/components/schemas/ArtifactData"},
             "description": "What the plugin made beside its result; not there if it made nothing.",
         },
     },
     required=["result", "plugin"],
 )
-_JOB: Schema = _object(
+_JOB: Schema = strict_object(
     {
         "id": _ID,
         "plugin": {"type": "string"},
@@ -131,10 +69,23 @@ _JOB: Schema = _object(
         "started_at": _MAYBE_TIME,
         "ended_at": _MAYBE_TIME,
         "attempts": _COUNT,
-        "error": {"type": ["object", "null"]},
+        "error": {"anyOf": [{"$ref": "#/components/schemas/Detail"}, {"type": "null"}]},
+        "waiting_for": {
+            "type": ["string", "null"],
+            "description": "What is missing where no server can run it now: one that has its "
+            "plugin, or the end of a suspension.",
+        },
+        "dead": {
+            "type": "boolean",
+            "description": "It has failed, and is kept with its payload: it can be retried.",
+        },
     }
 )
-_PLUGIN: Schema = _object(
+_JOB["properties"]["caller"] = {
+    "type": "string",
+    "description": "Whose it is, by the key's name: shown to the operator alone.",
+}
+_PLUGIN: Schema = strict_object(
     {
         "name": {"type": "string"},
         "state": {"type": "string", "enum": list(PluginState)},
@@ -153,17 +104,59 @@ _PLUGIN: Schema = _object(
             "enum": ["own", "runner", ""],
             "description": "Where its calls find modules; empty where it cannot run for want.",
         },
+        "suspended_by": {
+            "type": "string",
+            "enum": [*SuspendedBy, ""],
+            "description": "Who says that it takes no calls for now; empty while it takes them.",
+        },
+        "retry_after_seconds": {
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "description": "For how long it takes none, where that is known.",
+        },
+        "failures_in_row": _COUNT,
+        "last_failure": {
+            "type": "string",
+            "description": "Why it last failed by its own fault, also after a success.",
+        },
+        "last_failure_at": _MAYBE_TIME,
     }
 )
-_HEALTH: Schema = _object(
+_HEALTH: Schema = strict_object(
     {
-        "name": {"type": "string"},
-        "state": {"type": "string", "enum": list(PluginState)},
+        **_PLUGIN["properties"],
         "healthy": {
             "type": "boolean",
-            "description": "It can be called, and its last call did not fail by its own fault.",
+            "description": "It takes calls, and its last call did not fail by its own fault.",
         },
-        "reason": {"type": "string"},
+    }
+)
+_CHANGE = strict_object(
+    {
+        "setting": {"type": "string", "description": "Its name, as caps.memory_mb."},
+        "value": {"type": "string", "description": "What it is now, as JSON."},
+        "was": {"type": "string"},
+        "source": {"type": "string", "description": "Where the value stands."},
+        "is_live": {
+            "type": "boolean",
+            "description": "Whether it counts from now on, or from the next start on.",
+        },
+    }
+)
+_PLUGIN_CHANGE = strict_object(
+    {
+        "plugin": {"type": "string"},
+        "change": {
+            "type": "string",
+            "enum": list(What),
+            "description": "What has become of it; gone and unavailable are logged as warnings.",
+        },
+        "version": {
+            "type": ["string", "null"],
+            "description": 'Its version now, "" for none; null if it has gone.',
+        },
+        "was": {"type": ["string", "null"], "description": "Its version before; null if new."},
+        "reason": {"type": "string", "description": "Why it cannot run here now."},
     }
 )
 COMPONENTS: dict[str, Schema] = {
@@ -172,21 +165,40 @@ COMPONENTS: dict[str, Schema] = {
         "minLength": 1,
         "description": "The plugin's name; GET /v1/plugins lists them.",
     },
-    "Error": _ERROR,
+    "Error": strict_object({"detail": {"$ref": "#/components/schemas/Detail"}}),
+    "Detail": _DETAIL,
     "Answer": _ANSWER,
     "Job": _JOB,
     "Jobs": {"type": "array", "items": {"$ref": "#/components/schemas/Job"}},
-    "Artifacts": {"type": "array", "items": _ARTIFACT},
+    "Artifact": _ARTIFACT,
+    "ArtifactData": strict_object(
+        {**_ARTIFACT["properties"], "data": _DATA}, required=_ARTIFACT["required"]
+    ),
+    "Artifacts": {"type": "array", "items": {"$ref": "#/components/schemas/Artifact"}},
     "Plugin": _PLUGIN,
     "Plugins": {"type": "array", "items": {"$ref": "#/components/schemas/Plugin"}},
     "Health": _HEALTH,
-    "Alive": _object({"status": {"type": "string", "const": "ok"}}),
-    "Ready": _object(
+    "Alive": strict_object({"status": {"type": "string", "const": "ok"}}),
+    "Ready": strict_object(
         {
             "status": {"type": "string", "enum": ["ready", "not ready"]},
             "reasons": {"type": "array", "items": {"type": "string"}},
+            "warnings": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "What is to be mended, and keeps nobody from being served.",
+            },
         }
     ),
+    "Change": _CHANGE,
+    "PluginChange": _PLUGIN_CHANGE,
+    "Reload": strict_object(
+        {
+            "changes": {"type": "array", "items": {"$ref": "#/components/schemas/Change"}},
+            "plugins": {"type": "array", "items": {"$ref": "#/components/schemas/PluginChange"}},
+        }
+    ),
+    **BODIES,
 }
 
 _JOB_EXAMPLE = {
@@ -199,6 +211,8 @@ _JOB_EXAMPLE = {
     "ended_at": None,
     "attempts": 1,
     "error": None,
+    "waiting_for": None,
+    "dead": False,
 }
 _PLUGIN_EXAMPLE = {
     "name": "text-stats",
@@ -214,6 +228,11 @@ _PLUGIN_EXAMPLE = {
     "avg_execution_time_ms": 4.0,
     "in_flight": 0,
     "environment": "runner",
+    "suspended_by": "",
+    "retry_after_seconds": None,
+    "failures_in_row": 0,
+    "last_failure": "",
+    "last_failure_at": None,
 }
 _ARTIFACT_EXAMPLE = {
     "name": "annotated.png",
@@ -228,13 +247,30 @@ _EXAMPLES: dict[str, Any] = {
     "Artifacts": [_ARTIFACT_EXAMPLE],
     "Plugin": _PLUGIN_EXAMPLE,
     "Plugins": [_PLUGIN_EXAMPLE],
-    "Health": {"name": "text-stats", "state": "INITIALIZED", "healthy": True, "reason": ""},
+    "Health": {**_PLUGIN_EXAMPLE, "healthy": True},
     "Alive": {"status": "ok"},
-    "Ready": {"status": "ready", "reasons": []},
+    "Ready": {"status": "ready", "reasons": [], "warnings": []},
+    "Reload": {
+        "changes": [
+            {
+                "setting": "caps.memory_mb",
+                "value": "1024",
+                "was": "2048",
+                "source": "config.toml line 3",
+                "is_live": True,
+            }
+        ],
+        "plugins": [
+            {
+                "plugin": "text-stats",
+                "change": "changed",
+                "version": "1.1.0",
+                "was": "1.0.0",
+                "reason": "",
+            }
+        ],
+    },
 }
-_PNG = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
-)
 
 
 def with_plugins(document: Schema, names: list[str] | None) -> Schema:
@@ -247,45 +283,11 @@ def with_plugins(document: Schema, names: list[str] | None) -> Schema:
     return {**document, "components": {**components, "schemas": found}}
 
 
-def body(*, is_job: bool = False) -> Schema:
-    """Return the ``requestBody`` of a route that runs a plugin."""
-    more = {"retries": _RETRIES} if is_job else {}
-    image = {"plugin": _PLUGIN_NAME, "image": _BASE64, "mime_type": _MIME_TYPE, "options": _OPTIONS}
-    with_image = _object({**image, **more}, required=["plugin", "image", "mime_type"])
-    with_payload = _object(
-        {"plugin": _PLUGIN_NAME, "payload": {"type": "object"}, **more},
-        required=["plugin", "payload"],
-    )
-    common = {"plugin": _PLUGIN_NAME, "options": _OPTIONS, **more}
-    with_files = _object({**common, "files": _FILES}, required=["plugin", "files"])
-    file = {"type": "string", "format": "binary", "minLength": 1}
-    form = _object({**image, "image": file, **more}, required=["plugin", "image", "mime_type"])
-    examples = {
-        "an image": {
-            "value": {"plugin": "image-info", "image": _PNG, "mime_type": "image/png"},
-        },
-        "json": {"value": {"plugin": "text-stats", "payload": {"text": "One sentence."}}},
-    }
-    return {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"oneOf": [with_image, with_files, with_payload]},
-                "examples": examples,
-            },
-            "multipart/form-data": {
-                "schema": {**form, "description": _FILES_OF_A_FORM},
-                "encoding": {"options": {"contentType": "application/json"}},
-            },
-        },
-    }
-
-
 def answer(name: str, description: str, headers: Schema | None = None) -> Schema:
     """Return the description of an answer that is not an error."""
     return {
         "description": description,
-        "headers": {**_REQUEST_ID, **(headers or {})},
+        "headers": {**REQUEST_ID, **(headers or {})},
         "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}},
     }
 
@@ -293,8 +295,10 @@ def answer(name: str, description: str, headers: Schema | None = None) -> Schema
 def file(whole: str, piece: str, known: str) -> dict[int | str, Schema]:
     """Return the descriptions of a route that answers with a file, by status: 200, 206, 304."""
     text: Schema = {"schema": {"type": "string"}}
-    always = {**_REQUEST_ID, "ETag": text}
-    content: Schema = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+    always = {**REQUEST_ID, "ETag": text}
+    binary: Schema = {"schema": {"type": "string", "format": "binary"}}
+    # Any type; the first is for the generators of clients that know no such range.
+    content: Schema = {"application/octet-stream": binary, "*/*": binary}
     one: Schema = {
         "headers": {**always, "Content-Disposition": text, "Accept-Ranges": text},
         "content": content,
@@ -325,6 +329,8 @@ def errors(*kinds: HttpError | ErrorType) -> dict[int | str, Schema]:
     always = (ErrorType.VALIDATION_ERROR, ErrorType.INTERNAL_ERROR, ErrorType.OVERLOADED)
     for kind in dict.fromkeys((*kinds, *always)):
         by_status.setdefault(STATUS.get(kind, 400), []).append(str(kind))
+    if ErrorType.CANCELLED in kinds:  # also by the server, which ends
+        by_status[503].append(str(ErrorType.CANCELLED))
     return {status: error_answer(status, names) for status, names in sorted(by_status.items())}
 
 
@@ -332,31 +338,43 @@ def error_answer(status: int, names: list[str]) -> Schema:
     """Return the description of one status that carries an error."""
     found: Schema = {
         "description": f"{HTTPStatus(status).phrase}: {', '.join(names)}",
-        "headers": dict(_REQUEST_ID),
+        "headers": dict(REQUEST_ID),
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
     }
     for header, statuses in _HEADERS_OF_ERRORS.items():
-        if status in statuses:
+        # A plugin that is suspended says for how long, though the host is not to blame.
+        is_suspended = header == "Retry-After" and ErrorType.PLUGIN_UNAVAILABLE in names
+        if status in statuses or is_suspended:
             found["headers"][header] = {"schema": {"type": "string"}}
     return found
 
 
-_REQUEST_ID: Schema = {"X-Request-ID": {"schema": _ID}}
+REQUEST_ID: Schema = {"X-Request-ID": {"schema": _ID}}
 _HEADERS_OF_ERRORS = {
     "WWW-Authenticate": {401},
     "Allow": {405},
+    "Accept-Encoding": {415},
     "Retry-After": {429, 503},
     "Content-Range": {416},
 }
 
 
 def _error_example(kind: str) -> Schema:
+    more = {"retry_after_seconds": 1} if kind in _WAITING else {}
     return {
         "detail": {
             "type": kind,
             "message": "what went wrong, and what to do",
-            "details": {"blame": "caller", "retryable": False, "request_id": _ID_EXAMPLE},
+            "details": {
+                "blame": blame_of(kind),
+                "retryable": is_retryable(kind),
+                "request_id": _ID_EXAMPLE,
+                **more,
+            },
             "plugin": None,
             "timestamp": _TIME_EXAMPLE,
         }
     }
+
+
+_WAITING = {ErrorType.OVERLOADED, HttpError.RATE_LIMITED}

@@ -6,7 +6,8 @@ One for each of the supervisor's places; it only counts, and never sleeps.
 from __future__ import annotations
 
 FIRST_SECONDS = 0.1
-MOST_SECONDS = 30.0
+# Nobody is served while all wait, and what keeps them from starting may be over at any time.
+MOST_SECONDS = 5.0
 # Who lived that long did not die of how it was started.
 SETTLED_SECONDS = 10.0
 

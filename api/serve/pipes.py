@@ -20,6 +20,36 @@ def lifeline() -> Iterator[tuple[int, int]]:
         os.close(writer)
 
 
+@contextlib.contextmanager
+def nothing_left_open() -> Iterator[None]:
+    """Close what was opened meanwhile, when it ends with an exception.
+
+    ``multiprocessing`` leaves two pipes open with each process that it cannot fork. For where no
+    other thread opens anything.
+    """
+    before = _open_now()
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for number in _open_now() - before:
+                os.close(number)
+        raise
+
+
+def _open_now() -> set[int]:
+    listed = map(int, os.listdir("/proc/self/fd"))  # noqa: PTH208 - names alone
+    return {number for number in listed if _is_open(number)}  # not what has listed them
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
 def _noticed(number: int, frame: object) -> None:
     """Do nothing: that there is a handler lets the number go into the wake-up pipe."""
 

@@ -1,6 +1,6 @@
 """``toolrunner serve`` from its options to its exit status.
 
-Opens the socket, or refuses to; makes the log and the folder of figures; then the supervisor runs.
+Opens the socket, or refuses to; makes the log and the tables of figures; then the supervisor runs.
 Called by the command; makes nothing that a fork must not copy.
 """
 
@@ -9,21 +9,30 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
+import os
 import shutil
 import socket
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from toolrunner.api.http.context import ContextFilter
-from toolrunner.api.http.metrics import dead, prepare
+from toolrunner.api.http.tracing import MISSING, is_possible, is_wanted
 from toolrunner.api.keys import KeyStore
+from toolrunner.api.metrics.recording import begun, buried
+from toolrunner.api.metrics.tables import Tables
 from toolrunner.api.serve.logs import DescriptorHandler, JsonFormatter, TextFormatter, install
+from toolrunner.api.serve.reloading import decided, warn_of_unknown_names
 from toolrunner.api.serve.supervisor import Supervisor
 from toolrunner.api.serve.worker import Worker
+from toolrunner.runner.errors import one_line
+from toolrunner.runner.jobs.blob_choice import check_usable
+from toolrunner.runner.registry.plugin_state import Lack
+from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.runner.settings.settings import Settings
+from toolrunner.runner.shared_places import SharedPlaces
 from toolrunner.runner.state.leases import Lease
 
 _LOG = logging.getLogger("toolrunner.serve")
@@ -42,7 +51,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """What the command line says."""
+    """What the command line says. ``load`` reads the settings anew."""
 
     settings: Settings
     plugin_paths: tuple[str, ...]
@@ -53,52 +62,104 @@ class ServeOptions:
     with_keys: bool
     is_json_log: bool
     level: int
+    load: Callable[[], Settings]
 
 
 def serve(options: ServeOptions) -> int:
-    """Serve until a signal, and return the exit status. Raises RefusedError and OSError."""
+    """Serve until a signal, and return the exit status.
+
+    Raises RefusedError, DiscoveryError and OSError.
+    """
     family, address = _resolved(options.host, options.port)
-    needs_keys = _needs_keys(options, address)
+    needs_keys, why_nobody = _needs_keys(options, address)
+    # Said once here, or else by each worker: a path of plugins that is not there, and the like.
+    registry = PluginRegistry.discover(options.plugin_paths, settings=options.settings)
+    plugins = registry.seen()
+    if options.settings.traces_endpoint and not is_possible():
+        raise RefusedError(f"traces_endpoint: {MISSING}")
+    try:
+        check_usable(options.settings.blobs)
+    except ValueError as error:
+        raise RefusedError(f"blobs: {error}") from None
     handler = DescriptorHandler(_STDERR)
     handler.setFormatter(JsonFormatter() if options.is_json_log else TextFormatter())
     handler.addFilter(ContextFilter())
     with (
         closing(_listening(family, address, options.port)) as listener,
-        _metrics_folder(options.settings.kept_state()) as metrics_folder,
+        _shared_places(options) as places,
     ):
         install(handler, level=options.level)
-        # Read once the folder is known, and before the forks: the workers share its memory.
-        import prometheus_client  # noqa: F401, PLC0415 - see above
-
+        if why_nobody:
+            # Nobody is let in, and /readyz says why: whoever looks at night finds a server.
+            _LOG.error("nobody is let in until the keys can be read: %s", why_nobody)
+        if is_wanted(options.settings) and not is_possible():
+            # The variables may be set for all programs of a host.
+            _LOG.warning("OTEL_EXPORTER_OTLP_ENDPOINT is set, and %s", MISSING)
+        for name, lack in registry.lacking().items():
+            if lack is Lack.MANIFEST:
+                _LOG.warning("plugins: %s cannot run: %s", name, one_line(plugins[name].reason))
+        warn_of_unknown_names(options.settings, plugins)
+        _forget_figures(options.settings.kept_state())
+        figures = Tables(options.workers)
+        begun(figures)
         port = listener.getsockname()[1]
         shown = f"[{address}]" if family == socket.AF_INET6 else address
-        worker = Worker(options.settings, options.plugin_paths, metrics_folder, needs_keys)
+        worker = Worker(
+            options.settings,
+            options.plugin_paths,
+            figures,
+            needs_keys,
+            options.load,
+            os.getpid(),
+            places,
+            plugins,
+        )
         return Supervisor(
             listener,
             worker,
             workers=options.workers,
             drain_seconds=options.settings.drain_seconds,
+            drain_delay_seconds=options.settings.drain_delay_seconds,
             handler=handler,
             on_ready=lambda: _LOG.info("listening on http://%s:%d", shown, port),
-            on_dead=partial(dead, metrics_folder),
+            on_dead=partial(buried, figures),
+            on_reload=partial(_reload, worker),
         ).run()
 
 
 @contextmanager
-def _metrics_folder(state: Path) -> Iterator[Path]:
-    """Yield this server's folder of figures; those that killed servers have left are deleted."""
-    folders = state / "figures"
-    folders.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with closing(Lease(state / "servers")) as lease:
-        for path in folders.iterdir():
-            if lease.is_dead(path.name):
+def _shared_places(options: ServeOptions) -> Iterator[SharedPlaces | None]:
+    """Yield what workers take places from; one that is alone has all of them anyway."""
+    if options.workers == 1:
+        yield None
+        return
+    settings = options.settings
+    numbers = (settings.max_concurrent, settings.max_parallel, settings.max_waiting)
+    with closing(SharedPlaces(options.workers, *numbers)) as places:
+        yield places
+
+
+def _reload(worker: Worker) -> bool:
+    """Read settings and plugins anew, for workers to come too; return whether they can be used."""
+    settings = decided(worker.settings, worker.load, worker.plugin_paths, worker.plugins)
+    if settings is None:
+        return False
+    worker.settings = settings
+    return True
+
+
+def _forget_figures(state: Path) -> None:
+    """Delete what servers of earlier versions have left: they counted in files, and some died."""
+    servers, figures = state / "servers", state / "figures"
+    if not figures.is_dir():
+        return
+    with suppress(OSError), closing(Lease(servers)) as lease:
+        for path in figures.iterdir():
+            if not (servers / path.name).exists() or lease.is_dead(path.name):
                 shutil.rmtree(path, ignore_errors=True)
-        folder = folders / lease.name
-        prepare(folder)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder in (servers, figures):
+        with suppress(OSError):  # one of them may live
+            folder.rmdir()
 
 
 def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, str]:
@@ -111,17 +172,23 @@ def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, str]:
     return family, str(address[0])
 
 
-def _needs_keys(options: ServeOptions, address: str) -> bool:
-    """Return whether callers need keys; raises RefusedError where they would but nobody has one."""
+def _needs_keys(options: ServeOptions, address: str) -> tuple[bool, str]:
+    """Return whether callers need keys, and why these cannot be read, if they cannot.
+
+    Raises RefusedError where they need keys but nobody has one.
+    """
     # An address may name its interface: fe80::1%eth0.
     is_loopback = ipaddress.ip_address(address.partition("%")[0]).is_loopback
     if is_loopback and not options.with_keys:
-        return False
-    with closing(KeyStore(options.settings.kept_state())) as keys:
-        if keys.has_keys():
-            return True
+        return False, ""
+    with closing(KeyStore(options.settings.kept_state(), is_served=True)) as keys:
+        try:
+            if keys.has_keys():
+                return True, ""
+        except OSError as error:
+            return True, str(error)
     if options.insecure and not options.with_keys:
-        return False
+        return False, ""
     message = (
         "there are no keys yet: make one with `toolrunner keys create NAME`"
         if options.with_keys

@@ -1,8 +1,9 @@
-"""HTTP on one connection, by uvicorn, with four things that it leaves open.
+"""HTTP on one connection, by uvicorn, with five things that it leaves open.
 
 A head that does not arrive holds a connection no longer than ``HEAD_SECONDS``; an answer that is
-not taken no longer than ``TAKE_SECONDS``; there are no more connections than descriptors allow; and
-what is no HTTP at all gets an answer of the one shape of errors.
+not taken no longer than ``TAKE_SECONDS``; there are no more connections than descriptors allow, nor
+of one client than it may have; probes have some beyond that; and what is no HTTP, or could be read
+in two ways, gets an answer of the one shape of errors.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from typing import Any
 
 import h11
+from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
+from toolrunner.api.http.clients import Clients
 from toolrunner.api.http.context import REQUEST_ID
-from toolrunner.api.http.errors import RequestError, invalid, refusal
+from toolrunner.api.http.errors import HttpError, RequestError, invalid, refusal
 from toolrunner.api.http.middleware import LEAST_BYTES_A_SECOND, SECURITY_HEADERS
+from toolrunner.api.serve.heads import StrictConnection
 from toolrunner.runner.errors import ErrorType
 
 _LOG = logging.getLogger("toolrunner.http")
@@ -25,6 +31,11 @@ HEAD_SECONDS = 20.0
 TAKE_SECONDS = 20.0
 # Of the 1024 descriptors that a process has on most hosts, enough are left for calls.
 MOST_CONNECTIONS = 400
+# So many more are for probes: one of them that asks for anything else is refused, and one that is
+# silent makes room for the next.
+MOST_PROBES = 16
+_MOST_HEAD_BYTES = 16 * 1024
+PROBES = frozenset({b"/healthz", b"/readyz", b"/metrics"})
 
 
 class PatientProtocol(H11Protocol):
@@ -33,22 +44,72 @@ class PatientProtocol(H11Protocol):
     _timer: asyncio.TimerHandle | None = None
     _has_spoken = False
     _taking: _Taking | None = None
+    # Why this connection is for a probe alone, if it is.
+    _full = ""
+    _is_answered = False
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        clients: Clients,
+        probes: dict[PatientProtocol, None],
+        head_seconds: float | None = None,
+    ) -> None:
+        """``clients`` and ``probes`` are those of all connections of this worker."""
+        super().__init__(config, server_state, app_state, _loop)
+        self._most_head = self.config.h11_max_incomplete_event_size or _MOST_HEAD_BYTES
+        self._strict = StrictConnection(self._most_head)
+        self.conn = self._strict
+        self._clients = clients
+        self._probes = probes
+        self._head_seconds = HEAD_SECONDS if head_seconds is None else head_seconds
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Begin to wait for a request."""
         super().connection_made(transport)
         # What the kernel does not take waits for the client, however little it is.
         transport.set_write_buffer_limits(high=0)
-        if len(self.connections) > MOST_CONNECTIONS:
-            message = "too many connections; try again later"
-            self._refuse(RequestError(ErrorType.OVERLOADED, message, headers={"Retry-After": "1"}))
-        else:
-            self._wait_for_head()
+        if not self._clients.connected(self._address):
+            self._full = "too many connections of this address (connections_per_client)"
+        elif len(self.connections) - len(self._probes) > MOST_CONNECTIONS:
+            self._full = "too many connections"
+        if self._full:
+            self._strict.only = PROBES
+            if len(self._probes) >= MOST_PROBES:
+                # The one that has been silent for longest makes room; a probe says at once what it
+                # wants. If all are being answered, there is none.
+                silent = (one for one in self._probes if not one._is_serving())
+                next(silent, self).give_way()
+            if self._is_answered:
+                return
+            self._probes[self] = None
+        self._wait_for_head()
+
+    def give_way(self) -> None:
+        """Leave, for one that is newer."""
+        self._probes.pop(self, None)
+        self._refuse(self._too_many())
+
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def _too_many(self) -> RequestError:
+        message = f"{self._full}; try again later"
+        return RequestError(ErrorType.OVERLOADED, message, details={"retry_after_seconds": 1})
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; wait for the rest of a head, but not of a body."""
+        if self._is_answered:
+            return  # what comes behind something that could not be read is not read
         self._has_spoken = True
         super().data_received(data)
+        if self._full and self._is_serving():
+            self.cycle.keep_alive = False
         if self._is_serving():
             self._stop_waiting()
         else:
@@ -59,6 +120,8 @@ class PatientProtocol(H11Protocol):
         self._stop_waiting()
         if self._taking is not None:
             self._taking.pause()
+        self._probes.pop(self, None)
+        self._clients.disconnected(self._address)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -76,9 +139,26 @@ class PatientProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, and close."""
-        self._refuse(invalid(msg))
+        if self._strict.is_too_large:
+            message = f"the head of the request is larger than {self._most_head} bytes"
+            self._refuse(RequestError(HttpError.HEAD_TOO_LARGE, message))
+        elif self._strict.is_beyond:
+            self._refuse(self._too_many())
+        else:
+            self._refuse(invalid(self._strict.complaint or msg))
 
     def _refuse(self, error: RequestError) -> None:
+        self._is_answered = True
+        self._stop_waiting()
+        if self._clients.is_told(self._address, str(error.kind)):
+            _LOG.info("a connection of %s was refused: %s", self._address, error)
+        if self._is_serving():
+            # In the middle of a body: whoever reads it hears that nothing more comes.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            self.transport.close()  # half an answer is out
+            return
         REQUEST_ID.set(uuid.uuid4().hex)
         response = refusal(error)
         headers = [
@@ -102,7 +182,7 @@ class PatientProtocol(H11Protocol):
 
     def _wait_for_head(self) -> None:
         if self._timer is None:
-            self._timer = self.loop.call_later(HEAD_SECONDS, self._too_late)
+            self._timer = self.loop.call_later(self._head_seconds, self._too_late)
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:
@@ -114,7 +194,9 @@ class PatientProtocol(H11Protocol):
         if self.transport.is_closing() or self._is_serving():
             return
         if self._has_spoken and self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
-            self.send_400_response(f"the head of the request did not come in {HEAD_SECONDS:g} s")
+            self.send_400_response(
+                f"the head of the request did not come in {self._head_seconds:g} s"
+            )
         else:
             self.transport.close()
 

@@ -7,11 +7,14 @@ or removed. Reads manifests and the records of environments; no network, and no 
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from toolrunner.plugins.discovery import BUNDLED
+from toolrunner.plugins.errors import shown
 from toolrunner.plugins.requirements import missing_requirements, unmet
 from toolrunner.runner.environments.store import (
     FOLDER,
@@ -21,6 +24,7 @@ from toolrunner.runner.environments.store import (
     EnvironmentStore,
 )
 from toolrunner.runner.environments.wish import Wish, lock_found, wish_of
+from toolrunner.runner.settings.settings import is_default_state
 from toolrunner.sandbox.interpreter import Interpreter, with_packages
 
 if TYPE_CHECKING:
@@ -28,18 +32,24 @@ if TYPE_CHECKING:
 
 Kind = Literal["runner", "own", ""]
 
-INSTALL: Final = "toolrunner plugins install"  # in a reason, before the plugin's name
+INSTALL: Final = "toolrunner plugins install"  # in a reason, before what it is to install
 
 _SETTLED_SECONDS = 0.1  # two changes may bear one time, if they are closer than a clock tick
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a plugin's calls see; ``reason``: why it cannot run here, and then ``kind`` is ""."""
+    """What a plugin's calls see; ``reason``: why it cannot run here, and then ``kind`` is "".
+
+    ``install``: the command that makes the environment, which a reason for want of one ends with.
+    ``is_optional``: the plugin is bundled, and nobody has installed one for it so far.
+    """
 
     kind: Kind
     environment: Environment | None = None
     reason: str = ""
+    install: str = ""
+    is_optional: bool = False
 
     def interpreter(self) -> Interpreter | None:
         """Return what runs its boxes, ``None`` for the runner's own; ``UnusableError``."""
@@ -49,6 +59,11 @@ class Choice:
         packages = (str(found.site_packages),)
         record = str(found.folder / RECORD)
         return with_packages(str(found.interpreter), packages, record, found.identity)
+
+    @property
+    def name(self) -> str:
+        """What tells the environment from all others; "" for the runner's."""
+        return "" if self.environment is None else self.environment.folder.name
 
     @property
     def is_lost(self) -> bool:
@@ -62,6 +77,7 @@ class Environments:
     def __init__(self, state: Path | None) -> None:
         """``state``: it need not be there; ``None`` where no environment is ever looked for."""
         self._store = None if state is None else EnvironmentStore(state)
+        self._state = state
         self._wanted = "" if state is None else str(state / FOLDER / WANTED)
 
     def choose(self, plugin: Plugin) -> Choice:
@@ -69,7 +85,9 @@ class Environments:
         manifest = plugin.manifest
         if manifest.environment == "runner" or self._store is None:
             reason = missing_requirements(manifest)
-            return Choice("", None, reason) if reason else Choice("runner")
+            if not reason:
+                return Choice("runner")
+            return Choice("", None, reason, is_optional=_is_bundled(plugin))
         try:
             wish = wish_of(plugin)
         except OSError as error:
@@ -84,7 +102,9 @@ class Environments:
         if lacking is None and not why_own:
             return Choice("runner")
         words = lacking or f"PackageNotFoundError: {why_own}"
-        return Choice("", None, f"{words}: {INSTALL} {manifest.plugin}")
+        install = install_command(plugin, self._state)
+        is_optional = _is_bundled(plugin) and not self._store.has_served(manifest.plugin)
+        return Choice("", None, f"{words}: {install}", install, is_optional)
 
     def stamp(self) -> int | None:
         """Return a number that is another one once environments have come or gone.
@@ -98,6 +118,24 @@ class Environments:
         except OSError:
             return 0
         return changed if time.time() - changed / 1e9 > _SETTLED_SECONDS else None
+
+
+def install_command(plugin: Plugin, state: Path | None) -> str:
+    """Return what installs a plugin's environment below a state folder, as a shell takes it.
+
+    Only bundled plugins and installed ones are known by their names wherever it is typed.
+    """
+    place = "" if state is None or is_default_state(state) else f"--state {_word(state)} "
+    is_known = plugin.kind == "installed" or _is_bundled(plugin)
+    return f"{INSTALL} {place}{plugin.manifest.plugin if is_known else _word(plugin.found_at)}"
+
+
+def _is_bundled(plugin: Plugin) -> bool:
+    return plugin.path.parent == BUNDLED
+
+
+def _word(path: str | os.PathLike[str]) -> str:
+    return shlex.quote(shown(path))
 
 
 def _why_own(plugin: Plugin, wish: Wish, store: EnvironmentStore) -> str:

@@ -109,6 +109,13 @@ class EnvironmentStore:
         folder = self.folder / digest
         return _environment(folder, *_document(folder / RECORD, self.folder, folder))
 
+    def count(self) -> int:
+        """Return how many environments are there, by their names alone; OSError if unreadable."""
+        try:
+            return sum(is_digest(path.name) for path in self.folder.iterdir())
+        except FileNotFoundError:
+            return 0
+
     def has_served(self, name: str) -> bool:
         """Tell whether an environment was ever installed for a plugin of that name."""
         return os.path.lexists(self.folder / WANTED / f"{name}{SERVED_SUFFIX}")

@@ -7,12 +7,10 @@ name that a plugin chose is ever a name of a file here.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import BinaryIO
 
 from toolrunner.runner.artifacts import ArtifactInfo, info_of
+from toolrunner.runner.jobs.blobs import BlobReader
 from toolrunner.runner.payloads.json_writing import dumps
 from toolrunner.sandbox.artifacts import Artifact
 
@@ -26,59 +24,58 @@ def encode_artifacts(artifacts: Sequence[Artifact]) -> tuple[bytes, ...]:
 
 
 class KeptArtifact:
-    """One artifact, open to be read in pieces, also when it is kept no longer. Close it."""
+    """One artifact, open to be read in pieces. Close it.
 
-    def __init__(self, file: BinaryIO, info: ArtifactInfo, start: int) -> None:
+    One that lies in a folder is there for its reader also when it is kept no longer.
+    """
+
+    def __init__(self, blob: BlobReader, info: ArtifactInfo, start: int) -> None:
         self.info = info
-        self._file = file
+        self._blob = blob
         self._start = start
 
     def read(self, offset: int, size: int) -> bytes:
         """Return so many bytes from an offset, or as many as there are from it on."""
-        left = min(size, self.info.size_bytes - offset)
-        parts = []
-        while left > 0:
-            part = os.pread(self._file.fileno(), left, self._start + offset)
-            if not part:
-                message = "a file of artifacts has been cut off"
-                raise OSError(message)
-            parts.append(part)
-            offset += len(part)
-            left -= len(part)
-        return b"".join(parts)
+        return _read(self._blob, self._start + offset, min(size, self.info.size_bytes - offset))
 
     def close(self) -> None:
         """Let go of the file."""
-        self._file.close()
+        self._blob.close()
 
 
-def read_infos(path: Path) -> list[ArtifactInfo]:
-    """Return what is in a file; raises FileNotFoundError."""
-    with path.open("rb") as file:
-        return _head(file)[0]
+def read_infos(blob: BlobReader) -> list[ArtifactInfo]:
+    """Return what is in a file."""
+    return _head(blob)[0]
 
 
-def open_artifact(path: Path, name: str) -> KeptArtifact | None:
-    """Return one artifact of a file, ``None`` if it has none of that name."""
-    file = path.open("rb", buffering=0)
-    try:
-        infos, start = _head(file)
-        for info in infos:
-            if info.name == name:
-                return KeptArtifact(file, info, start)
-            start += info.size_bytes
-    except BaseException:
-        file.close()
-        raise
-    file.close()
+def artifact_of(blob: BlobReader, name: str) -> KeptArtifact | None:
+    """Return one artifact of a file, which it closes then; ``None`` if it has none of that name."""
+    infos, start = _head(blob)
+    for info in infos:
+        if info.name == name:
+            return KeptArtifact(blob, info, start)
+        start += info.size_bytes
     return None
 
 
-def _head(file: BinaryIO) -> tuple[list[ArtifactInfo], int]:
+def _head(blob: BlobReader) -> tuple[list[ArtifactInfo], int]:
     """Return what is in a file, and where the bytes of the first begin."""
-    length = int.from_bytes(file.read(_LENGTH_BYTES), "big")
-    listed = json.loads(file.read(length))
+    length = int.from_bytes(_read(blob, 0, _LENGTH_BYTES), "big")
+    listed = json.loads(_read(blob, _LENGTH_BYTES, length))
     infos = [
         ArtifactInfo(one["name"], one["mime_type"], one["bytes"], one["sha256"]) for one in listed
     ]
     return infos, _LENGTH_BYTES + length
+
+
+def _read(blob: BlobReader, offset: int, size: int) -> bytes:
+    parts = []
+    while size > 0:
+        part = blob.read(offset, size)
+        if not part:
+            message = "a file of artifacts has been cut off"
+            raise OSError(message)
+        parts.append(part)
+        offset += len(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

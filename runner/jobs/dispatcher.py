@@ -2,27 +2,40 @@
 
 One thread takes jobs from the store while there is room, listens for those that are cancelled, and
 looks after what dead processes have left. Others run one job each, through the service that every
-call takes. Which job is next is the store's to say.
+call takes. Which job is next is the store's to say. A job that has begun is run again only as its
+``retries`` allow, whatever has ended it.
 """
 
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 from toolrunner.runner.call import Call
-from toolrunner.runner.envelope import Envelope
-from toolrunner.runner.errors import ErrorType, build_error_envelope
-from toolrunner.runner.jobs.job import Job, JobStatus
-from toolrunner.runner.jobs.store import Claim, JobStore
+from toolrunner.runner.envelope import Envelope, GovernedErrorBody
+from toolrunner.runner.errors import CancelledBy, ErrorType
+from toolrunner.runner.jobs import endings
+from toolrunner.runner.jobs.blobs import AwayError
+from toolrunner.runner.jobs.job import JobStatus
+from toolrunner.runner.jobs.payloads import let_go
+from toolrunner.runner.jobs.store import (
+    Claim,
+    JobStore,
+    NotKeptError,
+    StoreError,
+    Stranded,
+    UnreadableError,
+)
 from toolrunner.runner.tool_runner import MaybeResult
+from toolrunner.runner.trouble import Trouble
+from toolrunner.sandbox.shortage import NoThreadError, submit
 
 _LOG = logging.getLogger("toolrunner.jobs")
 
@@ -31,7 +44,8 @@ TICK_SECONDS = 0.1
 RECOVER_SECONDS = 2.0
 CLEAN_SECONDS = 60.0
 _PROGRESS_SECONDS = 0.1
-_BUSY_PAUSE_SECONDS = 0.2
+# After a job that found no place: ever longer, as each try is written down.
+_FIRST_BUSY_SECONDS, _MOST_BUSY_SECONDS = 0.2, 2.0
 
 
 class Analysis(Protocol):
@@ -42,13 +56,27 @@ class Analysis(Protocol):
     ) -> tuple[MaybeResult, Envelope | None]:
         """Run a plugin once; return ``(result, None)`` or ``(None, envelope)``."""
 
+    def runnable(self) -> dict[str, str]:
+        """Return the version of each plugin that a call could run now."""
+
+    def suspended(self, plugin_name: str, version: str | None) -> str:
+        """Return in words why jobs for a version of a plugin wait, if it is only suspended."""
+
 
 @dataclass(slots=True)
 class _Running:
     claim: Claim
     call: Call
-    is_requeued: bool = False
+    is_interrupted: bool = False
     told: float = field(default=-1.0)
+
+
+@dataclass(slots=True)
+class _Ending:
+    """How a job is to end: a step of the store, which holds what the job has brought."""
+
+    claim: Claim
+    step: Callable[[], object]
 
 
 class JobDispatcher:
@@ -63,11 +91,33 @@ class JobDispatcher:
         self._thread = threading.Thread(target=self._work, name="toolrunner-jobs", daemon=True)
         self._lock = threading.Lock()
         self._running: dict[str, _Running] = {}
-        # What the store would not take, as on a full disk.
-        self._unsettled: list[Callable[[], object]] = []
+        # What the store would not take, as on a full disk. Each keeps its place until it does.
+        self._unsettled: list[_Ending] = []
         self._changed = threading.Event()
-        self._is_draining = False
+        self._draining = threading.Event()
         self._next_recovery = self._next_cleaning = 0.0
+        self._busy_seconds = 0.0
+        self._told: dict[Stranded, bool] = {}
+        trouble = partial(Trouble, _LOG, StoreError)
+        self._taking = trouble(
+            "no jobs are taken, as the job store failed", "jobs are taken again: the store works"
+        )
+        self._settling = trouble(
+            "jobs that have run cannot be ended; what they brought is held, and not run again",
+            "the jobs that could not be ended have their ends",
+        )
+        self._reading = trouble(
+            "no jobs are taken, as their payloads cannot be read", "payloads can be read again"
+        )
+        self._starting = Trouble(
+            _LOG,
+            NoThreadError,
+            "no jobs are taken, as there is nothing left to run them in",
+            "jobs are taken again: they can be run",
+        )
+        self._cleaning = trouble(
+            "what is kept no longer cannot be deleted", "what is kept no longer is deleted again"
+        )
 
     def start(self) -> None:
         """Begin to take jobs."""
@@ -78,170 +128,258 @@ class JobDispatcher:
         self._changed.set()
 
     def drain(self, seconds: float) -> None:
-        """Take no more jobs; wait for those that run, then give the rest back to the store."""
-        self._is_draining = True
+        """Take no more jobs; wait for those that run, and end what still does.
+
+        What has begun is lost by that, as by a death: its ``retries`` say whether it runs again.
+        """
+        self._draining.set()
         self._changed.set()
         if self._thread.is_alive():
             self._thread.join()
         deadline = time.monotonic() + seconds
-        while self._running and (left := deadline - time.monotonic()) > 0:
+        while self._is_busy() and (left := deadline - time.monotonic()) > 0:
             self._changed.wait(min(left, TICK_SECONDS))
             self._changed.clear()
-            self._guarded(self._end_withdrawn)
+            if self._taking.is_due:
+                self._taking.attempt(self._end_withdrawn)
+            self._settle_if_due()
         with self._lock:
             for running in self._running.values():
-                running.is_requeued = True
-                running.call.cancel()
+                running.is_interrupted = True
+                running.call.cancel(CancelledBy.SERVER)
         self._pool.shutdown()
-        self._guarded(self._settle)
+        self._settling.attempt(self._settle)
 
     def _work(self) -> None:
-        while not self._is_draining:
-            self._guarded(self._look_after)
-            while len(self._running) < self._most and self._guarded(self._take_one):
-                pass
+        while not self._draining.is_set():
+            self._settle_if_due()
+            if self._taking.is_due:
+                # One attempt, so that what works does not hide what fails.
+                self._taking.attempt(self._look_after_and_take)
             self._changed.wait(TICK_SECONDS)
             self._changed.clear()
 
-    def _guarded(self, step: Callable[[], bool]) -> bool:
-        """Do a step; a store that fails for a moment must not end the serving of jobs."""
-        try:
-            return step()
-        except (OSError, sqlite3.Error):
-            _LOG.exception("the job store failed; jobs go on as soon as it works again")
-            return False
-
-    def _look_after(self) -> bool:
-        self._settle()
+    def _look_after_and_take(self) -> bool:
         now = time.monotonic()
         if now >= self._next_recovery:
-            self._next_recovery = now + RECOVER_SECONDS
-            found = self._store.recover(_lost)
+            found = self._store.recover(endings.lost)
             if found:
                 _LOG.warning("%d jobs were running in a process that has died", found)
+            self._tell_stranded()
+            self._next_recovery = now + RECOVER_SECONDS
         if now >= self._next_cleaning:
+            self._clean()
             self._next_cleaning = now + CLEAN_SECONDS
+        self._end_withdrawn()
+        while self._has_room() and self._take_one():
+            pass
+        return True
+
+    def _has_room(self) -> bool:
+        is_full = len(self._running) + len(self._unsettled) >= self._most
+        is_due = self._reading.is_due and self._starting.is_due
+        return is_due and not is_full and not self._draining.is_set()
+
+    def _clean(self) -> None:
+        try:
             self._store.clean()
-        return self._end_withdrawn()
+        except AwayError as error:
+            self._cleaning.failed(error)
+        except StoreError:
+            raise
+        except OSError as error:  # files that stay longer than they should hold up no job
+            self._cleaning.failed(error)
+        else:
+            self._cleaning.worked()
+
+    def _tell_stranded(self) -> None:
+        """Say once what waits and nobody can run; not at first sight, while servers start."""
+        seen = {Stranded(one.plugin, one.version, 0): one.jobs for one in self._store.stranded()}
+        for what, jobs in seen.items():
+            if self._told.get(what) is False:
+                _LOG.warning(
+                    "jobs wait for %s, which no server can run now (%d so far); %s"
+                    " (`toolrunner jobs list --plugin %s`)",
+                    f"{what.plugin} {what.version or ''}".rstrip(),
+                    jobs,
+                    self._why(what),
+                    what.plugin,
+                )
+        self._told = {what: what in self._told for what in seen}
+
+    def _why(self, what: Stranded) -> str:
+        """Return in words why nobody can run it, as far as is known here, and what to do."""
+        why = self._analysis.suspended(what.plugin, what.version)
+        if why:
+            return f"it {why}, or cancel them"
+        here = self._analysis.runnable().get(what.plugin)
+        found = "it takes no calls here" if here is None else f"{here or 'no version'} is here"
+        return f"{found}: start one that can, or cancel them"
 
     def _end_withdrawn(self) -> bool:
         if not self._running:
             return False
-        for job_id in self._store.withdrawn():
+        for job_id, by in self._store.withdrawn().items():
             with self._lock:
                 running = self._running.get(job_id)
             if running is not None:
-                running.call.cancel()
+                running.call.cancel(by)
         return True
 
     def _take_one(self) -> bool:
-        claim = None if self._is_draining else self._store.claim()
+        claim = self._store.claim(self._analysis.runnable())
         if claim is None:
             return False
-        running = _Running(claim, Call(call_id=_call_id(claim.job), caller=claim.job.caller))
-        running.call.on_progress = lambda fraction, message: self._tell(running, fraction, message)
+        call = Call(call_id=endings.call_id(claim.job), caller=claim.job.caller)
+        call.door = "job"
+        running = _Running(claim, call)
+        call.on_progress = lambda fraction, message: self._tell(running, fraction, message)
         with self._lock:
             self._running[claim.job.id] = running
-        future = self._pool.submit(self._run, running)
+        try:
+            future = submit(self._pool, partial(self._run, running))
+        except NoThreadError as error:
+            self._starting.failed(error)
+            self._end(claim, partial(self._store.give_back, claim))
+            with self._lock:
+                del self._running[claim.job.id]
+            return False
+        self._starting.worked()
         future.add_done_callback(partial(self._left, running))
         return True
 
     def _run(self, running: _Running) -> None:
         claim = running.claim
-        result, error = self._analysis.analyze(claim.job.plugin, claim.payload, call=running.call)
+        try:
+            payload = self._store.payload(claim)
+        except UnreadableError as damaged:
+            self._end(claim, self._failed(claim, endings.unreadable(claim.job, damaged)))
+            return
+        except OSError as failed:
+            self._reading.failed(failed)
+            self._end(claim, partial(self._store.give_back, claim))
+            return
+        self._reading.worked()
+        try:
+            self._run_with(running, payload)
+        finally:
+            let_go(payload)
+
+    def _run_with(self, running: _Running, payload: Mapping[str, Any]) -> None:
+        claim = running.claim
+        result, error = self._analysis.analyze(claim.job.plugin, payload, call=running.call)
         if error is None:
+            self._busy_seconds = 0.0
             artifacts = running.call.artifacts
-            ending: Callable[[], object] = partial(
-                self._store.finish, claim, JobStatus.SUCCESS, result=result, artifacts=artifacts
+            self._end(
+                claim,
+                partial(
+                    self._store.finish, claim, JobStatus.SUCCESS, result=result, artifacts=artifacts
+                ),
             )
         else:
-            ending = self._ending(running, error)
-        try:
-            try:
-                ending()
-            except OSError as failed:  # as on a full disk: less may find room
-                _LOG.exception("what job %s has brought could not be kept", claim.job.id)
-                ending = self._failed(claim, _not_kept(claim.job, failed))
-                ending()
-        except (OSError, sqlite3.Error):
-            _LOG.exception("job %s could not be ended; it will be when it can be", claim.job.id)
-            self._unsettled.append(ending)
+            self._end(claim, self._ending(running, error))
 
     def _left(self, running: _Running, future: Future[None]) -> None:
         """Note that a job runs no more, in the thread that ran it."""
-        job = running.claim.job
+        claim = running.claim
         bug = future.exception()
         if bug is not None:
-            # The job stays RUNNING and this process alive: nobody else would ever end it.
-            _LOG.error("job %s could not be ended; it is tried again", job.id, exc_info=bug)
-            self._unsettled.append(partial(self._store.give_back, running.claim))
+            # The job is RUNNING and this process alive: nobody else would ever end it.
+            _LOG.error("job %s met a bug", claim.job.id, exc_info=bug)
+            self._end(claim, self._lost(claim, endings.buggy(claim.job, bug)))
         with self._lock:
-            del self._running[job.id]
+            del self._running[claim.job.id]
         self._changed.set()
 
     def _ending(self, running: _Running, error: Envelope) -> Callable[[], object]:
         """Return the step that ends a job which has failed, or has not run."""
-        claim = running.claim
-        kind = error["error"]["type"]
-        if kind == ErrorType.CANCELLED and running.is_requeued:
+        claim, public = running.claim, error["error"]
+        kind = public["type"]
+        is_interrupted = kind == ErrorType.CANCELLED and running.is_interrupted
+        if endings.has_begun(running.call):
+            if is_interrupted:
+                return self._lost(claim, endings.stopped(claim.job))
+            if endings.is_of_the_host(public):  # such as its out-of-memory killer
+                return self._lost(claim, endings.for_the_caller(public))
+        elif is_interrupted or (endings.was_refused(public) and self._may_wait(claim, public)):
             return partial(self._store.give_back, claim)
-        if kind == ErrorType.OVERLOADED:
-            # The calls that somebody waits for come first. It keeps its place among the jobs.
-            time.sleep(_BUSY_PAUSE_SECONDS)
-            return partial(self._store.give_back, claim)
-        if kind == ErrorType.CANCELLED:
-            return partial(self._store.finish, claim, JobStatus.CANCELLED, error=_public(error))
-        return self._failed(claim, error)
+        status = JobStatus.CANCELLED if kind == ErrorType.CANCELLED else JobStatus.FAILED
+        return partial(self._store.finish, claim, status, error=endings.for_the_caller(public))
 
-    def _failed(self, claim: Claim, error: Envelope) -> Callable[[], object]:
-        return partial(self._store.finish, claim, JobStatus.FAILED, error=_public(error))
+    def _may_wait(self, claim: Claim, error: GovernedErrorBody) -> bool:
+        """Whether a job that was refused may find another time, or another server.
+
+        Not if it would come here again at once, to be refused for the same reason.
+        """
+        if error["type"] == ErrorType.OVERLOADED:
+            # The calls that somebody waits for come first. It keeps its place among the jobs.
+            self._busy_seconds = min(
+                _MOST_BUSY_SECONDS, 2 * self._busy_seconds or _FIRST_BUSY_SECONDS
+            )
+            self._draining.wait(self._busy_seconds)
+            return True
+        is_suspended = "suspended_by" in error["details"]
+        return is_suspended or claim.job.plugin not in self._analysis.runnable()
+
+    def _failed(self, claim: Claim, error: dict[str, Any]) -> Callable[[], object]:
+        return partial(self._store.finish, claim, JobStatus.FAILED, error=error)
+
+    def _lost(self, claim: Claim, error: dict[str, Any]) -> Callable[[], object]:
+        return partial(self._store.abandon, claim, error)
+
+    def _end(self, claim: Claim, step: Callable[[], object]) -> None:
+        """End a job now, or as soon as the store takes it."""
+        ending = _Ending(claim, step)
+        try:
+            self._try_to_end(ending)
+        except Exception as error:  # noqa: BLE001 - logged, and tried again
+            words = "job %s could not be ended; it will be when it can be: %s"
+            trace = None if isinstance(error, StoreError) else error
+            _LOG.error(words, claim.job.id, error, exc_info=trace)
+            self._unsettled.append(ending)
+
+    def _try_to_end(self, ending: _Ending) -> None:
+        """End a job, with less than it has brought if that cannot be kept."""
+        job = ending.claim.job
+        try:
+            ending.step()
+        except StoreError:
+            raise
+        except NotKeptError as failed:  # as on a full disk: less may find room
+            _LOG.error("what job %s has brought could not be kept in %s", job.id, failed)
+            ending.step = self._failed(ending.claim, endings.not_kept(job, failed))
+            ending.step()
+        except Exception as bug:  # noqa: BLE001 - logged, and what the job ends with
+            _LOG.exception("job %s met a bug at its end", job.id)
+            ending.step = self._lost(ending.claim, endings.buggy(job, bug))
+            ending.step()
+
+    def _is_busy(self) -> bool:
+        return bool(self._running or self._unsettled)
+
+    def _settle_if_due(self) -> None:
+        if self._unsettled and self._settling.is_due:
+            self._settling.attempt(self._settle)
 
     def _settle(self) -> bool:
         """End the jobs that could not be ended; those that cannot be now are kept."""
-        while self._unsettled:
-            self._unsettled[0]()
-            del self._unsettled[0]
+        failed: Exception | None = None
+        for ending in list(self._unsettled):
+            try:
+                self._try_to_end(ending)
+            except Exception as error:  # noqa: BLE001 - raised when the others have been tried
+                failed = error
+            else:
+                self._unsettled.remove(ending)
+        if failed is not None:
+            raise failed
         return True
 
     def _tell(self, running: _Running, fraction: float, message: str) -> None:
         """Pass a plugin's progress on, but not as fast as a hostile one can report it."""
         now = time.monotonic()
-        if now - running.told >= _PROGRESS_SECONDS:
+        if now - running.told >= _PROGRESS_SECONDS and self._taking.is_due:
             running.told = now
-            self._guarded(lambda: self._noted(running, fraction, message))
-
-    def _noted(self, running: _Running, fraction: float, message: str) -> bool:
-        self._store.progress(running.claim, fraction, message)
-        return True
-
-
-def _call_id(job: Job) -> str:
-    """Return a call's id: the job's own for its first attempt, so that both are found as one."""
-    return job.id if job.attempts == 1 else f"{job.id[:-4]}{job.attempts:04x}"
-
-
-def _public(envelope: Envelope) -> dict[str, Any]:
-    """Return what of an envelope may be kept for the caller."""
-    error: dict[str, Any] = dict(envelope["error"])
-    error["details"] = {k: v for k, v in error["details"].items() if k != "log_tail"}
-    return error
-
-
-def _lost(job: Job) -> dict[str, Any]:
-    message = (
-        f"the server ended while the job ran, in attempt {job.attempts}; its retries ("
-        f"{job.retries}) do not allow another one"
-    )
-    return _public(
-        build_error_envelope(ErrorType.INTERNAL_ERROR, message, plugin=job.plugin, call_id=job.id)
-    )
-
-
-def _not_kept(job: Job, failed: OSError) -> Envelope:
-    message = (
-        f"the call has ended, but its result could not be kept in {failed.filename}: "
-        f"{failed.strerror}; make room there, and leave the job again"
-    )
-    return build_error_envelope(
-        ErrorType.SANDBOX_ERROR, message, plugin=job.plugin, call_id=_call_id(job)
-    )
+            with suppress(StoreError):  # who takes jobs meets the same, and says so
+                self._store.progress(running.claim, fraction, message)

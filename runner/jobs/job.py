@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from toolrunner.runner.errors import GovernedError
+from toolrunner.runner.errors import CancelledBy, GovernedError
 
 
 class JobStatus(StrEnum):
@@ -34,9 +34,10 @@ class Submission:
     """A job that is asked for.
 
     ``payload`` is what ``ToolRunner.run`` takes. ``caller`` is whose job it is: the id of a key,
-    or "" where no keys are in use. ``retries`` says how often it may be run again after the
-    server that ran it has died. Two submissions of one caller with one ``idempotency_key`` are
-    one job.
+    or "" where no keys are in use. ``retries`` says how often it may be run again after it
+    was lost: the server that ran it has died, or was stopped. Two submissions of one caller with
+    one ``idempotency_key`` are one job. ``version``: of the plugin, which alone may run it;
+    ``None`` for whichever there is.
     """
 
     plugin: str
@@ -44,11 +45,17 @@ class Submission:
     caller: str = ""
     retries: int = 0
     idempotency_key: str | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job at one moment; times are in UTC. ``error`` is an envelope's public half."""
+    """A job at one moment; times are in UTC. ``error`` is an envelope's public half.
+
+    ``attempts``: how often it has begun. ``waiting_for``: what is missing where nobody can run it.
+    ``is_dead``: it has failed, and is kept with its payload until it is retried or purged.
+    ``cancelled_by``: only of one that was cancelled.
+    """
 
     id: str
     plugin: str
@@ -61,6 +68,24 @@ class Job:
     attempts: int
     retries: int
     error: dict[str, Any] | None
+    version: str | None = None
+    waiting_for: str = ""
+    is_dead: bool = False
+    cancelled_by: CancelledBy = CancelledBy.CALLER
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs are meant: those that all of it holds for; ``None`` holds for every job.
+
+    So ``JobFilter(None)`` means those of all callers.
+    """
+
+    caller: str | None
+    status: JobStatus | None = None
+    plugin: str | None = None
+    is_dead: bool | None = None
+    ended_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,5 +104,13 @@ class IdempotencyConflictError(Exception):
     """The caller's idempotency key belongs to a job that asks for something else."""
 
 
+class NotDeadError(Exception):
+    """The job cannot be retried: it is not dead. The message says what it is."""
+
+
 class QueueFullError(GovernedError):
     """As many jobs are waiting as may wait, or there is no room on the disk: ``Overloaded``."""
+
+
+class TooLargeError(QueueFullError):
+    """The payload alone is beyond what may wait, so that it never has room: ``ValidationError``."""

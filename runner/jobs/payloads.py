@@ -6,6 +6,7 @@ Nothing here has been validated: a payload is kept as it came, and its call says
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import sys
@@ -48,6 +49,14 @@ def copy_file(file: InputFile, path: Path) -> str:
         os.fsync(target.fileno())
         target.seek(0)
         return hashlib.file_digest(target, "sha256").hexdigest()
+
+
+def let_go(payload: Mapping[str, Any]) -> None:
+    """Close the files of a payload that were fetched for one run: without a name, they are gone."""
+    files = payload.get("files")
+    for one in files if isinstance(files, list) else ():
+        if isinstance(one, Mapping) and isinstance(one.get("data"), io.IOBase):
+            one["data"].close()
 
 
 def encode_payload(payload: Mapping[str, Any]) -> bytes:

@@ -2,92 +2,79 @@
 
 One connection a process, in write-ahead mode, so that readers hold up nobody. A change is on disk
 before the method that makes it returns. Payloads, results and artifacts are files of their own.
+The statements that change a job stand in ``sqlite_adding``,
+``sqlite_running`` and ``sqlite_operating``.
 """
 
 from __future__ import annotations
 
 import errno
-import json
-import os
-import sqlite3
-import threading
+import logging
+import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from sqlite3 import Connection, Error, Row
+from typing import Any
 
 from toolrunner.runner.artifacts import ArtifactInfo
-from toolrunner.runner.errors import ErrorType, build_error_envelope
+from toolrunner.runner.errors import CancelledBy, ErrorType
 from toolrunner.runner.jobs.artifacts import KeptArtifact
+from toolrunner.runner.jobs.blobs import AwayError, Blobs, RefusedError
 from toolrunner.runner.jobs.files import JobFiles
+from toolrunner.runner.jobs.folder_blobs import check_disk, full_words
 from toolrunner.runner.jobs.job import (
     Event,
-    IdempotencyConflictError,
     Job,
+    JobFilter,
     JobStatus,
+    NotDeadError,
     QueueFullError,
     Submission,
 )
 from toolrunner.runner.jobs.payloads import encode_payload, fingerprint
-from toolrunner.runner.jobs.store import Claim
-from toolrunner.runner.state.database import FULL_DISK_SECONDS, is_full, open_database, transaction
+from toolrunner.runner.jobs.rows import cancelled_by, event_of, job_of
+from toolrunner.runner.jobs.rules import Room, is_callers_fault, why_not_dead
+from toolrunner.runner.jobs.sqlite_adding import check_room, insert, known
+from toolrunner.runner.jobs.sqlite_file import JobDatabase
+from toolrunner.runner.jobs.sqlite_operating import (
+    bound_dead,
+    bury,
+    forget_old,
+    listed,
+    purge,
+    revive,
+)
+from toolrunner.runner.jobs.sqlite_rows import COUNT_STRANDED, SELECT_JOBS
+from toolrunner.runner.jobs.sqlite_running import (
+    abandon,
+    end,
+    note_progress,
+    offer,
+    put_back,
+    take,
+    take_back,
+    withdraw,
+)
+from toolrunner.runner.jobs.store import (
+    Claim,
+    JobFigures,
+    StoreError,
+    Stranded,
+)
+from toolrunner.runner.state.database import FULL_DISK_SECONDS, is_full
 from toolrunner.runner.state.leases import Lease
-from toolrunner.sandbox import forks
+from toolrunner.runner.state.reopened import remedy
+from toolrunner.runner.trouble import Trouble
+from toolrunner.runner.webhooks.outbox import Outbox
 from toolrunner.sandbox.artifacts import Artifact
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT,
-  id TEXT NOT NULL UNIQUE,
-  plugin TEXT NOT NULL,
-  caller TEXT NOT NULL,
-  status TEXT NOT NULL,
-  progress REAL,
-  created REAL NOT NULL,
-  started REAL,
-  ended REAL,
-  attempts INTEGER NOT NULL DEFAULT 0,
-  deaths INTEGER NOT NULL DEFAULT 0,
-  retries INTEGER NOT NULL,
-  worker TEXT,
-  withdrawn INTEGER NOT NULL DEFAULT 0,
-  error TEXT,
-  result_bytes INTEGER NOT NULL DEFAULT 0,
-  idempotency_key TEXT,
-  fingerprint TEXT NOT NULL,
-  events INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS jobs_idempotency
-  ON jobs (caller, idempotency_key) WHERE idempotency_key IS NOT NULL;
-CREATE INDEX IF NOT EXISTS jobs_status ON jobs (status, seq);
-CREATE INDEX IF NOT EXISTS jobs_caller ON jobs (caller, seq);
-CREATE TABLE IF NOT EXISTS events (
-  job INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
-  number INTEGER NOT NULL,
-  kind TEXT NOT NULL,
-  data TEXT NOT NULL,
-  PRIMARY KEY (job, number)
-) STRICT, WITHOUT ROWID;
-"""
-_VERSION = 1
-_BUSY_SECONDS = 20.0
-_LEAST_BYTES = 1 << 20  # a disk with less room takes no more jobs soon
-# Whose turn it is: the caller, then the plugin, with the fewest running jobs; then the oldest.
-_CLAIM = """
-UPDATE jobs SET status = 'RUNNING', started = :now, worker = :worker, attempts = attempts + 1
-WHERE seq = (
-  SELECT waiting.seq FROM jobs AS waiting
-  LEFT JOIN (SELECT caller, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY caller)
-    AS mine ON mine.caller = waiting.caller
-  LEFT JOIN (SELECT plugin, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY plugin)
-    AS same ON same.plugin = waiting.plugin
-  WHERE waiting.status = 'PENDING'
-  ORDER BY coalesce(mine.n, 0), coalesce(same.n, 0), waiting.seq LIMIT 1
-) RETURNING *
-"""
+_LOG = logging.getLogger("toolrunner.jobs")
+
+# When a file was made although files of jobs were there: those are another one's, which was lost.
+_LOST_BEFORE = "lost_before"
 
 
 class SqliteJobStore:
@@ -101,31 +88,46 @@ class SqliteJobStore:
         max_pending: int,
         keep_seconds: float,
         keep_bytes: int,
+        max_pending_bytes: int = sys.maxsize,
+        keep_dead: int = 0,
+        keep_dead_bytes: int = 0,
+        blobs: Blobs | None = None,
+        may_migrate: bool = True,
     ) -> None:
         """Open the store, or make it. Ended jobs are kept for a time, and up to a size.
 
+        So many may be pending, with payloads of so many bytes together.
+        Dead ones are kept up to a number, and a size of their payloads; with 0 none is dead.
+        A file of an older version is brought up to date only if it may be: servers that are of that
+        version and run would lose it.
+
+        ``blobs``: where payloads, results and artifacts lie, if not in ``folder``.
+        Where it cannot be opened, each method says so by StoreError, until it can.
         ``lease`` stays with the jobs that this process runs, and says when it is no more.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._max_pending = max_pending
+        self._room = Room(max_pending, max_pending_bytes)
         self._keep_seconds = keep_seconds
         self._keep_bytes = keep_bytes
+        self._keep_dead = keep_dead
+        self._keep_dead_bytes = keep_dead_bytes
         self._folder = folder
-        self._files = JobFiles(folder)
-        self._lease = lease
-        self._begin()
-        forks.in_each_child(self, SqliteJobStore._begin)
-        self._database = open_database(
-            folder / "jobs.sqlite3",
-            _SCHEMA,
-            version=_VERSION,
-            synchronous="FULL",
-            busy_seconds=_BUSY_SECONDS,
+        self._files = (
+            JobFiles(folder) if blobs is None else JobFiles(blobs, owner=lambda: _id_of(folder))
         )
-        self._database.row_factory = sqlite3.Row
-
-    def _begin(self) -> None:
-        self._lock = threading.Lock()
+        self._beside = "beside it" if blobs is None else f"in {blobs.where}"
+        self._lease = lease
+        self._database = JobDatabase(folder, self._is_new, may_migrate=may_migrate)
+        self.outbox = Outbox(self._database)
+        # What the file says that this process can run, and by which opening of it.
+        self._offered: tuple[int, Mapping[str, str]] = (0, {})
+        self._adding = Trouble(
+            _LOG, StoreError, "jobs are refused", "jobs are stored again: the job store works"
+        )
+        with suppress(OSError):  # it is tried again whenever it is needed, and ``check`` says why
+            self._files.make()
+            with self._reading():
+                pass
 
     def add(self, submission: Submission) -> tuple[Job, bool]:
         job_id = uuid.uuid4().hex
@@ -133,67 +135,85 @@ class SqliteJobStore:
             payload = self._files.write_files(job_id, submission.payload)
             data = encode_payload(payload)
             mark = fingerprint(submission.plugin, submission.retries, data)
-            known = self._same(submission, mark)
-            if known is not None:
-                self._files.drop_payload(job_id)
-                return known, False
-            self._files.write_payload(job_id, data)
-            with self._writing() as database:
-                known = self._known(database, submission, mark)
-                if known is None:
-                    self._check_room(database)
-                    return self._insert(database, job_id, submission, mark), True
+            size = len(data) + (self._files.files_bytes(job_id) if "files" in payload else 0)
+            with self._reading() as database:  # before more is written
+                same = self._same(database, submission, mark, size)
+            if same is None:
+                self._files.write_payload(job_id, data)
+                with self._writing() as database:
+                    same = self._same(database, submission, mark, size)
+                    if same is None:
+                        job = insert(database, job_id, submission, mark, size)
+                self._adding.worked()
+                if same is None:
+                    return job, True
         except BaseException as error:
-            self._files.drop_payload(job_id)
+            if not isinstance(error, AwayError):  # else it is a stray, if anything is there
+                with suppress(OSError):
+                    self._files.drop_payload(job_id)
             if is_full(error):
+                self._adding.failed(self._full(error))
                 message = "the disk that keeps the jobs is full; try again later"
                 details = {"retry_after_seconds": FULL_DISK_SECONDS}
                 raise QueueFullError(ErrorType.OVERLOADED, message, details) from error
+            if isinstance(error, StoreError):
+                self._adding.failed(error)
+            elif isinstance(error, OSError):
+                unusable = StoreError(errno.EIO, _unusable(error))
+                self._adding.failed(unusable)
+                raise unusable from error
             raise
         self._files.drop_payload(job_id)
-        return known, False
+        return same, False
 
     def get(self, job_id: str) -> Job | None:
-        with self._lock:
-            row = self._row(job_id)
-        return None if row is None else _job(row)
+        with self._reading() as database:
+            row = _row(database, job_id)
+        return None if row is None else job_of(row)
 
-    def of_caller(
-        self, caller: str, *, status: JobStatus | None, limit: int, before: str | None
-    ) -> list[Job]:
-        query = (
-            "SELECT * FROM jobs WHERE caller = :caller AND (:status IS NULL OR status = :status)"
-            " AND (:before IS NULL OR seq < (SELECT seq FROM jobs WHERE id = :before))"
-            " ORDER BY seq DESC LIMIT :limit"
-        )
-        values = {"caller": caller, "status": status, "before": before, "limit": limit}
-        with self._lock:
-            return [_job(row) for row in self._database.execute(query, values)]
+    def listed(self, which: JobFilter, *, limit: int, before: str | None) -> list[Job]:
+        with self._reading() as database:
+            return listed(database, which, limit=limit, before=before)
 
-    def claim(self) -> Claim | None:
+    def rename_callers(self, names: Mapping[str, str]) -> None:
         with self._writing() as database:
-            row = database.execute(
-                _CLAIM, {"now": time.time(), "worker": self._lease.name}
-            ).fetchone()
-            if row is None:
-                return None
-            _tell_status(database, row["seq"], JobStatus.RUNNING)
+            # IGNORE: of two with one Idempotency-Key the older one's stays where nobody sees it.
+            database.executemany(
+                "UPDATE OR IGNORE jobs SET caller = ?2 WHERE caller = ?1", names.items()
+            )
+
+    def claim(self, runnable: Mapping[str, str]) -> Claim | None:
         try:
-            return Claim(_job(row), self._files.read_payload(row["id"]))
-        except (OSError, ValueError) as error:
-            claim = Claim(_job(row), {})
-            self.finish(claim, JobStatus.FAILED, error=_unreadable(claim.job, error))
-            return self.claim()
+            self._lease.insist()
+        except OSError as error:
+            # Under a name that nobody has locked, the job would be another's in a moment.
+            message = f"no job is taken, since nothing can be written below {self._folder}: {error}"
+            raise StoreError(error.errno, message) from error
+        with self._writing() as database:
+            offered = (self._database.openings, dict(runnable))
+            if offered != self._offered:
+                offer(database, self._lease.name, runnable)
+            row = take(database, self._lease.name, runnable)
+        self._offered = offered
+        return None if row is None else Claim(job_of(row), row["attempts"])
+
+    def stranded(self) -> list[Stranded]:
+        with self._reading() as database:
+            first = database.execute("SELECT min(worker) FROM offers").fetchone()[0]
+            if first not in {None, self._lease.name}:
+                return []
+            return [Stranded(*row) for row in database.execute(COUNT_STRANDED)]
+
+    def all_stranded(self) -> list[Stranded]:
+        with self._reading() as database:
+            return [Stranded(*row) for row in database.execute(COUNT_STRANDED)]
+
+    def payload(self, claim: Claim) -> Mapping[str, Any]:
+        return self._files.kept_payload(claim.job.id)
 
     def progress(self, claim: Claim, fraction: float, message: str) -> None:
         with self._writing() as database:
-            row = database.execute(
-                "UPDATE jobs SET progress = ? WHERE id = ? AND worker = ? AND attempts = ?"
-                " AND status = 'RUNNING' RETURNING seq",
-                (fraction, claim.job.id, self._lease.name, claim.job.attempts),
-            ).fetchone()
-            if row is not None:
-                _tell(database, row["seq"], "progress", {"fraction": fraction, "message": message})
+            note_progress(database, claim, self._lease.name, fraction, message)
 
     def finish(
         self,
@@ -207,76 +227,98 @@ class SqliteJobStore:
         job = claim.job
         size = 0
         if result is not None:
-            try:
-                size = self._files.write_result(job.id, job.attempts, result, artifacts)
-            except OSError as failed:
-                raise OSError(failed.errno, failed.strerror, str(self._folder)) from failed
+            size = self._files.keep_result(job.id, claim.number, result, artifacts)
         with self._writing() as database:
-            row = database.execute(
-                "UPDATE jobs SET status = :status, ended = :now, error = :error, worker = NULL,"
-                " result_bytes = :size, progress = iif(:status = 'SUCCESS', 1.0, progress)"
-                " WHERE id = :id AND worker = :worker AND attempts = :attempts"
-                " AND status = 'RUNNING' RETURNING seq",
-                {
-                    "status": status,
-                    "now": time.time(),
-                    "error": None if error is None else json.dumps(error),
-                    "size": size,
-                    "id": job.id,
-                    "worker": self._lease.name,
-                    "attempts": job.attempts,
-                },
-            ).fetchone()
-            if row is not None:
-                _tell_status(database, row["seq"], status)
-        if row is None:
-            self._files.drop_result(job.id, job.attempts)
+            has_ended = end(
+                database, claim, self._lease.name, status, error=error, result_bytes=size
+            )
+            is_dead = has_ended and self._bury(database, job.id, status, error)
+        if not has_ended:
+            with suppress(OSError):
+                self._files.drop_result(job.id, claim.number)
             return False
-        with suppress(OSError):  # it has ended; what is left goes with it
-            self._files.drop_payload(job.id)
+        if not is_dead:
+            with suppress(OSError):  # it has ended; what is left goes with it
+                self._files.drop_payload(job.id)
+        return True
+
+    def _bury(
+        self,
+        database: Connection,
+        job_id: str,
+        status: JobStatus,
+        error: dict[str, Any] | None = None,
+    ) -> bool:
+        """Let a job that has failed be dead, if another try may do better; whether it is."""
+        if status is not JobStatus.FAILED or not self._keep_dead or is_callers_fault(error):
+            return False
+        size = self._files.payload_bytes(job_id)
+        if size is None:
+            return False
+        bury(database, job_id, size)
         return True
 
     def give_back(self, claim: Claim) -> None:
         with self._writing() as database:
-            row = database.execute(
-                "UPDATE jobs SET status = iif(withdrawn, 'CANCELLED', 'PENDING'), worker = NULL,"
-                " ended = iif(withdrawn, :now, NULL), started = NULL, progress = NULL"
-                " WHERE id = :id AND worker = :worker AND attempts = :attempts"
-                " AND status = 'RUNNING' RETURNING seq, status",
-                {
-                    "now": time.time(),
-                    "id": claim.job.id,
-                    "worker": self._lease.name,
-                    "attempts": claim.job.attempts,
-                },
-            ).fetchone()
-            if row is not None:
-                _tell_status(database, row["seq"], row["status"])
+            put_back(database, claim, self._lease.name)
 
-    def cancel(self, job_id: str) -> Job | None:
+    def abandon(self, claim: Claim, error: dict[str, Any]) -> None:
         with self._writing() as database:
-            database.execute(
-                "UPDATE jobs SET withdrawn = 1 WHERE id = ? AND status = 'RUNNING'", (job_id,)
-            )
-            row = database.execute(
-                "UPDATE jobs SET status = 'CANCELLED', ended = ? WHERE id = ?"
-                " AND status = 'PENDING' RETURNING seq",
-                (time.time(), job_id),
-            ).fetchone()
-            if row is not None:
-                _tell_status(database, row["seq"], JobStatus.CANCELLED)
-            now = self._row(job_id)
-        if row is not None:
-            self._files.drop_payload(job_id)
-        return None if now is None else _job(now)
+            one = abandon(database, claim, self._lease.name, error)
+            taken = [] if one is None else [one]
+            dead = self._bury_lost(database, taken)
+        self._clear(taken, dead)
 
-    def withdrawn(self) -> set[str]:
-        with self._lock:
-            rows = self._database.execute(
-                "SELECT id FROM jobs WHERE status = 'RUNNING' AND worker = ? AND withdrawn",
+    def _bury_lost(self, database: Connection, taken: list[tuple[Row, JobStatus]]) -> set[str]:
+        return {row["id"] for row, status in taken if self._bury(database, row["id"], status)}
+
+    def cancel(self, job_id: str, by: CancelledBy = CancelledBy.CALLER) -> Job | None:
+        with self._writing() as database:
+            has_ended = withdraw(database, job_id, by)
+            now = _row(database, job_id)
+        if has_ended:
+            with suppress(OSError):
+                self._files.drop_payload(job_id)
+        return None if now is None else job_of(now)
+
+    def retry(self, job_id: str) -> Job | None:
+        with self._writing() as database:
+            row = _row(database, job_id)
+            if row is None:
+                return None
+            if row["dead_bytes"] is None:
+                raise NotDeadError(why_not_dead(job_of(row)))
+            check_room(database, self._room, row["caller"], row["dead_bytes"])
+            revive(database, row["seq"])
+            row = _row(database, job_id)
+        return None if row is None else job_of(row)
+
+    def purge(self, job_ids: Sequence[str]) -> int:
+        with self._writing() as database:
+            gone = purge(database, job_ids)
+        self._forget(gone)
+        return len(gone)
+
+    def _forget(self, gone: Sequence[Row]) -> None:
+        """Delete the files of jobs that are kept no longer."""
+        for row in gone:
+            with suppress(OSError):  # it is a stray from here on
+                self._files.drop_payload(row["id"])
+                self._files.drop_result(row["id"], row["attempts"])
+
+    def spare_room(self) -> None:
+        """Have the next change need as little room as can be: for a disk that is full."""
+        with suppress(StoreError):
+            self._database.shrink_log()
+
+    def withdrawn(self) -> dict[str, CancelledBy]:
+        with self._reading() as database:
+            rows = database.execute(
+                "SELECT id, withdrawn FROM jobs"
+                " WHERE status = 'RUNNING' AND worker = ? AND withdrawn",
                 (self._lease.name,),
             )
-            return {row["id"] for row in rows}
+            return {row["id"]: cancelled_by(row["withdrawn"]) for row in rows}
 
     def result(self, job_id: str) -> dict[str, Any] | None:
         attempt = self._successful(job_id)
@@ -291,197 +333,176 @@ class SqliteJobStore:
         return None if attempt is None else self._files.open_artifact(job_id, attempt, name)
 
     def events(self, job_id: str, after: int) -> list[Event]:
-        with self._lock:
-            rows = self._database.execute(
+        with self._reading() as database:
+            rows = database.execute(
                 "SELECT number, kind, data FROM events WHERE number > ?"
                 " AND job = (SELECT seq FROM jobs WHERE id = ?) ORDER BY number",
                 (after, job_id),
             )
-            return [Event(row["number"], row["kind"], json.loads(row["data"])) for row in rows]
+            return [event_of(row) for row in rows]
 
     def counts(self) -> dict[JobStatus, int]:
-        with self._lock:
-            rows = self._database.execute("SELECT status, count(*) AS n FROM jobs GROUP BY status")
+        with self._reading() as database:
+            rows = database.execute("SELECT status, count(*) AS n FROM jobs GROUP BY status")
             found = {JobStatus(row["status"]): int(row["n"]) for row in rows}
         return {status: found.get(status, 0) for status in JobStatus}
 
+    def figures(self) -> JobFigures:
+        with self._reading() as database:
+            ended = dict(database.execute("SELECT status, jobs FROM ended").fetchall())
+            query = "SELECT min(created) FROM jobs WHERE status = 'PENDING'"
+            oldest = database.execute(query).fetchone()[0]
+        return JobFigures(
+            {status: ended.get(status, 0) for status in JobStatus if status.has_ended},
+            0.0 if oldest is None else max(0.0, time.time() - oldest),
+        )
+
     def recover(self, lost: Callable[[Job], dict[str, Any]]) -> int:
-        with self._lock:
-            query = "SELECT DISTINCT worker FROM jobs WHERE status = 'RUNNING'"
-            workers = [row["worker"] for row in self._database.execute(query)]
-        dead = [worker for worker in workers if self._lease.is_dead(worker)]
-        return sum(self._take_back(worker, lost) for worker in dead)
+        with suppress(OSError):  # else the other processes take this one's
+            self._lease.insist()
+        query = "SELECT worker FROM jobs WHERE status = 'RUNNING' UNION SELECT worker FROM offers"
+        with self._reading() as database:
+            workers = [row["worker"] for row in database.execute(query)]
+        count = 0
+        for worker in workers:
+            if self._lease.is_dead(worker):
+                with self._writing() as database:
+                    taken = take_back(database, worker, lost)
+                    dead = self._bury_lost(database, taken)
+                self._clear(taken, dead)
+                count += len(taken)
+        return count
 
     def clean(self) -> int:
         with self._writing() as database:
-            gone = database.execute(
-                "SELECT seq, id, attempts FROM (SELECT seq, id, attempts, ended,"
-                " sum(result_bytes) OVER (ORDER BY ended DESC, seq DESC) AS total"
-                " FROM jobs WHERE ended IS NOT NULL) WHERE ended < ? OR total > ?",
-                (time.time() - self._keep_seconds, self._keep_bytes),
-            ).fetchall()
-            database.executemany("DELETE FROM jobs WHERE seq = ?", [(row["seq"],) for row in gone])
-        for row in gone:
-            self._files.drop_payload(row["id"])
-            self._files.drop_result(row["id"], row["attempts"])
-        self._files.drop_strays(lambda job_id: self.get(job_id) is not None)
+            unneeded = bound_dead(database, self._keep_dead, self._keep_dead_bytes)
+            gone = forget_old(database, self._keep_seconds, self._keep_bytes)
+            since = _lost_before(database)
+        self._files.probe()  # what cannot be deleted now is a stray from here on
+        for job_id in unneeded:
+            with suppress(OSError):
+                self._files.drop_payload(job_id)
+        self._forget(gone)
+        self._files.drop_strays(self._is_known, since=since)
         return len(gone)
 
     def check(self) -> None:
-        space = os.statvfs(self._folder)
-        if space.f_bavail * space.f_frsize < _LEAST_BYTES or (space.f_files and not space.f_favail):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        try:
-            with self._writing():
-                pass
-        except sqlite3.Error as error:
-            raise OSError(str(error)) from error
+        with self._file_faults():
+            self._files.check()
+            check_disk(self._folder)
+        with self._writing() as database:
+            before = _lost_before(database)
+        if before:
+            self._check_for_lost(before)
 
     def close(self) -> None:
-        with self._lock:
-            self._database.close()
+        if self._offered[1]:
+            with suppress(OSError, Error), self._writing() as database:
+                offer(database, self._lease.name, {})
+        self._database.close()
+
+    def _reading(self) -> AbstractContextManager[Connection]:
+        return self._database.reading()
+
+    def _writing(self) -> AbstractContextManager[Connection]:
+        return self._database.writing()
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Hold the file's one write lock; what is done meanwhile is done whole, or not at all."""
-        with self._lock, transaction(self._database) as database:
-            yield database
+    def _file_faults(self) -> Iterator[None]:
+        """Say what to do where the files beside the database cannot be used."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except OSError as error:
+            raise StoreError(errno.EIO, _unusable(error)) from error
+
+    def _is_new(self, database: Connection) -> None:
+        """Note whether a new file has taken the place of one that was lost."""
+        now = time.time()
+        if self._files.count_strays(lambda _job_id: False, before=now):
+            database.execute("INSERT INTO notes (name, value) VALUES (?, ?)", (_LOST_BEFORE, now))
+            _LOG.error("%s", self._lost_words("files"))
+
+    def _check_for_lost(self, before: float) -> None:
+        """Raise StoreError for as long as there are files of jobs that a lost file knew."""
+        with self._file_faults():
+            count = self._files.count_strays(self._is_known, before=before)
+        if count:
+            raise StoreError(errno.EIO, self._lost_words(f"{count} files"))
+        with self._writing() as database:
+            database.execute("DELETE FROM notes WHERE name = ?", (_LOST_BEFORE,))
+
+    def _lost_words(self, files: str) -> str:
+        return (
+            f"{self._database.path} is new, and {files} in payloads, results and artifacts"
+            f" {self._beside} are of jobs that it does not know: put the one that knew them back"
+            " while no server runs, or move these files away; nothing of them is deleted"
+        )
+
+    def _full(self, error: BaseException) -> StoreError:
+        """Return what the log says of a place without room."""
+        if isinstance(error, RefusedError):
+            return error
+        place = self._folder if isinstance(error, StoreError) else self._files.where
+        return StoreError(errno.ENOSPC, full_words(place))
+
+    def _is_known(self, job_id: str) -> bool:
+        return self.get(job_id) is not None
+
+    def _clear(self, taken: list[tuple[Row, JobStatus]], dead: set[str]) -> None:
+        """Delete the files of attempts that were lost; those that cannot be are strays later."""
+        for row, status in taken:
+            with suppress(OSError):
+                # It may have died between its files and the word that it has ended.
+                self._files.drop_result(row["id"], row["attempts"])
+                if status.has_ended and row["id"] not in dead:
+                    self._files.drop_payload(row["id"])
 
     def _successful(self, job_id: str) -> int | None:
-        """Return which attempt of a job has succeeded, ``None`` when none has."""
-        job = self.get(job_id)
-        return job.attempts if job is not None and job.status is JobStatus.SUCCESS else None
+        """Return which claim of a job has succeeded, ``None`` when none has."""
+        with self._reading() as database:
+            row = database.execute(
+                "SELECT attempts FROM jobs WHERE id = ? AND status = 'SUCCESS'", (job_id,)
+            ).fetchone()
+        return None if row is None else int(row["attempts"])
 
-    def _row(self, job_id: str) -> sqlite3.Row | None:
-        found: sqlite3.Row | None = self._database.execute(
-            "SELECT * FROM jobs WHERE id = ?", (job_id,)
-        ).fetchone()
-        return found
-
-    def _same(self, submission: Submission, mark: str) -> Job | None:
-        """Return the job that this submission is a repetition of: before anything is written."""
-        with self._lock:
-            return self._known(self._database, submission, mark)
-
-    def _known(self, database: sqlite3.Connection, submission: Submission, mark: str) -> Job | None:
-        if submission.idempotency_key is None:
-            return None
-        row = database.execute(
-            "SELECT * FROM jobs WHERE caller = ? AND idempotency_key = ?",
-            (submission.caller, submission.idempotency_key),
-        ).fetchone()
-        if row is not None and row["fingerprint"] != mark:
-            message = "this Idempotency-Key belongs to a job that asks for something else"
-            raise IdempotencyConflictError(message)
-        return None if row is None else _job(row)
-
-    def _check_room(self, database: sqlite3.Connection) -> None:
-        query = "SELECT count(*) FROM jobs WHERE status = 'PENDING'"
-        if database.execute(query).fetchone()[0] >= self._max_pending:
-            message = f"{self._max_pending} jobs are waiting already; try again later"
-            raise QueueFullError(ErrorType.OVERLOADED, message, {"retry_after_seconds": 5})
-
-    def _insert(
-        self, database: sqlite3.Connection, job_id: str, submission: Submission, mark: str
-    ) -> Job:
-        row = database.execute(
-            "INSERT INTO jobs (id, plugin, caller, status, created, retries, idempotency_key,"
-            " fingerprint) VALUES (?, ?, ?, 'PENDING', ?, ?, ?, ?) RETURNING *",
-            (
-                job_id,
-                submission.plugin,
-                submission.caller,
-                time.time(),
-                submission.retries,
-                submission.idempotency_key,
-                mark,
-            ),
-        ).fetchone()
-        _tell_status(database, row["seq"], JobStatus.PENDING)
-        return _job(row)
-
-    def _take_back(self, worker: str, lost: Callable[[Job], dict[str, Any]]) -> int:
-        ended = []
-        with self._writing() as database:
-            rows = database.execute(
-                "UPDATE jobs SET deaths = deaths + 1, worker = NULL, progress = NULL"
-                " WHERE status = 'RUNNING' AND worker = ? RETURNING *",
-                (worker,),
-            ).fetchall()
-            for row in rows:
-                status, error = _after_death(row, lost)
-                if status.has_ended:
-                    ended.append(row["id"])
-                database.execute(
-                    "UPDATE jobs SET status = ?, error = ?, ended = ?,"
-                    " started = iif(?1 = 'PENDING', NULL, started) WHERE seq = ?",
-                    (
-                        status,
-                        None if error is None else json.dumps(error),
-                        time.time() if status.has_ended else None,
-                        row["seq"],
-                    ),
-                )
-                _tell_status(database, row["seq"], status)
-        for row in rows:  # it may have died between its files and the word that it has ended
-            self._files.drop_result(row["id"], row["attempts"])
-        for job_id in ended:
-            self._files.drop_payload(job_id)
-        return len(rows)
+    def _same(
+        self, database: Connection, submission: Submission, mark: str, payload_bytes: int
+    ) -> Job | None:
+        """Return the job that this submission is a repetition of, or make sure of its room."""
+        same = known(database, submission, mark)
+        if same is None:
+            check_room(database, self._room, submission.caller, payload_bytes)
+        return same
 
 
-def _unreadable(job: Job, error: Exception) -> dict[str, Any]:
-    message = f"the payload of this job can be read no more: {type(error).__name__}"
-    envelope = build_error_envelope(
-        ErrorType.INTERNAL_ERROR, message, plugin=job.plugin, call_id=job.id
-    )
-    return {**envelope["error"]}
+def _row(database: Connection, job_id: str) -> Row | None:
+    found: Row | None = database.execute(f"{SELECT_JOBS} WHERE id = ?", (job_id,)).fetchone()
+    return found
 
 
-def _after_death(
-    row: sqlite3.Row, lost: Callable[[Job], dict[str, Any]]
-) -> tuple[JobStatus, dict[str, Any] | None]:
-    if row["withdrawn"]:
-        return JobStatus.CANCELLED, None
-    if row["deaths"] <= row["retries"]:
-        return JobStatus.PENDING, None
-    return JobStatus.FAILED, lost(_job(row))
+def _lost_before(database: Connection) -> float:
+    """Return from before when files are of jobs that a lost file knew; 0 if none was lost."""
+    row = database.execute("SELECT value FROM notes WHERE name = ?", (_LOST_BEFORE,)).fetchone()
+    return 0.0 if row is None else float(row["value"])
 
 
-def _job(row: sqlite3.Row) -> Job:
-    return Job(
-        id=row["id"],
-        plugin=row["plugin"],
-        caller=row["caller"],
-        status=JobStatus(row["status"]),
-        progress=row["progress"],
-        created_at=datetime.fromtimestamp(row["created"], UTC),
-        started_at=_time(row["started"]),
-        ended_at=_time(row["ended"]),
-        attempts=row["attempts"],
-        retries=row["retries"],
-        error=None if row["error"] is None else json.loads(row["error"]),
-    )
+def _id_of(folder: Path) -> str:
+    """Return what tells the jobs of one state folder from all others, and stays with it."""
+    path = folder / "blobs-owner"
+    if not path.exists():
+        name = uuid.uuid4().hex
+        new = folder / f"blobs-owner.{name}"
+        try:
+            new.write_text(name, "ascii")
+            with suppress(FileExistsError):  # another process was first
+                path.hardlink_to(new)
+        finally:
+            new.unlink(missing_ok=True)
+    return path.read_text("ascii")
 
 
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-def _tell_status(database: sqlite3.Connection, seq: int, status: str) -> None:
-    _tell(database, seq, "status", {"status": str(status)})
-
-
-def _tell(
-    database: sqlite3.Connection,
-    seq: int,
-    kind: Literal["progress", "status"],
-    data: dict[str, Any],
-) -> None:
-    number = database.execute(
-        "UPDATE jobs SET events = events + 1 WHERE seq = ? RETURNING events", (seq,)
-    ).fetchone()[0]
-    database.execute(
-        "INSERT INTO events (job, number, kind, data) VALUES (?, ?, ?, ?)",
-        (seq, number, kind, json.dumps(data)),
-    )
+def _unusable(error: OSError) -> str:
+    todo = remedy(error, "payloads, results and artifacts")
+    return f"{error.filename or 'a folder of jobs'} cannot be used ({error.strerror}): {todo}"

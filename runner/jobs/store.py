@@ -7,16 +7,55 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from toolrunner.runner.artifacts import ArtifactInfo
-from toolrunner.runner.jobs.job import Event, Job, JobStatus, Submission
+from toolrunner.runner.errors import CancelledBy
+from toolrunner.runner.jobs.job import Event, Job, JobFilter, JobStatus, Submission
 from toolrunner.sandbox.artifacts import Artifact
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that this process runs now, and what it is run with."""
+    """A job that this process has now. ``number`` tells this claim from others of the job."""
 
     job: Job
-    payload: Mapping[str, Any]
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """So many jobs wait for a plugin in a version, or in any, that no living process can run."""
+
+    plugin: str
+    version: str | None
+    jobs: int
+
+
+class NotKeptError(Exception):
+    """What a job has brought could not be written; the message says where and why."""
+
+    def __init__(self, message: str, *, remedy: str = "make room there") -> None:
+        """``remedy``: what is to be done before another try."""
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class UnreadableError(Exception):
+    """What a job is to be run with is not there any more, or is damaged."""
+
+
+class StoreError(OSError):
+    """Jobs can be neither stored nor read now. Its words say why, and what to do about it."""
+
+    def __str__(self) -> str:
+        """Return the words, without errno's number."""
+        return str(self.strerror or super().__str__())
+
+
+@dataclass(frozen=True, slots=True)
+class JobFigures:
+    """How many have ever ended, by their status, and how long the oldest has waited that waits."""
+
+    ended: dict[JobStatus, int]
+    oldest_pending_seconds: float
 
 
 class ArtifactReader(Protocol):
@@ -34,12 +73,15 @@ class ArtifactReader(Protocol):
 
 
 class JobStore(Protocol):
-    """Jobs, shared by all processes of a server. Thread-safe; every method is one whole step."""
+    """Jobs, shared by all processes of a server. Thread-safe; every method is one whole step.
+
+    Each raises StoreError while it cannot do it; then nothing has changed.
+    """
 
     def add(self, submission: Submission) -> tuple[Job, bool]:
         """Store a job for good, as PENDING; return it, and whether it is a new one.
 
-        Raises QueueFullError, and IdempotencyConflictError.
+        Raises QueueFullError, TooLargeError among them, and IdempotencyConflictError.
         """
         ...
 
@@ -47,14 +89,35 @@ class JobStore(Protocol):
         """Return a job, ``None`` when there is none of that id."""
         ...
 
-    def of_caller(
-        self, caller: str, *, status: JobStatus | None, limit: int, before: str | None
-    ) -> list[Job]:
-        """Return a caller's jobs, the newest first; those older than the job ``before``."""
+    def listed(self, which: JobFilter, *, limit: int, before: str | None) -> list[Job]:
+        """Return jobs, the newest first; those older than the job ``before``."""
         ...
 
-    def claim(self) -> Claim | None:
-        """Take the next pending job and mark it RUNNING; fair between callers and plugins."""
+    def rename_callers(self, names: Mapping[str, str]) -> None:
+        """Give the jobs of callers that have another name now to that name."""
+        ...
+
+    def claim(self, runnable: Mapping[str, str]) -> Claim | None:
+        """Take the next pending job and mark it RUNNING; fair between callers and plugins.
+
+        ``runnable``: the version of each plugin that this process can run. It takes no other job,
+        and those that no living process can run say so in ``waiting_for``.
+        """
+        ...
+
+    def stranded(self) -> list[Stranded]:
+        """Return what waits and nobody can run: to one of the processes, and nothing to others."""
+        ...
+
+    def all_stranded(self) -> list[Stranded]:
+        """Return what waits and nobody can run, to whoever asks."""
+        ...
+
+    def payload(self, claim: Claim) -> Mapping[str, Any]:
+        """Return what a claimed job is run with.
+
+        Raises UnreadableError for one that is lost, and OSError where it cannot be read now.
+        """
         ...
 
     def progress(self, claim: Claim, fraction: float, message: str) -> None:
@@ -73,20 +136,41 @@ class JobStore(Protocol):
         """End a claimed job. ``False`` when it was no longer this process's: nothing changes.
 
         Its ``artifacts`` are kept with its ``result``, and as long: all of them, or it has not
-        ended. Raises OSError, with the folder, when they cannot be.
+        ended. Raises NotKeptError when they cannot be.
         """
         ...
 
     def give_back(self, claim: Claim) -> None:
-        """Make a claimed job PENDING again; nothing of this attempt has taken effect."""
+        """Make a claimed job PENDING again that has *not* begun."""
         ...
 
-    def cancel(self, job_id: str) -> Job | None:
-        """Cancel a pending job at once; ask for the end of a running one. Return it as it is."""
+    def abandon(self, claim: Claim, error: dict[str, Any]) -> None:
+        """Give up a claimed job that has begun: its attempt is lost.
+
+        It is PENDING again if its ``retries`` allow that, and else FAILED with ``error``.
+        """
         ...
 
-    def withdrawn(self) -> set[str]:
-        """Return the ids of the jobs that this process runs and somebody has cancelled."""
+    def cancel(self, job_id: str, by: CancelledBy = CancelledBy.CALLER) -> Job | None:
+        """Cancel a pending job at once; ask for the end of a running one. Return it as it is.
+
+        ``by``: who does; of a job that has been cancelled already, who did first.
+        """
+        ...
+
+    def retry(self, job_id: str) -> Job | None:
+        """Make a dead job PENDING again; return it, ``None`` when there is none of that id.
+
+        Raises NotDeadError, and QueueFullError.
+        """
+        ...
+
+    def purge(self, job_ids: Sequence[str]) -> int:
+        """Delete those that have ended, with all that is kept of them; return how many."""
+        ...
+
+    def withdrawn(self) -> dict[str, CancelledBy]:
+        """Return the ids of the jobs that this process runs and somebody has cancelled; who."""
         ...
 
     def result(self, job_id: str) -> dict[str, Any] | None:
@@ -109,6 +193,10 @@ class JobStore(Protocol):
         """Return how many jobs there are of each status."""
         ...
 
+    def figures(self) -> JobFigures:
+        """Return what there is to tell of the jobs of all callers."""
+        ...
+
     def recover(self, lost: Callable[[Job], dict[str, Any]]) -> int:
         """Take back the jobs of processes that have died; return how many there were.
 
@@ -118,11 +206,14 @@ class JobStore(Protocol):
         ...
 
     def clean(self) -> int:
-        """Delete what is kept no longer: old jobs and all that they brought. Return how many."""
+        """Delete what is kept no longer: old jobs and all that they brought. Return how many.
+
+        Raises OSError for files that cannot be deleted; their jobs are gone.
+        """
         ...
 
     def check(self) -> None:
-        """Raise OSError when jobs can be neither stored nor read."""
+        """Raise StoreError when jobs can be neither stored nor read, or some were lost."""
         ...
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from toolrunner.plugins.errors import suggestion
+from toolrunner.runner.errors import GovernedError
 from toolrunner.runner.payloads.intake import bytes_of, check_strict, object_of, refuse
 from toolrunner.runner.payloads.json_values import quote
 from toolrunner.runner.payloads.labels import LOOKED_AT_BYTES, accepted_as
@@ -39,6 +40,11 @@ def validate_files_payload(
     head = object_of(payload)
     given = head.pop("files", None)
     if given is None:
+        if "image" in head:
+            refuse(
+                '"files" is missing: the plugin takes files, and no image; give it as one of'
+                ' "files", in a form as -F files=@FILE'
+            )
         refuse('"files" is missing; give a list of files: {"name": …, "data": …}')
     if not isinstance(given, list | tuple):
         refuse(f'"files" is of type {type(given).__name__}; give a list of files')
@@ -49,7 +55,7 @@ def validate_files_payload(
     check_strict(head)
     files: dict[str, InputFile] = {}
     for number, one in enumerate(given):
-        file = _labelled(_file(one, f"files[{number}]"), accepts)
+        file = _labelled(_looked_through(one, f"files[{number}]"), accepts)
         if file.name in files:
             twice = quote(file.name)
             refuse(f'"files" holds two files with the name {twice}; give each its own "name"')
@@ -87,6 +93,16 @@ def check_name(name: object, key: str) -> str:
     if size > _LONGEST_NAME:
         refuse(f'"{key}" is {size} bytes long; give one of at most {_LONGEST_NAME}')
     return name
+
+
+def _looked_through(given: object, key: str) -> InputFile:
+    """Return a file of whatever was given: the code of a caller's own object raises anything."""
+    try:
+        return _file(given, key)
+    except (GovernedError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - see above
+        refuse(f'"{key}" cannot be read: {type(error).__name__}; give bytes, or a Path')
 
 
 def _file(given: object, key: str) -> InputFile:

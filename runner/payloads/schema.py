@@ -8,7 +8,7 @@ that could backtrack for long is matched, and the whole check has an allowance o
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import Any, NoReturn, cast
@@ -23,11 +23,14 @@ from referencing.exceptions import Unresolvable
 from toolrunner.runner.errors import ErrorType, GovernedError, cut_end
 from toolrunner.runner.payloads.json_values import quote
 from toolrunner.runner.payloads.patterns import MAX_STEPS, worst_steps
+from toolrunner.runner.payloads.told import briefly_told
 
 MAX_SECONDS = 10.0
 _SHORT = 64  # characters; a pattern that is too slow for so few is the author's fault
 _ERRORS_LOOKED_AT = 20
 _SHOWN_BYTES = 500
+_KEYS_NAMED = 5
+_MOST_UNEVALUATED = 20_000  # all of them are sorted in one step where they are not allowed
 
 _Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
@@ -79,7 +82,7 @@ def _problem(what: str, value: dict[str, Any], schema: Mapping[str, Any]) -> str
         validator = _validator_class(json.dumps(schema, sort_keys=True))
         errors = validator(
             schema, registry=Registry(), format_checker=_Allowance(MAX_SECONDS, what)
-        ).iter_errors(value)
+        ).iter_errors(briefly_told(value))
         worst = best_match(islice(errors, _ERRORS_LOOKED_AT))
     except (_UnusableError, _TooMuchError):
         raise
@@ -108,6 +111,7 @@ def _validator_class(schema_text: str) -> type[Validator]:
     plain = validator_for(schema, default=Draft202012Validator)
     plain.check_schema(schema)
     keywords: dict[str, _Keyword] = {**plain.VALIDATORS, "uniqueItems": _unique_items}
+    keywords["additionalProperties"] = _additional(keywords["additionalProperties"])
     guarded = {name: _guarded(name, keyword) for name, keyword in keywords.items()}
     return cast("type[Validator]", extend(plain, guarded))  # type: ignore[no-untyped-call]  # its stub lacks types
 
@@ -148,9 +152,56 @@ def _guarded(name: str, keyword: _Keyword) -> _Keyword:
             for pattern in schema.get("patternProperties", ()):
                 for key in instance:
                     _check_pattern(pattern, key)
+        if name == "unevaluatedProperties" and isinstance(instance, dict):
+            _check_number(name, len(instance))
         return keyword(validator, value, instance, schema)
 
     return guarded
+
+
+def _additional(plain: _Keyword) -> _Keyword:
+    """The keyword, naming some of what is too much; jsonschema sorts and names all of it."""
+
+    def keyword(
+        validator: Any,  # noqa: ANN401 - jsonschema's own signature
+        allowed: Any,  # noqa: ANN401
+        instance: Any,  # noqa: ANN401
+        schema: Any,  # noqa: ANN401
+    ) -> Iterator[ValidationError]:
+        if allowed is not False or not isinstance(instance, dict):
+            yield from plain(validator, allowed, instance, schema) or ()
+            return
+        patterns = schema.get("patternProperties", {})
+        extras = _extras(instance, schema.get("properties", {}), "|".join(patterns))
+        found = sorted(islice(extras, _KEYS_NAMED))
+        if not found:
+            return
+        named = ", ".join(map(repr, found))
+        named += " and others" if next(extras, None) is not None else ""
+        many = len(found) > 1
+        if patterns:
+            known = ", ".join(map(repr, sorted(patterns)))
+            verb = "do" if many else "does"
+            yield ValidationError(f"{named} {verb} not match any of the regexes: {known}")
+        else:
+            verb = "were" if many else "was"
+            yield ValidationError(
+                f"Additional properties are not allowed ({named} {verb} unexpected)"
+            )
+
+    return keyword
+
+
+def _extras(instance: dict[str, Any], known: Collection[str], pattern: str) -> Iterator[str]:
+    for key in instance:
+        if key not in known and not (pattern and re.search(pattern, key)):
+            yield key
+
+
+def _check_number(keyword: str, number: int) -> None:
+    if number > _MOST_UNEVALUATED:
+        before = f"an object of {number:,} properties is too large to be checked against {keyword}"
+        raise _TooMuchError(f"{before} of", "", f"{_MOST_UNEVALUATED:,} at most")
 
 
 # additionalProperties and unevaluatedProperties match the keys against patternProperties as well.

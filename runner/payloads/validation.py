@@ -4,6 +4,7 @@ ToolRunner calls these before a plugin is started and after it has answered. The
 and parsed replies, never plugin code, and raise nothing but ``GovernedError``.
 """
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from toolrunner.runner.payloads.strict_json import (
 from toolrunner.sandbox.input_files import InputFile
 from toolrunner.sandbox.limits import MIB
 
+_MALFORMED = "the reply is malformed: "
 VALUES_LIMIT = "output_values"  # not the manifest's to set: it is the reader's own protection
 
 
@@ -64,6 +66,11 @@ def validate_input_payload(payload: Mapping[str, Any]) -> Payload:
     """Check the payload of a plugin with ``input = "image"``; return it ready to be sent."""
     head = object_of(payload)
     if "image" not in head or head["image"] is None:
+        if "files" in head:
+            refuse(
+                '"image" is missing: the plugin takes one image, and no files; give it as "image"'
+                " with its mime_type, in a form as -F image=@FILE"
+            )
         refuse('"image" is missing; give the bytes of an image, or base64 text')
     image = bytes_of(head.pop("image"), "image")
     if not image:
@@ -74,14 +81,34 @@ def validate_input_payload(payload: Mapping[str, Any]) -> Payload:
 
 
 def validate_json_payload(
-    payload: Mapping[str, Any], schema: Mapping[str, Any] | None = None
+    payload: Mapping[str, Any],
+    schema: Mapping[str, Any] | None = None,
+    payload_mb: float = math.inf,
 ) -> Payload:
-    """Check the payload of a plugin with ``input = "json"``, against its schema if it has one."""
+    """Check the payload of a plugin with ``input = "json"``, against its schema if it has one.
+
+    One that is larger than ``payload_mb`` is not held against the schema, which would take long.
+    """
+    _check_no_image(payload)
     head = object_of(payload)
     check_strict(head)
+    checked = Payload(head)
     if schema is not None:
+        check_size(checked, payload_mb)
         check_schema(head, schema)
-    return Payload(head)
+    return checked
+
+
+def _check_no_image(payload: object) -> None:
+    """Refuse an image with what to send instead: that bytes are no JSON helps nobody."""
+    if not isinstance(payload, Mapping):
+        return
+    if isinstance(payload.get("image"), bytes | bytearray | memoryview):
+        refuse(
+            "the plugin takes JSON, and no image: give what it asks for as its payload; over HTTP"
+            ' as {"plugin": …, "payload": {…}} in JSON, on the command line as toolrunner run NAME'
+            " --payload '{…}'"
+        )
 
 
 def check_mime_type(mime_type: object, key: str = "mime_type", of: str = "image") -> None:
@@ -159,18 +186,40 @@ def parse_result(body: bytes) -> dict[str, Any]:
         message = f"the reply holds {error}; return large tables as text"
         raise GovernedError(ErrorType.OUTPUT_LIMIT_EXCEEDED, message, details) from None
     except NotJsonError as error:
-        message = f"the reply is malformed: {error}"
+        message = f"{_MALFORMED}{error}"
         raise GovernedError(ErrorType.PROTOCOL_ERROR, message) from None
     except JsonError as error:
         raise GovernedError(ErrorType.OUTPUT_VALIDATION_ERROR, f"result: {error}") from None
     return _result(output)
 
 
+def _printed_result(body: bytes) -> dict[str, Any]:
+    """Return the result that a program has printed: what is no JSON is a mistake in its output."""
+    try:
+        return parse_result(body)
+    except GovernedError as error:
+        if error.error_type is not ErrorType.PROTOCOL_ERROR:
+            raise
+        what = error.message.removeprefix(_MALFORMED)
+        message = f"standard output: {what}; print one JSON object there and nothing else"
+        raise GovernedError(ErrorType.OUTPUT_VALIDATION_ERROR, message) from None
+
+
 class ResultReader:
     """Reads a call's reply once: whether it is a result may be asked before it is wanted."""
 
-    def __init__(self, error_key: str = "", output_schema: Mapping[str, Any] | None = None) -> None:
-        """What the plugin's manifest says of its results: where errors stand, what they are."""
+    def __init__(
+        self,
+        error_key: str = "",
+        output_schema: Mapping[str, Any] | None = None,
+        *,
+        is_printed: bool = False,
+    ) -> None:
+        """What the plugin's manifest says of its results: where errors stand, what they are.
+
+        ``is_printed``: the reply's text is a program's own, and so are the mistakes in it.
+        """
+        self._is_printed = is_printed
         self._error_key = error_key
         self._output_schema = output_schema
         self._known: tuple[bytes, dict[str, Any]] | None = None
@@ -187,7 +236,7 @@ class ResultReader:
         """Return the result in a reply's JSON text, if it has been read."""
         if self._known is not None and self._known[0] is body:
             return self._known[1]
-        return None
+        return self.checked(_printed_result(body)) if self._is_printed else None
 
     def checked(self, result: dict[str, Any]) -> dict[str, Any]:
         """Return a result if it is what the plugin's manifest says of them."""

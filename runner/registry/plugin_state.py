@@ -6,16 +6,27 @@ here locks, looks anything up or logs.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.runner.environments.choice import Choice
+from toolrunner.runner.registry.plugin_changes import Seen
+from toolrunner.runner.registry.suspensions import Standing
 
 AVERAGED_CALLS = 10
+
+
+class Lack(StrEnum):
+    """For want of what a plugin cannot run here."""
+
+    MANIFEST = "manifest"  # it has none that can be used, or its name is taken twice
+    ENVIRONMENT = "environment"
+    EXTRA = "extra"  # the same, of a bundled plugin for which nobody has installed one yet
 
 
 class PluginState(StrEnum):
@@ -33,8 +44,13 @@ class PluginStatus:
     """One plugin at one moment. ``last_used`` is in UTC; times are ``None`` before the first call.
 
     ``uptime_seconds`` counts from the registration, ``avg_execution_time_ms`` is the mean of the
-    last ten calls. ``environment``: where its calls find modules, "own" or "runner", and "" where
-    it cannot be called for want of one.
+    last ten calls. Counts and times are of all calls, also of those that were refused before
+    anything ran: each is an error. ``environment``: where its calls find modules, "own" or
+    "runner", and "" where it cannot be called for want of one. ``suspended_by``: "breaker",
+    "operator", or "" while it takes calls. ``retry_after_seconds``: for how long it takes none,
+    where that is known.
+    ``failures_in_row`` counts where there is a breaker. ``last_failure`` outlasts ``reason``, which
+    a success clears.
     """
 
     name: str
@@ -50,6 +66,23 @@ class PluginStatus:
     avg_execution_time_ms: float | None
     in_flight: int
     environment: str = ""
+    suspended_by: str = ""
+    retry_after_seconds: int | None = None
+    failures_in_row: int = 0
+    last_failure: str = ""
+    last_failure_at: datetime | None = None
+
+    def standing(self, standing: Standing) -> PluginStatus:
+        """Return the same of a plugin that stands so."""
+        left = standing.seconds_left(time.time())
+        return replace(
+            self,
+            suspended_by=standing.suspended_by,
+            retry_after_seconds=(
+                math.ceil(left) if standing.suspended_by and math.isfinite(left) else None
+            ),
+            failures_in_row=standing.failures,
+        )
 
 
 @dataclass(slots=True)
@@ -69,6 +102,8 @@ class Entry:
     reason: str = ""
     # Of a call that is about to be counted as FAILED; see ``_state_after``.
     fault: str = ""
+    last_failure: str = ""
+    last_failure_at: datetime | None = None
     registered: float = field(default_factory=time.monotonic)
     last_used: datetime | None = None
     success_count: int = 0
@@ -87,6 +122,19 @@ class Entry:
             other.choice,
             other.is_available,
         )
+
+    def seen(self) -> Seen:
+        """Return what of it can be told from what it was."""
+        return Seen(self.version, "" if self.is_available else self.reason, self.plugin)
+
+    @property
+    def lack(self) -> Lack | None:
+        """Why it cannot be called, in one word; ``None`` if it can."""
+        if self.is_available:
+            return None
+        if self.choice is None or not self.choice.reason:
+            return Lack.MANIFEST
+        return Lack.EXTRA if self.choice.is_optional else Lack.ENVIRONMENT
 
     def choose(self, choice: Choice) -> None:
         """Take up what its calls see from now on, or why there can be none."""
@@ -107,6 +155,7 @@ class Entry:
         self.error_count = old.error_count
         self.times_ms = old.times_ms
         self.in_flight = old.in_flight
+        self.last_failure, self.last_failure_at = old.last_failure, old.last_failure_at
         self.show_running()
 
     @property
@@ -125,11 +174,14 @@ class Entry:
         self.last_used = datetime.now(UTC)
         self.show_running()
 
-    def record(self, state: str, elapsed_ms: float, *, had_error: bool) -> None:
-        """Count a call out, with the state it leaves behind."""
+    def record(self, state: str, elapsed_ms: float, *, had_error: bool) -> str:
+        """Count a call out, with the state it leaves behind; return its failure, "" if none."""
         self.in_flight = max(0, self.in_flight - 1)
         self.last_used = datetime.now(UTC)
         self.times_ms.append(max(0, round(elapsed_ms)))
+        failure = self.fault if state == PluginState.FAILED else ""
+        if failure:
+            self.last_failure, self.last_failure_at = failure, self.last_used
         if had_error:
             self.error_count += 1
         else:
@@ -137,6 +189,7 @@ class Entry:
         if self.is_available:
             self.settle(self._state_after(state))
         self.show_running()
+        return failure
 
     def _state_after(self, state: str) -> PluginState:
         """Return what a call leaves; LOADED and RUNNING are no verdicts, so nothing changes."""
@@ -172,4 +225,6 @@ class Entry:
             ),
             in_flight=self.in_flight,
             environment=self.choice.kind if self.choice is not None else "",
+            last_failure=self.last_failure,
+            last_failure_at=self.last_failure_at,
         )

@@ -17,8 +17,10 @@ from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.manifest import ManifestError
 from toolrunner.runner.environments.choice import Choice, Environments
-from toolrunner.runner.registry.plugin_state import Entry, PluginState, PluginStatus
+from toolrunner.runner.registry.plugin_changes import Seen
+from toolrunner.runner.registry.plugin_state import Entry, Lack, PluginState, PluginStatus
 from toolrunner.runner.registry.shared_metrics import SharedMetrics
+from toolrunner.runner.registry.suspensions import Standing, Suspensions, Verdict
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox import forks
 
@@ -39,10 +41,12 @@ class PluginRegistry:
         self._entries: dict[str, Entry] = {}
         self._shared: SharedMetrics | None = None
         self._told: set[str] = set()  # unknown names that the log has
+        self._suspensions = Suspensions()
         self._environments: Environments | None = None
         self._stamp: int | None = None  # of the environments that the plugins' choices are made of
         # What discovery would find today, for a registry that was made by it.
-        self._find: Callable[[], tuple[list[Plugin], list[Broken]]] | None = None
+        self._find: Callable[[Settings], tuple[list[Plugin], list[Broken]]] | None = None
+        self._settings: Settings | None = None
         forks.in_each_child(self, PluginRegistry._in_child)
 
     def _unlocked(self) -> None:
@@ -71,27 +75,37 @@ class PluginRegistry:
         """
         settings = settings if settings is not None else Settings.load()
         given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+        return cls._by(partial(_found, given), settings)
+
+    @classmethod
+    def discover_over(cls, paths: Iterable[str | os.PathLike[str]], settings: Settings) -> Self:
+        """Return the same, but of two plugins of one name that of ``paths`` wins.
+
+        Over one of the paths that the settings name, that is, and over no other one.
+        """
+        return cls._by(partial(_found_over, list(paths)), settings)
+
+    @classmethod
+    def _by(
+        cls, find: Callable[[Settings], tuple[list[Plugin], list[Broken]]], settings: Settings
+    ) -> Self:
         registry = cls()
         registry.look_below(settings.state)
-        registry._find = partial(
-            discovery.discover,
-            [*given, *settings.plugins],
-            allow_installed=settings.allow_installed,
-            disable_bundled=settings.disable_bundled,
-            allow_bundled=settings.allow_bundled,
-        )
-        registry.reload()
+        registry.suspend_after(settings.breaker_failures, settings.breaker_seconds)
+        registry._find = find
+        registry.reload(settings)
         return registry
 
-    def reload(self) -> None:
-        """Discover the plugins anew, if they were discovered.
+    def reload(self, settings: Settings | None = None) -> None:
+        """Discover the plugins anew, if they were discovered; with other settings, if given.
 
         What has changed counts as LOADED and keeps its counters, what is gone is unknown from now
         on, and what was registered by hand stays. Raises DiscoveryError, and changes nothing.
         """
-        if self._find is None:
+        settings = settings or self._settings
+        if self._find is None or settings is None:
             return
-        found, broken = self._find()
+        found, broken = self._find(settings)
         new = {plugin.manifest.name: self._discovered(plugin) for plugin in found}
         new |= {bad.name: _unusable(bad) for bad in broken}
         with self._lock:
@@ -105,6 +119,7 @@ class PluginRegistry:
                     entries[name] = entry
                 else:
                     entries[name] = old
+            self._settings = settings
             self._entries = entries  # in one step: a fork sees all of them, old or new
 
     def _discovered(self, plugin: Plugin) -> Entry:
@@ -115,9 +130,13 @@ class PluginRegistry:
         return entry
 
     def look_below(self, state: Path) -> None:
-        """Look for plugins' environments below a state folder, unless another one is known."""
+        """Look below a state folder, unless another one is known.
+
+        For plugins' environments, and for which of them are suspended.
+        """
         if self._environments is None:
             self._environments = Environments(state)
+            self._suspensions = Suspensions(state)
             self._choose_anew()
 
     def _choose(self, plugin: Plugin) -> Choice:
@@ -255,7 +274,12 @@ class PluginRegistry:
         self._choose_anew(*self.list_plugins())
         with self._lock:
             own = [self._entries[name].status(name) for name in sorted(self._entries)]
+        own = [self._standing(status) for status in own]
         return own if self._shared is None else self._shared.applied(own)
+
+    def _standing(self, status: PluginStatus) -> PluginStatus:
+        standing = self._suspensions.standing(status.name)
+        return status if standing == Standing() else status.standing(standing)
 
     def is_available(self, name: str) -> bool:
         """Tell whether a plugin is known and can be called."""
@@ -276,7 +300,8 @@ class PluginRegistry:
         self._choose_anew(name)
         with self._lock:
             entry = self._entries.get(name)
-            return None if entry is None else entry.status(name)
+            status = None if entry is None else entry.status(name)
+        return None if status is None else self._standing(status)
 
     def get_state(self, name: str) -> str | None:
         """Return a plugin's state, ``None`` when unknown."""
@@ -297,6 +322,77 @@ class PluginRegistry:
             entry = self._entries.get(name)
             return (PluginState.UNAVAILABLE if entry is None else entry.settled).value
 
+    def runnable(self) -> dict[str, str]:
+        """Return the version of each plugin that takes calls now, as far as is known here."""
+        self._choose_anew(*self.list_plugins())
+        with self._lock:
+            found = {name: e.version for name, e in self._entries.items() if e.is_available}
+        return {name: version for name, version in found.items() if not self.refusal(name)}
+
+    def seen(self) -> dict[str, Seen]:
+        """Return each plugin as it is known here, to be compared with a later look."""
+        self._choose_anew(*self.list_plugins())
+        with self._lock:
+            return {name: entry.seen() for name, entry in self._entries.items()}
+
+    def lacking(self) -> dict[str, Lack]:
+        """Return what each plugin lacks that cannot run here; those that can are not in it."""
+        self._choose_anew(*self.list_plugins())
+        with self._lock:
+            lacks = {name: self._entries[name].lack for name in sorted(self._entries)}
+        return {name: lack for name, lack in lacks.items() if lack is not None}
+
+    def version_of(self, name: str) -> str:
+        """Return a plugin's version, "" for one that has none or is unknown."""
+        with self._lock:
+            entry = self._entries.get(name)
+            return "" if entry is None else entry.version
+
+    def suspend_after(self, failures: int, seconds: float) -> None:
+        """Suspend a plugin for ``seconds`` when it has failed so often in a row; 0 is never."""
+        self._suspensions.suspend_after(failures, seconds)
+
+    def suspend(self, name: str) -> bool:
+        """Take no calls of a plugin, or of all its tools, until ``resume``; False if unknown.
+
+        It holds for all who have this state folder, and after a restart. Raises OSError where it
+        cannot be kept.
+        """
+        return self._for_each(name, self._suspensions.suspend)
+
+    def resume(self, name: str) -> bool:
+        """Take calls of a plugin, or of all its tools, again, whoever suspended it.
+
+        False if it is unknown. Raises OSError where that cannot be kept.
+        """
+        return self._for_each(name, self._suspensions.resume)
+
+    def _for_each(self, name: str, step: Callable[[str], object]) -> bool:
+        names = self.tools_of(name) or [one for one in self.list_plugins() if one == name]
+        for one in names:
+            step(one)
+        return bool(names)
+
+    def heed_no_suspensions(self) -> None:
+        """Take calls of suspended plugins as well, and count no failures, in this process alone."""
+        self._suspensions = Suspensions()
+
+    def refusal(self, name: str, call_id: str = "") -> Standing | None:
+        """Return how a plugin stands that is suspended; ``None`` when it takes this call.
+
+        A call with an id is about to begin, and may be the one that tries whether it works again.
+        """
+        return self._suspensions.refusal(name, call_id)
+
+    def heard(self, name: str, call_id: str, verdict: Verdict, reason: str = "") -> None:
+        """Note what the end of a call says of its plugin: too many failures suspend it."""
+        self._suspensions.ended(name, call_id, verdict, reason)
+
+    @property
+    def suspensions_problem(self) -> str:
+        """Why nobody knows which plugins are suspended, and what to do; "" while it is known."""
+        return self._suspensions.looked()
+
     def mark_running(self, name: str) -> None:
         """Note that a call has begun; one ``update_execution_metrics`` has to follow."""
         with self._lock:
@@ -304,7 +400,7 @@ class PluginRegistry:
             if entry is not None:
                 entry.begin()
         if entry is None:
-            self._unknown("mark_running", name)
+            self._unknown(name)
         elif self._shared is not None:
             self._shared.begin(name)
 
@@ -316,7 +412,7 @@ class PluginRegistry:
                 entry.settle(PluginState.INITIALIZED)
                 entry.reason = ""
         if entry is None:
-            self._unknown("mark_initialized", name)
+            self._unknown(name)
         elif self._shared is not None:
             self._shared.settle(name, PluginState.INITIALIZED, "")
 
@@ -329,7 +425,7 @@ class PluginRegistry:
                 entry.settle(PluginState.FAILED)
                 entry.reason = reason
         if entry is None:
-            self._unknown("mark_failed", name)
+            self._unknown(name)
         elif self._shared is not None and is_available:
             self._shared.settle(name, PluginState.FAILED, reason)
 
@@ -358,27 +454,35 @@ class PluginRegistry:
         with self._lock:
             entry = self._entries.get(plugin_name)
             if entry is not None:
-                entry.record(state, elapsed_ms, had_error=had_error)
+                before = entry.settled
+                failure = entry.record(state, elapsed_ms, had_error=had_error)
                 settled, reason = entry.settled, entry.reason
+                # A caller's or the host's fault says nothing, here or to other processes.
+                is_news = not had_error or failure or settled is not before
         if entry is None:
-            self._unknown("update_execution_metrics", plugin_name)
+            self._unknown(plugin_name)
         elif self._shared is not None:
             self._shared.record(
-                plugin_name, settled, elapsed_ms, had_error=had_error, reason=reason
+                plugin_name,
+                settled if is_news else None,
+                elapsed_ms,
+                had_error=had_error,
+                reason=reason,
+                failure=failure,
             )
 
-    def _unknown(self, method: str, name: str) -> None:
-        """Log that a name is unknown: once for each, as a warning, and no more than some."""
+    def _unknown(self, name: str) -> None:
+        """Log that a name is unknown: once for each, and no more than some. A caller's slip."""
         shown = f"{name!r:.100}"
         with self._lock:
             is_new = shown not in self._told and len(self._told) < _MOST_TOLD
             if is_new:
                 self._told.add(shown)
             is_last = is_new and len(self._told) == _MOST_TOLD
-        level = logging.WARNING if is_new else logging.DEBUG
-        _LOG.log(level, "%s: there is no plugin %s; nothing was recorded", method, shown)
+        level = logging.INFO if is_new else logging.DEBUG
+        _LOG.log(level, "there is no plugin %s: what is said of its calls is kept nowhere", shown)
         if is_last:
-            _LOG.warning("%d unknown plugins were named; no more are told of", _MOST_TOLD)
+            _LOG.info("%d unknown plugins were named; no more are told of", _MOST_TOLD)
 
 
 def _unusable(bad: Broken) -> Entry:
@@ -386,6 +490,24 @@ def _unusable(bad: Broken) -> Entry:
     entry.is_discovered = True
     entry.settle(PluginState.UNAVAILABLE)
     return entry
+
+
+def _found(
+    given: list[str | os.PathLike[str]], settings: Settings
+) -> tuple[list[Plugin], list[Broken]]:
+    return _found_over([*given, *settings.plugins], settings.model_copy(update={"plugins": ()}))
+
+
+def _found_over(
+    given: list[str | os.PathLike[str]], settings: Settings
+) -> tuple[list[Plugin], list[Broken]]:
+    return discovery.discover(
+        given,
+        beneath=settings.plugins,
+        allow_installed=settings.allow_installed,
+        disable_bundled=settings.disable_bundled,
+        allow_bundled=settings.allow_bundled,
+    )
 
 
 def _resolved_now(name: str, instance: object) -> tuple[Plugin | None, str]:

@@ -1,17 +1,21 @@
 """Plugins' counts and times in a file, for all processes of a server and for after a restart.
 
 A registry that is given one writes every call to it, and shows what it says. Nothing here ends a
-call: what cannot be written is logged, and written with the next call.
+call, or keeps a server from starting: what cannot be written is written with a later call, and a
+file that is of no use is set aside. What is wrong is logged once, and told by ``problem``.
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +24,7 @@ from pathlib import Path
 from toolrunner.runner.registry.plugin_state import AVERAGED_CALLS, PluginState, PluginStatus
 from toolrunner.runner.state.database import open_database, transaction
 from toolrunner.runner.state.leases import Lease
+from toolrunner.runner.state.reopened import Broken, Reopened, is_damaged, what_to_do
 from toolrunner.sandbox import forks
 
 _LOG = logging.getLogger("toolrunner.registry")
@@ -35,6 +40,11 @@ CREATE TABLE IF NOT EXISTS plugins (
 CREATE TABLE IF NOT EXISTS reasons (
   plugin TEXT PRIMARY KEY,
   reason TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS failures (
+  plugin TEXT PRIMARY KEY,
+  reason TEXT NOT NULL,
+  at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS times (
   plugin TEXT NOT NULL,
@@ -52,6 +62,11 @@ CREATE TABLE IF NOT EXISTS running (
 """
 _VERSION = 1
 _BUSY_SECONDS = 10.0
+FILE = "metrics.sqlite3"
+ASIDE = f"{FILE}.broken"
+_LOCK_FILE = "metrics.lock"
+# What SQLite has beside a file; only with them it is whole.
+_BESIDE = ("", "-wal", "-shm")
 
 
 @dataclass(slots=True)
@@ -63,6 +78,8 @@ class _Counts:
     errors: int = 0
     state: PluginState | None = None
     reason: str = ""
+    failure: str = ""
+    failed_at: float = 0.0
     last_used: float | None = None
     times: deque[int] = field(default_factory=lambda: deque(maxlen=AVERAGED_CALLS))
 
@@ -73,21 +90,90 @@ class SharedMetrics:
     def __init__(self, folder: Path, lease: Lease) -> None:
         """Open the file, or make it; ``lease`` says when this process is no more."""
         self._lease = lease
+        self._path = folder / FILE
+        self._file = Reopened(self._path, self._open)
+        self._trouble = ""
         self._begin()
         forks.in_each_child(self, SharedMetrics._begin)
-        self._database = open_database(
-            folder / "metrics.sqlite3",
+        self._write(lambda _database: None)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._unwritten: dict[str, _Counts] = {}
+
+    def problem(self) -> str:
+        """Return what is wrong with the counts, and what to do about it; "" if nothing."""
+        with self._lock:
+            self._write_counts()
+            if self._trouble:
+                return f"{self._trouble}; until then each process shows its own counts"
+        return ""
+
+    def set_aside(self) -> str:
+        """Return where the counts are that could not be used, and what to do; "" if none are."""
+        aside = self._path.with_name(ASIDE)
+        if not os.path.lexists(aside):
+            return ""
+        return (
+            f"{FILE} could not be used and was set aside as {aside}, and the counts have begun"
+            " anew: delete that file once nobody needs it"
+        )
+
+    def _open(self) -> sqlite3.Connection:
+        """Open the file; one that is of no use is set aside first, by one process alone."""
+        try:
+            return self._opened()
+        except (sqlite3.Error, OSError) as error:
+            if not self._is_of_no_use(error):
+                raise
+        with _locked(self._path.with_name(_LOCK_FILE)):
+            try:
+                return self._opened()
+            except (sqlite3.Error, OSError) as error:
+                if not self._is_of_no_use(error):
+                    raise
+                self._set_aside(error)
+            return self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
+        self._lease.insist()
+        database = open_database(
+            self._path,
             _SCHEMA,
             version=_VERSION,
             # A power cut may cost the last counts; nothing waits for the disk.
             synchronous="NORMAL",
             busy_seconds=_BUSY_SECONDS,
         )
-        self._forget_the_dead()
+        try:
+            _check(database)
+            with transaction(database):
+                _forget_the_dead(database, self._lease)
+        except BaseException:
+            database.close()
+            raise
+        return database
 
-    def _begin(self) -> None:
-        self._lock = threading.Lock()
-        self._unwritten: dict[str, _Counts] = {}
+    def _is_of_no_use(self, error: Broken) -> bool:
+        """Whether a file will not get better by itself, as a full disk does, or a locked file."""
+        if is_damaged(error):
+            return True
+        files = [Path(f"{self._path}{end}") for end in _BESIDE]
+        there = [path for path in files if os.path.lexists(path)]
+        return any(not path.is_file() or not os.access(path, os.R_OK | os.W_OK) for path in there)
+
+    def _set_aside(self, error: Broken) -> None:
+        """Keep a file of no use, in the place of an earlier one, and say so."""
+        aside = self._path.with_name(ASIDE)
+        for end in _BESIDE:
+            with suppress(FileNotFoundError):
+                Path(f"{self._path}{end}").rename(f"{aside}{end}")
+        _LOG.error(
+            "%s cannot be used (%s): it is set aside as %s, and the counts begin anew",
+            self._path,
+            error,
+            aside.name,
+        )
 
     def begin(self, name: str) -> None:
         """Count a call in."""
@@ -97,15 +183,29 @@ class SharedMetrics:
             self._write_counts()
 
     def record(
-        self, name: str, state: PluginState, elapsed_ms: int, *, had_error: bool, reason: str = ""
+        self,
+        name: str,
+        state: PluginState | None,
+        elapsed_ms: int,
+        *,
+        had_error: bool,
+        reason: str = "",
+        failure: str = "",
     ) -> None:
-        """Count a call out, with the state that it has left behind, and the reason of that."""
+        """Count a call out, with the state that it has left behind, and the reason of that.
+
+        ``state``: ``None`` where the call says nothing of its plugin. ``failure``: why it failed
+        by the plugin's own fault.
+        """
         with self._lock:
             counts = self._counts_of(name)
             counts.in_flight -= 1
             counts.successes += not had_error
             counts.errors += had_error
-            counts.state, counts.reason = state, reason
+            if state is not None:
+                counts.state, counts.reason = state, reason
+            if failure:
+                counts.failure, counts.failed_at = failure, time.time()
             counts.times.append(max(0, elapsed_ms))
             self._write_counts()
 
@@ -122,16 +222,28 @@ class SharedMetrics:
             with self._lock:
                 if self._unwritten:
                     self._write_counts()
-                counts = {row[0]: row[1:] for row in self._database.execute(_COUNTS)}
-                times: dict[str, list[int]] = {}
-                for name, ms in self._database.execute(_TIMES):
-                    times.setdefault(name, []).append(ms)
-                running = dict(self._database.execute(_RUNNING))
-        except sqlite3.Error:
-            _LOG.exception("the shared metrics cannot be read; this process shows its own")
+                return self._read(own)
+        except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
+            # No file of ours has times that are none; one that was damaged may.
+            with self._lock:
+                self._failed(error if isinstance(error, Broken) else sqlite3.DataError(str(error)))
             return own
+
+    def _read(self, own: list[PluginStatus]) -> list[PluginStatus]:
+        database = self._file.get()
+        counts = {row[0]: row[1:] for row in database.execute(_COUNTS)}
+        times: dict[str, list[int]] = {}
+        for name, ms in database.execute(_TIMES):
+            times.setdefault(name, []).append(ms)
+        running = dict(database.execute(_RUNNING))
+        failures = {row[0]: row[1:] for row in database.execute(_FAILURES)}
         return [
-            _merged(status, counts.get(status.name), times.get(status.name, []), running)
+            _merged(
+                _with_failure(status, failures.get(status.name)),
+                counts.get(status.name),
+                times.get(status.name, []),
+                running,
+            )
             for status in own
         ]
 
@@ -141,19 +253,7 @@ class SharedMetrics:
             if self._unwritten:
                 self._write_counts()
             self._write(partial(_forget, worker=self._lease.name))
-            self._database.close()
-
-    def _forget_the_dead(self) -> None:
-        """Drop what processes had in flight when they died."""
-
-        def step(database: sqlite3.Connection) -> None:
-            workers = [row[0] for row in database.execute("SELECT DISTINCT worker FROM running")]
-            for worker in workers:
-                if self._lease.is_dead(worker):
-                    _forget(database, worker)
-
-        with self._lock:
-            self._write(step)
+            self._file.close()
 
     def _counts_of(self, name: str) -> _Counts:
         """Return what of a plugin waits to be written; it has been used now."""
@@ -173,12 +273,23 @@ class SharedMetrics:
 
     def _write(self, step: Callable[[sqlite3.Connection], None]) -> bool:
         try:
-            with transaction(self._database) as database:
+            with transaction(self._file.get()) as database:
                 step(database)
-        except sqlite3.Error:
-            _LOG.exception("the shared metrics cannot be written now; the counts are kept")
+        except (sqlite3.Error, OSError) as error:
+            self._failed(error)
             return False
+        if self._trouble:
+            self._trouble = ""
+            _LOG.warning("%s can be used again", self._path)
         return True
+
+    def _failed(self, error: Broken) -> None:
+        """Say once what is wrong; what is counted waits."""
+        self._file.failed(error)
+        trouble = what_to_do(self._path, error)
+        if trouble != self._trouble:
+            self._trouble = trouble
+            _LOG.error("the counts are kept, and this process shows its own: %s", trouble)
 
 
 def _add(database: sqlite3.Connection, worker: str, name: str, counts: _Counts) -> None:
@@ -198,11 +309,43 @@ def _add(database: sqlite3.Connection, worker: str, name: str, counts: _Counts) 
         database.execute(
             "INSERT OR REPLACE INTO reasons (plugin, reason) VALUES (?, ?)", (name, counts.reason)
         )
+    if counts.failure:
+        database.execute(
+            "INSERT OR REPLACE INTO failures (plugin, reason, at) VALUES (?, ?, ?)",
+            (name, counts.failure, counts.failed_at),
+        )
     first = number - len(counts.times) + 1
     database.executemany(
         "INSERT OR REPLACE INTO times (plugin, slot, number, ms) VALUES (?, ?, ?, ?)",
         [(name, n % AVERAGED_CALLS, n, ms) for n, ms in enumerate(counts.times, first)],
     )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep other processes out, for as long as it takes to set a file aside."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _check(database: sqlite3.Connection) -> None:
+    """Raise sqlite3.DatabaseError for a file that is not whole."""
+    [[found]] = database.execute("PRAGMA quick_check(1)")
+    if found != "ok":
+        failed = sqlite3.DatabaseError(str(found))
+        failed.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise failed
+
+
+def _forget_the_dead(database: sqlite3.Connection, lease: Lease) -> None:
+    """Drop what processes had in flight when they died."""
+    for [worker] in database.execute("SELECT DISTINCT worker FROM running").fetchall():
+        if lease.is_dead(worker):
+            _forget(database, worker)
 
 
 def _forget(database: sqlite3.Connection, worker: str) -> None:
@@ -215,6 +358,14 @@ _COUNTS = (
 )
 _TIMES = "SELECT plugin, ms FROM times ORDER BY plugin, number"
 _RUNNING = "SELECT plugin, sum(calls) FROM running GROUP BY plugin"
+_FAILURES = "SELECT plugin, reason, at FROM failures"
+
+
+def _with_failure(status: PluginStatus, failure: tuple[str, float] | None) -> PluginStatus:
+    if failure is None:
+        return status
+    reason, at = failure
+    return replace(status, last_failure=reason, last_failure_at=datetime.fromtimestamp(at, UTC))
 
 
 def _merged(

@@ -27,6 +27,14 @@ class AnalysisService:
         """
         return self._jobs.run_job(plugin_name, payload, call=call)
 
+    def runnable(self) -> dict[str, str]:
+        """Return the version of each plugin that ``analyze`` could run now."""
+        return self._jobs.runnable()
+
+    def suspended(self, plugin_name: str, version: str | None) -> str:
+        """Return in words why jobs for a version of a plugin wait, if it is only suspended."""
+        return self._jobs.suspended(plugin_name, version)
+
     def submit(self, submission: Submission) -> tuple[Job, bool]:
         """Leave a call for later; return its job and whether it is a new one.
 

@@ -6,12 +6,19 @@ ToolRunner.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
+from toolrunner.runner.confinement import build_sandbox
+from toolrunner.runner.environments.store import EnvironmentStore
+from toolrunner.runner.jobs.blob_choice import blobs_of
+from toolrunner.runner.jobs.cluster import open_cluster_store
 from toolrunner.runner.jobs.dispatcher import JobDispatcher
+from toolrunner.runner.jobs.rules import bounds_of
 from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
+from toolrunner.runner.jobs.store import JobStore, Stranded
 from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.runner.registry.shared_metrics import SharedMetrics
 from toolrunner.runner.services.analysis import AnalysisService
@@ -21,16 +28,61 @@ from toolrunner.runner.services.plugin_management import (
     PluginManagementService,
     unobserved,
 )
+from toolrunner.runner.settings.changes import in_force
 from toolrunner.runner.settings.settings import Settings
+from toolrunner.runner.shared_places import PlacesShare
 from toolrunner.runner.state.leases import Lease
+from toolrunner.runner.state.reserve import keep_reserve
 from toolrunner.runner.tool_runner import ToolRunner
+from toolrunner.runner.webhooks.deliverer import Deliverer
+from toolrunner.runner.webhooks.message import Shown
+from toolrunner.runner.webhooks.outbox import AddressStatus, Outbox
+from toolrunner.runner.webhooks.secret_file import SecretFile
 from toolrunner.sandbox import forks
-from toolrunner.sandbox.ending import ResidentFigures
-from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.ending import BoxFigures, ResidentFigures
 
+# Without these parts of the state folder what a server is for cannot be served: it is not ready.
+NEEDED = ("jobs",)
 FORKED = "this Backend was made before a fork: make one in each process, after it"
 
 _SECONDS_AN_HOUR = 3600
+# What ends with the server is told by it, as far as receivers are quick.
+_LAST_POSTS_SECONDS = 5.0
+
+
+def store_of(settings: Settings, lease: Lease, *, may_migrate: bool = True) -> SqliteJobStore:
+    """Return the job store of a state folder, for who holds ``lease``; whoever asks closes it.
+
+    Raises SettingsError where blobs cannot be where ``blobs`` says.
+    """
+    folder = settings.kept_state()
+    return SqliteJobStore(
+        folder,
+        lease,
+        **bounds_of(settings),
+        blobs=blobs_of(settings),
+        may_migrate=may_migrate,
+    )
+
+
+def _store_of(settings: Settings, lease: Lease) -> tuple[JobStore, Outbox | None]:
+    """Return where jobs are kept, and what has to be posted of them; a cluster posts nothing."""
+    if settings.jobs:
+        return open_cluster_store(settings), None
+    store = store_of(settings, lease)
+    return store, store.outbox
+
+
+def _tool_runner(
+    registry: PluginRegistry, settings: Settings, share: PlacesShare | None
+) -> ToolRunner:
+    if share is None:
+        return ToolRunner(registry, settings=settings)
+    # One worker may run what all together may: its boxes have room for that.
+    sandbox = build_sandbox(settings, parallel=share.parallel)
+    tool_runner = ToolRunner(registry, settings=settings, sandbox=sandbox)
+    tool_runner.share_places(share)
+    return tool_runner
 
 
 class Backend:
@@ -45,34 +97,45 @@ class Backend:
         *,
         plugin_paths: Sequence[str] = (),
         observer: Observer = unobserved,
+        shown: Shown = dict,
+        share: PlacesShare | None = None,
     ) -> None:
         """``plugin_paths`` beside those of the settings; ``observer`` hears of each ended call.
 
-        Raises DiscoveryError, and SettingsError or OSError when the state folder cannot be used.
+        ``shown`` takes out of an error what webhooks may not be told. ``share``: this process's
+        part in the places of a server, where it has several.
+
+        Raises DiscoveryError, and SettingsError or OSError when the state folder cannot be used, or
+        the database of a cluster's jobs has other tables than this version.
         """
         self.settings = settings
         folder = settings.kept_state()
+        # Where that cannot be, nothing below can be either: this says it for all of them.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ExitStack() as stack:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            keep_reserve(folder)
             lease = Lease(folder / "workers")
             stack.callback(lease.close)
             registry = PluginRegistry.discover(plugin_paths, settings=settings)
-            metrics = SharedMetrics(folder, lease)
-            stack.callback(metrics.close)
-            registry.share(metrics)
-            self._store = SqliteJobStore(
-                folder,
-                lease,
-                max_pending=settings.max_jobs,
-                keep_seconds=settings.keep_hours * _SECONDS_AN_HOUR,
-                keep_bytes=settings.keep_mb * MIB,
-            )
+            self._counts = SharedMetrics(folder, lease)
+            stack.callback(self._counts.close)
+            registry.share(self._counts)
+            self._store, self._outbox = _store_of(settings, lease)
             stack.callback(self._store.close)
-            self._tool_runner = ToolRunner(registry, settings=settings)
+            self._tool_runner = _tool_runner(registry, settings, share)
             stack.callback(self._tool_runner.close)
             self.plugins = PluginManagementService(self._tool_runner, observer=observer)
             self.jobs = JobManagementService(self.plugins, self._store, on_created=self._created)
             self.analysis = AnalysisService(self.jobs)
+            self._deliverer = None
+            if self._outbox is not None:
+                self._deliverer = Deliverer(
+                    self._outbox,
+                    SecretFile(folder),
+                    keep_seconds=settings.keep_hours * _SECONDS_AN_HOUR,
+                    shown=shown,
+                )
+                self._deliverer.post_to(settings.webhooks)
             self._dispatcher = JobDispatcher(
                 self._store, self.analysis, threads=settings.job_threads
             )
@@ -93,33 +156,122 @@ class Backend:
         if self._is_forked:
             raise forks.ForkedError(FORKED)
         self._dispatcher.start()
+        if self._deliverer is not None:
+            self._deliverer.start()
 
     def drain(self, seconds: float) -> None:
         """Take no more jobs; wait for those that run, and leave the rest for the next start."""
-        if not self._is_forked:
-            self._dispatcher.drain(seconds)
+        if self._is_forked:
+            return
+        deadline = time.monotonic() + seconds
+        self._dispatcher.drain(seconds)
+        if self._deliverer is not None:
+            self._deliverer.drain(min(max(deadline - time.monotonic(), 0.0), _LAST_POSTS_SECONDS))
 
     def close(self) -> None:
         """Requeue the jobs that still run, and end all calls. A fork has none of them."""
         if self._is_forked:
             return
         self._dispatcher.drain(0)
+        if self._deliverer is not None:
+            self._deliverer.drain(0)
         self._closing.close()
 
-    def not_ready(self) -> list[str]:
-        """Return why nothing can be served now; empty when it can."""
+    def not_ready(self, problems: Mapping[str, str] | None = None) -> list[str]:
+        """Return why nothing can be served now; empty when it can.
+
+        ``problems``: what ``problems`` has only now returned, for who has asked it already.
+        """
         if self._is_forked:
             return [FORKED]
-        reasons = list(self._tool_runner.gaps())
+        found = self.problems() if problems is None else problems
+        return [*self._tool_runner.gaps(), *(found[part] for part in NEEDED if found[part])]
+
+    def problems(self) -> dict[str, str]:
+        """Return what is wrong with each part of the state folder, and what to do; "" if nothing.
+
+        What is not ``NEEDED`` keeps nobody from being served.
+        """
+        jobs = ""
         try:
             self._store.check()
         except OSError as error:
-            reasons.append(f"the job store cannot be written: {error}")
-        return reasons
+            jobs = f"the job store: {error}"
+        return {
+            "jobs": jobs,
+            "suspensions": self.plugins.suspensions_problem(),
+            "counts": self._counts.problem(),
+            "webhooks": "" if self._deliverer is None else self._deliverer.problem(),
+        }
+
+    def counts_set_aside(self) -> str:
+        """Return where the counts are that could not be used; "" if none are."""
+        return self._counts.set_aside()
+
+    def untaken(self) -> list[AddressStatus]:
+        """Return the addresses that want no messages, or whose messages were given up."""
+        try:
+            return [one for one in self.webhooks() if one.has_gone or one.failed]
+        except OSError:  # ``problems`` says it
+            return []
+
+    def keep_reserve(self) -> None:
+        """Have the room that an operator's commands need on a full disk, as far as there is any."""
+        keep_reserve(self.settings.kept_state())
+
+    def stranded(self) -> list[Stranded]:
+        """Return what jobs wait for that no server can run; none while jobs cannot be read.
+
+        What this process could run is about to be: it has only not said so yet, after a start.
+        """
+        try:
+            found = self._store.all_stranded()
+        except OSError:  # ``problems`` says it
+            return []
+        here = self.plugins.runnable() if found else {}
+        return [
+            one
+            for one in found
+            if one.plugin not in here or one.version not in {None, here[one.plugin]}
+        ]
+
+    def suspended(self, plugin_name: str, version: str | None) -> str:
+        """Return in words why jobs for a version of a plugin wait, if it is only suspended."""
+        return self.jobs.suspended(plugin_name, version)
+
+    def reload(self, settings: Settings) -> None:
+        """Read the plugins anew, and let those of the settings count that can be changed.
+
+        Raises DiscoveryError, and leaves everything as it was.
+        """
+        self.plugins.reload(settings)
+        self.settings = in_force(self.settings, settings)
+        if self._deliverer is not None:
+            self._deliverer.post_to(self.settings.webhooks)
+
+    def webhooks(self) -> list[AddressStatus]:
+        """Return how each address stands that ended jobs are posted to; raises OSError."""
+        return [] if self._outbox is None else self._outbox.statuses()
+
+    @property
+    def most_calls(self) -> int:
+        """How many calls may run and wait in this process."""
+        return self._tool_runner.most_calls
 
     def waiting(self) -> int:
         """Return how many calls wait for their turn in this process."""
         return self._tool_runner.waiting
+
+    def installed_environments(self) -> int | None:
+        """Return how many environments are installed; ``None`` where nobody can tell."""
+        try:
+            return EnvironmentStore(self.settings.state).count()
+        except OSError:
+            return None
+
+    def boxes(self) -> dict[str, BoxFigures]:
+        """Return what there is to tell of the warm boxes of this process, by plugin."""
+        return self._tool_runner.boxes()
 
     def residents(self) -> dict[str, ResidentFigures]:
         """Return what there is to tell of the residents of this process, by plugin."""

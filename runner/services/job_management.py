@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from toolrunner.runner.artifacts import ArtifactInfo
 from toolrunner.runner.call import Call
 from toolrunner.runner.envelope import Envelope
-from toolrunner.runner.jobs.job import Event, Job, JobStatus, Submission
-from toolrunner.runner.jobs.store import ArtifactReader, JobStore
+from toolrunner.runner.errors import CancelledBy
+from toolrunner.runner.jobs.job import Event, Job, JobFilter, JobStatus, Submission
+from toolrunner.runner.jobs.store import ArtifactReader, JobFigures, JobStore
+from toolrunner.runner.jobs.waiting import waits_for_the_end
+from toolrunner.runner.registry.suspensions import Standing, suspended
 from toolrunner.runner.services.plugin_management import PluginManagementService
 from toolrunner.runner.tool_runner import MaybeResult, Result
 
 MOST_LISTED = 1000
+EVERYBODY = None  # in place of a caller: what the operator sees
 
 
 class NoStoreError(Exception):
@@ -24,7 +29,7 @@ class JobManagementService:
     """What can be done with jobs. Thread-safe.
 
     Jobs are shown to their caller alone: whoever asks says who it is, and those of others are as
-    if they did not exist.
+    if they did not exist. The operator asks for those of EVERYBODY.
     """
 
     def __init__(
@@ -55,39 +60,89 @@ class JobManagementService:
         """Run a call now; return ``(result, None)`` or ``(None, envelope)``. Raises nothing."""
         return self._plugins.execute_plugin(plugin_name, payload, call=call)
 
+    def runnable(self) -> dict[str, str]:
+        """Return the version of each plugin that could run a job here now."""
+        return self._plugins.runnable()
+
+    def suspended(self, plugin_name: str, version: str | None) -> str:
+        """Return in words why jobs for a version of a plugin wait, if it is only suspended.
+
+        "" if it is not, or is not here in that version: then more than a ``resume`` is missing.
+        """
+        standing = self._standing(plugin_name, version)
+        if standing is None:
+            return ""
+        return suspended(plugin_name, standing.suspended_by, standing.failures)
+
+    def _standing(self, plugin_name: str, version: str | None) -> Standing | None:
+        is_here = version in {None, self._plugins.version_of(plugin_name)}
+        return self._plugins.refusal(plugin_name) if is_here else None
+
+    def _told(self, job: Job) -> Job:
+        """Return a job that waits for what it waits for, as far as that is known here."""
+        standing = self._standing(job.plugin, job.version) if job.waiting_for else None
+        return job if standing is None else waits_for_the_end(job, standing)
+
     def create_job(self, submission: Submission) -> tuple[Job, bool]:
         """Store a job, and return it and whether it is a new one.
 
+        It is for the version of the plugin that is known here, if it does not ask for another.
         Raises QueueFullError, and IdempotencyConflictError.
         """
+        if submission.version is None:
+            # Of a plugin that has none, whichever there is will do.
+            version = self._plugins.version_of(submission.plugin) or None
+            submission = replace(submission, version=version)
         job, is_new = self._store.add(submission)
         if is_new:
             self._on_created()
-        return job, is_new
+        return self._told(job), is_new
 
-    def get_job(self, job_id: str, caller: str = "") -> Job | None:
+    def get_job(self, job_id: str, caller: str | None = "") -> Job | None:
         """Return a job of this caller; ``None`` when there is none."""
         job = self._store.get(job_id)
-        return job if job is not None and job.caller == caller else None
+        job = job if job is not None and caller in {EVERYBODY, job.caller} else None
+        return None if job is None else self._told(job)
 
     def list_jobs(
         self,
-        caller: str = "",
+        caller: str | None = "",
         *,
         status: JobStatus | None = None,
+        plugin: str | None = None,
+        is_dead: bool | None = None,
         limit: int = 100,
         before: str | None = None,
     ) -> list[Job]:
         """Return this caller's jobs, the newest first: at most ``limit``, older than ``before``."""
-        return self._store.of_caller(
-            caller, status=status, limit=min(limit, MOST_LISTED), before=before
-        )
+        which = JobFilter(caller, status, plugin, is_dead=is_dead)
+        found = self._store.listed(which, limit=min(limit, MOST_LISTED), before=before)
+        return [self._told(job) for job in found]
 
-    def cancel_job(self, job_id: str, caller: str = "") -> Job | None:
-        """Cancel a job of this caller: a running one is killed. ``None`` when there is none."""
+    def rename_callers(self, names: Mapping[str, str]) -> None:
+        """Give the jobs of callers that have another name now to that name."""
+        self._store.rename_callers(names)
+
+    def cancel_job(
+        self, job_id: str, caller: str | None = "", *, by: CancelledBy = CancelledBy.CALLER
+    ) -> Job | None:
+        """Cancel a job of this caller: a running one is killed. ``None`` when there is none.
+
+        ``by``: who does, where that is not whose job it is.
+        """
         if self.get_job(job_id, caller) is None:
             return None
-        return self._store.cancel(job_id)
+        return self._store.cancel(job_id, by)
+
+    def retry_job(self, job_id: str, caller: str | None = "") -> Job | None:
+        """Run a dead job of this caller again. ``None`` when there is none.
+
+        Raises NotDeadError for one that is not dead, and QueueFullError.
+        """
+        job = self.get_job(job_id, caller)
+        retried = None if job is None else self._store.retry(job.id)
+        self._on_created()
+        return None if retried is None else self._told(retried)
 
     def job_result(self, job_id: str) -> Result | None:
         """Return the result of a job that succeeded, ``None`` when it is kept no longer."""
@@ -108,3 +163,7 @@ class JobManagementService:
     def job_counts(self) -> dict[JobStatus, int]:
         """Return how many jobs of all callers there are of each status."""
         return self._store.counts()
+
+    def job_figures(self) -> JobFigures:
+        """Return what else there is to tell of the jobs of all callers."""
+        return self._store.figures()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from toolrunner.runner.call import Call
 from toolrunner.runner.envelope import Envelope
-from toolrunner.runner.registry.plugin_state import PluginStatus
+from toolrunner.runner.registry.plugin_changes import Seen
+from toolrunner.runner.registry.plugin_state import Lack, PluginStatus
+from toolrunner.runner.registry.suspensions import Standing
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.tool_runner import MaybeResult, ToolRunner
 
 
@@ -30,6 +33,16 @@ def unobserved(_executed: Executed) -> None:
     """Do nothing: nobody wants to know."""
 
 
+class Tracing(Protocol):
+    """Writes down what each call is a part of, while it runs."""
+
+    def begin(self, call: Call) -> Callable[[str, str], None]:
+        """Take note of a call that begins, in its thread; return what hears how it has ended.
+
+        That is called with the plugin's name, "" for an unknown one, and the outcome.
+        """
+
+
 class PluginManagementService:
     """What can be done with plugins. Thread-safe."""
 
@@ -37,17 +50,25 @@ class PluginManagementService:
         """``observer`` hears of each call when it has ended, in the thread of the call."""
         self._tool_runner = tool_runner
         self._observer = observer
+        self._tracing: Tracing | None = None
+
+    def trace_with(self, tracing: Tracing) -> None:
+        """Have all calls from here on be parts of traces."""
+        self._tracing = tracing
 
     def execute_plugin(
         self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None
     ) -> tuple[MaybeResult, Envelope | None]:
         """Run a plugin once, as ``ToolRunner.run`` does."""
         call = call if call is not None else Call()
+        ended = None if self._tracing is None else self._tracing.begin(call)
         started = time.monotonic()
         result, error = self._tool_runner.run(plugin_name, payload, call=call)
         outcome = "success" if error is None else error["error"]["type"]
         # A name that nobody knows is the caller's text: it may not become anybody's label.
         name = plugin_name if self._tool_runner.registry.get_state(plugin_name) else ""
+        if ended is not None:
+            ended(name, outcome)
         self._observer(Executed(name, outcome, time.monotonic() - started, call))
         return result, error
 
@@ -63,9 +84,48 @@ class PluginManagementService:
         """Return a plugin's status, ``None`` when unknown."""
         return self._tool_runner.registry.get_status(plugin_name)
 
-    def reload(self) -> None:
-        """Read all plugins anew; calls in flight end as they began.
+    def runnable(self) -> dict[str, str]:
+        """Return the version of each plugin that takes calls now."""
+        return self._tool_runner.registry.runnable()
+
+    def seen(self) -> dict[str, Seen]:
+        """Return each plugin as it is known here, to be compared with a later look."""
+        return self._tool_runner.registry.seen()
+
+    def lacking(self) -> dict[str, Lack]:
+        """Return what each plugin lacks that cannot run here."""
+        return self._tool_runner.registry.lacking()
+
+    def refusal(self, plugin_name: str) -> Standing | None:
+        """Return how a plugin stands that is suspended, ``None`` for one that is not."""
+        return self._tool_runner.registry.refusal(plugin_name)
+
+    def version_of(self, plugin_name: str) -> str:
+        """Return a plugin's version, "" for one that has none or is unknown."""
+        return self._tool_runner.registry.version_of(plugin_name)
+
+    def suspend(self, plugin_name: str) -> bool:
+        """Take no calls of a plugin until ``resume``; False for one that is unknown.
+
+        All servers of this state folder go by it, also after a restart. Raises OSError where it
+        cannot be kept.
+        """
+        return self._tool_runner.registry.suspend(plugin_name)
+
+    def resume(self, plugin_name: str) -> bool:
+        """Take calls of a plugin again, whoever has suspended it; False for an unknown one.
+
+        Raises OSError where that cannot be kept.
+        """
+        return self._tool_runner.registry.resume(plugin_name)
+
+    def suspensions_problem(self) -> str:
+        """Return why nobody knows which plugins are suspended; "" while that is known."""
+        return self._tool_runner.registry.suspensions_problem
+
+    def reload(self, settings: Settings | None = None) -> None:
+        """Read all plugins anew, with other settings if given; calls in flight end as they began.
 
         Raises DiscoveryError, and SettingsError, and leaves everything as it was.
         """
-        self._tool_runner.reload()
+        self._tool_runner.reload(settings)

@@ -22,9 +22,12 @@ _EXAMPLES: dict[str, Any] = {
     "plugins": "/srv/plugins",
     "read": "/srv/models",
     "state": "/var/lib/toolrunner",
+    "blobs": "s3://bucket/prefix",
     "allow_installed": "some-distribution",
     "allow_network": "my-plugin",
+    "allowed_hosts": "tools.example.org",
     "allow_resident": "my-plugin",
+    "webhooks": "https://example.org/jobs",
     "caps": {"memory_mb": 1024},
     "plugin": {"my-plugin": {"read": ["/srv/models"]}},
     "config": {"model": "/srv/models/small"},
@@ -72,6 +75,7 @@ def explain(
     words_of = {
         "tuple_type": f"must be a list, such as [{example}]",
         "string_type": f"must be text in quotes, such as {example}",
+        "too_long": f"must have at most {context.get('max_length')} entries",
         "path_type": f"must be a path in quotes, such as {example}",
     }
     return words_of.get(kind) or finding["msg"].removeprefix("Value error, ")

@@ -5,9 +5,11 @@ environment and the configuration file once, and refuses what it does not unders
 directly it reads nothing. Arguments win over the environment, that over the file.
 """
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from platformdirs import user_state_path
 from pydantic import (
@@ -16,6 +18,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
+    PlainValidator,
     PrivateAttr,
     ValidationError,
 )
@@ -23,9 +27,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from toolrunner.plugins.errors import suggestion
 from toolrunner.plugins.fields import LIMIT_CEILING, is_name
+from toolrunner.runner.jobs import blob_places
 from toolrunner.runner.payloads.strict_json import JsonError, check
 from toolrunner.runner.settings.caps import default_caps
 from toolrunner.runner.settings.complaints import explain
+from toolrunner.runner.settings.database_url import DatabaseUrl
 from toolrunner.runner.settings.sources import (
     KeyPath,
     Layer,
@@ -34,6 +40,7 @@ from toolrunner.runner.settings.sources import (
     read_layers,
     told,
 )
+from toolrunner.runner.webhooks import addresses
 from toolrunner.sandbox.limits import LIMIT_NAMES, Limits
 
 __all__ = ["PluginSettings", "Settings", "SettingsError"]
@@ -42,6 +49,7 @@ APP_NAME = "toolrunner"
 # The state folder of a user without a home (a number alone, as in a container): calls keep nothing,
 # and nobody can put anything there.
 NOWHERE = Path(os.devnull) / APP_NAME
+SERVERS_BREAKER_FAILURES = 5
 _CONFIG_DEPTH = len(("plugin", "NAME", "config"))
 
 
@@ -52,11 +60,25 @@ def _default_state() -> Path:
         return NOWHERE
 
 
+def is_default_state(folder: Path) -> bool:
+    """Tell whether a state folder is the one that is taken where none is named."""
+    return folder == _default_state()
+
+
 def _path(value: Path) -> Path:
     if value == Path() or "\0" in str(value):
         message = "must not be empty; name a folder"
         raise ValueError(message)
     return value.expanduser()
+
+
+def _state_path(value: Path) -> Path:
+    """Return a path that means the same wherever it is used: boxes have other working folders."""
+    try:
+        return _path(value).absolute()
+    except FileNotFoundError:
+        message = "is relative to a folder that is not there any more; name an absolute path"
+        raise ValueError(message) from None
 
 
 def _absolute(value: Path) -> Path:
@@ -65,6 +87,23 @@ def _absolute(value: Path) -> Path:
         message = "must be an absolute path, such as /srv/models"
         raise ValueError(message)
     return path
+
+
+def _endpoint(value: str) -> str:
+    found = urlsplit(value)
+    if found.scheme not in {"http", "https"} or not found.hostname:
+        message = "must be the URL of a collector, such as http://localhost:4318"
+        raise ValueError(message)
+    return value.rstrip("/")
+
+
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        message = "must be an address or a network, such as 127.0.0.1 or 10.0.0.0/8"
+        raise ValueError(message) from None
+    return value
 
 
 def _limit_name(name: str) -> str:
@@ -83,6 +122,13 @@ def _plugin_name(name: str) -> str:
 
 def _plugin_name_or_all(name: str) -> str:
     return name if name == "*" else _plugin_name(name)
+
+
+def _once_each(urls: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(urls)) < len(urls):
+        message = "must name each address once"
+        raise ValueError(message)
+    return urls
 
 
 def _whole_where_whole(caps: dict[str, float]) -> dict[str, float]:
@@ -124,6 +170,9 @@ _Caps = Annotated[
 ]
 _Name = Annotated[str, AfterValidator(_plugin_name)]
 _Folder = Annotated[Path, AfterValidator(_path)]
+# Whatever is shown or written down of it has no password.
+_Database = Annotated[DatabaseUrl, PlainValidator(DatabaseUrl.parse), PlainSerializer(str)]
+_State = Annotated[Path, AfterValidator(_state_path)]
 
 
 class PluginSettings(BaseModel):
@@ -147,9 +196,13 @@ class Settings(BaseSettings):
     plugins: tuple[_Folder, ...] = Field(
         default=(), description="plugin files, folder plugins, and folders of either"
     )
-    state: _Folder = Field(
+    state: _State = Field(
         default_factory=_default_state,
         description="folder of the job and metrics store and the keys",
+    )
+    blobs: Annotated[str, AfterValidator(blob_places.check)] = Field(
+        default="",
+        description="where payloads, results and artifacts of jobs lie, if not in the state folder",
     )
     isolation: Literal["full", "degraded"] = Field(
         default="full", description='"degraded" runs plugins even below the floor of isolation'
@@ -230,19 +283,81 @@ class Settings(BaseSettings):
         default=150,
         description="the largest HTTP request that is read",
     )
+    connections_per_client: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        # Half of what a worker has: one client leaves the others something.
+        default=200,
+        description="connections of one address to one worker at once",
+    )
+    head_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        default=20.0, description="how long a request's head may take to come"
+    )
+    keyless_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=120,
+        description="requests without a valid key of one address, where keys are needed",
+    )
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        default=(), description="addresses whose X-Forwarded-For is believed"
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(), description="names a server without keys answers to, beside the loopback's"
+    )
+    jobs: _Database = Field(
+        default=DatabaseUrl(""),
+        description="PostgreSQL where servers of several machines share their jobs",
+    )
     max_jobs: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
         default=1000, description="jobs that may be pending; more are Overloaded"
+    )
+    max_jobs_mb: Annotated[int, Field(ge=1, le=LIMIT_CEILING)] = Field(
+        default=4096, description="payloads of pending jobs together; more are Overloaded"
     )
     job_threads: Annotated[int, Field(ge=1, le=1_000)] = Field(
         # One a processor leaves room beside them for those who wait for an answer.
         default_factory=lambda: os.cpu_count() or 1,
         description="jobs that one worker runs at once; one a processor by default",
     )
+    breaker_failures: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=0,
+        description="failures in a row that suspend a plugin; 0 is never (serve: 5, if not set)",
+    )
+    breaker_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        default=30.0, description="for how long; then one call tries"
+    )
+    webhooks: Annotated[
+        tuple[Annotated[str, AfterValidator(addresses.check)], ...],
+        AfterValidator(_once_each),
+        Field(max_length=addresses.MOST),
+    ] = Field(default=(), description="addresses that each ended job is posted to, signed")
     keep_hours: Annotated[float, Field(gt=0, le=100_000)] = Field(
         default=24.0, description="how long an ended job is kept, with its result"
     )
     keep_mb: Annotated[int, Field(ge=1, le=LIMIT_CEILING)] = Field(
-        default=1024, description="results and artifacts that are kept at most; the oldest go first"
+        default=1024,
+        description="results and artifacts that are kept at most; who has most loses its oldest",
+    )
+    keep_dead: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=1000, description="dead jobs that are kept at most with their payloads; 0 for none"
+    )
+    keep_dead_mb: Annotated[int, Field(ge=1, le=LIMIT_CEILING)] = Field(
+        default=1024, description="payloads of dead jobs that are kept at most"
+    )
+    keep_failures: _State | None = Field(
+        default=None,
+        description="folder for failed calls with their payloads, for `toolrunner replay`",
+    )
+    keep_failures_mb: Annotated[int, Field(ge=1, le=LIMIT_CEILING)] = Field(
+        default=1024, description="what these may be together; the oldest go first"
+    )
+    keep_failures_calls: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=200, description="how many of them are kept at most; the oldest go first"
+    )
+    traces_endpoint: Annotated[str, AfterValidator(_endpoint)] | None = Field(
+        default=None,
+        description="where a server sends traces by OTLP over HTTP, as http://localhost:4318",
+    )
+    drain_delay_seconds: Annotated[float, Field(ge=0, le=3_600)] = Field(
+        default=0.0,
+        description="how long an ending server still serves while /readyz says draining",
     )
     drain_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
         default=30.0, description="how long an ending server waits for what runs"
@@ -277,7 +392,32 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise SettingsError(_complaint(error, layers, cls)) from None
         settings._sources.update(_sources_of(settings, layers))
+        settings._check_together()
         return settings
+
+    def _check_together(self) -> None:
+        """Raise SettingsError for what does not go with what else is set."""
+        if self.jobs and self.webhooks:
+            self._refuse(
+                "webhooks", "must be empty where `jobs` is set: nothing is posted of those"
+            )
+        if self.jobs and not self.blobs:
+            words = "needs `blobs`, a place that all servers reach, such as s3://bucket/prefix"
+            self._refuse("jobs", words)
+
+    def _refuse(self, name: str, words: str) -> None:
+        message = f"{self._sources[name]}: {name}: {words}"
+        raise SettingsError(message)
+
+    def leaves(self) -> list[KeyPath]:
+        """Return the path of every setting: ``("caps", "memory_mb")``."""
+        return _leaves(self.model_dump(), ())
+
+    def for_serving(self) -> Self:
+        """Return what holds for a server where nobody has set it: it has a circuit breaker."""
+        if "breaker_failures" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"breaker_failures": SERVERS_BREAKER_FAILURES})
 
     @property
     def keeps_state(self) -> bool:
@@ -319,7 +459,7 @@ def _origin(layers: list[Layer], path: KeyPath, otherwise: str) -> str:
 
 def _sources_of(settings: Settings, layers: list[Layer]) -> dict[str, str]:
     sources: dict[str, str] = {}
-    for path in _leaves(settings.model_dump(), ()):
+    for path in settings.leaves():
         sources[told(path)] = _origin(layers, path, "default")
     return sources
 

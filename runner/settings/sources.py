@@ -112,7 +112,10 @@ def _value_of(name: str, path: KeyPath, text: str, model: type[BaseSettings]) ->
     if get_origin(model.model_fields[path[0]].annotation) is tuple:
         separator = os.pathsep if path[0] in _PATHS else ","
     if separator and not text.lstrip().startswith("["):
-        return [part for part in text.split(separator) if part]
+        parts = text.split(separator)
+        if separator == ",":  # a path may begin or end with a blank
+            parts = [part.strip() for part in parts]
+        return [part for part in parts if part]
     if path[0] in _TABLES and len(path) > 1 and not text.lstrip().startswith(("{", "[", '"')):
         return _plain(text)
     if path[0] in _TABLES or separator:
@@ -188,6 +191,9 @@ def _text(path: Path, *, must_exist: bool) -> str:
         if not must_exist:
             return ""
         message = f"{path}: there is no such file; correct {CONFIG_VARIABLE}, or unset it"
+        raise SettingsError(message) from None
+    except IsADirectoryError:
+        message = f"{path}: is a folder; name the TOML file in it"
         raise SettingsError(message) from None
     except (OSError, ValueError) as error:
         message = f"{path}: cannot be read: {error}; let this user read it"

@@ -7,7 +7,9 @@ its holder guards by a lock of its own.
 from __future__ import annotations
 
 import errno
+import re
 import sqlite3
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +21,7 @@ from toolrunner.sandbox import forks
 FULL_DISK_SECONDS = 60  # before it is worth asking again
 
 _RETRY_SECONDS = 0.01
+_MODE = 0o600
 
 
 class Database(sqlite3.Connection):
@@ -63,6 +66,39 @@ def open_database(
 ) -> sqlite3.Connection:
     """Open a file, or make it with ``schema``; raises OSError for one of another version.
 
+    One that has all that it needs is not written to: it can be read on a full disk too. One whose
+    tables change from version to version is opened by ``open_migrated``.
+    """
+    database = connect(path, synchronous=synchronous, busy_seconds=busy_seconds)
+    try:
+        _complete(database, path, schema, version)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _complete(database: sqlite3.Connection, path: Path, schema: str, version: int) -> None:
+    found = database.execute("PRAGMA user_version").fetchone()[0]
+    if found not in {0, version}:
+        message = f"{path} was written by another version of toolrunner: move it away"
+        raise OSError(message)
+    if found != version or not _has_all(database, schema):
+        script = f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {version}; COMMIT;"
+        database.executescript(script)
+
+
+def _has_all(database: sqlite3.Connection, schema: str) -> bool:
+    """Whether a file has each table and index of a schema."""
+    there = {name for [name] in database.execute("SELECT name FROM sqlite_master")}
+    return there.issuperset(re.findall(r"\bIF NOT EXISTS (\w+)", schema))
+
+
+def connect(
+    path: Path, *, synchronous: Literal["FULL", "NORMAL"], busy_seconds: float
+) -> sqlite3.Connection:
+    """Open a file as it is; an empty one is made if there is none.
+
     ``synchronous``: whether a change is on disk when its transaction ends (FULL), or may be lost
     with the power (NORMAL). ``busy_seconds``: how long to wait for other processes.
     """
@@ -74,16 +110,15 @@ def open_database(
         check_same_thread=False,
         factory=Database,
     )
-    path.chmod(0o600)
-    _keep_a_log(database, busy_seconds)
-    database.execute(f"PRAGMA synchronous = {synchronous}")
-    database.execute("PRAGMA foreign_keys = ON")
-    found = database.execute("PRAGMA user_version").fetchone()[0]
-    if found not in {0, version}:
+    try:
+        if stat.S_IMODE(path.stat().st_mode) != _MODE:  # else it may be on a read-only disk
+            path.chmod(_MODE)
+        _keep_a_log(database, busy_seconds)
+        database.execute(f"PRAGMA synchronous = {synchronous}")
+        database.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
         database.close()
-        message = f"{path} was written by another version of toolrunner: move it away"
-        raise OSError(message)
-    database.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {version}; COMMIT;")
+        raise
     return database
 
 

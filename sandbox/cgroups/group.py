@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import time
 from dataclasses import dataclass
 
@@ -16,19 +15,21 @@ from toolrunner.sandbox.limits import MIB
 
 _RESIDUE_BYTES = 2 * MIB  # what may stay charged to a slot after its cell, as inodes do
 _REMOVAL_SECONDS = 0.5
-_PAIRS = re.compile(r"^(\w+) (\d+)$", re.MULTILINE)
+_CHARGED_AT_ONCE = 1 * MIB  # the kernel charges a processor's share of pages at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """What a group uses: bytes without the page cache, seconds of processor time if known.
 
-    ``kills``: how many of its processes the kernel has ended at the ceiling.
+    ``kills``: how many of its processes the kernel has ended for want of memory;
+    ``at_ceiling``: whether its own was met, or there was none left for all.
     """
 
     memory_bytes: int
     cpu_seconds: float | None
     kills: int
+    at_ceiling: bool = False
 
 
 class Group:
@@ -54,7 +55,7 @@ class Group:
         self._version = place.version
         self._folders = {name: f"{folder}/{path}" for name, folder in place.folders.items()}
         self._base = Figures(0, 0.0, 0)
-        self._ceiling = 0
+        self._ceiling = self._met = 0
         self.has_opened = False  # the warden has its doors
         for folder in self._distinct():
             os.mkdir(folder)
@@ -110,14 +111,16 @@ class Group:
             self._files.write(f"{self._folders['memory']}/memory.max_usage_in_bytes", "0")
         else:
             self._peak.begin()
-        memory = self._memory()
-        self._base = Figures(memory, self._cpu_seconds(), self._kills())
+        memory, kills = self._memory(), self._kills()
+        if kills > self._base.kills and self._peak is not None:  # else it is not asked for
+            self._met = self._times_at_ceiling()
+        self._base = Figures(memory, self._cpu_seconds(), kills)
         return memory < _RESIDUE_BYTES
 
     def figures(self) -> Figures:
         """Return what has been used since ``begin``."""
         memory = max(0, self._memory() - self._base.memory_bytes)
-        return Figures(memory, self.cpu_seconds(), self._kills() - self._base.kills)
+        return self._with_kills(memory)
 
     def take_back(self, memory_bytes: int) -> Figures:
         """Have the kernel give up what it only remembers, down to so much; return the figures then.
@@ -137,7 +140,11 @@ class Group:
 
     def last_figures(self) -> Figures:
         """Return the same of a call that is over, with the most memory that it held."""
-        return Figures(self.peak_bytes(), self.cpu_seconds(), self._kills() - self._base.kills)
+        return self._with_kills(self.peak_bytes())
+
+    def _with_kills(self, memory_bytes: int) -> Figures:
+        kills = self._kills() - self._base.kills
+        return Figures(memory_bytes, self.cpu_seconds(), kills, kills > 0 and self._met_ceiling())
 
     def peak_bytes(self) -> int:
         """Return the most memory that was held since ``begin``; 0 where the kernel does not tell.
@@ -177,6 +184,18 @@ class Group:
     def _kills(self) -> int:
         name = "memory.oom_control" if self._version == 1 else "memory.events"
         return _numbers(self._files.read(f"{self._folders['memory']}/{name}"), "oom_kill")[0]
+
+    def _met_ceiling(self) -> bool:
+        """Tell whether its processes have wanted more than its ceiling since ``begin``."""
+        if self._version == 1:
+            path = f"{self._folders['memory']}/memory.max_usage_in_bytes"
+            most = int(self._files.read(path, os.O_RDWR))
+            return most + _CHARGED_AT_ONCE >= self._ceiling
+        return self._times_at_ceiling() > self._met
+
+    def _times_at_ceiling(self) -> int:
+        events = self._files.read(f"{self._folders['memory']}/memory.events")
+        return _numbers(events, "oom")[0]
 
     def _cpu_seconds(self) -> float | None:
         folder = self._folders.get("cpu")
@@ -223,6 +242,12 @@ def _remove(folder: str, deadline: float) -> None:
 
 
 def _numbers(text: str, *names: str) -> list[int]:
-    """Return some of the numbers in a file with a name and a number on each line; 0 for none."""
-    found = dict(_PAIRS.findall(text))
-    return [int(found.get(name, 0)) for name in names]
+    """Return some of the numbers in a file with a name and a number on each line; 0 for none.
+
+    Each call asks for a few of many, several times.
+    """
+    found = []
+    for name in names:
+        _, _, rest = f"\n{text}".partition(f"\n{name} ")
+        found.append(int(rest.partition("\n")[0] or 0))
+    return found

@@ -28,6 +28,7 @@ from toolrunner.sandbox.ending import (
     Ending,
     Isolation,
     LimitHit,
+    Raised,
     Reply,
     Returned,
     SetupFailure,
@@ -37,22 +38,27 @@ from toolrunner.sandbox.ending import (
 from toolrunner.sandbox.exchange.artifacts import ArtifactSet
 from toolrunner.sandbox.exchange.facts import CLOSED, Facts
 from toolrunner.sandbox.exchange.messages import Listener, Request, request_frame
+from toolrunner.sandbox.exchange.stack import taken_out
 from toolrunner.sandbox.frames import FrameError, ReplyTooLargeError
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.shortage import remedy_of
 from toolrunner.sandbox.turn import Turn
 from toolrunner.sandbox.watch import Watch
 
 SETUP_SECONDS = 15.0
 GRACE_SECONDS = 0.1
 KILL_SECONDS = 2.0
+# For a cell whose time is over to write where it is; all that it does then counts no more.
+WHERE_SECONDS = 0.02
+_OF_TIME = frozenset({"wall_seconds", "cpu_seconds", "load_seconds"})
 
 
 class Step(IntEnum):
     """How far an exchange has come."""
 
-    PLACING, CONFINING, LOADING, RUNNING, ENDING, KILLED, OVER = range(7)
+    PLACING, CONFINING, LOADING, RUNNING, ENDING, ASKED, KILLED, OVER = range(8)
 
 
 class Exchange(abc.ABC):
@@ -85,6 +91,7 @@ class Exchange(abc.ABC):
         self._tail = Tail(limits.log_kb * 1024)
         self._log = LogLines(limits.log_kb * 1024, listener.on_log)
         self._step = Step.PLACING
+        self._was_asked = False
         self._deadline = time.monotonic() + self.setup_seconds
         self._facts = Facts()
         self._channel = Channel(
@@ -114,7 +121,10 @@ class Exchange(abc.ABC):
                 stack.enter_context(self._interrupt)
             except OSError as error:
                 cell.order_kill()
-                self._facts.setup = SetupFailure("wait for the cell", str(error), error.errno)
+                remedy = remedy_of(error)
+                self._facts.setup = SetupFailure(
+                    "wait for the cell", str(error), error.errno, remedy
+                )
                 return self._ending()
             for waited_for in (cell.output, cell.log, cell.status, self._interrupt):
                 self._poll.register(waited_for, select.POLLIN)
@@ -155,10 +165,10 @@ class Exchange(abc.ABC):
     def _listen_to_the_channel(self) -> None:
         """Wait for as much of the channel as matters now.
 
-        Nothing of a cell counts before it is in its place, nor once it is killed.
+        Nothing of a cell counts before it is in its place, nor once its time is over.
         """
         wanted = 0
-        if not self._channel.closed and Step.PLACING < self._step < Step.KILLED:
+        if not self._channel.closed and Step.PLACING < self._step < Step.ASKED:
             wanted = select.POLLIN
             if self._channel.has_more_to_send:
                 wanted |= select.POLLOUT
@@ -179,8 +189,11 @@ class Exchange(abc.ABC):
 
     def _ending(self) -> Ending:
         dropped = self._tail.dropped + self._log.dropped
+        where, text = "", self._tail.text()
+        if self._was_asked:
+            where, text = taken_out(text)
         return self._facts.ending(
-            self.watch, self._isolation, self._tail.text(), dropped, outlived=self.outlived
+            self.watch, self._isolation, text, dropped, where=where, outlived=self.outlived
         )
 
     # --- what a kind of call decides -------------------------------------------------------
@@ -262,14 +275,26 @@ class Exchange(abc.ABC):
             self._cell.order_kill()
             self.next(Step.KILLED, KILL_SECONDS)
 
+    def _ask_and_kill(self) -> None:
+        """Order the end of a call, of one that has passed a limit of time after its last words."""
+        limit = self._facts.limit
+        if self._was_asked or limit is None or limit.name not in _OF_TIME:
+            self._kill()
+            return
+        self._was_asked = True
+        self._cell.order_where()
+        self.next(Step.ASKED, WHERE_SECONDS)
+
     def _interrupted(self) -> None:
+        if self._step is Step.ASKED:
+            self._kill()
         if self._decided():
             return
         if self._interrupt.cancelled:
             self._facts.cancelled = True
         else:
             self._facts.limit = self._interrupt.limit
-        self._kill()
+        self._ask_and_kill()
 
     def _time_over(self) -> None:
         limits = self._limits
@@ -296,7 +321,7 @@ class Exchange(abc.ABC):
             self._cell.box.destroy()
             self._step = Step.OVER
             return
-        self._kill()
+        self._ask_and_kill()
 
     def _broken(self, message: str) -> None:
         """The reply channel's bytes are no reply: nothing more on it counts."""
@@ -361,7 +386,7 @@ class Exchange(abc.ABC):
         try:
             for kind, body in self._channel.receive():
                 # Decided otherwise: late frames change nothing.
-                if self._step is not Step.KILLED:
+                if self._step < Step.ASKED:
                     self._frame(kind, body)
         except ReplyTooLargeError as error:
             self._too_large(error)
@@ -415,6 +440,7 @@ class Exchange(abc.ABC):
     def _frame(self, kind: bytes, body: bytes) -> None:
         step = self._step
         if step is Step.CONFINING and kind == protocol.CONFINED:
+            self.watch.confined()
             self.on_confined()
         elif step is Step.CONFINING and kind == protocol.FAILED:
             # No call has run in the cell yet, so this can be believed.
@@ -442,6 +468,9 @@ class Exchange(abc.ABC):
         facts = self._facts
         given, self._artifacts = self._artifacts, ArtifactSet()
         reply = _reply(kind, body, given)
+        if isinstance(reply, Raised) and reply.claims:
+            # While its process waits to be let go, all is as it was when the program ended.
+            self.watch.look_closely(self._cell.box.scratch_measure(self._cell.slot))
         size = len(body) + given.size
         facts.output_bytes += size
         if not self.is_last(reply, size):

@@ -56,6 +56,7 @@ class Facts:
         log_tail: str,
         dropped: int,
         *,
+        where: str = "",
         outlived: bool = False,
     ) -> Ending:
         """Return how the call ended. ``dropped``: bytes of its log that were not kept.
@@ -82,10 +83,24 @@ class Facts:
             exit_code=exit_code(status) if isinstance(status, int) else None,
             # A process that died of something else before our order took it was not killed by us.
             killed=killed and (status is None or status == signal.SIGKILL),
+            from_outside=self._is_from_outside(watch),
+            host_ran_out=watch.host_ran_out,
             protocol_error=protocol_error,
             reply=self.reply,
             log_tail=log_tail,
+            where=where,
+            began=self.started,
+            reached=watch.reached(),
         )
+
+    def _is_from_outside(self, watch: Watch) -> bool:
+        """Tell whether neither we nor the plugin have sent the SIGKILL that was the end."""
+        report = self.report
+        if report is None or report["status"] != signal.SIGKILL:
+            return False
+        if self.killed or self.limit is not None or report.get("ended_by_us"):
+            return False
+        return watch.host_ran_out or not report.get("by_itself", True)
 
     def _usage(self, watch: Watch, dropped: int, *, outlived: bool) -> Usage:
         if self.stage is Stage.SETUP:

@@ -24,7 +24,8 @@ class Request:
     ``files`` are put where its cell may read them, if its program takes files: in ``folder``, as
     the cell sees it, which whoever puts them there fills in. ``image_by_path``: the one file is
     its image.
-    ``tool``: which one it is for, of a program that has several.
+    ``tool``: which one it is for, of a program that has several. ``traceparent``: of the span that
+    the call is, as W3C's Trace Context has it.
     """
 
     call_id: str
@@ -34,6 +35,7 @@ class Request:
     folder: str = ""
     image_by_path: bool = False
     tool: str = ""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ def load_order(
         "wants_caches": wants_caches,
         "batch": program.batch,
         "tools": program.tools,
+        "install": program.install,
     }
     return json.dumps(order).encode()
 
@@ -122,6 +125,8 @@ def request_frame(request: Request, limits: Limits, deadline: float, batch: int 
         "output_bytes": limits.output_mb * MIB,
         "batch": batch,
     }
+    if request.traceparent:
+        terms["traceparent"] = request.traceparent
     if request.files is not None:
         terms["folder"] = request.folder
         terms["image_by_path"] = request.image_by_path

@@ -56,7 +56,7 @@ def answers(
         message = (
             f"run_batch returned {found[0]} for {count} payloads; return a list of a result each"
         )
-        yield from [(protocol.UNSERIALIZABLE, message.encode())] * count
+        yield from [(protocol.UNSERIALIZABLE, cut(message, protocol.MESSAGE_CAP).encode())] * count
         return
     for result in results:
         yield answer_of(result, order, artifacts.anew())

@@ -55,7 +55,7 @@ class Artifacts:
         if isinstance(data, (str, os.PathLike)):
             descriptor, size, _ = self._opened(data)
             try:
-                return self._send(name, mime_type, size, read(descriptor, size))
+                return self._send(name, mime_type, size, read(descriptor, size, name))
             finally:
                 os.close(descriptor)
         view = as_bytes(data)
@@ -93,7 +93,7 @@ class Artifacts:
         try:
             if key not in self._attached:  # the same file may stand in a result twice
                 name = self._free_name(os.path.basename(os.fsdecode(path)))
-                blocks = read(descriptor, size)
+                blocks = read(descriptor, size, name)
                 self._attached[key] = self._send(name, mime_types.of(name), size, blocks)
             return self._attached[key]
         finally:
@@ -173,7 +173,7 @@ def new_digest(size: int) -> Any:
 
 
 def check_name(name: object) -> None:
-    """Refuse what is no name of an artifact: it may become a file's, on any system."""
+    """Refuse what is no name of an artifact: it may become a file's."""
     if not isinstance(name, str):
         message = f"the name of an artifact is of type {type(name).__name__}; give {_NAME_WORDS}"
         raise TypeError(message)
@@ -243,7 +243,7 @@ def opened(path: str | os.PathLike[Any], scratch: str) -> int:
     return descriptor
 
 
-def read(descriptor: int, size: int) -> Iterator[memoryview]:
+def read(descriptor: int, size: int, name: str) -> Iterator[memoryview]:
     """Yield a file's bytes in blocks; raise ``OSError`` if it does not stay as large as it was."""
     left = size
     while left:
@@ -255,7 +255,7 @@ def read(descriptor: int, size: int) -> Iterator[memoryview]:
     now = os.fstat(descriptor).st_size
     if left or now != size:
         message = (
-            f"the file has changed its size while it was read, from {size} bytes to {now}; give it "
-            "back when nothing writes to it any more"
+            f"the file {name} has changed its size while it was read, from {size} bytes to {now}; "
+            "give it back when nothing writes to it any more"
         )
         raise OSError(message)

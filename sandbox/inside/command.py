@@ -10,9 +10,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 
-from . import inputs, jsonable, leavings, lookup, printed
+from . import inputs, jsonable, leavings, lookup, printed, program_hints
 from .conversation import Conversation
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
@@ -24,10 +25,18 @@ if TYPE_CHECKING:
 BLAMES_THE_CALLER = 65  # EX_DATAERR of sysexits.h: "the input data was incorrect in some way"
 _BY_A_SHELL = 128  # a shell's status for what a signal has ended, less the signal's number
 _MOST_LINES, _MOST_CHARACTERS = 20, 2000  # of its errors, in a message
-# What Node, C, Perl, C++, and Python say that get no more memory.
-_OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "bad_alloc", "memoryerror")
+# What Perl, Node, C, C++ and Python say that get no more memory, as they write it: the same words
+# in a sentence of the program's own are no such report.
+_OUT_OF_MEMORY = re.compile(
+    r"^Out of memory(?:!| in perl)|heap out of memory|"
+    r"(?:^|: |\] )(?:Cannot allocate memory(?:$|[:,(!])|[Oo]ut of memory(?:$|!))|"
+    r"\bstd::bad_alloc\b|^MemoryError(?:$|:)",
+    re.MULTILINE,
+)
 # By a full scratch, or a file that is larger than one may be (SIGXFSZ, EFBIG).
 _FULL = ("no space left on device", "file size limit exceeded", "file too large", "sigxfsz")
+# What dash, bash, Node and Perl say that get no more processes.
+_NO_PROCESS = ("cannot fork", "fork: retry", "fork: resource temp", "spawn eagain", "can't fork")
 _UNSTARTED = {
     errno.ENOEXEC: "it is no program for this machine, and no script, whose first line names what "
     "runs it, as in #!/bin/sh",
@@ -39,14 +48,22 @@ _UNSTARTED = {
 
 
 class CommandError(Exception):
-    """The program could not be started, or has ended otherwise than with status 0."""
+    """The program could not be started, or has ended otherwise than with status 0.
+
+    ``claims``: the limit that it says to have met. Words alone are no proof of it: the parent
+    looks at what it has seen of the call.
+    """
+
+    def __init__(self, message: str, claims: str = "") -> None:
+        super().__init__(message)
+        self.claims = claims
 
 
-class ScratchFullError(OSError):
-    """The program says that it could not write."""
+class RefusedError(OSError):
+    """The program was refused something, by the kernel's own word: ``number`` is the errno."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(errno.ENOSPC, message)
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(number, message)
         self._message = message
 
     def __str__(self) -> str:
@@ -65,6 +82,7 @@ class Command:
         words = order["command"]
         assert isinstance(words, list)
         self._words: list[str] = words
+        self._order = order
         self._folder = str(order["path"])
         self._path = lookup.find(words[0], self._folder)
         self._arguments = [lookup.placed(word, self._folder) for word in words[1:]]
@@ -107,8 +125,10 @@ class Command:
         return " ".join(self._words)[:200]
 
     def _environment(self, context: Context) -> dict[str, str]:
+        traced = {"TRACEPARENT": context.traceparent} if context.traceparent else {}
         return {
             **os.environ,
+            **traced,
             "TOOLRUNNER_CALL_ID": context.call_id,
             "TOOLRUNNER_CONFIG": self._config,
             "TOOLRUNNER_PLUGIN": self._folder,
@@ -118,20 +138,31 @@ class Command:
 
     def _judge(self, status: int, held: Conversation) -> None:
         """Raise what the end of a program means, if it is no success."""
-        if not status:
+        if not status and held.answer and not held.answer.isspace():
+            return
+        said = last_lines(held.errors)
+        if not status and not says_why(failure(said)):
             return
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
             # The kernel's own word for a limit: passed on, it is told as one.
             os.kill(os.getpid(), signal.SIGXCPU)
-        said = last_lines(held.errors)
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == BLAMES_THE_CALLER:
             raise InvalidInput(said)
+        by_file_size = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXFSZ
         message = f"{self._name} {ending(status)}"
         message += f"; its standard error ends with:\n{said}" if said else ", and said nothing"
         missing = [word for word in self._words[1:] if lookup.looks_missing(word, self._folder)]
         if missing:
             message += f"\nthere is no file {missing[0]} in the plugin's folder"
-        raise kind_of(message)(message)
+        elif not says_why(failure(message)):  # a limit has words of its own
+            advice = program_hints.advice(said, _code(status), self._order)
+            message += f"\n{advice}" if advice else ""
+        raise RefusedError(errno.EFBIG, message) if by_file_size else failure(message)
+
+
+def _code(status: int) -> int:
+    """Return a program's exit status, or -1 for one that a signal has ended."""
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
 
 
 def unstarted(error: OSError) -> str:
@@ -157,12 +188,21 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def kind_of(message: str) -> type[Exception]:
+def failure(message: str) -> Exception:
     """Return what to raise for a program that has failed: by its words, for want of something."""
     words = message.lower()
-    if any(sign in words for sign in _OUT_OF_MEMORY):
-        return MemoryError
-    return ScratchFullError if any(sign in words for sign in _FULL) else CommandError
+    if _OUT_OF_MEMORY.search(message):
+        return MemoryError(message)
+    if any(sign in words for sign in _FULL):
+        return CommandError(message, "scratch_mb")
+    if any(sign in words for sign in _NO_PROCESS):
+        return CommandError(message, "processes")
+    return CommandError(message)
+
+
+def says_why(error: Exception) -> bool:
+    """Tell whether a program that has said nothing else has said what it was in want of."""
+    return not isinstance(error, CommandError) or bool(error.claims)
 
 
 def last_lines(errors: bytes) -> str:

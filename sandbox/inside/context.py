@@ -34,11 +34,16 @@ class Context:
         self.call_id: str = request["call_id"]
         self.tool: str = request.get("tool", "")
         self.call_ids: list[str] = [one["call_id"] for one in (request, *others)]
+        # Whose children a plugin's own requests are; a batch of them has no one parent.
+        self.traceparent: str = "" if others else request.get("traceparent", "")
         self.config = config
         self.artifacts = Artifacts(channel, lock)
         self._channel = channel
         self._lock = lock
         self._request = request
+        self._left = protocol.PROGRESS_BYTES_CAP
+        self._next_at = 0.0
+        self._newest = b""  # a report that was kept back
 
     @property
     def output_bytes(self) -> int:
@@ -54,12 +59,44 @@ class Context:
         return Path(os.environ["TMPDIR"])
 
     def progress(self, fraction: float, message: str = "") -> None:
-        """Tell the caller how far the work has come: 0 to 1, and words if there are any."""
+        """Tell the caller how far the work has come: 0 to 1, and words if there are any.
+
+        Of many reports some are left out; the last one is always told.
+        """
+        share = float(fraction)
+        if share != share:  # noqa: PLR0124 - as NaN alone
+            raise ValueError("the fraction of context.progress is nan; give a number from 0 to 1")
         if self._channel is None:
             return
-        report = {"fraction": min(max(float(fraction), 0.0), 1.0), "message": str(message)[:500]}
+        report = {"fraction": min(max(share, 0.0), 1.0), "message": str(message)[:500]}
+        body = wire.as_json(report)
         with self._lock:
-            wire.send(self._channel, protocol.PROGRESS, report)
+            if self._is_due(len(body)):
+                self._send_progress(body)
+            else:
+                self._newest = body
+
+    def tell_newest(self) -> None:
+        """Send a report that was kept back, if there is one: nothing newer will come."""
+        if self._newest:
+            with self._lock:
+                self._send_progress(self._newest)
+
+    def _is_due(self, size: int) -> bool:
+        """Tell whether a report may be sent now: the second half lasts until the deadline."""
+        if self._left - size >= protocol.PROGRESS_BYTES_CAP // 2:
+            return True
+        now = time.monotonic()
+        if now < self._next_at or self._left - size < protocol.PROGRESS_CAP:
+            return False
+        self._next_at = now + self.seconds_left() * size / self._left
+        return True
+
+    def _send_progress(self, body: bytes) -> None:
+        assert self._channel is not None
+        self._left -= len(body)
+        self._newest = b""
+        wire.send(self._channel, protocol.PROGRESS, body)
 
     def artifact(self, name: str, data: Any, mime_type: str | None = None) -> dict[str, object]:
         """Give a file back beside the result; return what is to stand for it in the result.

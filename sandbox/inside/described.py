@@ -28,6 +28,7 @@ def describe(error: BaseException, order: dict[str, Any]) -> dict[str, object]:
     kind = type(error)  # not isinstance, which asks the object itself
     message = attempt(lambda: str(error), "<no text: __str__ of the exception failed>")
     number = attempt(lambda: getattr(error, "errno", None), None)
+    claims = attempt(lambda: getattr(error, "claims", ""), "")
     return {
         "exception": cut(class_name(error), 200),
         "message": cut(with_advice(message, error, order), protocol.MESSAGE_CAP),
@@ -36,6 +37,7 @@ def describe(error: BaseException, order: dict[str, Any]) -> dict[str, object]:
         "is_memory_error": issubclass(kind, MemoryError),
         "cannot_start_thread": issubclass(kind, RuntimeError)
         and message == "can't start new thread",
+        "claims": claims if type(claims) is str and order["command"] else "",
     }
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _PLAINLY = "return dict, list, str, numbers, bool or None"
 _CALL_IT = "it was not called: write its parentheses"
 # What to return instead of a value of these types: (library, name).
+_WHOLE = "result"
 _INSTEAD = {
     ("builtins", "complex"): "return its parts, such as [value.real, value.imag]",
     ("numpy", "complexfloating"): "return its parts, such as [value.real, value.imag]",
@@ -56,6 +57,8 @@ class NotJsonError(Exception):
 def no_form(value: Any, place: str) -> str:
     """Return what is said of a value that nothing can be made of."""
     what = f"{place} is of type {type_name(value)}, which has no JSON form"
+    if place == _WHOLE and ("builtins", "generator") in names_of(type(value)):
+        return f"{what}; write return instead of yield in run"
     return f"{what}; {instead(value)}"
 
 
@@ -74,14 +77,26 @@ def failed(value: Any, place: str, error: Exception) -> str:
 
 def no_key(key: Any, place: str) -> str:
     """Return what is said of a key that is no string."""
-    try:
-        shown = f"{key!r:.80}"
-    except Exception:  # noqa: BLE001 - a plugin's own code raises anything
-        shown = "<a key without a text>"
     return (
-        f"{place} has the key {shown} of type {type_attribute(type(key), '__name__')}; "
+        f"{place} has the key {shown(key)} of type {type_attribute(type(key), '__name__')}; "
         "keys of JSON objects are strings: write str(key)"
     )
+
+
+def no_column(name: Any, place: str) -> str:
+    """Return what is said of a table with a column whose name is no string."""
+    return (
+        f"{place} has a column named {shown(name)} of type "
+        f"{type_attribute(type(name), '__name__')}; names of columns are strings: rename it"
+    )
+
+
+def shown(key: Any) -> str:
+    """Return a key as it is named in a message."""
+    try:
+        return f"{key!r:.80}"
+    except Exception:  # noqa: BLE001 - a plugin's own code raises anything
+        return "<without a text>"
 
 
 def no_object(value: Any, plain: Any) -> str:

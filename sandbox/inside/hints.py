@@ -9,6 +9,8 @@ import errno
 import os
 import re
 
+from . import lookup
+
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     import types
@@ -27,7 +29,7 @@ _INSTEAD = {
     "not: use multiprocessing.Pipe, subprocess or threads",
 }
 _NO_NETWORK = (
-    "; a plugin has no network and no sockets but stream pairs: set network = true in its "
+    "a plugin has no network and no sockets but stream pairs: set network = true in its "
     'manifest, and "{name}" in allow_network of the operator\'s settings'
 )
 _BESIDE = (
@@ -46,7 +48,7 @@ _WRITTEN = (
     "; a plugin may write to the working directory alone, which is context.scratch: write it "
     "there, and give it back with context.artifact(name, path)"
 )
-_UNSEEN = "; if it is there, a plugin may not see it: name its folder in read of the manifest"
+UNSEEN = "if it is there, a plugin may not see it: name its folder in read of the manifest"
 
 _NOT_FOR_ALL = (
     "; read names it, but not every user may read it: a plugin is a user of its own, who needs "
@@ -105,8 +107,13 @@ def network_hint(error: BaseException, order: dict[str, Any]) -> str:
         f.endswith("/socket.py") for f in files_of(error)
     )
     if is_refused or error.errno == errno.ENETUNREACH or type(error).__name__ == "gaierror":
-        return _NO_NETWORK.format(name=order["name"])
+        return f"; {no_network(order['name'])}"
     return ""
+
+
+def no_network(name: str) -> str:
+    """Return what to set for a plugin that wants the network."""
+    return _NO_NETWORK.format(name=name)
 
 
 def file_hint(error: BaseException, order: dict[str, Any]) -> str:
@@ -128,20 +135,35 @@ def file_hint(error: BaseException, order: dict[str, Any]) -> str:
         elif isinstance(error, PermissionError) and lies_in(path, order["read"]):
             return _NOT_FOR_ALL
         elif isinstance(error, (FileNotFoundError, PermissionError)) and is_foreign(path, order):
-            return _UNSEEN
+            return f"; {UNSEEN}"
     return ""
 
 
 def relative_hint(error: FileNotFoundError, order: dict[str, Any], *, is_file: bool) -> str:
-    """Tell of a file that was looked for in the scratch; of a program there is nothing to tell."""
+    """Tell of a file that was looked for in the scratch, and of a program that is not there."""
     path = error.filename
-    is_program = any(file.endswith("/subprocess.py") for file in files_of(error))
-    if type(path) is not str or not path or path.startswith("/") or is_program:
+    if type(path) is not str or not path or path.startswith("/"):
         return ""
+    frame = last_frame_in("/subprocess.py", error)
+    if frame is not None:
+        is_program = "/" not in path and frame.f_locals.get("cwd") != path
+        folders = os.environ.get("PATH", "")
+        return f"; {lookup.remedy_in(folders, path)}" if is_program else ""
     if is_file:
         return _NOT_IN_THE_SCRATCH
     is_there = not cannot_be_opened(os.path.join(order["path"], path))
     return _IN_THE_FOLDER.format(name=path) if is_there else ""
+
+
+def last_frame_in(end: str, error: BaseException) -> types.FrameType | None:
+    """Return the innermost frame of an exception that is of a file whose name ends so."""
+    found = None
+    frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
+    while frames is not None:
+        if frames.tb_frame.f_code.co_filename.endswith(end):
+            found = frames.tb_frame
+        frames = frames.tb_next
+    return found
 
 
 def writes(error: OSError) -> bool:
@@ -167,6 +189,27 @@ def line_of(frames: types.TracebackType) -> str:
         linecache.getline(frame.f_code.co_filename, number, frame.f_globals)
         for number in range(first, min(last, first + _MOST_CALL_LINES) + 1)
     )
+
+
+def source_of(frames: types.TracebackType) -> str:
+    """Return the expression that an exception came from, as far as its bytecode says so."""
+    import linecache
+
+    frame = frames.tb_frame
+    places = [*frame.f_code.co_positions()][frames.tb_lasti // 2]
+    first, last, start, end = places
+    if first is None or last is None or start is None or end is None:
+        return ""
+    if last - first >= _MOST_CALL_LINES:
+        return ""
+    lines = [
+        linecache.getline(frame.f_code.co_filename, number, frame.f_globals).encode()
+        for number in range(first, last + 1)
+    ]
+    # Columns are of bytes. The end is cut first, as both may be in one line.
+    lines[-1] = lines[-1][:end]
+    lines[0] = lines[0][start:]
+    return b"".join(lines).decode("utf-8", "replace")
 
 
 def scratch() -> list[str]:

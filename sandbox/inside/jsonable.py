@@ -132,6 +132,9 @@ class Walk:
     def _table(self, table: Table, place: str, depth: int) -> dict[str, object]:
         """Return a table as an object; the place of a cell is its row and its column's name."""
         names = table.columns
+        for name in names:
+            if type(name) is not str and type(name) is not int:
+                raise NotJsonError(formless.no_column(name, short(place)))
         rows = [
             [
                 item

@@ -29,6 +29,7 @@ class KnownCell:
         self.pid = 0
         self.status: int | None = None
         self.ended_by_us = ""
+        self.kills_itself = False  # it has asked for a SIGKILL that may have been its own end
         self._signals, self._signalled = 0.0, 0.0
         self._channel = status_channel
         self.cpu_seconds = 0.0

@@ -36,7 +36,9 @@ def give_back(artifacts: Artifacts) -> None:
             )
         try:
             artifacts.give(entry.name, entry.path)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # a limit's, or the host's
             message = f"a file in {FOLDER} cannot be given back: {error}"
             raise NotJsonError(message) from None
         os.unlink(entry.path)

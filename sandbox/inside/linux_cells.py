@@ -37,7 +37,8 @@ class LinuxCells:
         self._mounts = "mount" in profile["namespaces"]
         self._rulesets: dict[int, int] = {}
         self._scratches: dict[int, str] = {}
-        self._listens = not profile["asks_before_signals"]
+        self.hears_kills: bool = profile["hears_kills"]
+        self._listens = not self.hears_kills
         self.scope: SignalScope | None = None
         self._trash = Trash(profile["scratch"])
         self._files: list[kept_files.KeptFile] = []
@@ -165,7 +166,8 @@ class LinuxCells:
         self._listens = True
         report, descriptors, _, _ = socket.recv_fds(self._orders, 4096, 1)
         for descriptor in descriptors:
-            self.scope = SignalScope(self._kernel, descriptor)
+            decides = self._profile["asks_before_signals"]
+            self.scope = SignalScope(self._kernel, descriptor, decides=decides)
         return report
 
     def is_new_cell(self, pid: int) -> bool:

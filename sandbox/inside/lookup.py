@@ -34,6 +34,12 @@ _PACKAGES = {
 }
 
 
+_ELSEWHERE = (
+    "One that lies elsewhere is not seen: give its path, and name its folder in read of the "
+    "manifest"
+)
+
+
 class ProgramNotFoundError(Exception):
     """There is no such program in the box, or none that can be executed."""
 
@@ -64,12 +70,18 @@ def find(name: str, folder: str) -> str:
 
 def remedy_for(name: str) -> str:
     """Return what to do about a program that is not there."""
+    return f"; {installing(name)}, or put it into the plugin's folder. {_ELSEWHERE}"
+
+
+def remedy_in(path: str, name: str) -> str:
+    """Return what to do about one that a plugin in Python has started; ``path``: its PATH."""
+    return f"the box's PATH is {path}: {installing(name)} on the host. {_ELSEWHERE}"
+
+
+def installing(name: str) -> str:
+    """Return how to get a program."""
     package = _PACKAGES.get(name)
-    install = f"install it (on Debian: apt-get install {package})" if package else "install it"
-    return (
-        f"; {install}, or put it into the plugin's folder. One that lies elsewhere is not seen: "
-        "give its path, and name its folder in read of the manifest"
-    )
+    return f"install it (on Debian: apt-get install {package})" if package else "install it"
 
 
 def problem_of(path: str) -> str:

@@ -5,6 +5,10 @@ Called by the worker once a plugin has raised. It is advice alone: it goes by na
 
 from __future__ import annotations
 
+import os
+
+from . import hints
+
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     import types
@@ -12,6 +16,8 @@ if TYPE_CHECKING:
 
 _MOST_NAMES = 1000
 _MOST_KEYS = 8
+_LONGEST_LINE = 300
+_ONLY_PARSED = 0x400  # ast.PyCF_ONLY_AST, without importing ast
 # Of what difflib says. What is not there at all has to be nearer, and a short name may be farther.
 _FAR, _LIKE, _NEAR = 0.6, 0.7, 0.8
 # What else the function is called that a program begins with.
@@ -50,6 +56,11 @@ _NO_TERMINAL = (
     "; a call has no terminal: `toolrunner plugins check --debug PATH` runs the plugin without a "
     "box, in yours"
 )
+_NO_VARIABLE = (
+    "; a plugin has no environment variables of the host: write run(payload, context) and "
+    "context.config[{key!r:.80}], which the operator sets in the settings, below [plugin.{name}]: "
+    'config = {{ {key:.80} = "…" }}'
+)
 _NO_PICTURE = (
     "; if the caller's file is at fault, say so: raise an exception of a class named InvalidInput"
 )
@@ -61,15 +72,23 @@ def hint(error: BaseException, order: dict[str, Any]) -> str:
         if isinstance(error, kind):
             advice: str = said(error, last_frame(error), order)
             return advice
+    if type(error).__name__ in _PROGRAMS:
+        return of_a_program(error)
     return _NO_PICTURE if is_of_a_picture(error) else _BY_NAME.get(type(error).__name__, "")
+
+
+def last_step(error: BaseException) -> types.TracebackType | None:
+    """Return the last step of an exception's traceback."""
+    frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
+    while frames is not None and frames.tb_next is not None:
+        frames = frames.tb_next
+    return frames
 
 
 def last_frame(error: BaseException) -> types.FrameType | None:
     """Return the frame that an exception was raised in."""
-    frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
-    while frames is not None and frames.tb_next is not None:
-        frames = frames.tb_next
-    return None if frames is None else frames.tb_frame
+    last = last_step(error)
+    return None if last is None else last.tb_frame
 
 
 def of_a_name(error: NameError, frame: types.FrameType | None, _order: dict[str, Any]) -> str:
@@ -83,25 +102,87 @@ def of_a_name(error: NameError, frame: types.FrameType | None, _order: dict[str,
 
 
 def of_an_attribute(
-    error: AttributeError, _frame: types.FrameType | None, _order: dict[str, Any]
+    error: AttributeError, frame: types.FrameType | None, _order: dict[str, Any]
 ) -> str:
-    """Return the attribute that was meant."""
+    """Return the attribute that was meant, or how what it names is reached."""
     if error.obj is None:
         return "" if error.name is None else "; what gave it has found nothing, or has no return"
-    return meant(error.name, dir(error.obj))
+    if isinstance(error.obj, dict) and type(error.name) is str:
+        similar = meant(error.name, dir(error.obj))
+        is_key = error.name in error.obj
+        return similar if similar and not is_key else by_key(error.obj, error.name, frame)
+    return meant(error.name, dir(error.obj)) or of_an_instance(error.obj, error.name)
+
+
+def by_key(owner: dict[Any, Any], key: str, frame: types.FrameType | None) -> str:
+    """Return how to reach what a dict holds, and whether it holds that."""
+    names = {} if frame is None else frame.f_locals
+    name = next((name for name, value in names.items() if value is owner), "it")
+    written = f"; it is a dict: write {name}[{key!r:.80}]"
+    return (
+        written if key in owner else f"{written}, but it has no such key{present(name, owner, key)}"
+    )
+
+
+def of_an_instance(owner: object, name: str | None) -> str:
+    """Return that a class was meant to be called first, if its instances have the attribute."""
+    code = getattr(getattr(owner, "__init__", None), "__code__", None)
+    if not isinstance(owner, type) or name not in getattr(code, "co_names", ()):
+        return ""
+    return (
+        f"; {owner.__name__:.80} is a class: make one first, and use that: {owner.__name__:.80}(…)"
+    )
 
 
 def of_a_key(error: KeyError, frame: types.FrameType | None, order: dict[str, Any]) -> str:
     """Return which keys there are, if the payload has not the one that was looked for."""
-    if frame is None or not error.args or not is_own(frame, order):
+    if frame is None or not error.args:
         return ""
     key = error.args[0]
+    if frame.f_locals.get("self") is os.environ:
+        return _NO_VARIABLE.format(key=key, name=order["name"])
+    if not is_own(frame, order):
+        return ""
+    name = looked_into(error)
+    value = frame.f_locals.get(name)
+    if type(value) is not dict or type(key) is not str or key in value:
+        return ""
+    if not is_of_the_payload(value, error, order):
+        return ""
+    return f"; {name} has no {key!r:.80}{present(name, value, key)}"
+
+
+def is_of_the_payload(value: dict[Any, Any], error: BaseException, order: dict[str, Any]) -> bool:
+    """Tell whether a value is the dict that the plugin was called with, or one right in it."""
+    frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
+    while frames is not None and not is_own(frames.tb_frame, order):
+        frames = frames.tb_next
+    if frames is None:
+        return False
+    frame = frames.tb_frame
     names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
-    for name in names:
-        value = frame.f_locals.get(name)
-        if type(value) is dict and type(key) is str and key not in value:
-            return f"; {name} has no {key!r:.80}{present(name, value, key)}"
-    return ""
+    given = [frame.f_locals.get(name) for name in names]
+    payload = next((one for one in given if type(one) is dict), {})
+    return any(value is one for one in (payload, *payload.values()))
+
+
+def looked_into(error: KeyError) -> str:
+    """Return the name whose key was looked for, by ``name[…]`` or ``name.pop(…)``, or "".
+
+    A line may look into several dicts: only the bytecode's own position tells which of them has
+    failed. Where it tells nothing, or anything else has raised the error, there is no name.
+    """
+    step = last_step(error)
+    source = "" if step is None else hints.source_of(step)
+    try:
+        body = compile(source.strip(), "?", "eval", _ONLY_PARSED).body
+    except (SyntaxError, ValueError):
+        return ""
+    kind = type(body).__name__
+    owner = body.value if kind == "Subscript" else None
+    if kind == "Call" and getattr(body.func, "attr", "") == "pop":
+        owner = body.func.value
+    return str(getattr(owner, "id", ""))
 
 
 def present(name: str, value: dict[Any, Any], key: str) -> str:
@@ -133,7 +214,7 @@ def of_a_module(
     wanted = _DISTRIBUTIONS.get(top, top.replace("_", "-"))
     library = (
         f'; if it is a library, write dependencies = ["{wanted}"] in the manifest, and '
-        "`toolrunner plugins install`"
+        f"`{order['install']}`"
     )
     if is_folder:
         return library
@@ -141,6 +222,61 @@ def of_a_module(
         f"{library}; a single-file plugin has no modules beside it: with some of its own, make it "
         "a folder with a toolrunner.toml"
     )
+
+
+def of_an_import(error: ImportError, _frame: types.FrameType | None, order: dict[str, Any]) -> str:
+    """Return what to write for a module beside this one, and the name that a module has."""
+    import re
+    import sys
+
+    if not str(error).startswith("attempted relative import"):
+        name = re.match(r"cannot import name '(\w+)'", str(error))
+        module = sys.modules.get(str(error.name))
+        return meant(name[1], dir(module)) if name and module is not None else ""
+    step = last_step(error)
+    line = "" if step is None else hints.line_of(step)
+    found = re.search(r"from\s+\.+\s*(\w*)\s+import\s+\(?\s*(\w+)", line)
+    module_name, what = found.groups() if found else ("", "NAME")
+    write = f"write from {module_name} import {what}" if module_name else f"write import {what}"
+    if order["entry"].rpartition(":")[0]:
+        return f"; modules of the plugin's folder are found without the dot: {write}"
+    return (
+        "; a single-file plugin has no modules beside it: make it a folder with a "
+        f"toolrunner.toml, and {write} there"
+    )
+
+
+def of_a_type(error: TypeError, frame: types.FrameType | None, order: dict[str, Any]) -> str:
+    """Return what to write for a call that does not fit what is called."""
+    return of_a_signature(error, frame, order) or of_a_class(error, frame)
+
+
+def of_a_class(error: TypeError, frame: types.FrameType | None) -> str:
+    """Return what to write where a method was called on its class, instead of on an instance."""
+    import re
+
+    missing = re.match(r"(\w+)\.(\w+)\(\) missing \d+ required positional", str(error))
+    if frame is None or missing is None:
+        return ""
+    name, method = missing.groups()
+    owner = frame.f_locals.get(name, frame.f_globals.get(name))
+    code = getattr(vars(owner).get(method), "__code__", None) if isinstance(owner, type) else None
+    is_method = code is not None and code.co_varnames[:1] == ("self",)
+    step = last_step(error) if is_method else None
+    line = "" if step is None else hints.line_of(step)
+    if not re.search(rf"\b{name}\s*\.\s*{method}\s*\(", line):
+        return ""
+    return f"; {name:.80} is a class: make one first, and call that: {name:.80}(…).{method:.80}(…)"
+
+
+def of_a_program(error: Any) -> str:
+    """Return what a program said last that has failed, of what was kept from the log."""
+    for words, kept in (("standard error", error.stderr), ("output", error.stdout)):
+        text = kept.decode("utf-8", "replace") if isinstance(kept, bytes) else kept
+        lines = text.strip().splitlines() if isinstance(text, str) else []
+        if lines:
+            return f" Its {words} ends with: {lines[-1].strip():.{_LONGEST_LINE}}"
+    return ""
 
 
 def of_a_signature(error: TypeError, frame: types.FrameType | None, order: dict[str, Any]) -> str:
@@ -215,13 +351,15 @@ def meant(name: str | None, known: list[str], cutoff: float = _LIKE) -> str:
 
 _HINTS: tuple[tuple[type[BaseException], Any], ...] = (
     (ModuleNotFoundError, of_a_module),
+    (ImportError, of_an_import),
     (NameError, of_a_name),
     (AttributeError, of_an_attribute),
     (KeyError, of_a_key),
     (EOFError, of_input),
-    (TypeError, of_a_signature),
+    (TypeError, of_a_type),
 )
 _BY_NAME = {"BdbQuit": _NO_TERMINAL}
+_PROGRAMS = frozenset({"CalledProcessError", "TimeoutExpired"})  # of subprocess
 
 
 def refuse_breakpoints() -> None:

@@ -14,13 +14,33 @@ _CO_VARARGS, _CO_COROUTINE = 0x04, 0x80
 
 
 def with_context(run: Callable[..., object]) -> Callable[[Any, Any], object]:
-    """Return a function that takes a payload and a context, whatever ``run`` takes."""
+    """Return a function that takes a payload and a context, whatever ``run`` takes.
+
+    TypeError for a function that is written as a method: ``self`` would be the payload.
+    """
+    refuse_self(run)
     takes = context_parameter(run, 1)
     if takes is None:
         return lambda payload, _context: run(payload)
     if takes:
         return lambda payload, context: run(payload, **{takes: context})
     return run
+
+
+def refuse_self(run: Callable[..., object]) -> None:
+    """Refuse a function of a module, or a static method, that has a ``self`` before its payload."""
+    code = getattr(run, "__code__", None)
+    if code is None or hasattr(run, "__func__") or hasattr(run, "__wrapped__"):
+        return
+    names = code.co_varnames[: code.co_argcount]
+    if names[:1] != ("self",) or names == ("self",):
+        return
+    name, file = code.co_name, code.co_filename.rpartition("/")[2]
+    message = (
+        f"{name}({', '.join(names)}) in line {code.co_firstlineno} of {file} is no method of an "
+        f"object, so it is given no self; write {name}(payload), or {name}(payload, context)"
+    )
+    raise TypeError(message)
 
 
 def with_tool(run_tool: Callable[..., object]) -> Callable[[Any, Any], object]:

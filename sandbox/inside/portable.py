@@ -49,6 +49,7 @@ class ForkedCells:
     """Makes cells by a plain fork of the warden."""
 
     scope = None
+    hears_kills = False
 
     def __init__(self, profile: dict[str, Any], control: socket.socket, warden: Warden) -> None:
         self._profile = profile

@@ -11,6 +11,7 @@ stream where there is no such thing):
     warden -> parent     {"event": "inspected", "reasons": [...]}
     parent -> warden     {"op": "cell", "cell": n, "slot": s, "enters": whether it has cgroups of
                          its own} + 4 descriptors, + those of its slot's cgroups, the first time
+    parent -> warden     {"op": "where", "cell": n}: it writes its stack to its errors
     parent -> warden     {"op": "kill", "cell": n}
     parent -> warden     {"op": "renew", "cell": n, "aside": what a load uses may stay mounted
                          elsewhere}: a new scratch, for a resident's next call
@@ -22,7 +23,8 @@ trusted, and its end means that the box is gone:
     warden -> parent     {"event": "placed", "pid": the cell's number inside the box}
     warden -> parent     {"event": "used", "cpu_ms": c}    what has ended of it so far
     warden -> parent     {"event": "renewed", "error": ""}    or why its scratch is the old one
-    warden -> parent     {"event": "exit", "status": s, "cpu_ms": c, "maxrss_kib": m}
+    warden -> parent     {"event": "exit", "status": s, "cpu_ms": c, "maxrss_kib": m, "by_itself":
+                         whether a SIGKILL may have been the plugin's own}
     warden -> parent     {"event": "failed", operation, errno, message}: there will be no cell
 
 Zygote to warden: LISTENER, with a descriptor, if its filter asks before signals; READY or a
@@ -50,6 +52,9 @@ length, a JSON head of that length, and raw bytes to the end. What the cell send
 
 import struct
 
+# Has a cell write where its plugin is to its errors, as faulthandler does, for its author to know
+# what has taken the time: the last of the signals that nothing else has a use for.
+WHERE_SIGNAL = 64
 LISTENER = b'{"event": "listener"}'
 READY = b'{"event": "ready"}'
 FORKED = "forked"
@@ -76,6 +81,7 @@ MOST_ANNOUNCED = (1 << 32) - 1
 
 # Caps on what a cell may send in one frame, in bytes. A reply's own cap is the call's output limit.
 PROGRESS_CAP = 4096
+PROGRESS_BYTES_CAP = 4 * 1024 * 1024  # of all reports of a call; a cell keeps itself to it
 SIGN_CAP = 64  # CONFINED, LOADED
 # A RAISED or UNSERIALIZABLE: a message and a traceback, six bytes for each at worst as JSON.
 REPORT_CAP = 512 * 1024

@@ -59,6 +59,12 @@ _NUMBER, _ARCH = 0, 4
 
 _CLONE_NEW = 0x7E020080  # NEWTIME, NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _CLONE_PARENT = 0x8000
+_SIGKILL = 9
+# Which argument of a call that sends a signal says which.
+SIGNAL_ARGUMENT = {
+    "kill": 1, "tgkill": 2, "tkill": 1, "rt_sigqueueinfo": 1, "rt_tgsigqueueinfo": 2,
+    "pidfd_send_signal": 1,
+}  # fmt: skip
 _AF_UNIX = 1
 _SOCK_STREAM = 1
 _SOCK_TYPE_MASK = 0xF
@@ -157,6 +163,7 @@ def zygote_filter(
     counted_memory: bool = False,
     alone: bool = False,
     asks: bool = False,
+    hears_kills: bool = False,
     keeps_modes: bool = False,
 ) -> bytes:
     """Return the filter that the zygote installs before the first line of plugin code.
@@ -164,7 +171,8 @@ def zygote_filter(
     ``mount_namespace`` and ``landlock_abi`` (0: none) say which other layers there are: what
     they would not stop is denied here. ``counted_memory``: the kernel itself counts the memory of
     the box, and so what no figure of a process shows. ``alone``: the box has one cell. ``asks``:
-    it is installed with a listener, which is asked who may be signalled. ``keeps_modes``: where a
+    it is installed with a listener, which is asked who may be signalled. ``hears_kills``: the
+    listener only hears of each SIGKILL before it is sent. ``keeps_modes``: where a
     file's mode, owner or times could be anybody's file's, changing them succeeds without effect.
     """
     program = _Program(arch)
@@ -179,6 +187,9 @@ def zygote_filter(
     program.deny(WITHOUT_EFFECT, 0)
     if asks:
         _ask_before_signals(program)
+    elif hears_kills:
+        for name, numbers in (SIGNALS_BY_NUMBER | OTHER_SIGNALS).items():
+            program.when(numbers, _low(SIGNAL_ARGUMENT[name]), _one_of([_SIGKILL], _ASK), _PASS)
     if keeps_modes and not mount_namespace:
         # Programs that unpack archives give up where they may not; whoever takes the files over
         # gives them modes of its own.
@@ -207,7 +218,8 @@ def _ask_before_signals(program: _Program) -> None:
     everybody = -1
     program.when(
         SIGNALS_BY_NUMBER["kill"],
-        _low(0), (_JEQ, 0, 0, 1), _PASS, _one_of([everybody], _DENY), _ASK,
+        _low(1), (_JEQ, _SIGKILL, 3, 0), _low(0), (_JEQ, 0, 0, 1), _PASS,
+        _low(0), _one_of([everybody], _DENY), _ASK,
     )  # fmt: skip
     asked = ("tgkill", "tkill")
     for name, numbers in (SIGNALS_BY_NUMBER | OTHER_SIGNALS).items():

@@ -3,6 +3,9 @@
 The zygote installs a filter that asks before a signal is sent (SECCOMP_RET_USER_NOTIF, see
 seccomp_unotify(2)); the warden has the other end and answers. A call is a process group, which
 nobody can leave, so a signal may go to the sender's own group and to no other process.
+
+Where Landlock can say, only a SIGKILL is asked about, and always allowed: a call that has killed
+itself is told from one that was killed from outside.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import os
 import signal
 import struct
 
+from .seccomp import SIGNAL_ARGUMENT
 from .seccomp_table import OTHER_SIGNALS, SIGNALS_BY_NUMBER
 from .syscalls import ARCHITECTURES, Kernel, machine
 
@@ -27,20 +31,27 @@ _CONTINUE = 1
 class SignalScope:
     """Answers whether a signal may be sent. Never waits: each answer is a few system calls."""
 
-    def __init__(self, kernel: Kernel, listener: int) -> None:
-        """``listener``: the descriptor of the filter that asks."""
+    def __init__(self, kernel: Kernel, listener: int, *, decides: bool) -> None:
+        """``listener``: the descriptor of the filter that asks. ``decides``: or only hears."""
         column = ARCHITECTURES.index(machine())
         self._kernel = kernel
         self._listener = listener
+        self._decides = decides
+        calls = SIGNALS_BY_NUMBER | OTHER_SIGNALS
+        self._signals = {calls[name][column]: place for name, place in SIGNAL_ARGUMENT.items()}
         self._kill = SIGNALS_BY_NUMBER["kill"][column]
         self._tkill = OTHER_SIGNALS["tkill"][column]
+        self._by_descriptor = OTHER_SIGNALS["pidfd_send_signal"][column]
 
     def fileno(self) -> int:
         """Return the descriptor on which questions come."""
         return self._listener
 
-    def answer(self) -> int | None:
-        """Answer one question; return the process group that asked, ``None`` if it is gone."""
+    def answer(self) -> tuple[int, bool] | None:
+        """Answer one question; return the process group that asked, ``None`` if it is gone.
+
+        With it, whether what is sent may kill the group's first process.
+        """
         notice = bytearray(_NOTICE.size)
         try:
             fcntl.ioctl(self._listener, _RECEIVE, notice)
@@ -50,8 +61,13 @@ class SignalScope:
         except OSError:
             return None
         target, last = _as_int(arguments[0]), _as_int(arguments[1])
-        if number == self._kill and target < 0:
-            is_own = target == -group
+        kills = _as_int(arguments[self._signals[number]]) == signal.SIGKILL and (
+            target in {group, 0, -1, -group} or number == self._by_descriptor
+        )
+        if not self._decides:
+            is_own = True
+        elif number == self._kill and target <= 0:
+            is_own = target in {0, -group}
         elif number == self._tkill:
             is_own = target == thread
         else:
@@ -62,7 +78,7 @@ class SignalScope:
             self._send_within(asked, group, target, last)
         else:
             self._send(asked, error=errno.EPERM)
-        return group
+        return group, kills
 
     def _send_within(self, asked: int, group: int, target: int, number: int) -> None:
         """Send a signal to another process of ``group``, or say why not.

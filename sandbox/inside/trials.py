@@ -109,7 +109,10 @@ def in_child(trial: Callable[[], object]) -> dict[str, object]:
     _, status = os.waitpid(pid, 0)
     if not text:
         return refused(f"the trial ended with status {os.waitstatus_to_exitcode(status)}")
-    answer: dict[str, object] = json.loads(text)
+    try:
+        answer: dict[str, object] = json.loads(text)
+    except ValueError:  # its end, as for want of memory, came in the middle of its words
+        return refused(f"the trial ended with status {os.waitstatus_to_exitcode(status)}")
     return answer
 
 
@@ -243,7 +246,7 @@ def try_signal_scope(kernel: Kernel | None) -> None:
     theirs.close()
     said, listeners, _, _ = socket.recv_fds(ours, 4096, 1)
     if listeners:
-        scope = SignalScope(kernel, listeners[0])
+        scope = SignalScope(kernel, listeners[0], decides=True)
         asking = listeners[0]
         while select.select([asking, ours.fileno()], [], [])[0] == [asking]:
             scope.answer()

@@ -8,6 +8,7 @@ and all of the box with it, when the parent closes the control channel.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -61,8 +62,16 @@ if TYPE_CHECKING:
             """Tell what a new cell would share with later ones, or return nothing."""
 
         @property
+        def hears_kills(self) -> bool:
+            """Whether it is known of each SIGKILL that a plugin sends."""
+
+        @property
         def scope(self) -> SignalScope | None:
             """What asks before a signal is sent, where Landlock does not keep them apart."""
+
+
+# What a cell cannot be made for that is the host's want, and no fault of who has asked.
+_SCARCE = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 
 def main(kernel: Kernel, profile: dict[str, Any], control: socket.socket) -> NoReturn:
@@ -160,6 +169,8 @@ class Warden:
             order = json.loads(line)
             if order["op"] == "kill":
                 self._kill(order["cell"])
+            elif order["op"] == "where":
+                self._ask_where(order["cell"])
             elif order["op"] == "renew":
                 self._renew(cells, order["cell"], aside=order["aside"])
             elif order["op"] == "inspect":
@@ -224,16 +235,17 @@ class Warden:
             self._place(cells, known, numbers[1])
         else:
             # A new cell that has ended, or one that it could not make.
-            known.over(zygote_failure(f"it made no cell: {' '.join(words)}"))
+            known.over(unmade(words[0], numbers[1]))
             self._release(cells, known)
         return True
 
     def _answer(self, scope: SignalScope) -> None:
         """Answer one question about a signal; what asks without end is ended."""
-        group = scope.answer()
-        asking = self._cells.get(group) if group is not None else None
+        group, kills = scope.answer() or (0, False)
+        asking = self._cells.get(group)
         if asking is None:
             return
+        asking.kills_itself |= kills
         if not asking.may_signal():
             asking.ended_by_us = f"it sent more than {MOST_SIGNALS} signals"
             kill_group(asking.pid)
@@ -285,6 +297,13 @@ class Warden:
             if known.number == number:
                 kill_group(known.pid)
 
+    def _ask_where(self, number: int) -> None:
+        """Have a cell that will be killed say where it is; one that cannot ends of it."""
+        for known in self._cells.values():
+            if known.number == number and known.status is None:  # not reaped: it is still the cell
+                with contextlib.suppress(OSError):
+                    os.kill(known.pid, protocol.WHERE_SIGNAL)
+
     def _renew(self, cells: Cells, number: int, *, aside: bool) -> None:
         """Give a resident a new scratch between two calls, or say why it has the old one."""
         for known in self._cells.values():
@@ -334,6 +353,7 @@ class Warden:
                         "cpu_ms": round(known.cpu_seconds * 1000),
                         "maxrss_kib": known.maxrss_kib,
                         "ended_by_us": known.ended_by_us,
+                        "by_itself": known.kills_itself or not cells.hears_kills,
                     }
                 )
                 self._release(cells, known)
@@ -366,6 +386,16 @@ class Warden:
                     os.kill(pid, signal.SIGKILL)
             reap_ended()
             time.sleep(0.001)
+
+
+def unmade(said: str, number: int) -> dict[str, Any]:
+    """Return the event of a cell that the zygote could not make, or that has ended at once.
+
+    Its word is untrusted: of its numbers those alone are passed on that say what the host lacks.
+    """
+    if said == protocol.UNMADE and number in _SCARCE:
+        return {**zygote_failure(f"it made no cell: {os.strerror(number)}"), "errno": number}
+    return zygote_failure(f"it made no cell: {said} {number}")
 
 
 def zygote_failure(message: str) -> dict[str, Any]:

@@ -21,16 +21,18 @@ _SMALL = 1 << 16
 
 def send(channel: socket.socket, kind: bytes, body: object) -> None:
     """Send one frame; a body that is not bytes goes as JSON."""
-    if isinstance(body, bytes):
-        data = body
-    else:
-        data = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    data = body if isinstance(body, bytes) else as_json(body)
     header = protocol.HEADER.pack(kind, len(data))
     if len(data) <= _SMALL:
         channel.sendall(header + data)  # in one piece, so that the reader wakes up once
     else:
         channel.sendall(header)
         channel.sendall(data)
+
+
+def as_json(body: object) -> bytes:
+    """Return a body as JSON text, whatever its strings hold."""
+    return json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def receive(channel: socket.socket, wanted: bytes) -> tuple[dict[str, Any], bytes]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 CONFINED_FRAME = protocol.HEADER.pack(protocol.CONFINED, 2) + b"{}"
 _REHEARSED_BYTES = 1 << 24
+_ERRORS = 2
 
 
 class Plugin:
@@ -79,6 +80,7 @@ def load(channel: socket.socket, log_descriptor: int, order: dict[str, Any], res
     children.show_as_an_ordinary_interpreter()
     by_descriptor.install()
     mistakes.refuse_breakpoints()
+    tell_where()
     try:
         plugin = load_plugin(order, source)
         if order["warms_up"]:
@@ -94,6 +96,16 @@ def load(channel: socket.socket, log_descriptor: int, order: dict[str, Any], res
         if left:
             wire.send(channel, kind, left)
     return plugin
+
+
+def tell_where() -> None:
+    """Have this process, and its forks, write where they are when they are asked."""
+    import faulthandler
+
+    try:
+        faulthandler.register(protocol.WHERE_SIGNAL, file=_ERRORS, all_threads=False)
+    except (ValueError, OSError):
+        return  # a system without that signal
 
 
 def warm_up(plugin: Plugin, rehearsal: str) -> None:
@@ -273,18 +285,27 @@ def replies_of(
     """Run the plugin; yield the frames that say what came of each payload."""
     if len(payloads) == 1:
         return [reply_of(plugin, payloads[0], context)]
-
-    def run() -> object:
-        return settled(plugin.run_batch(payloads, context))
-
-    return answers.answers(run, len(payloads), plugin.order, context.artifacts)
+    return answers.answers(
+        lambda: result_of(plugin.run_batch, payloads, context),
+        len(payloads),
+        plugin.order,
+        context.artifacts,
+    )
 
 
 def reply_of(plugin: Plugin, payload: dict[str, Any], context: Context) -> tuple[bytes, object]:
     """Run the plugin; return the kind and the body of the frame that says what came of it."""
     return answers.answer(
-        lambda: settled(plugin.run(payload, context)), plugin.order, context.artifacts
+        lambda: result_of(plugin.run, payload, context), plugin.order, context.artifacts
     )
+
+
+def result_of(run: Callable[[Any, Context], object], given: object, context: Context) -> object:
+    """Return what the plugin returns, at last; its progress is told up to the newest."""
+    try:
+        return settled(run(given, context))
+    finally:
+        context.tell_newest()
 
 
 def finish(channel: socket.socket, lock: _thread.LockType, kind: bytes, body: object) -> NoReturn:

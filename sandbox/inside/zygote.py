@@ -163,7 +163,7 @@ def limit(profile: dict[str, Any], data_bytes: int) -> None:
 def confine(kernel: Kernel, profile: dict[str, Any]) -> int | None:
     """Give up every right that no cell needs. What is set here holds for all of them.
 
-    Return the descriptor on which the filter asks before a signal is sent, if it does.
+    Return the descriptor on which the filter asks before signals are sent, if it does.
     """
     os.setpgid(0, 0)
     be_first_to_go()
@@ -190,9 +190,10 @@ def confine(kernel: Kernel, profile: dict[str, Any]) -> int | None:
             counted_memory=bool(profile.get("cgroup")),
             alone=profile["slots"] == 1,
             asks=profile["asks_before_signals"],
+            hears_kills=profile["hears_kills"],
             keeps_modes=bool(profile["write"]),
         )
-        if profile["asks_before_signals"]:
+        if profile["hears_kills"]:
             return kernel.seccomp_listener(program)
         kernel.seccomp_filter(program)
     return None

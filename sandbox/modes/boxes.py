@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.box import Box, cgroup_failure
@@ -19,6 +20,7 @@ from toolrunner.sandbox.ending import Ending
 from toolrunner.sandbox.exchange.exchange import Exchange
 from toolrunner.sandbox.input_folders import InputFolders
 from toolrunner.sandbox.modes.mode import Caller
+from toolrunner.sandbox.shortage import NoThreadError, submit
 from toolrunner.sandbox.spawn import Spawner
 from toolrunner.sandbox.watch import Watch
 from toolrunner.sandbox.watchdog import Watchdog
@@ -121,8 +123,8 @@ class Boxes:
             if len(self._unclosed) >= _MOST_UNCLOSED:
                 return False
             try:
-                self._unclosed.append(self._closing.submit(_close, ends))
-            except RuntimeError:  # no thread can be started, or any more
+                self._unclosed.append(submit(self._closing, partial(_close, ends)))
+            except (RuntimeError, NoThreadError):  # none may be started any more, or none can
                 return False
             return True
 

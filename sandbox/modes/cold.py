@@ -14,6 +14,7 @@ from toolrunner.sandbox.input_folders import NotGivenError
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.modes.boxes import Boxes
 from toolrunner.sandbox.modes.mode import Caller, isolation_of
+from toolrunner.sandbox.shortage import remedy_of
 
 
 class Cold:
@@ -50,7 +51,7 @@ class Cold:
         except SetupError as error:
             return Ending(stage=Stage.SETUP, setup=error.failure, isolation=isolation)
         except OSError as error:
-            failure = SetupFailure("order the cell", str(error), error.errno)
+            failure = SetupFailure("order the cell", str(error), error.errno, remedy_of(error))
             return Ending(stage=Stage.SETUP, setup=failure, isolation=isolation)
 
     def close(self) -> None:

@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable
 
 from toolrunner.sandbox import forks
-from toolrunner.sandbox.ending import Ending, Stage
+from toolrunner.sandbox.ending import BoxFigures, Ending, Stage
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.limits import MIB, Limits
 from toolrunner.sandbox.modes.warm_box import PoolLimits, WarmBox
 from toolrunner.sandbox.profile import Program
+from toolrunner.sandbox.shortage import NoThreadError, started
 
 _LOG = logging.getLogger("toolrunner.sandbox")
 
@@ -53,6 +54,8 @@ class Pool:
         self._entries: dict[str, _Entry] = {}
         self._failures: dict[str, int] = {}  # since a call of the plugin last worked warm
         self._leaving: list[WarmBox] = []
+        self._started: dict[str, int] = {}  # boxes of each plugin, ever
+        self._sizes: dict[str, int] = {}  # in bytes, of the boxes when they were last measured
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -97,6 +100,8 @@ class Pool:
                 if isinstance(found, Ending):
                     self._remove(entry)
                 elif isinstance(found, WarmBox):
+                    name = entry.program.name
+                    self._started[name] = self._started.get(name, 0) + 1
                     if self._closed:
                         self._remove(entry)
                     self._start_thread()
@@ -121,10 +126,11 @@ class Pool:
         """Forget an entry; its box is closed once its last call has ended."""
         if self._entries.get(entry.program.name) is entry:
             del self._entries[entry.program.name]
+            self._sizes.pop(entry.program.name, None)
         if isinstance(entry.found, WarmBox):
             entry.found.retire()
             self._leaving.append(entry.found)
-            self._wake.set()
+            self._start_thread()
 
     def _warm(self) -> list[_Entry]:
         return [e for e in self._entries.values() if isinstance(e.found, WarmBox)]
@@ -149,6 +155,15 @@ class Pool:
         size = box.memory_bytes()
         self._remove(entry)
         return max(1, size)
+
+    def figures(self) -> dict[str, BoxFigures]:
+        """Return what there is to tell of the boxes of each plugin that has or had some."""
+        with self._condition:
+            there = {entry.program.name for entry in self._warm()}
+            return {
+                name: BoxFigures(int(name in there), self._sizes.get(name, 0), count)
+                for name, count in self._started.items()
+            }
 
     def discard(self, program: Program, box: WarmBox) -> None:
         """Use a box no more that takes no calls."""
@@ -180,8 +195,8 @@ class Pool:
 
     def _start_thread(self) -> None:
         if self._thread is None and not self._closed:
-            self._thread = threading.Thread(target=self._keep, name="toolrunner-pool", daemon=True)
-            self._thread.start()
+            with contextlib.suppress(NoThreadError):  # the next load or end starts it
+                self._thread = started(self._keep, "toolrunner-pool")
         self._wake.set()
 
     def _keep(self) -> None:
@@ -228,8 +243,11 @@ class Pool:
     def _bound_memory(self) -> None:
         with self._condition:
             entries = self._warm()
-        sizes = [e.found.memory_bytes() for e in entries if isinstance(e.found, WarmBox)]
-        over = sum(sizes) - self.sizes.memory_mb * MIB
+        boxes = [(e, e.found) for e in entries if isinstance(e.found, WarmBox)]
+        sizes = {entry.program.name: box.memory_bytes() for entry, box in boxes}
+        with self._condition:
+            self._sizes = {name: size for name, size in sizes.items() if name in self._entries}
+        over = sum(sizes.values()) - self.sizes.memory_mb * MIB
         while over > 0:
             with self._condition:
                 freed = self._drop_longest_idle()

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.ending import Ending, Replaced, ResidentFigures, Returned, Stage
@@ -23,6 +24,7 @@ from toolrunner.sandbox.modes.mode import Caller, isolation_of
 from toolrunner.sandbox.modes.resident_pool import ResidentLimits, ResidentPool
 from toolrunner.sandbox.modes.resident_process import ResidentProcess
 from toolrunner.sandbox.modes.team import Batch, Ticket
+from toolrunner.sandbox.shortage import NoThreadError, submit
 
 __all__ = ["ResidentLimits", "Residents"]
 
@@ -167,8 +169,8 @@ class Residents:
     def _in_batch_thread(self, resident: ResidentProcess, batch: Batch) -> None:
         """Serve a batch in a thread that is none of its calls', so that each may be withdrawn."""
         try:
-            self._threads.submit(self._serve_batch, resident, batch)
-        except RuntimeError:  # closed meanwhile
+            submit(self._threads, partial(self._serve_batch, resident, batch))
+        except (RuntimeError, NoThreadError):  # closed meanwhile, or no thread is left
             self._serve_batch(resident, batch)
 
     def _serve_batch(self, resident: ResidentProcess, batch: Batch) -> None:

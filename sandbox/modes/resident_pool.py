@@ -24,6 +24,7 @@ from toolrunner.sandbox.modes.mode import Caller, isolation_of
 from toolrunner.sandbox.modes.resident_figures import ResidentCounts
 from toolrunner.sandbox.modes.resident_process import ResidentProcess
 from toolrunner.sandbox.modes.team import Batch, Team, Ticket, forget
+from toolrunner.sandbox.shortage import NoThreadError, remedy_of, started
 
 _LOG = logging.getLogger("toolrunner.sandbox")
 
@@ -210,7 +211,7 @@ class ResidentPool:
         except SetupError as error:
             return Ending(stage=Stage.SETUP, setup=error.failure, isolation=isolation)
         except OSError as error:
-            failure = SetupFailure("order the resident", str(error), error.errno)
+            failure = SetupFailure("order the resident", str(error), error.errno, remedy_of(error))
             return Ending(stage=Stage.SETUP, setup=failure, isolation=isolation)
 
     def give_back(self, resident: ResidentProcess, *, calls: int = 0) -> None:
@@ -264,10 +265,8 @@ class ResidentPool:
 
     def _start_thread(self) -> None:
         if self._thread is None and not self._closed:
-            self._thread = threading.Thread(
-                target=self._keep, name="toolrunner-residents", daemon=True
-            )
-            self._thread.start()
+            with contextlib.suppress(NoThreadError):  # the next load starts it
+                self._thread = started(self._keep, "toolrunner-residents")
 
     def _keep(self) -> None:
         while not self._closed:

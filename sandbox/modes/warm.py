@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from toolrunner.sandbox.box import SetupError
 from toolrunner.sandbox.cell import Cell
-from toolrunner.sandbox.ending import Ending, SetupFailure, Stage
+from toolrunner.sandbox.ending import BoxFigures, Ending, SetupFailure, Stage
 from toolrunner.sandbox.exchange.load import LoadExchange
 from toolrunner.sandbox.exchange.messages import Request
 from toolrunner.sandbox.exchange.warm import WARM_SECONDS, WarmExchange
@@ -18,6 +18,7 @@ from toolrunner.sandbox.modes.boxes import Boxes
 from toolrunner.sandbox.modes.mode import Caller, isolation_of
 from toolrunner.sandbox.modes.pool import Found, Pool
 from toolrunner.sandbox.modes.warm_box import GoneError, PoolLimits, WarmBox, printable_words
+from toolrunner.sandbox.shortage import remedy_of
 
 _TRIES = 2  # a box may have gone, or been used up, since it was found
 
@@ -28,6 +29,10 @@ class Warm:
     def __init__(self, boxes: Boxes, limits: PoolLimits) -> None:
         self._boxes = boxes
         self._pool = Pool(limits)
+
+    def figures(self) -> dict[str, BoxFigures]:
+        """Return what there is to tell of the boxes of each program, by its name."""
+        return self._pool.figures()
 
     def box_of(self, caller: Caller) -> Found:
         """Return the program's warm box, or why it has none, or how its load failed."""
@@ -56,7 +61,7 @@ class Warm:
         except SetupError as error:
             return Ending(stage=Stage.SETUP, setup=error.failure, isolation=isolation)
         except OSError as error:
-            failure = SetupFailure("order the load", str(error), error.errno)
+            failure = SetupFailure("order the load", str(error), error.errno, remedy_of(error))
             return Ending(stage=Stage.SETUP, setup=failure, isolation=isolation)
         with contextlib.ExitStack() as unused:
             unused.callback(warm.close)

@@ -17,14 +17,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import work
-from benchmarks.growth import quantile, runner_of, succeeded
+from benchmarks import libraries, work
+from benchmarks.growth import quantile, runner_on, succeeded
 
+ECHO = "def run(payload):\n    return payload\n"
 BODY = "def run(payload):\n    return {'size': len(payload['image'])}\n"
+IMAGE_BYTES = 100_000
+
 ANNOUNCED = "listening on http://"
 MIME = "image/jpeg"  # of every image here; nobody looks at what it really is
 _WARMING = 6
@@ -33,12 +37,12 @@ Call = Callable[[], None]
 
 
 @contextmanager
-def plugin_file(body: str) -> Iterator[Path]:
-    """Give the file of an image plugin called ``work``."""
+def plugin_file(body: str, *, takes: str) -> Iterator[Path]:
+    """Give the file of a plugin called ``work``."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        yield work.write_plugin(folder, "work", body, takes="image")
+        yield work.write_plugin(folder, "work", body, takes=takes)
 
 
 @contextmanager
@@ -74,15 +78,45 @@ def announced(command: list[str], environment: Mapping[str, str]) -> Iterator[st
             rest.join()
 
 
-def client_of(address: str, plugin: str, image: bytes, wanted: object) -> Call:
-    """Return a function that has the server analyze an image, over one connection."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of a plugin: of ``ToolRunner.run``, and over HTTP."""
+
+    plugin: str
+    payload: Mapping[str, Any]
+    body: bytes
+    media_type: str
+
+    @classmethod
+    def json(cls, plugin: str, payload: Mapping[str, Any]) -> Asked:
+        """Ask in JSON, an image in base64."""
+        fields: dict[str, object] = {"payload": payload}
+        if "image" in payload:
+            fields = {**payload, "image": base64.b64encode(payload["image"]).decode()}
+        body = json.dumps({"plugin": plugin, **fields}).encode()
+        return cls(plugin, payload, body, "application/json")
+
+    @classmethod
+    def form(cls, plugin: str, image: bytes) -> Asked:
+        """Ask by a form with an image as it is."""
+        boundary = "part-of-the-benchmark"
+        head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="plugin"\r\n\r\n{plugin}\r\n'
+            f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="image.jpg"'
+            f"\r\nContent-Type: {MIME}\r\n\r\n"
+        )
+        body = head.encode() + image + f"\r\n--{boundary}--\r\n".encode()
+        payload = {"image": image, "mime_type": MIME}
+        return cls(plugin, payload, body, f"multipart/form-data; boundary={boundary}")
+
+
+def client_of(address: str, asked: Asked, wanted: object) -> Call:
+    """Return a function that asks a server, over one connection."""
     connection = http.client.HTTPConnection(address)
-    text = base64.b64encode(image).decode()
-    body = json.dumps({"plugin": plugin, "image": text, "mime_type": MIME})
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": asked.media_type}
 
     def call() -> None:
-        connection.request("POST", "/v1/analyze", body, headers)
+        connection.request("POST", "/v1/analyze", asked.body, headers)
         response = connection.getresponse()
         answer = json.loads(response.read())
         if response.status != http.HTTPStatus.OK or answer["result"] != wanted:
@@ -131,29 +165,39 @@ def rate(make_call: Callable[[], Call], threads: int, calls: int) -> float:
     return threads * each / (time.perf_counter() - started)
 
 
-def door(size: int, calls: int) -> Figures:
-    """A call through HTTP beside one of ``ToolRunner.run``, with an image of ``size`` bytes."""
-    image = b"x" * size
-    # The same on both sides: ToolRunner takes base64 as well.
-    request = {"image": base64.b64encode(image).decode(), "mime_type": MIME}
-    with runner_of(BODY, takes="image") as tool_runner:
+@contextmanager
+def asked_of(kind: str) -> Iterator[tuple[Path, Asked]]:
+    """Give a plugin's file and what is asked of it."""
+    if kind == "echo":
+        with plugin_file(ECHO, takes="json") as path:
+            yield path, Asked.json("work", {"text": "x" * 100})
+    elif kind == "bytes":
+        with plugin_file(BODY, takes="image") as path:
+            yield path, Asked.form("work", b"x" * IMAGE_BYTES)
+    else:
+        path = libraries.ROOT / "plugins/bundled/image_info.py"
+        yield path, Asked.form("image-info", libraries.photo(IMAGE_BYTES))
+
+
+def door(kind: str, clients: str, calls: int) -> Figures:
+    """Calls through HTTP beside those of ``ToolRunner.run``, one by one and by many at once."""
+    many = int(clients)
+    with ExitStack() as stack:
+        path, asked = stack.enter_context(asked_of(kind))
+        tool_runner = stack.enter_context(runner_on(path, asked.plugin))
+        address = stack.enter_context(served(path, workers=2))
+        wanted = succeeded(tool_runner.run(asked.plugin, asked.payload))
 
         def run() -> None:
-            succeeded(tool_runner.run("work", request))
-
-        direct = latencies(run, calls)
-        direct_rate = rate(lambda: run, 4, calls)
-    with plugin_file(BODY) as path, served(path, workers=2) as address:
+            succeeded(tool_runner.run(asked.plugin, asked.payload))
 
         def client() -> Call:
-            return client_of(address, "work", image, {"size": size})
+            return client_of(address, asked, wanted)
 
         warm(client)
-        through = latencies(client(), calls)
-        through_rate = rate(client, 4, calls)
-    return {
-        "run_p50": quantile(direct, 50),
-        "http_p50": quantile(through, 50),
-        "run_per_second": direct_rate,
-        "http_per_second": through_rate,
-    }
+        return {
+            "run_p50": quantile(latencies(run, calls), 50),
+            "http_p50": quantile(latencies(client(), calls), 50),
+            "run_per_second": rate(lambda: run, many, 4 * calls),
+            "http_per_second": rate(client, many, 4 * calls),
+        }

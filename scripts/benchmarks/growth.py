@@ -35,11 +35,18 @@ def runner_of(body: str, **options: str) -> Iterator[ToolRunner]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        path = work.write_plugin(folder, "work", body, **options)
-        settings = Settings(state=folder / "state", max_waiting=1000)
+        with runner_on(work.write_plugin(folder, "work", body, **options), "work") as tool_runner:
+            yield tool_runner
+
+
+@contextmanager
+def runner_on(path: Path, plugin: str) -> Iterator[ToolRunner]:
+    """Give a runner with one warm plugin, the one of a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(state=Path(folder) / "state", max_waiting=1000)
         registry = PluginRegistry.discover([path], settings=settings)
         with ToolRunner(registry, settings=settings) as tool_runner:
-            started = tool_runner.start("work")
+            started = tool_runner.start(plugin)
             if started.mode != "warm":
                 sys.exit(f"the plugin is not warm: {started}")
             yield tool_runner

@@ -6,6 +6,7 @@ these plugins, in ``tests/libraries``, take from here how one is called.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import statistics
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from benchmarks import work
 from toolrunner import Call, PluginRegistry, ToolRunner
@@ -45,6 +48,17 @@ def payload_of(manifest: Manifest) -> dict[str, Any]:
         return {"image": PHOTO.read_bytes(), "mime_type": "image/jpeg"}
     example: dict[str, Any] = (manifest.input_schema or {})["examples"][0]
     return example
+
+
+def photo(most_bytes: int) -> bytes:
+    """Return a photograph as a JPEG file of nearly so many bytes."""
+    image = Image.open(PHOTO)
+    for quality in range(95, 10, -1):
+        file = io.BytesIO()
+        image.save(file, "jpeg", quality=quality)
+        if file.tell() <= most_bytes:
+            break
+    return file.getvalue()
 
 
 def variant(source: str, start: str, undone: Sequence[str] = ()) -> str:

@@ -7,7 +7,6 @@ library, or a plugin of ``tests/libraries``.
 
 from __future__ import annotations
 
-import io
 import json
 import multiprocessing
 import queue
@@ -20,8 +19,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from benchmarks import door, libraries, sides, work
 from benchmarks.growth import quantile, succeeded
 
@@ -33,17 +30,6 @@ Figures = dict[str, Any]
 Payload = dict[str, Any]
 Run = Callable[[Payload], object]
 Side = Callable[[Path], AbstractContextManager[Run]]
-
-
-def photo() -> bytes:
-    """Return a photograph as a JPEG file of nearly ``PHOTO_BYTES``."""
-    image = Image.open(libraries.PHOTO)
-    for quality in range(95, 10, -1):
-        file = io.BytesIO()
-        image.save(file, "jpeg", quality=quality)
-        if file.tell() <= PHOTO_BYTES:
-            break
-    return file.getvalue()
 
 
 @contextmanager
@@ -111,7 +97,10 @@ SIDES: dict[str, Side] = {
 def work_of(name: str) -> Iterator[tuple[Path, Payload]]:
     """Give a plugin's file and what to call it with."""
     if name != TRIVIAL:
-        yield libraries.PLUGINS / f"{name}.py", {"image": photo(), "mime_type": door.MIME}
+        yield (
+            libraries.PLUGINS / f"{name}.py",
+            {"image": libraries.photo(PHOTO_BYTES), "mime_type": door.MIME},
+        )
         return
     with tempfile.TemporaryDirectory() as folder:
         yield work.write_plugin(Path(folder), "work", work.source("stdlib")), work.PAYLOAD
@@ -152,8 +141,10 @@ def through_http(name: str, side: str, calls: int) -> Figures:
             server = door.served(copy, workers=PROCESSES)
         address = stack.enter_context(server)
 
+        asked = door.Asked.json(name.replace("_", "-"), payload)
+
         def client() -> door.Call:
-            return door.client_of(address, name.replace("_", "-"), payload["image"], wanted)
+            return door.client_of(address, asked, wanted)
 
         door.warm(client)
         return _figures(client, calls)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from migration.arguments import called, parameters, tool_of
 from migration.calls import METHODS
+from migration.chains import chain_tools
 from migration.findings import Finding
 from migration.shape import HOOKS, PROGRESS, Function, Shape, Tool
 from migration.source import Source, name_of
@@ -118,6 +119,8 @@ def _of_class(
         instead = "give it defaults; an operator's settings are context.config of run"
         return Finding(source.path, constructor.lineno, what, instead)
     tools = _tools(owner, {**functions, **methods})
+    if tools is None and "run_tool" in methods and not declared:
+        tools = chain_tools(methods["run_tool"], {**functions, **methods})
     method = next((name for name in METHODS if name in methods), None)
     if method == "run_tool" and "analyze" in methods and set(tools or {}) == {"analyze"}:
         method = "analyze"

@@ -15,6 +15,8 @@ from migration.shape import PROGRESS, Tool
 _TYPES = {"string", "integer", "number", "boolean", "object", "array", "null"}
 _TYPE_WORDS = {
     "str": "string", "int": "integer", "float": "number", "bool": "boolean", "bytes": "string",
+    "list": "array", "tuple": "array", "set": "array", "dict": "object", "mapping": "object",
+    "text": "string", "double": "number",
 }  # fmt: skip
 _RENAMED = {"min": "minimum", "max": "maximum"}
 _DEEPEST = 8
@@ -167,7 +169,8 @@ def _types(said: object) -> list[str]:
     for word in words:
         if not isinstance(word, str):
             return []
-        bare = word.removesuffix("?").lower()
+        # "list[str]" and "array<string>" are lists, of whatever.
+        bare = re.split(r"[\[<]", word.removesuffix("?"), maxsplit=1)[0].strip().lower()
         kinds += [_TYPE_WORDS.get(bare, bare), *(["null"] if word.endswith("?") else [])]
     return list(dict.fromkeys(kinds)) if set(kinds) <= _TYPES else []
 

@@ -22,7 +22,9 @@ _REGISTERED = ("plugins/", "runner/registry/")
 _OPEN_TYPES = {"object", "type", "Any", "Callable"}
 _KEYS = {"run", "run_tool", "handler"}
 _STARTING = {"submit", "to_thread", "run_in_executor", "run_in_threadpool", "apply_async", "apply",
-             "Thread", "Process", "Timer", "start_new_thread", "run_sync"}  # fmt: skip
+             "Thread", "Process", "Timer", "start_new_thread", "run_sync", "call_soon",
+             "call_soon_threadsafe", "call_later", "call_at"}  # fmt: skip
+_LATER = {"Timer", "call_later", "call_at"}  # first these are told when
 _VAGUE = {"it", "one", "that", "this", "thing", "obj", "object", "item", "entry", "target", "tool"}
 _CALLED = "a plugin is run past ToolRunner.run"
 _TAKEN = "a plugin's run is taken hold of past ToolRunner.run"
@@ -56,12 +58,15 @@ def _sentence(module: Module, origins: Origins, call: ast.Call) -> str:
     if name in {"methodcaller", "attrgetter"}:
         texts = [one.value for one in call.args if isinstance(one, ast.Constant)]
         return _TAKEN if not texts or {*texts} & {"run", "run_tool"} else ""
+    if name == "reduce" and last_name((*call.args, None)[0]) in {"getattr", "getattr_static"}:
+        return _TAKEN if any(map(origins.is_plugin, call.args)) else ""
     if name in {"getattr", "getattr_static", "__getattribute__"}:
         return _TAKEN if _gets_run(module, origins, call) else ""
     if name == "get" and _is_registry(module, call.func):
         return "an instance is taken out of the registry"
     if name in _STARTING:
-        given = [*call.args[:2], *(one.value for one in call.keywords if one.arg == "target")]
+        named = [one.value for one in call.keywords if one.arg in {"target", "function", "func"}]
+        given = [*call.args[name in _LATER : 2], *named]
         first = next((one for one in given if not _is_nothing(one)), None)
         return _TAKEN if isinstance(first, ast.Name) and _is_one_plugin(origins, first) else ""
     if isinstance(call.func, ast.Subscript | ast.Call) and (

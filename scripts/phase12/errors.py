@@ -1,4 +1,7 @@
-"""P12-RAW-ERROR: no exception's own text, traceback or internals reach whoever asks over HTTP."""
+"""P12-RAW-ERROR: no exception's own text, traceback or internals reach whoever asks over HTTP.
+
+And every envelope is made in one place, which makes what it is told harmless.
+"""
 
 from __future__ import annotations
 
@@ -36,21 +39,25 @@ _SAYING = {
 }  # fmt: skip
 _ANSWERING = {"analyze", "run_job", "execute_plugin", "run", "arun"}
 _CAUGHT = {"exc_info", "last_exc", "last_value"}
+_BUILDS = "build_error_envelope"
+_OURS = ("api/", "runner/", "plugins/", "sandbox/")
 _LOGS = (["log"], ["logger"], ["logging"])
 
 
 def check(module: Module) -> Iterator[Finding]:
     """Yield where a raw exception may leave: in what answers requests, or keeps their answers."""
+    yield from _made_by_hand(module)
     if module.path.startswith(("api/http/", "runner/jobs/")):
         yield from _whole_envelopes(module)
+    if module.path.startswith(("runner/jobs/", "runner/services/")):
+        yield from _tracebacks(module)
     tops = {name.partition(".")[0] for _, name in imported(module)}
     is_door = tops & {"fastapi", "starlette"} or module.path.startswith("api/http/")
     if not is_door or module.path.startswith("scripts/"):
         return
     yield from _texts(module)
+    yield from _tracebacks(module)
     for node in (*module.nodes(ast.Attribute), *module.nodes(ast.Name)):
-        if last_name(node) in _TRACEBACK and not _is_logged(module, node):
-            yield module.finding(node, RULE, "a traceback is for the log alone")
         is_caught = last_name(node) in _CAUGHT or ast.unparse(node) == "sys.exception"
         if is_caught and not _is_logged(module, node):
             yield module.finding(node, RULE, "an exception is taken from where Python keeps it")
@@ -59,6 +66,26 @@ def check(module: Module) -> Iterator[Finding]:
         if constant.value == "_internal" and not is_asked and not _is_logged(module, constant):
             yield module.finding(constant, RULE, "_internal is for the log and the local caller")
     yield from _answers(module)
+
+
+def _tracebacks(module: Module) -> Iterator[Finding]:
+    for node in (*module.nodes(ast.Attribute), *module.nodes(ast.Name)):
+        if last_name(node) in _TRACEBACK and not _is_logged(module, node):
+            yield module.finding(node, RULE, "a traceback is for the log alone")
+
+
+def _made_by_hand(module: Module) -> Iterator[Finding]:
+    """Yield envelopes that ``build_error_envelope`` has not made."""
+    if not module.path.startswith(_OURS) or _BUILDS in {one.name for one in module.functions()}:
+        return
+    made: list[tuple[ast.expr, set[object]]] = [
+        (one, {key.value for key in one.keys if isinstance(key, ast.Constant)})
+        for one in module.nodes(ast.Dict)
+    ]
+    made += [(one, {key.arg for key in one.keywords}) for one in module.calls("dict", "Envelope")]
+    for whole, names in made:
+        if "_internal" in names:
+            yield module.finding(whole, RULE, f"an envelope is made by {_BUILDS} alone")
 
 
 def _whole_envelopes(module: Module) -> Iterator[Finding]:

@@ -37,6 +37,7 @@ _OPEN = {
     "limits",
     "paths",
     "profile",
+    "shortage",
 }
 _OPENERS = (
     "sandbox/",

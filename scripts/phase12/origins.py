@@ -111,6 +111,36 @@ class Origins(Bindings):
         made = [one for one in self.sources(node) if isinstance(one, ast.Call)]
         return any(words(last_name(one.func))[-len(words(name)) :] == words(name) for one in made)
 
+    def is_own(self, node: ast.expr, method: str, depth: int = 4) -> bool:
+        """Tell whether a value is of a class of this module which derives from nothing and has it.
+
+        A type alone does not say so: nothing else may be put there in this module.
+        """
+        if isinstance(node, ast.Call):
+            return self._has(last_name(node.func), method)
+        if isinstance(node, ast.Name) and node.id == "self":
+            owners = [one for one in self._module.above(node) if isinstance(one, ast.ClassDef)]
+            return bool(owners) and self._has(owners[0].name, method)
+        said = [
+            last_name(one)
+            for whole in self.types_of(node)
+            for one in ast.walk(whole)
+            if isinstance(one, ast.Name | ast.Attribute)
+        ]
+        given = self.sources(node)
+        return (
+            depth > 0
+            and bool(said or given)
+            and all(self._has(name, method) for name in said)
+            and all(self.is_own(one, method, depth - 1) for one in given)
+        )
+
+    def _has(self, name: str, method: str) -> bool:
+        owner = self._classes.get(name)
+        if owner is None or owner.bases:
+            return False
+        return any(getattr(one, "name", "") == method for one in owner.body)
+
     def is_known(self, node: ast.expr) -> bool:
         """Tell whether it is known what an expression is: imported, typed, or made here."""
         if isinstance(node, ast.Name) and node.id in {*self.imported, "self", "cls", "super"}:

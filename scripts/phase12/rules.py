@@ -23,7 +23,8 @@ RULES: dict[str, str] = {
     services.SERVICES: "AnalysisService calls JobManagementService, that calls "
     "PluginManagementService, that calls ToolRunner; nobody takes another's step.",
     services.TRY_AROUND: "Nobody puts try/except or suppress around ToolRunner.",
-    errors.RULE: "No raw exception, traceback or internal half of an envelope is answered.",
+    errors.RULE: "No raw exception, traceback or internal half of an envelope is answered, and "
+    "build_error_envelope makes every envelope.",
     imports.RULE: "Imports go one way (cli, http, serve, page; services; tool_runner; plugins "
     "and sandbox), and never in a circle; what starts boxes is imported by ToolRunner.",
 }

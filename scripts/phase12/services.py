@@ -126,15 +126,22 @@ def _step(origins: Origins, attribute: ast.Attribute) -> str:
     return name if name in {"analyze", "submit"} and is_service else ""
 
 
-def _is_guarded(module: Module, node: ast.AST) -> bool:
-    """Tell whether exceptions of a call may end at an except or a suppress around it."""
+def _is_guarded(
+    module: Module, node: ast.AST, seen: frozenset[str] = frozenset(), *, may_raise: bool = False
+) -> bool:
+    """Tell whether exceptions of a call may end at an except or a suppress around it.
+
+    Also around the functions of the file that make it, as they are called there. ``may_raise``:
+    an except that raises what it has caught is none.
+    """
     inner: ast.AST = node
     for outer in module.above(node):
         if isinstance(outer, FUNCTIONS):
-            return False
+            return isinstance(outer, Function) and _is_kept_for(module, outer, seen)
         caught: list[ast.expr | None] = []
         if isinstance(outer, ast.Try | ast.TryStar) and inner in outer.body:
-            caught = [one.type for one in outer.handlers]
+            handlers = [one for one in outer.handlers if not (may_raise and _raises(one))]
+            caught = [one.type for one in handlers]
         elif isinstance(outer, ast.With | ast.AsyncWith):
             contexts = [one.context_expr for one in outer.items]
             calls = [one for one in contexts if isinstance(one, ast.Call)]
@@ -146,8 +153,35 @@ def _is_guarded(module: Module, node: ast.AST) -> bool:
     return False
 
 
+def _is_kept_for(module: Module, function: Function, seen: frozenset[str]) -> bool:
+    """Tell whether what leaves a function ends at its decorator, or where the file calls it."""
+    if function.name in seen:
+        return False
+    named = [one.func if isinstance(one, ast.Call) else one for one in function.decorator_list]
+    if any(_may_swallow(module, last_name(one)) for one in named):
+        return True
+    is_method = isinstance(module.parents[function], ast.ClassDef)
+    calls = [
+        one
+        for one in module.calls(function.name)
+        if (last_name(getattr(one.func, "value", None)) in {"self", "cls"}) == is_method
+    ]
+    return any(_is_guarded(module, one, seen | {function.name}, may_raise=True) for one in calls)
+
+
+def _raises(handler: ast.ExceptHandler) -> bool:
+    return isinstance(handler.body[-1], ast.Raise)
+
+
 def _may_swallow(module: Module, name: str) -> bool:
     """Tell whether a context manager may keep exceptions to itself: a stack, or one made here."""
+    for function in [one for one in module.functions() if one.name == name]:
+        yields = [one for one in ast.walk(function) if isinstance(one, ast.Yield)]
+        is_one = "contextmanager" in "".join(last_name(one) for one in function.decorator_list)
+        if is_one and any(
+            _is_guarded(module, one, frozenset({name}), may_raise=True) for one in yields
+        ):
+            return True
     ends = [
         one
         for owner in module.nodes(ast.ClassDef)

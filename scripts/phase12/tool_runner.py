@@ -17,6 +17,7 @@ UPDATE = "update_execution_metrics"
 _MARKS = {"mark_running", "mark_initialized", "mark_failed", "mark_unavailable", "note_fault"}
 # What every call takes, and nothing may take the place of.
 _WAY = {"run", "arun", "analyze", "run_job", "execute_plugin"}
+_COUNTING = {"begin", "record", "settle"}  # of what processes count together
 _FOUR = ("plugin_name", "state", "elapsed_ms", "had_error")
 _OURS = ("api/", "runner/", "plugins/", "sandbox/")
 # Who makes the ToolRunner of a process: a server's backend, a command, a trial of the sandbox.
@@ -165,7 +166,7 @@ def check_others(module: Module, origins: Origins) -> Iterator[Finding]:
             yield module.finding(attribute, EXISTS, "ToolRunner is patched")
     yield from _sandbox(module, origins)
     yield from _bypasses(module, origins)
-    yield from _states(module)
+    yield from _states(module, origins)
 
 
 def _replaced(module: Module, origins: Origins) -> Iterator[Finding]:
@@ -216,11 +217,15 @@ def _made(module: Module, origins: Origins) -> Iterator[Finding]:
         bases = call.args[1:2] if name in {"type", "new_class"} else []
         if any(origins.called(one) == "ToolRunner" for base in bases for one in ast.walk(base)):
             yield module.finding(call, EXISTS, "a class is derived from ToolRunner")
-        if is_route and name in _ONCE:
-            yield module.finding(call, EXISTS, f"a route makes a {name} of its own")
+        owner = origins.called(call.func.value) if isinstance(call.func, ast.Attribute) else name
+        if is_route and {name, owner} & _ONCE:
+            sentence = f"a route makes a {min({name, owner} & _ONCE)} of its own"
+            yield module.finding(call, EXISTS, sentence)
         if name == "ToolRunner" and (is_ours or is_route) and not module.path.startswith(_MAKERS):
             yield module.finding(call, EXISTS, "a second ToolRunner; the backend makes the one")
         is_its = bool(call.args) and _is_runner(call.args[0])
+        if is_its and name in {"copy", "deepcopy", "replace"}:
+            yield module.finding(call, EXISTS, "a second ToolRunner: a copy of the one")
         if is_its and (
             name == "vars" or (name in {"setattr", "delattr", "object"} and len(call.args) > 1)
         ):
@@ -276,16 +281,28 @@ def _bypasses(module: Module, origins: Origins) -> Iterator[Finding]:
     for call, texts in _by_text(module):
         if UPDATE in texts:
             yield module.finding(call, METRICS, "only ToolRunner.run records a call")
+        parts = {part for text in texts for part in text.split(".")}
+        if "_entries" in parts:
+            yield module.finding(call, METRICS, "the registry's own counts are reached for")
 
 
-def _states(module: Module) -> Iterator[Finding]:
+def _states(module: Module, origins: Origins) -> Iterator[Finding]:
     """Yield where the product changes a plugin's state elsewhere."""
     if module.defines("PluginRegistry") or not module.path.startswith(_OURS):
         return
     named = [(one, {one.attr}) for one in module.nodes(ast.Attribute)]
     for node, texts in (*named, *_by_text(module)):
-        if texts & _MARKS:
+        is_other = isinstance(node, ast.Attribute) and origins.is_own(node.value, node.attr)
+        if texts & _MARKS and not is_other:
             yield module.finding(node, METRICS, "a plugin's state is ToolRunner's to change")
+    if module.path.startswith("runner/registry/"):
+        return
+    for source, name in imported(module):
+        if name.endswith(".plugin_state.Entry"):
+            yield module.finding(source, METRICS, "what holds a plugin's counts is the registry's")
+    for attribute in module.nodes(ast.Attribute):
+        if attribute.attr in _COUNTING and origins.is_of(attribute.value, "SharedMetrics"):
+            yield module.finding(attribute, METRICS, "calls are counted by the registry alone")
 
 
 def _by_text(module: Module) -> Iterator[tuple[ast.expr, set[str]]]:

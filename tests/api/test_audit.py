@@ -82,6 +82,36 @@ def test_what_cannot_be_written_is_in_the_programs_log(
     with closing(AuditLog(folder / "audit.log")) as log:
         (folder / "audit.log").unlink()
         (folder / "audit.log").mkdir()
-        with caplog.at_level(logging.ERROR, "toolrunner.audit"):
-            log.record(caller="alice")
-    assert '"caller": "alice"' in caplog.text
+        with caplog.at_level(logging.WARNING, "toolrunner.audit"):
+            for name in ("alice", "bob", "carol"):
+                log.record(caller=name)
+            (folder / "audit.log").rmdir()
+            log.record(caller="dave")
+    for name in ("alice", "bob", "carol"):
+        assert f'"caller": "{name}"' in caplog.text
+    [error, *lines, over] = [(one.levelname, one.getMessage()) for one in caplog.records]
+    assert error[0] == "ERROR"
+    assert f"the audit log {folder / 'audit.log'} cannot be written" in error[1]
+    assert {level for level, _ in lines} == {"WARNING"}
+    assert len(lines) == 3
+    assert "is written again; 3 lines are in this log instead" in over[1]
+    assert '"caller": "dave"' in (folder / "audit.log").read_text()
+
+
+def test_why_it_cannot_be_written_is_told_with_what_helps(tmp_path: Path) -> None:
+    """A disk that is full needs room, and nothing else does."""
+    full = tmp_path / "full.log"
+    full.symlink_to("/dev/full")
+    with closing(AuditLog(full)) as log:
+        log.record(n=1)
+        assert f"the audit log {full} cannot be written" in log.problem()
+        assert log.problem().endswith("(No space left on device; make room there)")
+    folder = tmp_path / "folder.log"
+    folder.mkdir()
+    with closing(AuditLog(folder)) as log:
+        log.record(n=1)
+        assert log.problem().endswith("(Is a directory; move the folder of that name away)")
+    below = tmp_path / "below"
+    below.touch()
+    with closing(AuditLog(below / "audit.log")) as log:
+        assert "make room" not in log.problem()

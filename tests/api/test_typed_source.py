@@ -138,10 +138,11 @@ def test_a_type_checker_takes_it(tmp_path: Path) -> None:
     manifest = Manifest.model_validate({"name": "sample", "tools": tools})
     (tmp_path / "made.py").write_text(typed_source("sample", list(manifest.tools.values())))
     (tmp_path / "caller.py").write_text(
+        "from pathlib import Path\n\n"
         "from made import run_sample_count, run_sample_find, run_sample_watch\n"
         "from toolrunner import ToolRunner\n\n\n"
         "def go(tool_runner: ToolRunner) -> float:\n"
-        "    run_sample_watch(tool_runner, {'files': [{'name': 'a', 'data': b''}]})\n"
+        "    run_sample_watch(tool_runner, {'files': [{'name': 'a', 'data': b''}, Path('b')]})\n"
         "    found, error = run_sample_find(tool_runner, {'image': b'', 'mime_type': 'a/b'})\n"
         "    if error is not None:\n"
         "        raise RuntimeError(error['error']['message'])\n"

@@ -19,7 +19,6 @@ from tests.governance.violations import (
     REGISTRY,
     RUN_HEAD,
     RUNNER,
-    STORED,
 )
 
 CLI_CALL = "        result, envelope = analysis.analyze(plugin, payload, call=call)\n"
@@ -29,6 +28,8 @@ def added(name: str, body: str, path: str = DISPATCHER) -> Case:
     """Return a case of some code at the end of a file, or in a new one."""
     return innocent(name, append(path, body))
 
+
+FULL = "    except QueueFullError as full:\n        raise _full(full, wanted.plugin) from None\n"
 
 ALL: tuple[Case, ...] = (
     # What else is called run, or is called by table
@@ -48,7 +49,7 @@ ALL: tuple[Case, ...] = (
     added("socket", "def go(connection):\n    return connection.recv(4096)\n"),
     added("array-of-numbers", "import numpy as np\n\n\ndef go(path):\n    return np.load(path, allow_pickle=False)\n", "runner/quick.py"),
     added("own-context", "class Timed:\n    def __enter__(self):\n        return self\n\n    def __exit__(self, *found):\n        return None\n\n\ndef go(analysis):\n    with Timed():\n        return analysis.analyze('x', {})\n"),
-    added("stack-of-resources", "import contextlib\n\n\ndef go(analysis, path):\n    with contextlib.ExitStack() as stack:\n        file = stack.enter_context(path.open('rb'))\n        return analysis.analyze('x', {'image': file.read()})\n"),
+    added("stack-of-resources", "import contextlib\n\n\ndef go(analysis, path):\n    with contextlib.ExitStack() as stack:\n        file = stack.enter_context(path.open('rb'))\n        return analysis.analyze('x', {'image': file.read()})\n", "runner/reading.py"),
     added("stack-of-all-contexts", "from contextlib import ExitStack, closing\n\n\ndef go(session, begun):\n    with ExitStack() as stack:\n        tool_runner = stack.enter_context(session.tool_runner())\n        return list(stack.enter_context(closing(begun(analysis_of(tool_runner)))))\n", "api/cli/quick.py"),
     added("attributes-set", "class Shown:\n    def __init__(self, work):\n        self.run = work\n\n\ndef go(server, name):\n    server.ran = True\n    setattr(server, name, 1)\n", "api/serve/quick.py"),
     added("partial-of-analyze", "from functools import partial\n\n\ndef go(analysis, pool, payload, call):\n    return pool.submit(partial(analysis.analyze, 'x', payload, call=call))\n", "api/cli/quick.py"),
@@ -95,7 +96,7 @@ ALL: tuple[Case, ...] = (
     innocent("service-in-two-steps", swap(JOBS, EXECUTE, "        result, error = self._plugins.execute_plugin(plugin_name, payload, call=call)\n        return result, error\n")),
     innocent("service-with-finally", swap(PLUGINS, CALL, "        try:\n            result, error = self._tool_runner.run(plugin_name, payload, call=call)\n        finally:\n            self._observed = True\n")),
     innocent("interrupt-in-the-command-line", swap(CALLS, CLI_CALL, "        try:\n            result, envelope = analysis.analyze(plugin, payload, call=call)\n        except KeyboardInterrupt:\n            call.cancel()\n            raise\n")),
-    innocent("store-guarded", swap(BACKEND, "        reasons = list(self._tool_runner.gaps())\n", "        try:\n            reasons = list(self._tool_runner.gaps())\n        except OSError:\n            reasons = []\n")),
+    innocent("store-guarded", swap(BACKEND, "        found = self.problems() if problems is None else problems\n", "        try:\n            found = self.problems()\n        except OSError:\n            found = {}\n")),
     innocent("route-asserts", swap("api/http/analyze.py", ANALYZED, ANALYZED + "    assert result is not None or envelope is not None\n")),
     innocent("service-more", append(ANALYSIS, "\n    def analyze_all(self, plugin_name, payloads):\n        return [self.analyze(plugin_name, payload) for payload in payloads]\n")),
     # Objects, envelopes and validation, looked at
@@ -114,10 +115,18 @@ ALL: tuple[Case, ...] = (
     added("error-count", "def go(report, entries):\n    report.error_count += 1\n    entries[0].success_count = 1\n", CALLS),
     innocent("traceback-logged", swap("api/http/analyze.py", ANALYZED, ANALYZED + '    if envelope is not None:\n        _LOG.debug("%s: %s", call.call_id, envelope["_internal"]["traceback"])\n')),
     innocent("callback-guarded", swap(JOBS, "            self._on_created()\n", "            try:\n                self._on_created()\n            except RuntimeError:\n                _LOG.exception('nobody was told of a job')\n")),
-    innocent("error-logged", swap(JOB_ROUTE, STORED, '        _LOG.warning("not stored: %s", error)\n' + STORED)),
-    innocent("error-named", swap(JOB_ROUTE, STORED, '        message = f"not stored: {type(error).__name__} {error.errno if isinstance(error, OSError) else 0}"\n')),
+    innocent("error-logged", swap(JOB_ROUTE, FULL, '    except OSError as error:\n        import logging\n        logging.getLogger("toolrunner.http").warning("not stored: %s", error)\n        raise\n' + FULL)),
+    innocent("error-named", swap(JOB_ROUTE, FULL, '    except OSError as error:\n        message = f"not stored: {type(error).__name__} {error.errno}"\n        raise RequestError(ErrorType.INTERNAL_ERROR, message, plugin=wanted.plugin) from None\n' + FULL)),
     added("error-of-ours", "def told(data):\n    try:\n        return strict_json.loads(data)\n    except strict_json.JsonError as error:\n        raise invalid(str(error)) from None\n", "api/http/bodies.py"),
     added("text-in-the-command-line", "def told(path):\n    try:\n        return path.read_text()\n    except OSError as error:\n        return str(error)\n", "api/cli/payloads.py"),
     innocent("a-file-less", remove("api/cli/progress.py")),
+    added("called-later", "def go(loop, timer, job, note):\n    loop.call_later(1.0, note, job)\n    loop.call_soon(note)\n    return timer(0.5, note)\n", DISPATCHER),
+    added("copies", "from copy import copy\nfrom dataclasses import replace\n\n\ndef go(status, settings):\n    return copy(settings), replace(status, name='x')\n"),
+    added("envelope-looked-at", "def trace_of(envelope):\n    shown = {'error': envelope['error']}\n    shown['trace'] = envelope['_internal']['traceback']\n    return shown\n", "api/cli/outcomes.py"),
+    added("marks-of-a-process", "class Watched:\n    def __init__(self) -> None:\n        self.state = ''\n\n    def mark_running(self) -> None:\n        self.state = 'RUNNING'\n\n    def began(self) -> None:\n        self.mark_running()\n\n\ndef watch(child: Watched) -> None:\n    child.mark_running()\n\n\ndef go():\n    one = Watched()\n    one.mark_running()\n    watch(one)\n", "api/serve/watching.py"),
+    added("helper-logged-and-raised", "def _go(analysis, name, payload):\n    return analysis.analyze(name, payload)\n\n\ndef go(analysis, name, payload, log):\n    try:\n        return _go(analysis, name, payload)\n    except Exception:\n        log.exception('a bug')\n        raise\n", "api/cli/quick.py"),
+    added("helper-of-the-same-name", "class Door:\n    def go(self, name, payload):\n        return self._analysis.analyze(name, payload)\n\n\ndef told(file):\n    try:\n        return file.go('x')\n    except OSError:\n        return ''\n", "api/cli/quick.py"),
+    added("generator-that-keeps-nothing", "import contextlib\n\n\n@contextlib.contextmanager\ndef timed():\n    try:\n        yield\n    finally:\n        print('ended')\n\n\n@timed()\ndef go(analysis, name, payload):\n    with timed():\n        return analysis.analyze(name, payload)\n", "api/cli/quick.py"),
+    added("entries-of-others", "def go(folder, counts, audit):\n    audit.record(folder.name)\n    counts.begin('x')\n    return getattr(folder, 'entries')\n", "api/quick.py"),
     innocent("a-comment", append(RUNNER, "# update_execution_metrics, plugin.run(payload), eval, pickle.loads\n")),
 )  # fmt: skip

@@ -62,6 +62,25 @@ MIGRATED: dict[str, tuple[str, str, Calls]] = {
             (("words", {"text": "a b"}), {"result": ["a", "b"]}),
         ],
     ),
+    "run_tool_chain": (
+        "chain.py",
+        "chain",
+        [
+            (("count", {"text": "a bc", "least": 2}), {"words": 1}),
+            (("shout", {"text": "a", "times": 2}), {"text": "AA"}),
+            (("cry", {"text": "a"}), {"text": "A"}),
+        ],
+    ),
+    "manifest_words": (
+        "",
+        "words",
+        [
+            (
+                ("join", {"items": ["a", "b"], "options": {"separator": "-"}, "most": 2}),
+                {"joined": "a-b", "parts": ["a", "b"], "options": {"separator": "-"}},
+            )
+        ],
+    ),
     "async_tools": (
         "waits.py",
         "waits",
@@ -229,6 +248,27 @@ def test_a_second_run_finds_nothing_to_do(shape: str, sample: Path) -> None:
     assert ended.status == 0, ended.out
     assert ended.out == "Phase 12 migration: nothing to do.\n"
     assert contents(sample) == before
+
+
+def test_the_output_ends_as_the_document_has_it(tmp_path: Path) -> None:
+    """What was written, what is worth knowing, what to type next, and how much is left."""
+    sample = SAMPLES / "run_tool_chain" / "chain.py"
+    shutil.copy(sample, tmp_path / "chain.py")
+    ended = migrate(tmp_path / "chain.py", "--write")
+    document = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    shown = ended.out.replace(f"{tmp_path}/", "")
+    assert f"\n```\n{shown}```\n" in document
+
+
+def test_a_chain_that_is_not_understood_is_one_tool(tmp_path: Path) -> None:
+    """Tools that are told apart in other ways are the plugin's own business: nothing is guessed."""
+    text = (SAMPLES / "run_tool_chain" / "chain.py").read_text()
+    text = text.replace('tool_name in ("shout", "cry")', 'tool_name.startswith("sh")')
+    (tmp_path / "chain.py").write_text(text)
+    assert migrate(tmp_path, "--write").status == 0
+    written = (tmp_path / "chain.py").read_text()
+    assert "tools." not in written
+    assert 'payload["tool"]' in written
 
 
 @pytest.mark.parametrize("shape", ["distribution", "protocol_base", "setup_cfg"])

@@ -21,8 +21,12 @@ CALL = "        result, error = self._tool_runner.run(plugin_name, payload, call
 EXECUTE = "        return self._plugins.execute_plugin(plugin_name, payload, call=call)\n"
 RUN_JOB = "        return self._jobs.run_job(plugin_name, payload, call=call)\n"
 ANALYZED = "    result, envelope = doors.backend.analysis.analyze(wanted.plugin, wanted.payload, call=call)\n"
-JOB_RUN = "        result, error = self._analysis.analyze(claim.job.plugin, claim.payload, call=running.call)\n"
-STORED = '        message = f"the job could not be stored ({type(error).__name__}); it is not accepted"\n'
+JOB_RUN = (
+    "        result, error = self._analysis.analyze(claim.job.plugin, payload, call=running.call)\n"
+)
+ANSWERED = '        response = governed(asking.told(wanted.plugin, envelope["error"], known))\n'
+ENDINGS = "runner/jobs/endings.py"
+KEPT = '    return for_the_caller(envelope["error"])\n'
 CHECK = "            checked = self._validate(plugin, payload)\n"
 
 
@@ -95,6 +99,8 @@ DIRECT = (
     added("P12-DIRECT-RUN", "parameter-given", "class Task:\n    def __init__(self, *, target):\n        self.held = target\n\n    def go(self, data):\n        return self.held.run(data)\n\n\ndef go(registry, name, data):\n    return Task(target=registry.get(name)).go(data)\n", "runner/fast.py"),
     added("P12-DIRECT-RUN", "yielded", "def all_of(registry):\n    for name in registry.list_plugins():\n        yield registry.get(name)\n\n\ndef go(registry, data):\n    return [it.run(data) for it in all_of(registry)]\n"),
     mutant("P12-DIRECT-RUN", "looked-up-elsewhere", append("runner/held.py", "def current(registry, name):\n    return registry.get(name)\n"), append("runner/fast.py", "from toolrunner.runner.held import current\n\n\ndef go(registry, name, data):\n    return current(registry, name).run(data)\n")),
+    swapped("P12-DIRECT-RUN", "called-by-a-timer", REGISTRY, "            return self._entries[name].instance\n", "            found: Any = self._entries[name].instance\n        threading.Timer(0, found, ({},)).start()\n        return found\n"),
+    added("P12-DIRECT-RUN", "called-by-an-event-loop", "def go(loop, registry, name):\n    found = registry.plugin(name)\n    loop.call_later(1.0, found, {})\n", DISPATCHER),
     mutant("P12-DIRECT-RUN", "worker-gone", remove("sandbox/inside/worker.py")),
 )  # fmt: skip
 
@@ -151,6 +157,7 @@ TOOL_RUNNER = (
     added("P12-TOOLRUNNER", "run-of-a-class-mocked", "from unittest import mock\n\n\ndef traced(kind, quick):\n    return mock.patch.object(kind, 'run', quick)\n", "api/serve/quick.py"),
     added("P12-TOOLRUNNER", "replaced-in-a-loop", "def traced(one, quick):\n    for step in ('run', 'arun'):\n        setattr(one, step, quick)\n", "runner/quick.py"),
     added("P12-TOOLRUNNER", "by-a-variable", "from toolrunner.runner.tool_runner import ToolRunner\n\n\ndef go(registry):\n    made = ToolRunner\n    return made(registry)\n", DISPATCHER),
+    mutant("P12-TOOLRUNNER", "copied", swap(BACKEND, "PluginManagementService(self._tool_runner, observer", "PluginManagementService(copy(self._tool_runner), observer"), swap(BACKEND, "from contextlib import ExitStack\n", "from contextlib import ExitStack\nfrom copy import copy\n")),
     added("P12-TOOLRUNNER", "by-its-type", "def go(tool_runner):\n    return type(tool_runner)(tool_runner.registry)\n", "runner/verdict.py"),
     added("P12-TOOLRUNNER", "by-its-class", "def go(tool_runner):\n    return tool_runner.__class__(tool_runner.registry)\n", "runner/verdict.py"),
     added("P12-TOOLRUNNER", "derived-by-type", "from toolrunner.runner.tool_runner import ToolRunner\n\nQuick = type('Quick', (ToolRunner,), {'run': lambda self, plugin_name, payload: ({}, None)})\n", "api/cli/session.py"),
@@ -220,12 +227,12 @@ TRY_AROUND = (
 )  # fmt: skip
 
 RAW = (
-    swapped("P12-RAW-ERROR", "parts-of-an-envelope", ROUTE, '        response = governed(envelope["error"])\n', '        error, hidden = envelope.values()\n        response = governed({**error, "more": hidden})\n'),
-    swapped("P12-RAW-ERROR", "envelope-by-a-key", ROUTE, '        response = governed(envelope["error"])\n', '        response = governed({k: v for part in envelope for k, v in envelope[part].items()})\n'),
+    swapped("P12-RAW-ERROR", "parts-of-an-envelope", ROUTE, ANSWERED, '        error, hidden = envelope.values()\n        response = governed({**error, "more": hidden})\n'),
+    swapped("P12-RAW-ERROR", "envelope-by-a-key", ROUTE, ANSWERED, '        response = governed({k: v for part in envelope for k, v in envelope[part].items()})\n'),
     swapped("P12-RAW-ERROR", "envelope-by-another-name", ROUTE, ANALYZED, ANALYZED.replace("envelope", "failed") + "    request.state.failed = failed\n    envelope = failed\n"),
-    swapped("P12-RAW-ERROR", "envelope-kept-with-a-job", DISPATCHER, '    error: dict[str, Any] = dict(envelope["error"])\n', '    error: dict[str, Any] = {**envelope["error"], "all": [*envelope.values()]}\n'),
-    swapped("P12-RAW-ERROR", "text", JOB_ROUTE, STORED, "        message = str(error)\n"),
-    swapped("P12-RAW-ERROR", "f-string", JOB_ROUTE, STORED, '        message = f"the job could not be stored: {error}"\n'),
+    swapped("P12-RAW-ERROR", "envelope-kept-with-a-job", ENDINGS, KEPT, '    return {**envelope["error"], "all": [*envelope.values()]}\n'),
+    mutant("P12-RAW-ERROR", "text", swap(JOB_ROUTE, "    except QueueFullError as full:\n        raise _full(full, wanted.plugin) from None\n", "    except OSError as error:\n        raise RequestError(ErrorType.INTERNAL_ERROR, str(error), plugin=wanted.plugin) from None\n")),
+    mutant("P12-RAW-ERROR", "f-string", swap(JOB_ROUTE, "    except QueueFullError as full:\n        raise _full(full, wanted.plugin) from None\n", '    except OSError as error:\n        message = f"the job could not be stored: {error}"\n        raise RequestError(ErrorType.INTERNAL_ERROR, message, plugin=wanted.plugin) from None\n')),
     added("P12-RAW-ERROR", "traceback", "import traceback\n\n\ndef shown():\n    return JSONResponse({'detail': traceback.format_exc()})\n", "api/http/errors.py"),
     *(
         added("P12-RAW-ERROR", name, f"import sys\n\n\ndef told(path):\n    try:\n        return JSONResponse(path.read_text())\n    except OSError as error:\n        {body}\n", "api/http/errors.py")
@@ -236,7 +243,9 @@ RAW = (
             "another-name": "found = error\n    return JSONResponse({'detail': str(found)}, 500)",
         }.items()
     ),
-    swapped("P12-RAW-ERROR", "whole-envelope", ROUTE, '        response = governed(envelope["error"])\n', "        response = JSONResponse(envelope, 400)\n"),
+    swapped("P12-RAW-ERROR", "envelope-by-hand", ENDINGS, "    envelope = build_error_envelope(kind, message, plugin=job.plugin, call_id=call_id(job))\n", '    error: Any = {"type": str(kind), "message": message, "details": {}, "plugin": job.plugin}\n    envelope: Any = {"error": error, "_internal": {"traceback": message}}\n'),
+    added("P12-RAW-ERROR", "envelope-by-its-class", "from toolrunner.runner.envelope import Envelope\n\n\ndef failed(error, trace):\n    return Envelope(error=error, _internal=trace)\n", JOBS),
+    swapped("P12-RAW-ERROR", "whole-envelope", ROUTE, ANSWERED, "        response = JSONResponse(envelope, 400)\n"),
     added("P12-RAW-ERROR", "new-route", "from fastapi import APIRouter, HTTPException\n\nrouter = APIRouter()\n\n\n@router.get('/x')\ndef x(name: str):\n    try:\n        return open(name).read()\n    except Exception as exc:\n        raise HTTPException(500, detail=repr(exc))\n", "api/page/x.py"),
 )  # fmt: skip
 
@@ -264,6 +273,20 @@ VALIDATION = (
     swapped("P12-VALIDATION", "output-gone", RUNNER, "            return known or reader.checked(validation.parse_result(outcome.result_body))\n", "            return json.loads(outcome.result_body)\n"),
 )  # fmt: skip
 
+HELPERS = (
+    added("P12-TRY-AROUND", "around-a-helper", "def _go(analysis, name, payload):\n    return analysis.analyze(name, payload)\n\n\ndef go(analysis, name, payload):\n    try:\n        return _go(analysis, name, payload)\n    except Exception:\n        return {}, None\n", "api/cli/quick.py"),
+    added("P12-TRY-AROUND", "around-a-helping-method", "class Door:\n    def _go(self, name, payload):\n        return self._analysis.analyze(name, payload)\n\n    def go(self, name, payload):\n        try:\n            return self._go(name, payload)\n        except RuntimeError:\n            return {}, None\n", "api/cli/quick.py"),
+    added("P12-TRY-AROUND", "generator-that-keeps", "import contextlib\n\n\n@contextlib.contextmanager\ndef quiet():\n    try:\n        yield\n    except Exception:\n        pass\n\n\ndef go(analysis, name, payload):\n    with quiet():\n        return analysis.analyze(name, payload)\n", "api/cli/quick.py"),
+    added("P12-TRY-AROUND", "decorator-that-keeps", "import contextlib\n\n\nclass Quiet(contextlib.ContextDecorator):\n    def __enter__(self):\n        return self\n\n    def __exit__(self, *found):\n        return True\n\n\n@Quiet()\ndef go(analysis, name, payload):\n    return analysis.analyze(name, payload)\n", "api/cli/quick.py"),
+    added("P12-DIRECT-RUN", "reduced", "from functools import reduce\n\n\ndef go(plugin, data):\n    return reduce(getattr, ['instance', 'run'], plugin)(data)\n", "runner/quick.py"),
+    added("P12-TOOLRUNNER", "route-that-discovers", "from fastapi import APIRouter\n\nfrom toolrunner.runner.registry.registry import PluginRegistry\n\nrouter = APIRouter()\n\n\n@router.get('/v2/plugins')\ndef names():\n    return PluginRegistry.discover().list_plugins()\n", "api/http/quick.py"),
+    added("P12-METRICS", "entries-by-a-text", "def go(registry, name):\n    getattr(registry, '_entries')[name].error_count = 0\n", "api/metrics/quick.py"),
+    added("P12-METRICS", "entry-settled", "from toolrunner.runner.registry.plugin_state import Entry, PluginState\n\n\ndef go(entry: Entry):\n    entry.settle(PluginState.INITIALIZED)\n", "runner/jobs/quick.py"),
+    added("P12-METRICS", "shared-counts-settled", "from toolrunner.runner.registry.shared_metrics import SharedMetrics\n\n\ndef go(counts: SharedMetrics, name):\n    counts.settle(name, 'INITIALIZED', '')\n", "runner/services/quick.py"),
+    added("P12-METRICS", "marked-by-a-lying-type", "class Watched:\n    def mark_failed(self, reason):\n        self.reason = reason\n\n\ndef go(registry):\n    child: Watched = registry\n    child.mark_failed('x')\n", "api/serve/quick.py"),
+    added("P12-RAW-ERROR", "traceback-of-a-job", "import traceback\n\n\ndef go(store, claim):\n    store.finish(claim, 'FAILED', error={'message': traceback.format_exc()})\n", "runner/jobs/quick.py"),
+)  # fmt: skip
+
 UNREADABLE = (
     added("P12-UNREADABLE", "syntax", "def broken(:\n", "runner/call.py"),
     added("P12-UNREADABLE", "null", "x = 1\0\n", "runner/call.py"),
@@ -272,5 +295,5 @@ UNREADABLE = (
 
 ALL: tuple[Case, ...] = (
     *DIRECT, *CODE, *TOOL_RUNNER, *METRICS, *WAY, *TRY_AROUND, *RAW, *IMPORTS, *VALIDATION,
-    *UNREADABLE,
+    *HELPERS, *UNREADABLE,
 )  # fmt: skip

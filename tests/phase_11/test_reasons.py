@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import Cli, cli, environment
-from tests.api.http.conftest import MakeSite, Site, make_site, site
+from tests.api.http.conftest import MakeSite, Site, kept, make_site, site
 from tests.conftest import MakeRunner, WritePlugin
 from toolrunner import PluginRegistry
 from toolrunner.runner.registry.plugin_state import PluginStatus
 
-__all__ = ["cli", "environment", "make_site", "site"]
+__all__ = ["cli", "environment", "kept", "make_site", "site"]
 # A load that fails, and words that only it has.
 UNLOADABLE = 'raise OSError("the model is not there")\ndef run(payload): return {}\n'
 
@@ -201,10 +201,11 @@ def test_a_fault_of_a_plugin_that_is_unknown_is_nobodys() -> None:
 def test_health_over_http_has_the_reason(site: Site) -> None:
     """For whoever may use the plugin, without the paths of this host, until a call succeeds."""
     site.post("/v1/analyze", {"plugin": "sample", "payload": {"fail": "bug"}})
-    sick = {"name": "sample", "state": "FAILED", "healthy": False}
     reason = "ExecutionError: run raised ValueError"
-    assert site.get("/v1/plugins/sample/health").json() == {**sick, "reason": reason}
-    assert site.get("/v1/plugins/sample").json()["reason"] == reason
+    status = site.get("/v1/plugins/sample").json()
+    assert (status["state"], status["reason"]) == ("FAILED", reason)
+    health = site.get("/v1/plugins/sample/health").json()
+    assert health == {**status, "uptime_seconds": health["uptime_seconds"], "healthy": False}
     site.post("/v1/analyze", {"plugin": "sample", "payload": {}})
     assert site.get("/v1/plugins/sample/health").json()["reason"] == ""
 

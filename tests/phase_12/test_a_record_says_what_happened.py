@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from toolrunner.runner.services import (
     JobManagementService,
     PluginManagementService,
 )
+from toolrunner.runner.settings.settings import Settings
 
 OBEDIENT = """
     import logging
@@ -33,7 +35,14 @@ OBEDIENT = """
             raise ValueError("a bug")
         return payload.get("answer", {})
 """
-AWKWARD = {"result": {"a": 1}, "_private": 1, "error": None, "cached": None, "status": "failed"}
+AWKWARD = {
+    "result": {"a": 1},
+    "_private": 1,
+    "error": None,
+    "cached": None,
+    "status": "failed",
+    "path": "/srv/photos/one.png",
+}
 
 
 class Interrupted(RecordingRegistry):
@@ -102,6 +111,31 @@ def test_a_plugin_that_may_not_run_is_not_run(
     assert "running" not in caplog.text
 
 
+@pytest.mark.parametrize("by", ["operator", "breaker"])
+def test_a_suspended_plugin_is_refused_and_that_is_recorded(
+    by: str, write_plugin: WritePlugin, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever has suspended it, and whether there is a breaker or none: an error like others."""
+    settings = Settings(state=tmp_path / "state")  # where suspensions are kept
+    registry = RecordingRegistry.discover([write_plugin(OBEDIENT)], settings=settings)
+    with ToolRunner(registry, settings=settings) as tool_runner:
+        if by == "operator":
+            registry.suspend("sample")
+        else:
+            registry.suspend_after(1, 3600)
+            tool_runner.run("sample", {"fail": "plugin"})
+        before, state = len(registry.ended), registry.get_state("sample")
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            _result, envelope = tool_runner.run("sample", {})
+    assert envelope is not None
+    assert envelope["error"]["type"] == "PluginUnavailable"
+    assert dict(envelope["error"]["details"])["suspended_by"] == by
+    assert registry.ended[before:] == [("sample", state, True)]
+    assert counts(registry) == (0, before + 1, 0)
+    assert not [one for one in caplog.records if one.getMessage().endswith("running")]
+
+
 def test_a_call_is_made_once(registry: RecordingRegistry, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is tried again, whether it succeeds or fails."""
     with ToolRunner(registry) as tool_runner, caplog.at_level(logging.WARNING):
@@ -109,7 +143,8 @@ def test_a_call_is_made_once(registry: RecordingRegistry, caplog: pytest.LogCapt
         for payload in ({}, {"fail": "plugin"}, {"fail": "caller"}):
             caplog.clear()
             services.analyze("sample", payload)
-            assert [one.getMessage().endswith("running") for one in caplog.records] == [True]
+            said = [one for one in caplog.records if one.name.startswith("toolrunner.plugin.")]
+            assert [one.getMessage().endswith("running") for one in said] == [True]
     assert len(registry.ended) == 3
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import toolrunner.api.http
-from tests.api.http.conftest import MakeSite, Site, make_site, site
+from tests.api.http.conftest import MakeSite, Site, kept, make_site, site
 from tests.conftest import WritePlugin
 from tests.phase_12.test_a_record_says_what_happened import AWKWARD
 
-__all__ = ["make_site", "site"]
+__all__ = ["kept", "make_site", "site"]
 ROUTES = Path(toolrunner.api.http.__file__).parent
 
 

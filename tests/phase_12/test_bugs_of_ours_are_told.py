@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 import time
@@ -16,9 +17,11 @@ from tests.phase_12.recording import RecordingRegistry
 from tests.phase_12.test_services_pass_on_what_they_are_given import Answering, Stage
 from toolrunner import ToolRunner
 from toolrunner.plugins.errors import ManifestError
+from toolrunner.runner import tool_runner as tool_runner_module
 from toolrunner.runner.errors import GovernedError
 from toolrunner.runner.jobs.dispatcher import JobDispatcher
-from toolrunner.runner.jobs.job import Submission
+from toolrunner.runner.jobs.job import Job, JobStatus, Submission
+from toolrunner.runner.many import arun_many, run_many
 from toolrunner.runner.payloads import validation
 from toolrunner.sandbox.ending import Ending, Returned, Usage
 from toolrunner.sandbox.ending import Stage as EndingStage
@@ -41,7 +44,7 @@ def told_apart(owner: type[Exception] = Exception) -> Iterator[type[Exception]]:
                 yield bug
 
 
-def failing(bug: type[Exception]) -> Any:
+def failing(bug: type[BaseException]) -> Any:
     """Return a function that raises it, whatever it is asked."""
 
     def fail(*_given: object, **_named: object) -> None:
@@ -87,6 +90,21 @@ def test_a_bug_at_any_step_is_an_error(
             assert status is not None
             assert (status.success_count, status.error_count) == (0, number), bug
             assert status.in_flight == 0
+
+
+@pytest.mark.parametrize("step", ["log", "breaker"])
+def test_a_bug_behind_the_record_takes_nothing_of_it(
+    step: str, registry: RecordingRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call is recorded before it is told of: neither log nor breaker can keep it from that."""
+    places: dict[str, tuple[Any, str]] = {
+        "log": (tool_runner_module, "log_failure"),
+        "breaker": (registry, "heard"),
+    }
+    monkeypatch.setattr(*places[step], failing(LookupError))
+    with ToolRunner(registry) as tool_runner, contextlib.suppress(LookupError):
+        tool_runner.run("sample", {"n": object()})
+    assert registry.ended == [("sample", "LOADED", True)]
 
 
 class Clock:
@@ -146,22 +164,44 @@ class Breaking(Answering):
         raise LookupError("ours")
 
 
+def test_a_bug_around_many_calls_is_no_end_of_them() -> None:
+    """What ToolRunner itself would have to raise leaves ``map`` and ``amap`` as it is."""
+    with pytest.raises(LookupError, match="ours"):
+        list(run_many(failing(LookupError), [{}, {}], 2))
+
+    async def all_of() -> None:
+        async def fail(*_given: object) -> None:
+            raise LookupError("ours")
+
+        async for _ in arun_many(fail, [{}, {}], 2):
+            pass
+
+    with pytest.raises(LookupError, match="ours"):
+        asyncio.run(all_of())
+
+
 def test_a_bug_around_a_job_is_no_result(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing on the way of a job keeps an exception to itself: it is logged, the job not ended."""
+    """Nothing on the way of a job keeps an exception to itself: it is logged, and the job's end."""
     stage = Stage(tmp_path, Breaking())
     job, _ = stage.analysis.submit(Submission("sample", {"n": 1}, "me"))
     dispatcher = JobDispatcher(stage.store, stage.analysis, threads=1)
 
-    def has_ended() -> bool:
-        kept = stage.store.get(job.id)
-        return kept is None or kept.status.has_ended
+    def kept() -> Job:
+        found = stage.store.get(job.id)
+        assert found is not None
+        return found
 
     dispatcher.start()
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while "LookupError: ours" not in caplog.text and not has_ended():
-        assert time.monotonic() < deadline, "nobody was told"
+    while not kept().status.has_ended:
+        assert time.monotonic() < deadline, "it never ended"
         dispatcher.wake()
     dispatcher.drain(10)
     assert "LookupError: ours" in caplog.text
-    assert not has_ended()
+    ended = kept()
+    # It had begun, and nobody has allowed it a second time.
+    assert (ended.status, ended.attempts) == (JobStatus.FAILED, 1)
+    assert ended.error is not None
+    assert ended.error["type"] == "InternalError"
+    assert "LookupError on the way of the job" in ended.error["message"]
     stage.close()

@@ -18,6 +18,7 @@ from tests.phase_12.recording import RecordingRegistry
 from toolrunner import Call, ToolRunner
 from toolrunner.plugins import discovery
 from toolrunner.plugins.plugin import Kind
+from toolrunner.runner.payloads.validation import Payload
 from toolrunner.sandbox.limits import MIB
 from toolrunner.sandbox.sandbox import Sandbox
 
@@ -38,6 +39,16 @@ IMAGE: list[Any] = [
     {"image": b"x", "mime_type": "text/none-of-its-types"},
     {"image": b"x", "mime_type": "image/png", "options": {"n": NAN}},
     {"image": b"x" * (MIB + 1), "mime_type": "image/png"},
+]
+ONE = {"name": "a.txt", "mime_type": "text/plain", "data": b"x"}
+FILES: list[Any] = [
+    None,
+    {},
+    {"files": []},
+    {"files": [{**ONE, "mime_type": "image/png"}]},
+    {"files": [ONE, ONE]},
+    {"files": [ONE], "options": {"n": NAN}},
+    {"files": [{**ONE, "data": b"x" * (MIB + 1)}]},
 ]
 
 
@@ -101,7 +112,9 @@ def refuse(write_plugin: WritePlugin, tmp_path: Path) -> Iterator[Refuse]:
     )
     (folder / "code.py").write_text("def run(payload): return {}\n")
     path = write_plugin("def run(p): return {}", input_schema=SCHEMA)
-    registry = RecordingRegistry.discover([path, looks, folder])
+    keys |= {"input": "files", "accepts": '["text/plain"]'}
+    reads = write_plugin("def run(p): return {}", name="reads", **keys)
+    registry = RecordingRegistry.discover([path, looks, reads, folder])
     registry.register("by-path", version="builtin", instance=str(path))
     for name, kind in MADE.items():
         plugin = discovery.resolve_instance(name, path)
@@ -137,6 +150,19 @@ def test_no_plugin_for_images_gets_an_unchecked_payload(payload: Any, refuse: Re
     refuse("looks", payload)
     if payload is not IMAGE[-1]:
         refuse("palette", payload)
+
+
+@pytest.mark.parametrize("payload", FILES, ids=range(len(FILES)))
+def test_no_plugin_for_files_gets_an_unchecked_payload(payload: Any, refuse: Refuse) -> None:
+    """Nor what comes beside the files."""
+    refuse("reads", payload)
+
+
+@pytest.mark.parametrize("name", ["sample", "looks", "reads"])
+def test_no_payload_comes_ready_checked(name: str, refuse: Refuse) -> None:
+    """What the runner itself makes of a payload is not taken from a caller."""
+    refuse(name, Payload({"n": NAN}))
+    refuse(name, Payload({"mime_type": "image/png"}, b"x"))
 
 
 @pytest.mark.parametrize("value", [True, "yes", 1, {}, None])

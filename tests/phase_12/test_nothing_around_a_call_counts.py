@@ -21,11 +21,27 @@ from tests.phase_12.test_nobody_is_spared_validation import (
 )
 from toolrunner import Call, ToolRunner
 from toolrunner.sandbox.artifacts import Artifact
-from toolrunner.sandbox.ending import Ending, Returned, Stage
+from toolrunner.sandbox.ending import (
+    Ending,
+    LimitHit,
+    Returned,
+    SetupFailure,
+    Stage,
+)
 from toolrunner.sandbox.exchange.messages import Request
 from toolrunner.sandbox.limits import MIB
 from toolrunner.sandbox.sandbox import Sandbox
 
+ENFORCED = (
+    "wall_seconds",
+    "cpu_seconds",
+    "memory_mb",
+    "processes",
+    "threads",
+    "scratch_mb",
+    "output_mb",
+    "artifacts_mb",
+)
 LARGE = {"text": "x" * (MIB + 1)}
 # What a manifest can say of how its calls are run.
 KINDS = [
@@ -96,14 +112,24 @@ def test_no_thread_is_trusted(thread: str, write_plugin: WritePlugin) -> None:
 def test_no_word_of_the_environment_vouches_for_a_payload(
     write_plugin: WritePlugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does one switch off what is checked, by whatever name the runner knows."""
+    """Nor for a result, by whatever name the runner knows."""
     registry = RecordingRegistry.discover([write_plugin("def run(p): return {}")])
-    with ToolRunner(registry, sandbox=Counting()) as tool_runner:
+    says = {"output_schema": "{ required = ['n'] }", "error_key": '"error"'}
+    echo = RecordingRegistry.discover([write_plugin("def run(p): return p", name="echo", **says)])
+    with (
+        ToolRunner(registry, sandbox=Counting()) as tool_runner,
+        ToolRunner(echo, sandbox=Echoing()) as echoing,
+    ):
         for word in {word.replace(".", "_").upper() for word in known_words()}:
             if word.isidentifier() and word not in os.environ:
                 monkeypatch.setenv(word, "1")
                 monkeypatch.setenv(f"TOOLRUNNER_{word}", "1")
         refused(tool_runner, "sample", {"n": NAN})
+        for payload in ({}, {"n": 1, "error": "no face in it"}):
+            result, envelope = echoing.run("echo", payload)
+            assert result is None
+            assert envelope is not None
+        assert [failed for _name, _state, failed in echo.ended] == [True, True]
 
 
 @pytest.mark.parametrize("many", [1, 100, 20_000])
@@ -167,6 +193,39 @@ def test_a_result_that_is_refused_leaves_no_artifact(
         assert failed.artifacts == ()
         assert tool_runner.run("sample", {}, call=fine) == ({}, None)
         assert fine.artifacts == (artifact,)
+
+
+def ends() -> list[tuple[dict[str, Any], str]]:
+    """Return each way that a call can end, in the order of the contract, and what it comes to."""
+    limits = dict.fromkeys(ENFORCED, "LimitExceeded") | {"load_seconds": "PluginLoadError"}
+    return [
+        ({"setup": SetupFailure("unshare", "not permitted")}, "SandboxError"),
+        ({"cancelled": True}, "Cancelled"),
+        *(({"limit": LimitHit(name, 1, 2)}, kind) for name, kind in limits.items()),
+        ({"protocol_error": "two frames"}, "ProtocolError"),
+    ]
+
+
+def test_what_has_ended_a_call_is_its_outcome(
+    write_plugin: WritePlugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sound reply makes no success of it, and what comes first decides, whatever else is true."""
+    registry = RecordingRegistry.discover([write_plugin("def run(p): return p")])
+    sandbox = Sandbox()
+    found: list[tuple[str, str]] = []
+    with ToolRunner(registry, sandbox=sandbox) as tool_runner:
+        facts: dict[str, Any] = {}
+        for fact, kind in reversed(ends()):
+            facts |= fact
+            for given in (fact, facts):
+                ending = Ending(Stage.RUN, reply=Returned(b"{}"), **given)
+                monkeypatch.setattr(sandbox, "call", lambda *_, ending=ending, **__: ending)
+                result, envelope = tool_runner.run("sample", {})
+                assert result is None, kind
+                assert envelope is not None
+                found.append((envelope["error"]["type"], kind))
+    assert [(one, kind) for one, kind in found if not one.endswith(kind)] == []
+    assert len(registry.ended) == len(found)
 
 
 def test_a_call_is_recorded_under_the_name_that_was_called(write_plugin: WritePlugin) -> None:

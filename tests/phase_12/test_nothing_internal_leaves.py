@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import toolrunner.api
-from tests.api.http.conftest import MakeSite, Response, Site, make_site, site
+from tests.api.http.conftest import MakeSite, Response, Site, kept, make_site, site
 from tests.conftest import WritePlugin
 
-__all__ = ["make_site", "site"]
+__all__ = ["kept", "make_site", "site"]
 # A traceback quotes lines of the source; what is printed and logged goes to the log's tail.
 TELLING = """
     import logging

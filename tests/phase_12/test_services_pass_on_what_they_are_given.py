@@ -33,7 +33,12 @@ Answer = tuple[dict[str, Any] | None, dict[str, Any] | None]
 def failed(kind: ErrorType) -> dict[str, Any]:
     """Return an envelope of a type."""
     envelope = build_error_envelope(
-        kind, "m", plugin="sample", call_id="0" * 32, traceback="a long story"
+        kind,
+        "m",
+        plugin="sample",
+        call_id="0" * 32,
+        details={"log_tail": "what it printed"},
+        traceback="a long story",
     )
     return cast("dict[str, Any]", envelope)
 
@@ -183,3 +188,22 @@ def test_a_job_runs_by_the_way_of_every_call(
         with closing(opened(stage, job.id, info.name)) as artifact:
             assert artifact.read(0, info.size_bytes) == made.data
     assert (ended.error is None) == (answer[1] is None)
+
+
+def test_a_job_that_fails_ends_with_what_its_caller_may_see(stage: Stage) -> None:
+    """Never a success, whatever the error: its public half, without what the plugin printed."""
+    dispatcher = JobDispatcher(stage.store, stage.analysis, threads=1)
+    dispatcher.start()
+    for kind in [one for one in ErrorType if one is not ErrorType.OVERLOADED]:  # that one waits
+        envelope = failed(kind)
+        stage.below.answer = None, envelope
+        job, _ = stage.analysis.submit(Submission("sample", {"n": 1}, "me"))
+        while not (ended := stage.store.get(job.id)) or not ended.status.has_ended:
+            dispatcher.wake()
+        is_cancelled = kind is ErrorType.CANCELLED
+        assert ended.status is (JobStatus.CANCELLED if is_cancelled else JobStatus.FAILED)
+        error = envelope["error"]
+        del error["details"]["log_tail"]
+        assert ended.error == error
+        assert stage.jobs.job_result(job.id) is None
+    dispatcher.drain(10)

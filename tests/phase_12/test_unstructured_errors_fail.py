@@ -168,7 +168,7 @@ class FaultyRegistry(PluginRegistry):
 def test_a_bug_of_ours_is_an_envelope(
     write_plugin: WritePlugin, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It says that it is ours, and its traceback goes to the log."""
+    """It says that it is ours, and its words and its traceback go to the log."""
     registry = FaultyRegistry.discover([write_plugin("def run(payload): return {}")])
     with ToolRunner(registry) as tool_runner, caplog.at_level(logging.ERROR, "toolrunner"):
         answer = tool_runner.run("sample", {})
@@ -176,6 +176,7 @@ def test_a_bug_of_ours_is_an_envelope(
     assert error["type"] == "InternalError"
     assert error["details"]["blame"] == "host"
     assert error["details"]["retryable"] is True
+    assert "the registry is broken" not in str(error)
     assert answer[1] is not None
     assert "the registry is broken" in answer[1]["_internal"]["traceback"]
     assert "the registry is broken" in caplog.text

@@ -55,6 +55,16 @@ def only_broken(*paths: Path | str, allow: tuple[str, ...] = ()) -> Broken:
     return one
 
 
+def test_a_file_of_a_folder_plugin_is_told_of_its_folder(tmp_path: Path) -> None:
+    """And one that is no Python is not told to write a comment of Python."""
+    (tmp_path / "main.mjs").write_text("// code")
+    with pytest.raises(DiscoveryError, match=r"a plugin is a file of Python, or a folder with"):
+        discover([tmp_path / "main.mjs"])
+    (tmp_path / "toolrunner.toml").write_text('[tool.toolrunner]\nname = "a"\nentry = "main:run"')
+    with pytest.raises(DiscoveryError, match=f"the plugin is its folder, .*: name {tmp_path}$"):
+        discover([tmp_path / "main.mjs"])
+
+
 def test_the_bundled_plugins_are_found() -> None:
     """The plugins that come along are there, whether or not they can run; some if allowed alone."""
     files = {path for path in BUNDLED.glob("*.py") if not path.name.startswith("_")}

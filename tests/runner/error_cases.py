@@ -174,8 +174,17 @@ CASES = (
         {"exception": "InvalidInput"},
     ),
     Case("unknown", E.PLUGIN_NOT_FOUND, unknown, "did you mean 'sample'", ran=False),
-    Case("cancelled before", E.CANCELLED, cancelled_before, "cancelled", ran=False),
-    Case("cancelled", E.CANCELLED, cancelled_while_running, "cancelled"),
+    Case(
+        "cancelled before",
+        E.CANCELLED,
+        cancelled_before,
+        "cancelled",
+        {"cancelled_by": "caller"},
+        ran=False,
+    ),
+    Case(
+        "cancelled", E.CANCELLED, cancelled_while_running, "cancelled", {"cancelled_by": "caller"}
+    ),
     Case(
         "a missing layer",
         E.SANDBOX_ERROR,
@@ -285,7 +294,7 @@ CASES = (
         "MemoryError",
         E.MEMORY_LIMIT_EXCEEDED,
         plugin("def run(p): bytearray(1 << 40)", limits="{ memory_mb = 96 }"),
-        "MemoryError",
+        "asked for more than memory_mb = 96 MiB allows",
         {
             "exception": "MemoryError",
             "limit": {"name": "memory_mb", "configured": 96, "observed": None},

@@ -195,6 +195,22 @@ def test_a_full_queue_is_overloaded() -> None:
         caller.end()
 
 
+def test_one_callers_calls_leave_seats_for_the_next(request: pytest.FixtureRequest) -> None:
+    """It may have as many as are free; what nobody's key has sent may have all."""
+    admission = Admission(1, 1, 6, FOR_EVER_SECONDS)
+    order: list[str] = []
+    callers = lined_up(admission, order, [("a", "greedy")] * 4)
+    request.addfinalizer(lambda: end_all(callers))
+    with pytest.raises(GovernedError, match="3 calls of this caller wait") as caught:
+        admission.place("a", Interrupt(), "greedy").__enter__()
+    assert caught.value.error_type is ErrorType.OVERLOADED
+    for caller in ("modest", "", ""):
+        callers.append(Caller(admission, "a", order, caller=caller))
+        spin(lambda: 1 + waiting(admission) == len(callers))
+    with pytest.raises(GovernedError, match="6 calls are waiting already"):
+        admission.place("a", Interrupt()).__enter__()
+
+
 def test_nobody_waits_longer_than_allowed() -> None:
     """Then the call is Overloaded, and the queue forgets it."""
     admission = Admission(1, 1, 5, 0.01)

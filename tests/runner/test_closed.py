@@ -29,7 +29,8 @@ def check_refused(answer: tuple[Any, Any]) -> None:
     result, error = answer
     assert result is None
     assert (error["error"]["type"], error["error"]["message"]) == ("SandboxError", CLOSED)
-    assert error["error"]["details"]["remedy"] == "make a new one"
+    details = error["error"]["details"]
+    assert (details["remedy"], details["retryable"]) == ("make a new one", False)
 
 
 def test_a_call_of_a_closed_runner_says_so(

@@ -25,6 +25,11 @@ FILLS_ITS_SCRATCH = """\
 head -c 64000000 /dev/zero >full || exit 9
 echo '{}'
 """
+# The cell, itself and two more; it works on for long enough to be looked at.
+HAS_MANY_PROCESSES = """\
+sleep 1000 & sleep 1000 &
+exec perl -e '1 while (times)[0] < 0.3; die "Cannot fork: it said"'
+"""
 LEAVES_A_WRITER = """\
 (while :; do echo 'late'; done) &
 echo '{"done": true}'
@@ -91,6 +96,58 @@ def test_a_program_that_does_not_behave_is_its_own_error(
         limit: Any = error["error"]["details"]
         assert (limit["limit"]["name"], limit["limit"]["observed"] > 0) == (details, True)
     assert tool_runner.run("sample", {"good": True}) == ({}, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "limits", "error_type", "words"),
+    [
+        (
+            "head -c 16000000 /dev/zero >full; echo 'cp: No space left on device' >&2; exit 1",
+            "{ scratch_mb = 16 }",
+            E.DISK_LIMIT_EXCEEDED,
+            "exit status 1; its standard error ends with:\ncp: No space left on device",
+        ),
+        (
+            "head -c 8000000 /dev/zero >half; echo 'cp: No space left on device' >&2; exit 1",
+            "{ scratch_mb = 16 }",
+            E.EXECUTION_ERROR,
+            "exit status 1; its standard error ends with:\ncp: No space left on device",
+        ),
+        (
+            "head -c 16000000 /dev/zero >full; echo 'sh: Cannot fork' >&2; exit 2",
+            "{ scratch_mb = 16 }",
+            E.EXECUTION_ERROR,
+            "exit status 2; its standard error ends with:\nsh: Cannot fork",
+        ),
+        (
+            HAS_MANY_PROCESSES,
+            "{ processes = 4 }",
+            E.PROCESS_LIMIT_EXCEEDED,
+            "its standard error ends with:\nCannot fork: it said",
+        ),
+        (
+            "exec perl -e 'open(F, q(>f)); sysseek(F, 1 << 30, 0); syswrite(F, q(x))'",
+            "{ scratch_mb = 16 }",
+            E.DISK_LIMIT_EXCEEDED,
+            "was ended by SIGXFSZ",
+        ),
+    ],
+    ids=["full", "half full", "full of something else", "many processes", "a large file"],
+)
+def test_words_of_a_limit_count_where_the_call_has_come_up_to_it(
+    body: str,
+    limits: str,
+    error_type: E,
+    words: str,
+    layers: Layers,
+    open_folder: Path,
+    make_runner: MakeRunner,
+) -> None:
+    """Anybody can write them: without the fact, they are the program's own failure."""
+    plugin = a_script(open_folder, body, limits=limits)
+    _, error = make_runner(plugin, layers=layers).run("sample", {})
+    assert error is not None
+    assert (error["error"]["type"], words in error["error"]["message"]) == (error_type, True), error
 
 
 @pytest.mark.parametrize(

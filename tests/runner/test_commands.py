@@ -32,6 +32,11 @@ TELLS_ALL = """\
 printf '{"cwd": "%s", "home": "%s", "tmp": "%s", "id": "%s", "config": %s, "plugin": "%s"}' \\
     "$PWD" "$HOME" "$TMPDIR" "$TOOLRUNNER_CALL_ID" "$TOOLRUNNER_CONFIG" "$TOOLRUNNER_PLUGIN"
 """
+GROWS = """\
+(while :; do echo more; done >output/a.txt) &
+until [ -s output/a.txt ] && [ $(wc -c <output/a.txt) -gt 500000 ]; do :; done
+echo '{}'
+"""
 
 
 def error_of(make_runner: MakeRunner, plugin: Path, layers: Layers | None = None) -> Any:
@@ -165,6 +170,47 @@ def test_what_it_says_beside_its_answer_is_its_log(
         ("kill -SEGV $$", "ExecutionError", "./main.sh was ended by SIGSEGV, and said nothing"),
         ("sh -c 'kill -SEGV $$'; exit $?", "ExecutionError", "(as a shell says that SIGSEGV has"),
         ("nosuch", "ExecutionError", "nosuch: not found"),
+        (
+            "echo 'sh: Cannot fork' >&2; exit 2",
+            "ExecutionError",
+            "exit status 2; its standard error ends with:\nsh: Cannot fork",
+        ),
+        ("(echo 'sh: Cannot fork' >&2; exit 2) & wait", "ExecutionError", "exit status 0; its sta"),
+        (
+            "echo 'sh: fork: Resource temporarily unavailable' >&2; exit 254",
+            "ExecutionError",
+            "exit status 254; its standard error ends with:\nsh: fork: Resource temp",
+        ),
+        (
+            "echo 'cp: No space left on device' >&2; exit 1",
+            "ExecutionError",
+            "exit status 1; its standard error ends with:\ncp: No space left on device",
+        ),
+        (
+            "echo 'File size limit exceeded' >&2; exit 1",
+            "ExecutionError",
+            "exit status 1; its stan",
+        ),
+        (
+            "perl -e 'print q({\"a\": [), q(1,) x 300000, q(]})'",
+            "OutputValidationError",
+            "print one JSON object there and nothing else",
+        ),
+        (
+            'perl -e \'print q({"a": "), q(1) x 5000000, q("}{"b": 1})\'',
+            "OutputValidationError",
+            "print one JSON object there and nothing else",
+        ),
+        ("echo 'Out of Memory, he said' >&2; exit 2", "ExecutionError", "he said"),
+        ("echo 'Out of memory, he said' >&2; exit 2", "ExecutionError", "he said"),
+        ("echo 'we ran out of memory: sad' >&2; exit 2", "ExecutionError", "sad"),
+        ("echo 'Out of memory!' >&2; exit 1", "MemoryLimitExceeded", "Out of memory!"),
+        ("echo 'ls: Cannot allocate memory' >&2; exit 1", "MemoryLimitExceeded", "ls: Cannot"),
+        (
+            GROWS,
+            "OutputValidationError",
+            "a file in output cannot be given back: the file a.txt has changed its size",
+        ),
         ("echo 'too small' >&2; exit 65", "ValidationError", "too small"),
         ("exit 65", "ValidationError", "the plugin says that the input is invalid"),
         ("true", "OutputValidationError", "standard output is empty; print one JSON object"),
@@ -267,6 +313,39 @@ def test_a_missing_program_that_many_use_is_named_with_its_package(
     if shutil.which("Rscript"):
         pytest.fail("take another program for this test: Rscript is installed here")
     assert "apt-get install r-base-core" in error_of(make_runner, plugin)["message"]
+
+
+@pytest.mark.parametrize(
+    ("script", "advice"),
+    [
+        ("cat data.txt", "data.txt is in the plugin's folder, and the working directory is the"),
+        ("sort ./data.txt", "data.txt is in the plugin's folder, and the working directory is the"),
+        ("no-such-program", "the box's PATH is /usr/local/bin:/usr/bin:/bin: install it"),
+        (
+            "/opt/no/such",
+            "/opt/no/such: if it is there, a plugin may not see it: name its folder in",
+        ),
+        ("[[ a == a ]]; (exit 1)", "begin the script with #!/bin/bash"),
+        ("echo 'cat: a: Read-only file system' >&2; exit 1", "what it leaves in output/ there is"),
+        ("echo 'curl: (6) Could not resolve host: a' >&2; exit 6", "set network = true in its"),
+        (
+            "echo \"Error: Cannot find package '@a/b' im\" >&2; exit 1",
+            "run `npm install @a/b` once",
+        ),
+        ("echo 'cat: other.txt: No such file or directory' >&2; exit 1", ""),
+        ("echo 'no such file: data.txt' >&2; exit 65", ""),
+    ],
+)
+def test_what_a_program_says_that_a_box_has_caused_is_explained(
+    script: str, advice: str, open_folder: Path, make_runner: MakeRunner
+) -> None:
+    """Behind its own words; to a caller who is at fault, nothing is said beside these."""
+    main = f"#!/bin/sh\n{script}\n"
+    plugin = a_command(open_folder, ["./main.sh"], {"main.sh": main, "data.txt": "here"})
+    lines = error_of(make_runner, plugin)["message"].splitlines()
+    assert advice in lines[-1]
+    told = ("a program may", "a plugin", "sh knows", "the box's", "no call", "data.txt is")
+    assert bool(advice) == (lines[-1].startswith(told) or "if it is there" in lines[-1])
 
 
 def test_a_missing_argument_file_is_named(open_folder: Path, make_runner: MakeRunner) -> None:

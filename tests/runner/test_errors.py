@@ -14,6 +14,7 @@ from toolrunner.runner.errors import (
     MAX_TRACEBACK_BYTES,
     RETRYABLE,
     Blame,
+    CancelledBy,
     ErrorType,
     build_error_envelope,
 )
@@ -53,6 +54,15 @@ def test_each_type_blames_whom_the_contract_says() -> None:
 
 
 @pytest.mark.parametrize("error_type", ErrorType)
+def test_what_stays_as_it_is_is_not_to_be_tried_again(error_type: ErrorType) -> None:
+    """A host's fault may be said to last; no other's is made one to try again."""
+    for said, is_it in ((False, False), (True, error_type.blame is Blame.HOST)):
+        details = {"retryable": said}
+        made = build_error_envelope(error_type, "", plugin=None, call_id="c1", details=details)
+        assert made["error"]["details"]["retryable"] is is_it
+
+
+@pytest.mark.parametrize("error_type", ErrorType)
 def test_envelope_has_the_shape_of_the_contract(error_type: ErrorType) -> None:
     """Every key is there for every type, also when nothing ran."""
     made = build_error_envelope(error_type, "message", plugin=None, call_id="c1")
@@ -76,6 +86,25 @@ def test_envelope_has_the_shape_of_the_contract(error_type: ErrorType) -> None:
         },
         "isolation": {"mode": "cold", "layers": [], "missing": []},
     }
+
+
+@pytest.mark.parametrize(
+    ("by", "blame", "is_retryable"),
+    [
+        (CancelledBy.CALLER, Blame.CALLER, False),
+        (CancelledBy.OPERATOR, Blame.HOST, False),
+        (CancelledBy.SERVER, Blame.HOST, True),
+    ],
+)
+def test_a_cancelled_call_blames_who_has_cancelled_it(
+    by: CancelledBy, blame: Blame, *, is_retryable: bool
+) -> None:
+    """Only what the server's end has cut short may be tried again as it is."""
+    made = build_error_envelope(
+        ErrorType.CANCELLED, "m", plugin=None, call_id="c1", details={"cancelled_by": by}
+    )["error"]["details"]
+    assert (made["blame"], made["retryable"]) == (blame, is_retryable)
+    assert made["cancelled_by"] == by
 
 
 def test_details_are_added_and_cannot_overrule_the_fixed_ones() -> None:

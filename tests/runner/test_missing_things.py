@@ -45,6 +45,18 @@ def test_less_than_the_floor_runs_on_the_operators_word(
     assert "seccomp" in call.isolation.missing
 
 
+def test_the_log_has_the_version_of_a_plugin_that_cannot_be_used(
+    write_plugin: WritePlugin, make_runner: MakeRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stands in the manifest, whatever else is not there."""
+    tool_runner = make_runner(write_plugin(GOOD, requires_python='">=99"'))
+    with caplog.at_level(logging.INFO, "toolrunner.calls"):
+        _result, envelope = tool_runner.run("sample", {})
+    assert envelope is not None
+    assert envelope["error"]["type"] == "PluginUnavailable"
+    assert " of sample 1.0.0 failed: PluginUnavailable" in caplog.text
+
+
 def test_a_plugin_file_that_is_gone_is_unavailable(
     write_plugin: WritePlugin, make_runner: MakeRunner
 ) -> None:

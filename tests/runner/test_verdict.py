@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.verdict import judge
 from toolrunner.sandbox.ending import (
+    HOST_MEANS,
     Ending,
     LimitHit,
     Raised,
@@ -162,6 +163,24 @@ def test_unknown_limit_is_our_own_bug() -> None:
             E.PLUGIN_CRASHED,
             "killed by the runner",
         ),
+        (
+            {"signal": "SIGKILL", "from_outside": True},
+            Stage.RUN,
+            E.SANDBOX_ERROR,
+            "something else than toolrunner and the plugin",
+        ),
+        (
+            {"signal": "SIGKILL", "from_outside": True},
+            Stage.LOAD,
+            E.SANDBOX_ERROR,
+            "was killed (SIGKILL) while loading",
+        ),
+        (
+            {"signal": "SIGKILL", "from_outside": True, "host_ran_out": True},
+            Stage.RUN,
+            E.OVERLOADED,
+            "the host has no memory left",
+        ),
         ({"exit_code": 1}, Stage.SETUP, E.SANDBOX_ERROR, "exit status 1"),
         ({"signal": "SIGSEGV"}, Stage.SETUP, E.SANDBOX_ERROR, "died by SIGSEGV while it was set"),
         ({}, Stage.RUN, E.PLUGIN_CRASHED, "without a reply"),
@@ -176,6 +195,16 @@ def test_end_without_a_reply_says_how(
     assert message in outcome.message
     for name in ("signal", "exit_code"):
         assert outcome.details.get(name) == facts.get(name)
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_what_the_host_could_not_measure_is_the_hosts_fault(stage: Stage) -> None:
+    """Not the plugin's, however far it had come; and it says what to do."""
+    outcome = judge(ending(stage, limit=LimitHit(HOST_MEANS, 0, 0), killed=True))
+    assert outcome.error_type is E.SANDBOX_ERROR
+    assert outcome.details["operation"] == "measure the call"
+    assert "raise its limits" in str(outcome.details["remedy"])
+    assert outcome.limit == ""
 
 
 @pytest.mark.parametrize(
@@ -224,6 +253,28 @@ def test_bytes_after_the_first_frame_spoil_the_reply() -> None:
 def test_reply_of_failure_gets_its_type(reply: Reply, error_type: ErrorType) -> None:
     """What the plugin raised or returned is told apart."""
     assert judge(ending(reply=reply)).error_type is error_type
+
+
+@pytest.mark.parametrize(
+    ("claims", "reached", "error_type", "number"),
+    [
+        ("scratch_mb", {"scratch_mb"}, E.DISK_LIMIT_EXCEEDED, errno.ENOSPC),
+        ("scratch_mb", {"processes"}, E.EXECUTION_ERROR, None),
+        ("processes", {"processes", "scratch_mb"}, E.PROCESS_LIMIT_EXCEEDED, errno.EAGAIN),
+        ("processes", set(), E.EXECUTION_ERROR, None),
+        ("", {"processes", "scratch_mb"}, E.EXECUTION_ERROR, None),
+        ("memory_mb", {"memory_mb"}, E.EXECUTION_ERROR, None),
+    ],
+)
+def test_what_a_program_claims_counts_where_it_was_seen(
+    claims: str, reached: set[str], error_type: ErrorType, number: int | None
+) -> None:
+    """Its words alone make no limit of it."""
+    reply = raised("CommandError", claims=claims)
+    outcome = judge(ending(reply=reply, reached=frozenset(reached)))
+    assert (outcome.error_type, outcome.details.get("errno")) == (error_type, number)
+    loading = judge(ending(Stage.LOAD, reply=reply, reached=frozenset(reached)))
+    assert loading.error_type is E.PLUGIN_LOAD_ERROR
 
 
 def test_a_thread_that_cannot_be_started_is_a_matter_of_threads() -> None:

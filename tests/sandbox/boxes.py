@@ -21,11 +21,13 @@ def value(answer: tuple[Any, Any]) -> Any:
     return result
 
 
-def wait_until(holds: Callable[[], bool], what: str) -> None:
+def wait_until(holds: Callable[[], bool], what: str | Callable[[], str]) -> None:
     """Wait for something that happens by itself; fail when it does not."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s: {what}"
+        if time.monotonic() >= deadline:
+            said = what if isinstance(what, str) else what()
+            raise AssertionError(f"not within {PATIENCE_SECONDS:g} s: {said}")
         time.sleep(0.05)
 
 

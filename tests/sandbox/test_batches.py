@@ -42,6 +42,7 @@ SOURCE = """
 
     def run(payload, context):
         turns[0] += 1
+        context.progress(0, "begun")
         while "gate" in payload and os.path.exists(payload["gate"]):
             time.sleep(0.01)
         return {"together": 1, "turn": turns[0], "number": payload.get("number")}
@@ -106,12 +107,6 @@ def runner(
     )
 
 
-def is_busy(runner: ToolRunner) -> bool:
-    """Tell whether the one resident serves a call."""
-    figures = runner.residents().get("sample")
-    return figures is not None and (figures.processes, figures.idle) == (1, 0)
-
-
 def together(
     runner: ToolRunner,
     gate: Path,
@@ -129,13 +124,17 @@ def together(
         answers[number] = (*runner.run("sample", payload, call=call), call)
 
     gate.touch()
-    first = threading.Thread(target=runner.run, args=("sample", {"gate": str(gate)}))
+    begun = threading.Event()  # until then the first call's own batch would take others along
+    holding = Call(on_progress=lambda *_: begun.set())
+    first = threading.Thread(
+        target=runner.run, args=("sample", {"gate": str(gate)}), kwargs={"call": holding}
+    )
     threads = [
         threading.Thread(target=run, args=(number, make_call(number)))
         for number in range(len(payloads))
     ]
     first.start()
-    wait_until(lambda: is_busy(runner), "the resident is busy")
+    wait_until(begun.is_set, "the resident is busy")
     for thread in threads:
         thread.start()
     invalid = sum("bad" in payload for payload in payloads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ NOT_IN_THE_SCRATCH = (
 )
 NO_MODULE = (
     'if it is a library, write dependencies = ["a-module-beside-it"] in the manifest, and '
-    "`toolrunner plugins install`; a single-file plugin has no modules beside it: with some of its "
+    "`{install}`; a single-file plugin has no modules beside it: with some of its "
     "own, make it a folder with a toolrunner.toml"
 )
 NOT_FOR_ALL = "; read names it, but not every user may read it"
@@ -133,13 +134,18 @@ def test_who_writes_elsewhere_is_told_where_to_write(
 def test_a_file_that_is_looked_for_in_the_scratch(
     layers: Layers, open_folder: Path, write_plugin: WritePlugin, make_runner: MakeRunner
 ) -> None:
-    """It lies elsewhere: beside a folder's code, or nowhere; programs do not."""
+    """It lies elsewhere: beside a folder's code, or nowhere; of a program PATH is told."""
     run = "import subprocess\ndef run(payload):\n    {}\n    return {{}}\n"
     single = write_plugin(run.format("open('data/a.csv')"))
     assert message_of(make_runner, single, layers).endswith(NOT_IN_THE_SCRATCH)
-    for other in ("subprocess.run(['nosuch'])", "open('data/a.csv', 'w')"):
+    for other in ("subprocess.run(['true'], cwd='nosuch')", "open('data/a.csv', 'w')"):
         single = write_plugin(run.format(other))
         assert "; " not in message_of(make_runner, single, layers)
+    single = write_plugin(run.format("subprocess.run(['nosuch'])"))
+    assert message_of(make_runner, single, layers).endswith(
+        "; the box's PATH is /usr/local/bin:/usr/bin:/bin: install it on the host. One that lies "
+        "elsewhere is not seen: give its path, and name its folder in read of the manifest"
+    )
     folder = open_folder / "folder"
     folder.mkdir()
     (folder / "toolrunner.toml").write_text(
@@ -187,7 +193,11 @@ def test_modules_beside_a_plugin_are_for_folders(
     """At the import, where they are mostly missed."""
     path = write_plugin("import a_module_beside_it\ndef run(payload):\n    return {}\n")
     (path.parent / "a_module_beside_it.py").write_text("")
-    assert NO_MODULE in message_of(make_runner, path, layers)
+    message = message_of(make_runner, path, layers)
+    install = re.search(r"`(toolrunner plugins install [^`]+)`", message)
+    assert install is not None
+    assert install[1].endswith(f" {path}")
+    assert NO_MODULE.format(install=install[1]) in message
 
 
 def test_a_caller_is_not_told_what_to_set(

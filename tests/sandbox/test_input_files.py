@@ -170,3 +170,10 @@ def test_the_start_of_a_file_is_read_from_wherever_it_is(path: Path) -> None:
     with path.open("rb") as opened:
         for source in (CONTENT, str(path), opened.fileno()):
             assert start_of(source, 9) == CONTENT[:9]
+
+
+def test_a_file_that_holds_less_than_it_says_has_not_changed() -> None:
+    """The kernel says a page for each of /sys."""
+    source = "/sys/kernel/mm/transparent_hugepage/enabled"
+    with pytest.raises(ChangedError, match="the kernel makes it up as it is read; give a copy"):
+        copied(given(source))

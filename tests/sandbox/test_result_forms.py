@@ -16,6 +16,7 @@ import io
 import json
 import pathlib
 import re
+import types
 import typing
 import uuid
 from collections.abc import Callable
@@ -361,11 +362,36 @@ def test_a_value_whose_own_code_fails_is_named_as_well(
     assert message in refusal(make())
 
 
+@pytest.mark.parametrize("name", [b"a", None, 1.5, "cyclic"])
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+def test_a_table_whose_columns_have_no_names_is_named(library: str, name: object) -> None:
+    """Not by the libraries themselves, but by what says that it is one of them."""
+    if name == "cyclic":
+        cyclic: list[object] = []
+        cyclic.append(cyclic)
+        name = cyclic
+    fields = {"columns": [name], "height": 0, "num_rows": 0, "rename_columns": None}
+    kind = "DataFrame" if library == "polars" else "Table"
+    table = type(kind, (), {**fields, "__module__": library})()
+    table.schema = types.SimpleNamespace(names=[name])
+    if library == "polars":
+        type(table).__getitem__ = lambda *_: types.SimpleNamespace(dtype="", to_list=list)
+    else:
+        table.columns = [types.SimpleNamespace(to_pylist=list)]
+    assert refusal(table).startswith("result['x'] ")
+
+
 @pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left"), SystemExit(1)])
 def test_what_a_limit_is_behind_passes(error: BaseException) -> None:
     """So that the call ends as one that met it."""
     with pytest.raises(type(error)):
         encode({"x": Failing(error)})
+
+
+def test_a_run_that_yields_is_told_to_return() -> None:
+    """Its generator as a list would be no object either."""
+    with pytest.raises(NotJsonError, match="write return instead of yield in run"):
+        encode(generator())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -102,3 +105,39 @@ def test_what_is_hidden_from_a_call_is_measured_all_the_same(
     _, error = tool_runner.run("sample", {"memory": 0, "file": 40, "seconds": 60})
     assert error is not None
     assert error["error"]["type"] == "DiskLimitExceeded"
+
+
+HIDES = """
+import ctypes, os, signal, sys, time
+from toolrunner.sandbox.limits import Limits
+from toolrunner.sandbox.watch import Watch
+
+reader, writer = os.pipe()
+child = os.fork()
+if child == 0:
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+    os.write(writer, b"x")
+    signal.pause()
+os.read(reader, 1)
+hits = []
+watch = Watch(Limits(), lambda: [child], hits.append, lambda: 0, scratch_is_memory=False)
+
+def look():
+    time.sleep(0.06)  # a slow measure is due each 50 ms
+    if watch.wants_slow_measure():
+        watch.measure_slowly()
+    watch.sample()
+    return len(hits)
+
+before, _ = look(), watch.confined()
+print(before, look(), hits[0].name if hits else "")
+os.kill(child, signal.SIGKILL)
+"""
+
+
+def test_only_what_a_plugin_hides_is_held_against_it() -> None:
+    """A cell that has not shown itself yet is the runner's own doing; after that it is not."""
+    prefix = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"]
+    command = [*(prefix if os.getuid() == 0 else []), sys.executable, "-P", "-c", HIDES]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.stdout.split() == ["0", "1", "memory_mb"], ended.stderr

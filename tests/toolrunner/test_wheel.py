@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients_environment import tool_in
 from tests.test_docs import README, blocks
 
 ROOT = Path(__file__).parents[2]
@@ -158,7 +159,7 @@ def test_authors_get_the_fixture_with_the_wheel(installed: Path, tmp_path: Path)
 
 
 def test_an_application_embeds_it_and_type_checks(installed: Path, others_folder: Path) -> None:
-    """Its own modules and ours are found side by side, at run time and by mypy.
+    """Its own modules and ours are found side by side, at run time, by mypy and by pyright.
 
     So is README's example, and what callers touch first has types.
     """
@@ -171,3 +172,5 @@ def test_an_application_embeds_it_and_type_checks(installed: Path, others_folder
     (others_folder / "readme.py").write_text(example)
     command = [sys.executable, "-P", "-m", "mypy", "--strict", "--cache-dir=/dev/null"]
     run([*command, "--python-executable", python, "."], others_folder)
+    pyright = tool_in(others_folder)
+    pyright("pyright", "--pythonpath", python, "main.py", "caller.py", "readme.py")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import mimetypes
 import os
 import shutil
 import subprocess
@@ -82,13 +81,19 @@ def payload_json(payload: Mapping[str, Any], root: Path) -> bytes:
     sent = dict(payload)
     image = sent.get("image")
     if isinstance(image, Path):
-        image = (root / image).read_bytes()
-        sent.setdefault("mime_type", mimetypes.guess_type(payload["image"])[0])
+        image = (root / image).read_bytes()  # its content says what it is, as at every door
     if isinstance(image, bytes):
         sent["image"] = base64.b64encode(image).decode("ascii")
     if isinstance(sent.get("files"), (list, tuple)):
         sent["files"] = [_file(one, root) for one in sent["files"]]
-    return json.dumps(sent).encode()
+    try:
+        return json.dumps(sent).encode()
+    except TypeError as error:
+        message = (
+            f'a payload is what JSON can carry: {error}; bytes and a Path stand in "image" or in '
+            '"files" alone'
+        )
+        raise TypeError(message) from None
 
 
 def _file(given: object, root: Path) -> object:

@@ -14,7 +14,7 @@ from toolrunner.api.cli.calls import Work
 from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.inputs import Input, inputs
 from toolrunner.api.cli.misplaced import instead_of
-from toolrunner.api.cli.options import PluginName
+from toolrunner.api.cli.options import KeepFailures, PluginName
 from toolrunner.api.cli.outcomes import call_and_show, refuse_name
 from toolrunner.api.cli.payloads import parse_options
 from toolrunner.api.cli.progress import is_watched
@@ -62,12 +62,14 @@ def analyze(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="How many at once.")] = min(
         os.cpu_count() or 1, DEFAULT_JOBS
     ),
+    keep_failures: KeepFailures = None,
 ) -> Exit:
     """Run a plugin on images, several at once; results come in the order of the files.
 
     Of a folder, what is of no type that the plugin takes is passed over. With --out they come as
     they end, and --skip-existing goes on where an earlier run has stopped.
     """
+    session = session.keeping(keep_failures)
     if skip_existing and out is None:
         message = "--skip-existing looks for results in --out DIR; name it"
         raise Refused(message)

@@ -24,6 +24,7 @@ from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.errors import ManifestError, shown, suggestion
 from toolrunner.runner.call import Call
+from toolrunner.runner.environments.choice import INSTALL
 from toolrunner.runner.environments.install import Installed, Installer, OnProgress
 from toolrunner.runner.environments.store import Environment
 from toolrunner.runner.environments.wish import wish_of
@@ -83,7 +84,10 @@ def install(
     options = _options(allow_builds, offline, find_links)
     plugins, broken = _named(session, targets) if targets else (_lacking(session), [])
     if not plugins and not broken:
-        session.terminal.say("No plugin needs anything that is not here.")
+        session.terminal.say(
+            "No plugin that is known here needs anything that is not here. Name others by their "
+            f"paths: {INSTALL} PATH"
+        )
         return Exit.DONE
     worst = max((_fail(session, one.name, _unreadable(one)) for one in broken), default=Exit.DONE)
     # One with the runner's packages is not passed over: it is refused, with the reason.
@@ -337,6 +341,8 @@ def _of_name(session: Session, name: str) -> Plugin:
         message = f"there is no plugin {shown(name)[:100]}; {known}"
         if Path(name).exists():
             message += f"; for the file or folder, write ./{shown(name)}"
+        else:
+            message += f"; a plugin that is not among them is named by its path: {INSTALL} PATH"
         raise Refused(message) from None
     except ManifestError:
         status = session.registry.get_status(name)

@@ -1,4 +1,4 @@
-"""The ``plugins`` commands: list, show, check, new."""
+"""The ``plugins`` commands: list, show, check, new, disable and enable."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from toolrunner.api.cli.completion import plugin_names
 from toolrunner.api.cli.debugging import debug as run_plainly
 from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.misplaced import instead_of
-from toolrunner.api.cli.options import command, examples, group
+from toolrunner.api.cli.options import PluginName, command, examples, group
 from toolrunner.api.cli.outcomes import refuse_name
 from toolrunner.api.cli.session import Session
 from toolrunner.api.cli.templates import Template, write_template
@@ -19,6 +19,7 @@ from toolrunner.api.cli.views.plugins import list_view, plugin_view
 from toolrunner.api.typed_source import typed_source
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.errors import shown, suggestion
+from toolrunner.plugins.fields import legal_name
 from toolrunner.runner.environments.sbom import bill_of_materials
 from toolrunner.runner.environments.store import Environment
 from toolrunner.runner.registry.plugin_state import PluginState
@@ -88,10 +89,7 @@ def _show_one(session: Session, name: str, *, sbom: bool, before: list[str]) -> 
     """Show a plugin or a tool; ``before`` has the first of its tools, once that was shown."""
     status = session.registry.get_status(name)
     if status is None:
-        known = suggestion(name, session.registry.list_plugins())
-        words = f"there is no plugin {shown(name)[:100]}; {known}"
-        misplaced = instead_of(name, session.registry, "plugins show")
-        return refuse_name(session, name, misplaced or words)
+        return _refuse_unknown(session, name, "plugins show")
     plugin = documents.plugin_of(session.registry, name)
     environment = session.registry.choice(name).environment
     if sbom:
@@ -108,6 +106,12 @@ def _show_one(session: Session, name: str, *, sbom: bool, before: list[str]) -> 
         first = [documents.plugin_of(session.registry, one) for one in before]
         session.terminal.show(plugin_view(document, plugin, *first))
     return Exit.DONE
+
+
+def _refuse_unknown(session: Session, name: str, line: str) -> Exit:
+    known = suggestion(name, session.registry.list_plugins())
+    words = f"there is no plugin {shown(name)[:100]}; {known}"
+    return refuse_name(session, name, instead_of(name, session.registry, line) or words)
 
 
 def _sbom(plugin: Plugin | None, environment: Environment | None, reason: str) -> dict[str, Any]:
@@ -164,6 +168,35 @@ def check_plugin(
     return worst
 
 
+@plugins_app.command("disable", epilog=examples("toolrunner plugins disable my-plugin"))
+@command
+def disable_plugin(session: Session, name: PluginName) -> Exit:
+    """Take no calls of a plugin until it is enabled, on all servers of this state folder."""
+    return _switched(session, name, "disable", "is disabled: it takes no calls")
+
+
+@plugins_app.command("enable", epilog=examples("toolrunner plugins enable my-plugin"))
+@command
+def enable_plugin(session: Session, name: PluginName) -> Exit:
+    """Take calls of a plugin again, also of one that is suspended for its failures."""
+    return _switched(session, name, "enable", "takes calls")
+
+
+def _switched(session: Session, name: str, what: str, words: str) -> Exit:
+    session.settings.kept_state()  # refuses where there is no place for it
+    registry = session.registry
+    if not (registry.suspend if what == "disable" else registry.resume)(name):
+        return _refuse_unknown(session, name, f"plugins {what}")
+    if session.shared.as_json:
+        names = registry.tools_of(name) or [name]
+        statuses = [registry.get_status(one) for one in names]
+        for status in statuses:
+            session.terminal.document(documents.status_document(status))
+    else:
+        session.terminal.say(f"{name} {words}")
+    return Exit.DONE
+
+
 @plugins_app.command(
     "new",
     epilog=examples(
@@ -189,6 +222,7 @@ def new_plugin(
     ] = False,
 ) -> Exit:
     """Write a new plugin with a sample and a test: it works at once and shows how."""
+    _refuse_taken(session, name)
     made = write_template(name, folder, Template.JSON if json_input else template)
     if session.shared.as_json:
         files = [str(path) for path in made.files]
@@ -203,3 +237,17 @@ def new_plugin(
         f"  pytest {tests}"
     )
     return Exit.DONE
+
+
+def _refuse_taken(session: Session, name: str) -> None:
+    """Refuse the name of a plugin that is known here: used together, neither would run."""
+    registry = session.registry
+    for one in registry.tools_of(name) or [name]:
+        if registry.get_status(one) is None:
+            continue
+        plugin = documents.plugin_of(registry, one)
+        whose = f" ({shown(plugin.origin)})" if plugin is not None else ""
+        raise Refused(
+            f"there is a plugin {name} already{whose}, and of two of one name neither runs; "
+            f"choose another name, such as {legal_name(f'my-{name}')}"
+        )

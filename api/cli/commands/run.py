@@ -11,7 +11,7 @@ from toolrunner.api.cli.artifacts import ArtifactFolder
 from toolrunner.api.cli.calls import Work
 from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.misplaced import instead_of
-from toolrunner.api.cli.options import PluginName
+from toolrunner.api.cli.options import KeepFailures, PluginName
 from toolrunner.api.cli.outcomes import call_and_show, refuse_name
 from toolrunner.api.cli.payloads import files_payload, json_payload, parse_options
 from toolrunner.api.cli.session import Session
@@ -27,7 +27,8 @@ def run(
         list[str] | None,
         typer.Argument(
             metavar="FILE",
-            help="For a plugin that takes files: all of them go into the one call; - is stdin.",
+            help="For a plugin that takes files: files, folders and patterns such as "
+            "'pages/*.pdf', all of them for the one call; - is stdin.",
             show_default=False,
         ),
     ] = None,
@@ -39,6 +40,12 @@ def run(
             help="A JSON object, a file that holds one, or - for stdin; {} without it. "
             'For plugins that take images, "image" is base64.',
             show_default=False,
+        ),
+    ] = None,
+    mime_type: Annotated[
+        str | None,
+        typer.Option(
+            "--mime-type", metavar="TYPE", help="Of the files, if their names do not say."
         ),
     ] = None,
     option: Annotated[
@@ -54,38 +61,44 @@ def run(
             show_default=False,
         ),
     ] = None,
+    keep_failures: KeepFailures = None,
 ) -> Exit:
     """Run a plugin once, on a JSON payload or on files."""
+    session = session.keeping(keep_failures)
     if misplaced := instead_of(plugin, session.registry, "run", *(files or ())):
         return refuse_name(session, plugin, misplaced)
     if files and payload is not None:
         message = "give files or --payload, not both; --option KEY=VALUE goes with files"
         raise Refused(message)
+    if mime_type is not None and not files:
+        message = "--mime-type goes with files"
+        raise Refused(message)
     if option and not files:
         message = "--option goes with files; put it into --payload"
         raise Refused(message)
     folder = None if out is None else ArtifactFolder(out)
-    make = _payload(session, plugin, files or [], payload, option or [])
+    given = partial(
+        files_payload, files or [], mime_type=mime_type, options=parse_options(option or [])
+    )
+    make = _payload(session, plugin, given if files else None, payload)
     return call_and_show(session, plugin, [Work(make)], 1, out=folder)
 
 
 def _payload(
-    session: Session, plugin: str, files: list[str], payload: str | None, option: list[str]
+    session: Session,
+    plugin: str,
+    of_files: Callable[..., object] | None,
+    payload: str | None,
 ) -> Callable[[], object]:
-    """Return what makes the payload of the call."""
+    """Return what makes the payload of the call; ``of_files`` of files, if some were given."""
     manifest = manifest_of(session.registry, plugin)
     takes_files = manifest is not None and manifest.input == "files"
-    if manifest is None or not (files or (takes_files and payload is None)):
+    if manifest is None or not (of_files or (takes_files and payload is None)):
         return partial(json_payload, payload or "{}")
-    if not takes_files or not files:
+    if not takes_files or of_files is None:
         return partial(_refuse, manifest)
-    return partial(
-        files_payload,
-        files,
-        mime_type=None,
-        options=parse_options(option),
-        max_bytes=int(manifest.limits.capped(session.settings.caps).payload_mb * MIB),
-    )
+    most = manifest.limits.capped(session.settings.caps).payload_mb
+    return partial(of_files, max_bytes=int(most * MIB))
 
 
 def _refuse(manifest: Manifest) -> object:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from toolrunner.api.cli.exits import Exit, Refused
+from toolrunner.api.cli.options import KeepFailures
 from toolrunner.api.cli.session import Session
 
 _MOST_WORKERS = 4
@@ -43,13 +44,15 @@ def serve(
     log_format: Annotated[
         LogFormat, typer.Option("--log-format", help="The log on stderr.")
     ] = LogFormat.TEXT,
+    keep_failures: KeepFailures = None,
 ) -> Exit:
-    """Serve the HTTP API. SIGTERM finishes what runs and ends; SIGHUP loads the plugins again."""
+    """Serve the HTTP API. SIGTERM finishes what runs; SIGHUP reads settings and plugins anew."""
+    session = session.keeping(keep_failures)
     # Half a second of imports, which no other command needs.
     from toolrunner.api.serve import program  # noqa: PLC0415 - see above
 
     options = program.ServeOptions(
-        session.settings,
+        session.settings.for_serving(),
         session.shared.plugins,
         host,
         port,
@@ -58,6 +61,7 @@ def serve(
         keys,
         log_format is LogFormat.JSON,
         logging.DEBUG if session.shared.debug else logging.INFO,
+        lambda: session.load_settings().for_serving(),
     )
     try:
         status = program.serve(options)

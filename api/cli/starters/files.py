@@ -3,7 +3,7 @@
 PLUGIN = '''\
 # /// script
 # requires-python = ">=3.11"
-# dependencies = []   # such as ["pandas>=2"]; then: toolrunner plugins install
+# dependencies = [] # such as ["pandas>=2"], by toolrunner plugins install my_plugin.py
 # [tool.toolrunner]
 # name = "my-plugin"
 # version = "0.1.0"

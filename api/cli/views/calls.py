@@ -20,9 +20,9 @@ from rich.tree import Tree
 from toolrunner.api.cli.artifacts import Kept
 from toolrunner.api.cli.calls import Done, isolation_of
 from toolrunner.api.cli.console import Hanging, plain, table_of
-from toolrunner.api.cli.tracebacks import Place
 from toolrunner.runner.environments.choice import INSTALL
 from toolrunner.runner.errors import Blame, ErrorType
+from toolrunner.runner.tracebacks import Place
 
 MAX_ITEMS = 200
 MAX_CHARACTERS = 4000
@@ -39,6 +39,7 @@ _AT_FAULT = {
 # Of a plugin that cannot run here: it may as well lack what the operator has to give it.
 _NOT_INSTALLED = "what it needs is not installed here"
 _CANNOT_RUN = "it cannot be used here as it is"
+_SUSPENDED = "it takes no calls for now"
 
 
 def document(done: Done, *, debug: bool) -> dict[str, Any]:
@@ -67,12 +68,17 @@ def result_view(done: Done) -> RenderableType:
     usage = done.call.usage
     title = plain(done.plugin if done.file is None else done.file, "bold")
     title.append(f"  {usage.wall_ms} ms, {usage.peak_memory_bytes / 2**20:.0f} MiB", "dim")
+    return tree_of(title, done.result or {}, done.kept)
+
+
+def tree_of(title: Text, result: Mapping[str, Any], kept: Sequence[Kept]) -> RenderableType:
+    """Return a tree of a result, and of what is told of artifacts beside it."""
     tree = Tree(title, guide_style="dim")
-    if not done.result:
+    if not result:
         tree.add(Text("an empty result", style="dim"))
-    _grow(tree, done.result or {}, 1)
-    if done.kept:
-        _add_artifacts(tree, done.kept)
+    _grow(tree, result, 1)
+    if kept:
+        _add_artifacts(tree, kept)
     return tree
 
 
@@ -178,6 +184,8 @@ def _last_lines(text: str, *, whole: bool) -> tuple[str, int]:
 def _at_fault(error: Mapping[str, Any]) -> str:
     if error["type"] != ErrorType.PLUGIN_UNAVAILABLE:
         return _AT_FAULT[Blame(error["details"]["blame"])]
+    if "suspended_by" in error["details"]:
+        return _SUSPENDED
     return _NOT_INSTALLED if INSTALL in error["message"] else _CANNOT_RUN
 
 
@@ -241,7 +249,11 @@ def place_view(place: Place) -> RenderableType:
 def _limit_words(limit: Mapping[str, Any]) -> str:
     observed = limit.get("observed")
     words = f"limit {limit['name']}: at most {limit['configured']:g}"
-    return words if observed is None else f"{words}, observed {observed:g}"
+    if observed is None:
+        return words
+    if observed < limit["configured"]:  # the kernel refused what would have passed it
+        return f"{words}; {observed:g} when more was asked for"
+    return f"{words}, observed {observed:g}"
 
 
 def _quoted(text: str, style: str = "", mark: str = "  | ") -> Hanging:

@@ -15,8 +15,8 @@ from toolrunner.api.cli.console import Hanging, counted, plain
 from toolrunner.api.cli.examined import Examined, Imported
 from toolrunner.api.cli.exits import Exit
 from toolrunner.api.cli.measuring import Measured
-from toolrunner.api.cli.tracebacks import own_place
 from toolrunner.api.cli.views.calls import evidence, place_view, printed_view
+from toolrunner.runner.tracebacks import own_place
 
 _STARTS = {
     "warm": "calls start warm: each is a fork of the loaded plugin",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -15,6 +15,7 @@ from toolrunner.api.cli.console import counted, plain, size_words, table_of
 from toolrunner.api.cli.views.schemas import schema_rows
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.runner.registry.plugin_state import PluginState, PluginStatus
+from toolrunner.runner.registry.suspensions import SuspendedBy
 from toolrunner.sandbox.limits import MIB, Limits
 
 _STARTS = {
@@ -45,10 +46,22 @@ def list_view(statuses: Iterable[PluginStatus]) -> RenderableType:
         about = plain(status.description)
         if status.reason:
             about.append_text(plain(("\n" if about else "") + status.reason, "yellow"))
+        if status.suspended_by:
+            words = suspended_words(asdict(status))
+            about.append_text(plain(("\n" if about else "") + words, "yellow"))
         state = Text(status.state, style="yellow" if unavailable else "green")
         of = plain(status.environment)
         table.add_row(plain(status.name, "bold"), plain(status.version), state, of, about)
     return table
+
+
+def suspended_words(status: Mapping[str, Any]) -> str:
+    """Return that a plugin takes no calls, who says so, and when or by what that ends."""
+    if status["suspended_by"] == SuspendedBy.OPERATOR:
+        return f"suspended by the operator: toolrunner plugins enable {status['name']}"
+    failed = f"suspended after {status['failures_in_row']} failures in a row"
+    seconds = status["retry_after_seconds"]
+    return f"{failed}; {f'for {seconds} s more' if seconds else 'the next call tries it again'}"
 
 
 def _start_words(document: Mapping[str, Any]) -> str:
@@ -109,14 +122,22 @@ def plugin_view(
     return Group(*parts)
 
 
+_NOTHING = {"read": "nothing more", "accepts": "any type"}
+
+
 def _add_manifest(grid: Table, document: Mapping[str, Any]) -> None:
     """Add rows about what its manifest says, and what came of it."""
-    names = ("name", "version", "description", "state", "reason", "from", "path", "input")
+    known = ("name", "version", "description", "state", "reason", "suspended", "last_failure")
+    names = (*known, "from", "path", "input")
     lists = ("accepts", "read", "require", "dependencies")
     for name in (*names, "command", *lists, "requires_python", "environment", "network", "start"):
         value: Any = document.get(name)
+        if name == "suspended" and document["suspended_by"]:
+            value = suspended_words(document)
+        if name == "last_failure" and value:
+            value = f"{value} ({document['last_failure_at']})"
         if name in lists and name in document:
-            value = ", ".join(value) or ("nothing more" if name == "read" else "none")
+            value = ", ".join(value) or _NOTHING.get(name, "none")
         if name == "accepts" and document.get("input") == "json":
             continue
         if name == "command" and value:

@@ -15,12 +15,15 @@ def settings_view(rows: Iterable[Mapping[str, Any]]) -> RenderableType:
     """Return a table of settings."""
     table = table_of("setting", "value", "from")
     for row in rows:
-        table.add_row(plain(row["setting"], "cyan"), _value(row["value"]), plain(row["source"]))
+        value = _value(row["value"])
+        if "serve" in row:
+            value.append_text(plain(f"; of a server: {_number(row['serve'])}"))
+        table.add_row(plain(row["setting"], "cyan"), value, plain(row["source"]))
     return table
 
 
 def _value(value: object) -> Text:
-    if value in ([], {}, ""):
+    if value is None or value in ([], {}, ""):
         return Text("none", style="dim")
     match value:
         case list():
@@ -28,4 +31,9 @@ def _value(value: object) -> Text:
         case dict():
             return plain("\n".join(f"{key} = {inner}" for key, inner in value.items()))
         case _:
-            return plain(value)
+            return plain(_number(value))
+
+
+def _number(value: object) -> object:
+    """Return a value as the operator writes it: a cap of 256 is not one of 256.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,6 +149,21 @@ def test_a_measure_that_failed_is_told(cli: Cli, write_plugin: WritePlugin) -> N
     assert "not measured: resident calls: ExecutionError: ValueError: once is enough" in people
 
 
+def test_warm_up_is_not_tried_with_a_file_that_nobody_can_make(
+    cli: Cli, write_plugin: WritePlugin, tmp_path: Path
+) -> None:
+    """What gains by it is measured all the same, and told to write it."""
+    body = "import time\ndone = []\ndef run(payload):\n    "
+    body += "if not done: time.sleep(1)\n    done.append(1)\n    return {}\n"
+    path = write_plugin(body, input="files", accepts='["video/mp4"]')
+    (tmp_path / "a.mp4").write_bytes(b"of some kind")
+    [report] = cli("plugins", "check", path, "--sample", tmp_path / "a.mp4", "--json").documents
+    assert report["ok"], report
+    assert report["measured"]["warmed_up_ms"] is None
+    if report["measured"]["examined"] is not None:
+        assert any("write warm_up(): the first call takes" in one for one in report["advice"])
+
+
 THREADS = """
 from threading import Event, Thread
 kept = Event()
@@ -218,6 +234,17 @@ def test_a_load_that_is_slow_for_its_warm_up_is_told_so(
     [step] = failed(report)
     assert step["detail"] == "PluginLoadError: took longer than 1 s to load"
     assert "without warm_up(), it answers in" in report["advice"][0]
+
+
+def test_what_a_plugin_logs_is_told_once(cli: Cli, write_plugin: WritePlugin) -> None:
+    """However often it is loaded and called."""
+    path = write_plugin(
+        "import logging\nlogging.warning('old import')\n"
+        "def run(payload):\n    logging.warning('old call')\n    return {}\n"
+    )
+    ended = cli("plugins", "check", path)
+    assert ended.status == 0
+    assert [ended.err.count(f": old {what}\n") for what in ("import", "call")] == [1, 1]
 
 
 def test_a_reason_that_stands_above_is_not_told_again(cli: Cli, write_plugin: WritePlugin) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -21,6 +22,14 @@ from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.tool_runner import ToolRunner
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+FOLDER = """
+dependencies = ["beta"]
+[tool.toolrunner]
+name = "needy-one"
+input = "json"
+entry = "main:run"
+"""
 
 
 @pytest.fixture
@@ -98,6 +107,43 @@ def test_a_plugin_by_its_name(run: Run, tmp_path: Path, links: tuple[str, ...]) 
     unknown = run("plugins", "install", "needyy")
     assert unknown.returncode == 2
     assert "there is no plugin needyy" in unknown.stderr
+    assert "named by its path: toolrunner plugins install PATH" in unknown.stderr
+    assert "by their paths: toolrunner plugins install PATH" in run("plugins", "install").stderr
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "in a folder"])
+def test_the_command_that_a_message_names_works_as_it_stands(
+    kind: str, run: Run, tmp_path: Path, links: tuple[str, ...]
+) -> None:
+    """For a plugin that is known by --plugins alone, from any folder; spaces are quoted."""
+    folder = tmp_path / "my plugins"
+    folder.mkdir()
+    path = write_needy(folder, "beta", name="needy-one")
+    if kind == "folder":
+        path = folder / "needy"
+        path.mkdir()
+        (path / "toolrunner.toml").write_text(FOLDER)
+        (path / "main.py").write_text("def run(payload): return {}\n")
+    given = folder if kind == "in a folder" else path
+    options = ("--plugins", given, "--state", tmp_path / "a state")
+    said = json.loads(run(*options, "run", "needy-one", "--payload", "{}", "--json").stdout)
+    command = said["error"]["message"].rpartition(": ")[2]
+    assert command.startswith("toolrunner plugins install ")
+    pasted = subprocess.run(
+        f"{command} {shlex.join(links)}",
+        shell=True,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **os.environ,
+            "UV_NO_CONFIG": "1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        },
+    )
+    assert pasted.returncode == 0, pasted.stderr
+    assert run(*options, "run", "needy-one", "--payload", "{}").returncode == 0
 
 
 def test_nothing_is_installed_for_a_plugin_with_the_runners_packages(
@@ -305,7 +351,8 @@ def test_what_was_installed_is_used_by_the_next_call(
     plugin = write_plugin(USES, dependencies='["caching"]')
     options = ("--plugins", plugin)
     listed = run(*options, "plugins", "--json").stdout
-    assert "toolrunner plugins install sample" in listed
+    state = tmp_path / "state"
+    assert f"toolrunner plugins install --state {state} {plugin}" in listed
     done = run(*options, "plugins", "install", "sample", "--offline", "--find-links", folder)
     assert done.returncode == 0, done.stderr
     assert "sample: loading it once" in done.stderr

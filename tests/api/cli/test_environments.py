@@ -36,11 +36,10 @@ def test_a_plugin_without_its_environment_says_how_to_install_it(
     cli: Cli, plugin: Path, tmp_path: Path
 ) -> None:
     """In every list, when it is called, and when it is checked."""
-    options = ("--plugins", plugin, "--state", tmp_path / "state")
-    words = (
-        "PackageNotFoundError: needs tiny>=0.24, which is not installed: "
-        "toolrunner plugins install sample"
-    )
+    state = tmp_path / "state"
+    options = ("--plugins", plugin, "--state", state)
+    install = f"toolrunner plugins install --state {state} {plugin}"
+    words = f"PackageNotFoundError: needs tiny>=0.24, which is not installed: {install}"
     assert words in " ".join(cli(*options, "plugins", COLUMNS="200").out.split())
     [listed] = cli(*options, "plugins", "--json").documents
     [shown] = [one for one in listed if one["name"] == "sample"]
@@ -62,7 +61,7 @@ def test_a_plugin_without_its_environment_says_how_to_install_it(
     [failed] = [step for step in report["steps"] if not step["ok"]]
     assert (checked.status, failed["name"]) == (1, "requirements")
     assert failed["detail"] == words.partition(": toolrunner")[0]
-    assert failed["advice"] == f"toolrunner plugins install {plugin}"
+    assert failed["advice"] == install
 
 
 def test_an_installed_environment_is_shown_with_what_it_holds(

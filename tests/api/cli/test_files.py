@@ -42,6 +42,31 @@ def test_run_gives_all_files_to_one_call(cli: Cli, reads: Path, tmp_path: Path) 
     }
 
 
+def test_folders_and_patterns_stand_for_their_files(cli: Cli, reads: Path, tmp_path: Path) -> None:
+    """Files of one name get numbers, since a plugin knows them by their names."""
+    for name in ("a/x.txt", "a/x-2.txt", "b/x.txt", "c/x.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    ended = cli("--plugins", reads, "run", "sample", "a", "[b]/*.txt", "c/x.txt", "--json")
+    assert ended.status == 0, ended.err
+    found = [(name, text) for name, _, text in json.loads(ended.out)["result"]["files"]]
+    assert found == [
+        ("x-2.txt", "a/x-2.txt"),
+        ("x.txt", "a/x.txt"),
+        ("x-3.txt", "b/x.txt"),
+        ("x-4.txt", "c/x.txt"),
+    ]
+
+
+def test_more_files_than_a_call_takes(cli: Cli, reads: Path, tmp_path: Path) -> None:
+    """They are counted before any of them is read."""
+    for number in range(257):
+        (tmp_path / f"{number}.txt").touch()
+    ended = cli("--plugins", reads, "run", "sample", "*.txt")
+    assert ended.status == 2
+    assert "more than 256 files, the most that one call takes; toolrunner analyze" in ended.err
+
+
 def test_analyze_makes_a_call_for_each(cli: Cli, reads: Path, tmp_path: Path) -> None:
     """In the order of the files."""
     (tmp_path / "one.txt").write_text("one")
@@ -53,7 +78,11 @@ def test_analyze_makes_a_call_for_each(cli: Cli, reads: Path, tmp_path: Path) ->
 
 
 def test_what_is_on_no_disk_is_read(cli: Cli, reads: Path) -> None:
-    """Such as stdin."""
+    """Such as stdin, whose type its caller knows."""
+    words = ["--plugins", reads, "run", "sample", "-", "--mime-type", "text/csv", "--json"]
+    assert json.loads(cli(*words, stdin=b"a").out)["result"]["files"] == [
+        ["stdin", "text/csv", "a"]
+    ]
     ended = cli("--plugins", reads, "run", "sample", "-", "--json", stdin=b"typed")
     assert json.loads(ended.out)["result"]["files"] == [
         ["stdin", "application/octet-stream", "typed"]
@@ -62,14 +91,15 @@ def test_what_is_on_no_disk_is_read(cli: Cli, reads: Path) -> None:
 
 WRONG = {
     "not there": (["run", "sample", "nowhere.txt"], "there is no such file"),
-    "a folder": (["run", "sample", "."], "is a folder"),
+    "a folder without any": (["run", "sample", "empty"], "there is no file in empty"),
+    "a pattern": (["run", "sample", "*.pdf"], "no file has a name like that"),
     "nothing": (["run", "sample"], "toolrunner run sample FILE..."),
     "too large": (["run", "sample", "large"], "the plugin takes 1 MiB"),
     "hidden": (["run", "sample", ".hidden"], 'no "." in front'),
-    "one name twice": (["run", "sample", "one.txt", "other/one.txt"], "two files with the name"),
     "for images": (["run", "palette", "one.txt"], "toolrunner analyze palette IMAGE"),
     "for JSON": (["run", "text-stats", "one.txt"], "toolrunner run text-stats --payload"),
     "both": (["run", "sample", "one.txt", "--payload", "{}"], "not both"),
+    "type alone": (["run", "sample", "--mime-type", "text/csv"], "--mime-type goes with files"),
     "options alone": (["run", "sample", "--option", "a=1"], "--option goes with files"),
 }
 
@@ -77,8 +107,8 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_says_what_to_do(cli: Cli, reads: Path, tmp_path: Path, case: str) -> None:
     """It is the caller's fault."""
-    (tmp_path / "other").mkdir()
-    for name in ("one.txt", ".hidden", "other/one.txt"):
+    (tmp_path / "empty").mkdir()
+    for name in ("one.txt", ".hidden"):
         (tmp_path / name).write_text("x")
     with (tmp_path / "large").open("wb") as large:
         large.truncate(2 << 20)

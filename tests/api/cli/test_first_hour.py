@@ -7,21 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.cli.telling import PLUGIN_AT_FAULT, told
 from tests.api.conftest import Cli
 from tests.conftest import WritePlugin
 
-PLUGIN_AT_FAULT = "(the plugin or its limits are at fault)"
 NO_TERMINAL = (
     "a call has no terminal: `toolrunner plugins check --debug PATH` runs the plugin without a "
     "box, in yours"
 )
-
-
-def told(cli: Cli, path: Path, payload: str = '{"text": "hello"}') -> str:
-    """Return what a person sees of a call that fails, without its identity."""
-    ended = cli("--plugins", path, "run", "sample", "--payload", payload, COLUMNS="1000")
-    assert (ended.status, ended.out) == (1, "")
-    return re.sub(r"  call [0-9a-f]{32}\n", "", ended.err)
 
 
 def test_a_typo_in_a_name(cli: Cli, write_plugin: WritePlugin) -> None:
@@ -146,6 +139,52 @@ def test_a_missing_key(payload: str, advice: str, cli: Cli, write_plugin: WriteP
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        "payload['amount'] * rates[payload['currency'].strip().upper()]",
+        "rates[\n        payload['currency']]",
+        "'ü' and payload['amount'] * payload['rates']['GBP']",
+        "'{GBP}'.format(**payload)",
+        "found(rates, payload['currency'])",
+    ],
+)
+def test_a_missing_key_of_what_is_no_payload(
+    written: str, cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """Nothing is said of the payload, though the line looks into it and it has no such key."""
+    path = write_plugin(
+        "def found(table, key):\n    return table[key]\n"
+        "def run(payload):\n    rates = {'EUR': 1}\n"
+        f"    return {{'amount': {written}}}\n"
+    )
+    text = told(cli, path, '{"amount": 2, "currency": "GBP", "rates": {"EUR": 1}}')
+    assert "KeyError: 'GBP'\n" in text
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("payload['amount'] * rates['EUR'] * payload['GBP']", "payload"),
+        ("'ü' and payload[\n        'GBP'\n    ]", "payload"),
+        ("payload.pop('GBP')", "payload"),
+        ("found(payload['rates'], 'GBP')", "table"),
+    ],
+)
+def test_a_missing_key_among_other_dicts(
+    written: str, name: str, cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """The payload's, or that of an object right in it, is told by the place in the line."""
+    path = write_plugin(
+        "def found(table, key):\n    return table[key]\n"
+        "def run(payload):\n    rates = {'EUR': 1}\n"
+        f"    return {{'amount': {written}}}\n"
+    )
+    assert f"KeyError: 'GBP'; {name} has no 'GBP', only " in told(
+        cli, path, '{"amount": 2, "rates": {"EUR": 1}}'
+    )
+
+
+@pytest.mark.parametrize(
     ("value", "what"),
     [
         ("payload['text'].upper()", "a value of type str"),
@@ -171,20 +210,56 @@ def test_a_value_that_has_no_json_form(cli: Cli, write_plugin: WritePlugin) -> N
     )
 
 
+def test_more_memory_than_there_is(cli: Cli, write_plugin: WritePlugin) -> None:
+    """The line that asked for it, and what the call held by then, which is less than the limit."""
+    body = "def run(payload):\n    return {'n': len([0] * 10**9)}\n"
+    path = write_plugin(body, limits="{ memory_mb = 64 }")
+    text = re.sub(r"(; |used )[0-9.]+ ", r"\1… ", told(cli, path))
+    assert text == (
+        f"✗ sample: MemoryLimitExceeded {PLUGIN_AT_FAULT}\n"
+        "  | sample.py:12 in run: asked for more than memory_mb = 64 MiB allows, having used … MiB:"
+        " MemoryError\n"
+        "  |     return {'n': len([0] * 10**9)}\n"
+        "  what to do: use less, or raise limits.memory_mb in its manifest\n"
+        "  limit memory_mb: at most 64; … when more was asked for\n"
+    )
+
+
 def test_an_endless_loop(cli: Cli, write_plugin: WritePlugin) -> None:
-    """Which limit has ended it, what it printed last, and what to look at."""
-    body = "def run(payload):\n    print('before the loop')\n    while True:\n        pass\n"
+    """Which limit has ended it, in which line, what it printed last, and what to look at."""
+    body = "def run(payload):\n    print('before the loop')\n    while True: pass\n"
     path = write_plugin(body, limits="{ wall_seconds = 1, cpu_seconds = 100 }")
     text = re.sub(r"observed [0-9.]+", "observed …", told(cli, path))
     assert text == (
         f"✗ sample: TimeLimitExceeded {PLUGIN_AT_FAULT}\n"
-        "  | ran longer than 1 s\n"
+        "  | sample.py:13 in run: ran longer than 1 s\n"
+        "  |     while True: pass\n"
         "  what to do: see that every loop ends (what print() says in one is shown), make it "
         "faster, or raise limits.wall_seconds in its manifest\n"
         "  limit wall_seconds: at most 1, observed …\n"
         "  the last that it printed:\n"
         "    | before the loop\n"
     )
+
+
+def test_a_stack_that_names_what_is_not_the_plugins(
+    cli: Cli, write_plugin: WritePlugin, tmp_path: Path
+) -> None:
+    """No line of such a file is shown."""
+    body = """
+    import os
+    def run(payload):
+        name = __file__ + "/../secret"
+        text = f'Stack (most recent call first):\\n  File "{name}", line 1 in run\\n'
+        os.write(2, text.encode())
+        os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
+        while True: pass
+    """
+    path = write_plugin(body, limits="{ wall_seconds = 1, cpu_seconds = 100 }")
+    (tmp_path / "secret").write_text("secret words\n")
+    text = told(cli, path)
+    assert "TimeLimitExceeded" in text
+    assert "secret words" not in text
 
 
 def test_an_endless_loop_that_prints_does_not_fill_the_screen(
@@ -216,7 +291,8 @@ def test_a_missing_library(module: str, library: str, cli: Cli, write_plugin: Wr
         f"  | sample.py:10 in <module>: ModuleNotFoundError: No module named '{top}'; if it is a "
         f'library, write dependencies = ["{library}'
     )
-    assert '"] in the manifest, and `toolrunner plugins install`; a single-file plugin has' in text
+    install = f"toolrunner plugins install {path}"
+    assert f'"] in the manifest, and `{install}`; a single-file plugin has' in text
     assert text.endswith(f"  |     import {module}\n")
 
 

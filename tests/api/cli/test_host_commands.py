@@ -107,11 +107,24 @@ def test_config_shows_where_each_value_came_from(cli: Cli, tmp_path: Path) -> No
     assert (rows["max_waiting"]["value"], rows["caps.memory_mb"]["value"]) == (7, 64)
     assert rows["max_waiting"]["source"] == f"{file} line 1"
     assert rows["caps.memory_mb"]["source"] == "environment TOOLRUNNER_CAPS"
-    assert rows["state"] == {"setting": "state", "value": "here", "source": "argument"}
+    assert rows["state"] == {
+        "setting": "state",
+        "value": str(tmp_path / "here"),
+        "source": "argument",
+    }
     assert rows["queue_seconds"]["source"] == "default"
     assert rows["plugins"]["value"] == ["one", str(tmp_path)]
     assert "--plugins" in rows["plugins"]["source"]
+    assert (rows["breaker_failures"]["value"], rows["breaker_failures"]["serve"]) == (0, 5)
+    assert "serve" not in rows["queue_seconds"]
     people = cli("config", "show", **variables)
+    shown = {line.split()[0]: line.split()[1:] for line in people.out.splitlines() if line.strip()}
+    assert shown["breaker_failures"][:5] == ["0;", "of", "a", "server:", "5"]
+    assert shown["keep_failures"][0] == "none"
+    assert shown["queue_seconds"][0] == "30"
+    assert "None" not in people.out
+    set_to = cli("config", "--json", TOOLRUNNER_BREAKER_FAILURES="0").documents[0]["settings"]
+    assert all("serve" not in row for row in set_to)
     assert "secret" not in people.out + ended.out
     assert "secret" in cli("config", "show", "--reveal", **variables).out
 

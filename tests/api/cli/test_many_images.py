@@ -52,6 +52,25 @@ def test_a_folder_stands_for_the_pictures_in_it(cli: Cli, photos: Path) -> None:
     assert ended.err == "2 images: 2 done; 1 passed over, of no type that image-info takes\n"
 
 
+def test_a_damaged_picture_in_a_folder_is_an_error_of_its_own(cli: Cli, photos: Path) -> None:
+    """Its name says that it is one, though its bytes say nothing; nothing is kept quiet."""
+    for name, content in {"c.png": b"cut off", "d.JPG": b"", "e.tif": b"\0" * 99}.items():
+        (photos / name).write_bytes(content)
+    ended = cli("analyze", "image-info", "photos", "--out", "results")
+    assert ended.status == 2
+    for name, why in {
+        "c.png": "begins like no type",
+        "d.JPG": "is empty",
+        "e.tif": "begins like no type",
+    }.items():
+        assert f"✗ photos/{name}: ValidationError" in ended.err
+        error = json.loads((photos.parent / "results" / f"{name}.json").read_text())["error"]
+        assert why in error["message"]
+    assert ended.err.endswith(
+        "5 images: 2 done, 3 ValidationError; 1 passed over, of no type that image-info takes\n"
+    )
+
+
 def test_recursive_takes_the_folders_of_a_folder(cli: Cli, photos: Path) -> None:
     """But none that a link leads to, so that no circle of links is endless."""
     (photos / "trip" / "circle").symlink_to(photos)

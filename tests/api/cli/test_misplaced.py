@@ -41,6 +41,18 @@ def test_a_folder_of_plugins_names_them(cli: Cli, write_plugin: WritePlugin) -> 
     )
 
 
+def test_a_plugin_of_the_working_folder_has_to_be_named(
+    cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """Its name alone is not known; the line that is told works."""
+    path = write_plugin(ECHO, name="my-own")
+    path.rename(path.with_name("my_own.py"))
+    message = cli("run", "my-own", "--json").error["message"]
+    line = "toolrunner --plugins my_own.py run my-own"
+    assert message == f"my-own is in my_own.py, which has to be named: {line}"
+    assert cli(*line.split()[1:], "--payload", "{}").status == 0
+
+
 def test_a_picture_before_the_plugin_changes_places(cli: Cli, png: Path) -> None:
     """Whoever writes the file first is given the line in order."""
     message = cli("analyze", png, "palette", "--json").error["message"]

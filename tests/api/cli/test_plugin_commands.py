@@ -140,6 +140,24 @@ def test_new_never_overwrites(cli: Cli, tmp_path: Path) -> None:
     assert (tmp_path / "mine.py").read_text() == "precious"
 
 
+@pytest.mark.parametrize("name", ["barcode", "sample"])
+def test_new_refuses_the_name_of_another_plugin(
+    name: str, cli: Cli, write_plugin: WritePlugin, tmp_path: Path
+) -> None:
+    """Of a bundled one, or of one that was given: neither of them would run."""
+    path = write_plugin("def run(payload):\n    return {}\n")
+    ended = cli("--plugins", path, "plugins", "new", name, "--dir", "mine")
+    whose = "bundled" if name == "barcode" else str(path)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err == (
+        f"toolrunner: there is a plugin {name} already ({whose}), and of two of one name neither "
+        f"runs; choose another name, such as my-{name}\n"
+    )
+    assert not (tmp_path / "mine").exists()
+    off = cli("plugins", "new", name, "--dir", "mine", TOOLRUNNER_DISABLE_BUNDLED="barcode")
+    assert off.status == 0
+
+
 def test_new_refuses_a_name_that_is_none(cli: Cli, tmp_path: Path) -> None:
     """A name that no manifest may have is refused with one that could be."""
     ended = cli("plugins", "new", "My Plugin")
@@ -281,3 +299,46 @@ def test_the_advice_about_what_may_be_read_works(
     assert f"{open_folder}/models" in cli("config", "show", "--json", **advised).out
     done = cli("--plugins", path, "run", "sample", "--json", **advised)
     assert done.documents[0]["result"] == {"text": "here"}
+
+
+def test_disable_takes_no_calls_until_enable(
+    cli: Cli, write_plugin: WritePlugin, tmp_path: Path
+) -> None:
+    """For all who have the state folder; the list says so, and an unknown plugin is refused."""
+    path, state = write_plugin(GOOD), ("--state", tmp_path / "here")
+    run = ("--plugins", path, *state, "run", "sample", "--payload", "{}", "--json")
+    ended = cli("--plugins", path, *state, "plugins", "disable", "sample")
+    assert (ended.status, ended.out) == (0, "")
+    assert "sample is disabled: it takes no calls" in ended.err
+    refused = cli(*run)
+    assert refused.status == 1
+    assert refused.error["type"] == "PluginUnavailable"
+    assert refused.error["details"]["suspended_by"] == "operator"
+    assert "toolrunner plugins enable sample" in refused.error["message"]
+    assert cli("--plugins", path, "--state", tmp_path / "elsewhere", *run[4:]).status == 0
+
+    options = ("--plugins", path, *state, "plugins")
+    listed = {one["name"]: one["suspended_by"] for one in cli(*options, "--json").documents[0]}
+    assert (listed["sample"], listed["palette"]) == ("operator", "")
+    [enabled] = cli(*options, "enable", "sample", "--json").documents
+    assert (enabled["name"], enabled["suspended_by"]) == ("sample", "")
+    assert cli(*run).documents[0]["result"] == {"fine": True}
+
+    unknown = cli(*options, "disable", "sampel")
+    assert unknown.status == 2
+    assert "sample" in unknown.err
+
+
+def test_disable_is_for_all_tools_of_a_plugin(
+    cli: Cli, write_plugin: WritePlugin, tmp_path: Path
+) -> None:
+    """Each is suspended, and each takes calls again."""
+    body = "def one(payload): return {}\ndef two(payload): return {}\n"
+    path = write_plugin(body, tools="{ one = {}, two = {} }")
+    options = ("--plugins", path, "--state", tmp_path / "here", "plugins")
+    for command, by in (("disable", "operator"), ("enable", "")):
+        switched = cli(*options, command, "sample", "--json").documents
+        assert [(one["name"], one["suspended_by"]) for one in switched] == [
+            ("sample:one", by),
+            ("sample:two", by),
+        ]

@@ -6,6 +6,7 @@ needs, ``Site.post`` and ``Site.get``, takes none.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import http.client
 import json
@@ -15,8 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from email.message import Message
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import quote
 
 import pytest
@@ -27,6 +29,8 @@ from toolrunner.api.audit import AuditLog
 from toolrunner.api.http.app import create_app
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.keys import KeyStore
+from toolrunner.api.metrics.recording import Metrics
+from toolrunner.api.metrics.tables import Tables
 from toolrunner.api.serve.protocol import PatientProtocol
 from toolrunner.runner.services.backend import Backend
 from toolrunner.runner.services.plugin_management import Executed
@@ -175,15 +179,30 @@ def spin(holds: Callable[[], Any]) -> None:
 
 
 @pytest.fixture
-def make_site(tmp_path: Path, write_plugin: WritePlugin) -> Iterator[MakeSite]:
+def kept() -> dict[str, Any]:
+    """The settings that say where jobs are kept: in the state folder."""
+    return {}
+
+
+@pytest.fixture
+def make_site(
+    tmp_path: Path, write_plugin: WritePlugin, kept: dict[str, Any]
+) -> Iterator[MakeSite]:
     """Return a function that starts a server.
 
-    ``make_site(*paths, keys=False, jobs=True, **settings)``; without paths there are the plugins
-    ``sample``, which takes JSON and does as it is told, and ``looks``, which takes images.
+    ``make_site(*paths, keys=False, jobs=True, figures=False, **settings)``; without paths there
+    are the plugins ``sample``, which takes JSON and does as it is told, and ``looks``, which takes
+    images.
     """
     with ExitStack() as stack:
 
-        def make(*paths: Path, keys: bool = False, jobs: bool = True, **settings: Any) -> Site:
+        def make(
+            *paths: Path,
+            keys: bool = False,
+            jobs: bool = True,
+            figures: bool = False,
+            **settings: Any,
+        ) -> Site:
             plugins = paths or (
                 write_plugin(OBEDIENT),
                 write_plugin(LOOKS, name="looks", input="image"),
@@ -192,7 +211,7 @@ def make_site(tmp_path: Path, write_plugin: WritePlugin) -> Iterator[MakeSite]:
             executed: list[Executed] = []
             backend = stack.enter_context(
                 Backend(
-                    Settings.load(state=folder, **settings),
+                    Settings.load(state=folder, **kept, **settings),
                     plugin_paths=[str(path) for path in plugins],
                     observer=executed.append,
                 )
@@ -205,7 +224,15 @@ def make_site(tmp_path: Path, write_plugin: WritePlugin) -> Iterator[MakeSite]:
             log = AuditLog(folder / "audit.log")
             stack.callback(log.close)
             draining = threading.Event()
-            doors = Doors(backend, keys=store, audit=log, draining=draining.is_set)
+            metrics = Metrics(Tables(1)) if figures else None
+            doors = Doors(
+                backend,
+                keys=store,
+                audit=log,
+                metrics=metrics,
+                draining=draining.is_set,
+                closing=draining.is_set,
+            )
             stack.callback(doors.threads.close)
             config = uvicorn.Config(
                 create_app(doors),
@@ -213,7 +240,12 @@ def make_site(tmp_path: Path, write_plugin: WritePlugin) -> Iterator[MakeSite]:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                http=PatientProtocol,
+                proxy_headers=bool(backend.settings.trusted_proxies),
+                forwarded_allow_ips=list(backend.settings.trusted_proxies),
+                http=cast(
+                    type[asyncio.Protocol],
+                    partial(PatientProtocol, clients=doors.clients, probes={}),
+                ),
             )
             server = uvicorn.Server(config)
             thread = threading.Thread(target=server.run)

@@ -247,7 +247,7 @@ def request_of(body: object) -> bytes:
     """Return a request for analyze as bytes."""
     content = json.dumps(body).encode()
     head = (
-        "POST /v1/analyze HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        "POST /v1/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(content)}\r\n\r\n"
     )
     return head.encode() + content

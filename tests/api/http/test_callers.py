@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from typing import Any
 
 import pytest
 
-from tests.api.http.conftest import MakeSite, Site, detail_of
+from tests.api.http.conftest import MakeSite, Site, detail_of, spin
 
 GOOD = {"plugin": "sample", "payload": {"n": 1}}
 CLOSED = ["/v1/plugins", "/v1/plugins/sample", "/v1/jobs", "/v1/jobs/x", "/metrics"]
@@ -33,7 +35,9 @@ def test_without_a_key_everything_is_shut(closed: Site) -> None:
     detail_of(closed.post("/v1/analyze", GOOD), 401, "Unauthorized")
     detail_of(closed.post("/v1/jobs", b"{"), 401, "Unauthorized")
     assert closed.get("/healthz").status_code == 200
-    assert closed.get("/readyz").status_code == 200
+    ready = closed.get("/readyz")
+    assert ready.status_code == 503
+    assert "toolrunner keys create NAME" in ready.json()["reasons"][0]
     assert closed.executed == []
 
 
@@ -122,7 +126,8 @@ def test_the_audit_log_says_who_did_what(closed: Site) -> None:
     ]
     assert [one["outcome"] for one in lines[:2]] == ["ExecutionError", "PENDING"]
     assert [one["outcome"] for one in lines[3:]] == ["Forbidden", "Unauthorized"]
-    assert [one["caller"] for one in lines] == [key.id] * 4 + [""]
+    assert [one["caller"] for one in lines] == ["alice"] * 4 + [""]
+    assert [one["key"] for one in lines] == [key.id] * 4 + [""]
     assert [one["plugin"] for one in lines] == ["sample", "sample", "sample", "looks", ""]
     assert lines[0]["request_id"] == answer.headers["x-request-id"]
     assert lines[0]["client"] == "127.0.0.1"
@@ -130,6 +135,57 @@ def test_the_audit_log_says_who_did_what(closed: Site) -> None:
     text = (closed.folder / "audit.log").read_text()
     assert "s3cret" not in text
     assert header["Authorization"][10:] not in text
+
+
+def test_the_operator_is_told_why_a_key_was_refused(
+    make_site: MakeSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the log, the audit log and the figures; who asks is told no difference."""
+    site = make_site(keys=True, figures=True, keyless_per_minute=3)
+    busy, old = token(site, "busy", per_minute=1), token(site, "old")
+    narrow = token(site, "narrow", plugins=["looks"])
+    assert site.doors.keys is not None
+    site.doors.keys.revoke("old")
+    wrong = {"Authorization": old["Authorization"][:-43] + "A" * 43}
+    site.get("/v1/plugins", **busy)
+    with caplog.at_level(logging.INFO, "toolrunner.http"):
+        answers = [site.get("/v1/plugins", **one) for one in ({}, wrong, old, old, busy)]
+        answers.append(site.post("/v1/analyze", GOOD, **narrow))
+        answers.append(site.post("/v1/analyze", {"plugin": "looks", "payload": {}}, **narrow))
+        spin(lambda: len(caplog.records) >= len(answers))
+    assert answers[1].json()["detail"]["message"] == answers[2].json()["detail"]["message"]
+    told = [one.getMessage() for one in caplog.records if one.name == "toolrunner.http"]
+    allowed = "this key does not allow the plugin; those that it allows: looks"
+    assert [re.sub(r" in \d+ ms: ", " ", one.removesuffix(" from 127.0.0.1")) for one in told] == [
+        "GET '/v1/plugins' 401 Unauthorized (no key)",
+        "GET '/v1/plugins' 401 Unauthorized (unknown key)",
+        "GET '/v1/plugins' 401 Unauthorized (revoked key) of the key old",
+        "GET '/v1/plugins' 429 RateLimited (keyless_per_minute) of the key old",
+        "GET '/v1/plugins' 429 RateLimited (rate of the key) of the key busy",
+        f"POST '/v1/analyze' 403 Forbidden ({allowed}) of the key narrow",
+        "POST '/v1/analyze' 400 ValidationError of the key narrow",
+    ]
+    assert all(one.endswith(" from 127.0.0.1") for one in told)
+    assert [one.get("reason") for one in site.audited()] == [
+        "no key",
+        "unknown key",
+        "revoked key",
+        "keyless_per_minute",
+        "rate of the key",
+        None,
+        None,
+    ]
+    assert site.doors.metrics is not None
+    figures = site.doors.metrics.exposition(site.doors).decode()
+    for kind, reason in (
+        ("Unauthorized", "no key"),
+        ("Unauthorized", "unknown key"),
+        ("Unauthorized", "revoked key"),
+        ("RateLimited", "keyless_per_minute"),
+        ("RateLimited", "rate of the key"),
+    ):
+        assert f'toolrunner_refusals_total{{reason="{kind}",why="{reason}"}} 1.0\n' in figures
+    assert 'toolrunner_refusals_total{reason="Forbidden"} 1.0\n' in figures
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests import environments
 from tests.api.http.conftest import MakeSite, Site, detail_of
 from tests.conftest import WritePlugin
@@ -33,6 +35,11 @@ def test_plugins_are_a_flat_sorted_list(site: Site) -> None:
         "avg_execution_time_ms",
         "in_flight",
         "environment",
+        "suspended_by",
+        "retry_after_seconds",
+        "failures_in_row",
+        "last_failure",
+        "last_failure_at",
     }
     assert (sample["state"], sample["success_count"]) == ("INITIALIZED", 1)
     assert site.get("/v1/plugins/sample").json()["name"] == "sample"
@@ -41,12 +48,17 @@ def test_plugins_are_a_flat_sorted_list(site: Site) -> None:
 def test_a_plugins_health_is_that_of_its_last_call(site: Site) -> None:
     """Its own fault makes it sick, and a good call well again."""
     health = site.get("/v1/plugins/sample/health").json()
-    assert health == {"name": "sample", "state": "LOADED", "healthy": True, "reason": ""}
+    assert (health["state"], health["healthy"], health["reason"]) == ("LOADED", True, "")
+    assert (health["last_failure"], health["last_failure_at"]) == ("", None)
+    assert health.keys() == {*site.get("/v1/plugins/sample").json(), "healthy"}
     site.post("/v1/analyze", {"plugin": "sample", "payload": {"fail": "bug"}})
     sick = site.get("/v1/plugins/sample/health").json()
     assert (sick["state"], sick["healthy"]) == ("FAILED", False)
     site.post("/v1/analyze", GOOD)
-    assert site.get("/v1/plugins/sample/health").json()["healthy"]
+    well = site.get("/v1/plugins/sample/health").json()
+    assert (well["healthy"], well["reason"]) == (True, "")
+    assert well["last_failure"] == sick["reason"] == "ExecutionError: run raised ValueError"
+    assert well["last_failure_at"] is not None
 
 
 def test_a_finished_installation_is_noticed_without_a_restart(
@@ -58,7 +70,7 @@ def test_a_finished_installation_is_noticed_without_a_restart(
     site = make_site(path)
     reason = (
         "PackageNotFoundError: needs tiny, which is not installed: "
-        "toolrunner plugins install sample"
+        "toolrunner plugins install sample.py"
     )
     shown = site.get("/v1/plugins/sample").json()
     assert (shown["state"], shown["environment"], shown["reason"]) == ("UNAVAILABLE", "", reason)
@@ -66,7 +78,7 @@ def test_a_finished_installation_is_noticed_without_a_restart(
     assert (health["healthy"], health["reason"]) == (False, reason)
     call = {"plugin": "sample", "payload": {}}
     refused = detail_of(site.post("/v1/analyze", call), 400, "PluginUnavailable")
-    assert refused["message"].endswith("toolrunner plugins install sample")
+    assert refused["message"].endswith("toolrunner plugins install sample.py")
     environments.install(tmp_path / "state", path)
     assert site.get("/v1/plugins/sample").json()["environment"] == "own"
     assert site.post("/v1/analyze", call).json()["result"] == {"version": "1.0"}
@@ -87,11 +99,14 @@ def test_a_server_that_lives_is_ready(site: Site) -> None:
     """Until it drains."""
     assert site.get("/healthz").json() == {"status": "ok"}
     ready = site.get("/readyz")
-    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "reasons": []})
+    assert (ready.status_code, ready.json()) == (
+        200,
+        {"status": "ready", "reasons": [], "warnings": []},
+    )
     site.draining.set()
     drained = site.get("/readyz")
     assert drained.status_code == 503
-    assert drained.json() == {"status": "not ready", "reasons": ["draining"]}
+    assert drained.json() == {"status": "not ready", "reasons": ["draining"], "warnings": []}
 
 
 def test_a_server_whose_store_is_gone_is_not_ready(make_site: MakeSite) -> None:
@@ -104,6 +119,22 @@ def test_a_server_whose_store_is_gone_is_not_ready(make_site: MakeSite) -> None:
     [reason] = response.json()["reasons"]
     assert "job store" in reason
     assert str(site.folder) not in response.text
+
+
+def test_a_probe_asks_the_store_once(make_site: MakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the one write lock of all jobs for that."""
+    site = make_site()
+    asked: list[None] = []
+    store = site.doors.backend._store
+    check = store.check
+
+    def counted() -> None:
+        asked.append(None)
+        check()
+
+    monkeypatch.setattr(store, "check", counted)
+    assert site.get("/readyz").status_code == 200
+    assert len(asked) == 1
 
 
 def test_without_figures_there_is_nothing_at_metrics(site: Site) -> None:

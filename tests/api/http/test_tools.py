@@ -76,3 +76,36 @@ def test_a_key_is_for_a_plugin_or_for_a_tool(site: Site, allowed: str, used: lis
     status = 200 if "vision:count" in used else 403
     body = {"plugin": "vision:count", "payload": {}}
     assert site.post("/v1/analyze", body, **own).status_code == status
+
+
+def test_a_key_learns_no_name_but_of_its_plugins(
+    make_site: MakeSite, write_plugin: WritePlugin
+) -> None:
+    """Of a tool or plugin that is not there: what it may have meant is one that it may use."""
+    path = write_plugin(BODY, name="vision", tools=TOOLS)
+    secret = write_plugin("def run(payload):\n    return {}\n", name="vision-secret")
+    site = make_site(path, secret, keys=True)
+    own = header(site, "vision", "gone")
+    body: dict[str, object] = {"plugin": "vision:cuont", "payload": {}}
+    for path_, status, kind in (
+        ("/v1/analyze", 400, "PluginNotFound"),
+        ("/v1/jobs", 400, "PluginNotFound"),
+    ):
+        message = detail_of(site.post(path_, body, **own), status, kind)["message"]
+        assert message == (
+            "there is no plugin 'vision:cuont'; did you mean 'vision:count'? "
+            "known are: vision:broken, vision:count, vision:look"
+        )
+    there = detail_of(site.get("/v1/plugins/vision:cuont", **own), 404, "NotFound")["message"]
+    assert "did you mean 'vision:count'? " in there
+    for name in ("vision-secret", "vision-secre"):
+        body = {"plugin": name, "payload": {}}
+        message = detail_of(site.post("/v1/analyze", body, **own), 403, "Forbidden")["message"]
+        assert message == (
+            "this key does not allow the plugin; did you mean 'vision'? "
+            "those that it allows: gone, vision"
+        )
+        there = detail_of(site.get(f"/v1/plugins/{name}", **own), 404, "NotFound")["message"]
+        assert "secret" not in there.replace(repr(name), "")
+    body = {"plugin": "gone", "payload": {}}
+    assert "secret" not in site.post("/v1/analyze", body, **own).text

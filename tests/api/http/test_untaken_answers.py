@@ -31,10 +31,13 @@ def plugin(write_plugin: WritePlugin) -> Path:
 
 
 @contextmanager
-def not_taken(site: Site, key: str = "none", request_for: object = None) -> Iterator[socket.socket]:
-    """Ask for a large answer, and take its head alone."""
-    body = json.dumps(request_for or asking(LARGE)).encode()
-    head = f"POST /v1/analyze HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+def not_taken(
+    site: Site, key: str = "none", request_for: object = None, path: str = ""
+) -> Iterator[socket.socket]:
+    """Ask for a large answer, by GET of a path if it is given, and take its head alone."""
+    body = b"" if path else json.dumps(request_for or asking(LARGE)).encode()
+    head = f"GET {path}" if path else "POST /v1/analyze"
+    head += f" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
     head += f"Content-Type: application/json\r\nX-API-Key: {key}\r\n\r\n"
     with socket.create_connection(site.address[:2]) as client:
         client.sendall(head.encode() + body)
@@ -66,6 +69,32 @@ def test_who_takes_nothing_keeps_nobody_else_from_anything(
         for file in (PNG, LARGE):
             answer = site.post("/v1/analyze", asking(file), **{"X-API-Key": other})
             assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("is_job", [False, True])
+def test_results_that_nobody_takes_are_bounded_as_well(
+    make_site: MakeSite, write_plugin: WritePlugin, is_job: bool
+) -> None:
+    """Whether they come at once or of a job; what is small is not counted."""
+    tells = write_plugin("def run(p): return {'text': 'x' * p['size']}", name="tells")
+    site = make_site(tells, max_body_mb=1)
+    large, small = ({"plugin": "tells", "payload": {"size": size}} for size in (8 << 20, 100))
+    path = ""
+    if is_job:
+        job_id = site.post("/v1/jobs", large).json()["id"]
+        site.ended(job_id)
+        path = f"/v1/jobs/{job_id}/result"
+    with not_taken(site, request_for=large, path=path):
+        response = site.get(path) if path else site.post("/v1/analyze", large)
+        detail = detail_of(response, 503, "Overloaded")
+        assert "not been taken" in detail["message"]
+        assert int(response.headers["retry-after"]) > 0
+        assert site.post("/v1/analyze", small).status_code == 200
+    spin(lambda: site.post("/v1/analyze", large).status_code == 200)
+    if path:
+        answer = site.get(path)
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json()["result"] == {"text": "x" * (8 << 20)}
 
 
 @pytest.mark.parametrize("request_for", [asking(LARGE), {"plugin": "tells", "payload": {}}])

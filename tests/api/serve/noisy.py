@@ -10,6 +10,9 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from toolrunner.api.serve.child import WorkerContext
 from toolrunner.api.serve.logs import DescriptorHandler, TextFormatter, install
@@ -33,21 +36,41 @@ def fail(context: WorkerContext) -> None:
     raise OSError(message)
 
 
-def main(run_worker: str) -> int:
+def falter(context: WorkerContext, trouble: Path) -> None:
+    """Serve, or fail with what a file says: of OSError what is in it, and else by a bug."""
+    if trouble.exists():
+        words = trouble.read_text()
+        raise OSError(words) if words else ZeroDivisionError
+    context.ready()
+    signal.pause()
+
+
+def cleared(pid: int, _status: int | None) -> int:
+    """Say that a worker is dead; no request was lost with it."""
+    logging.getLogger("noise").info("cleared after %d", pid)
+    return 0
+
+
+def main(run_worker: str, trouble: str = "") -> int:
     """Run one worker."""
     handler = DescriptorHandler(2)
     handler.setFormatter(TextFormatter())
     install(handler)
+    kinds: dict[str, Callable[[WorkerContext], None]] = {
+        "write": write,
+        "fail": fail,
+        "falter": partial(falter, trouble=Path(trouble)),
+    }
     return Supervisor(
         socket.create_server(("127.0.0.1", 0)),
-        {"write": write, "fail": fail}[run_worker],
+        kinds[run_worker],
         workers=1,
         drain_seconds=1,
         handler=handler,
         on_ready=lambda: None,
-        on_dead=lambda pid: logging.getLogger("noise").info("cleared after %d", pid),
+        on_dead=cleared,
     ).run()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -76,6 +76,7 @@ class Box:
         self.bystander = child()
         self.zygote = child()
         profile = {"namespaces": [], "landlock": 0, "scratch": folder, "asks_before_signals": False}
+        profile["hears_kills"] = False
         self.cells = LinuxCells(Kernel(), profile, hears, self.zygote)
         self.ordered: dict[int, Ordered] = {}
         self.new: list[int] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,16 @@ def open_descriptors() -> dict[str, str]:
         with contextlib.suppress(FileNotFoundError):  # the listing's own
             found[name] = os.readlink(f"/proc/self/fd/{name}")
     return found
+
+
+@contextlib.contextmanager
+def no_threads() -> Iterator[None]:
+    """Let this process start no thread: the kernel has no room for its stack. Root's, too."""
+    before = threading.stack_size(1 << 47)  # all that a process can address, on most machines
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def main(what: str, plugin: str) -> None:
             if envelope is None:
                 return "success"
             details = envelope["error"]["details"]
-            found["errno"] = details.get("errno")
+            found["errno"], found["remedy"] = details.get("errno"), details.get("remedy")
             return [envelope["error"]["type"], details["blame"]]
 
         found["before"] = call()

@@ -13,6 +13,8 @@ import json
 import logging
 import multiprocessing
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -27,15 +29,15 @@ from toolrunner import Call
 from toolrunner.api.audit import AuditLog
 from toolrunner.api.http.app import create_app
 from toolrunner.api.http.doors import Doors
-from toolrunner.api.http.metrics import Metrics, prepare
-from toolrunner.api.keys import KeyStore
+from toolrunner.api.keys import KeyStore, Role
+from toolrunner.api.metrics.recording import Metrics
+from toolrunner.api.metrics.tables import Tables
 from toolrunner.runner.jobs.job import JobStatus, Submission
 from toolrunner.runner.services.backend import Backend
 from toolrunner.runner.services.plugin_management import Executed
 from toolrunner.runner.settings.settings import Settings
 
 PATIENCE_SECONDS = 120.0
-MOST_LABELS = 60  # more than a page of figures
 
 
 def spin(holds: Callable[[], bool]) -> None:
@@ -117,7 +119,7 @@ class Requests:
     """Requests to the app of a server, by one of two keys."""
 
     def __init__(self, client: httpx.AsyncClient, keys: KeyStore) -> None:
-        _, self.free = keys.create("free")
+        _, self.free = keys.create("free", role=Role.OPERATOR)
         _, self.counted = keys.create("counted", per_minute=1000)
         self._client = client
 
@@ -153,9 +155,11 @@ def http(state: Path, plugin: str) -> dict[str, Any]:
 
 async def requests(state: Path, plugin: str) -> dict[str, Any]:
     """Make them."""
-    figures = state / "figures"
-    prepare(figures)
-    metrics = Metrics(figures)
+    metrics = Metrics(Tables(1))
+    told: list[list[str]] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append([record.levelname, record.getMessage()])  # type: ignore[method-assign]
+    logging.getLogger("toolrunner.jobs").addHandler(handler)
     async with contextlib.AsyncExitStack() as stack:
         backend = stack.enter_context(backend_of(state, plugin))
         keys = stack.enter_context(contextlib.closing(KeyStore(state)))
@@ -172,12 +176,12 @@ async def requests(state: Path, plugin: str) -> dict[str, Any]:
         own = ask.location
         with full(state):
             during = await ask.of_all_kinds(own)
-            for number in range(MOST_LABELS):
-                metrics.observe(Executed(f"plugin-{number}", "success", 0.1, Call()))
+            assert (await ask("POST", "/v1/jobs"))[0] == 503
             jobs = len(list((state / "payloads").iterdir()))
         after = await ask.of_all_kinds(own)
     lines = (state / "audit.jsonl").read_text().splitlines()
-    return {"during": during, "jobs": jobs, "after": after, "audit": lines}
+    found = {"during": during, "jobs": jobs, "after": after, "audit": lines, "told": told}
+    return {**found, "state": str(state)}
 
 
 def audit(state: Path, _plugin: str) -> dict[str, Any]:
@@ -197,7 +201,6 @@ def command(state: Path, plugin: str) -> dict[str, Any]:
     found = {}
     for name, arguments in {
         "keys": ["keys", "create", "somebody"],
-        "serve": ["serve", "--port", "0", "--plugins", plugin],
         "run": ["run", "sample", "--payload", "{}", "--plugins", plugin],
     }.items():
         with full(state):
@@ -211,12 +214,175 @@ def command(state: Path, plugin: str) -> dict[str, Any]:
     return found
 
 
+def commanded(state: Path, *words: str) -> list[Any]:
+    """Return the exit status of a command, and what it has said."""
+    command = [sys.executable, "-P", "-m", "toolrunner", *words, "--state", str(state)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [done.returncode, done.stdout + done.stderr]
+
+
+def leave_jobs(state: Path, plugin: str) -> None:
+    """Leave many jobs that have ended, most of them with nothing that could be deleted."""
+    with backend_of(state, plugin) as backend:
+        for _ in range(600):
+            job, _ = backend.analysis.submit(Submission("sample", {}))
+            backend.jobs.cancel_job(job.id)
+        backend.start()
+        made = [backend.analysis.submit(Submission("sample", {}))[0] for _ in range(5)]
+        spin(lambda: all(has_ended(backend.jobs.get_job(one.id)) for one in made))
+
+
+def has_ended(job: Any) -> bool:
+    """Whether it has."""
+    return job is not None and job.status.has_ended
+
+
+def incident(state: Path, plugin: str) -> dict[str, Any]:
+    """What ends an incident, while the disk is full: without a server, and with one."""
+    found: dict[str, Any] = {}
+    with contextlib.closing(KeyStore(state)) as keys:
+        _, operator = keys.create("ops", role=Role.OPERATOR)
+        _, leaked = keys.create("leaked")
+        keys.create("old")
+    leave_jobs(state, plugin)
+    plugins = ("--plugins", plugin)
+    with full(state):
+        found["without"] = {
+            "keys list": commanded(state, "keys", "list"),
+            "revoke": commanded(state, "keys", "revoke", "old"),
+            "disable": commanded(state, "plugins", "disable", "sample", *plugins),
+            "enable": commanded(state, "plugins", "enable", "sample", *plugins),
+            "jobs list": commanded(state, "jobs", "list", "--limit", "1"),
+        }
+    with Serving(state, plugin, "--keys") as serving:
+        serving.worker()
+        address = serving.address()
+        spin(lambda: len(list((state / "reserve").iterdir())) == 8)
+
+        def status(path: str, token: str) -> int:
+            headers, body = {"X-API-Key": token}, {"plugin": "sample", "payload": {}}
+            url = f"{address}{path}"
+            return httpx.post(url, json=body, headers=headers, timeout=60).status_code
+
+        with full(state):
+            found["with"] = {
+                "before": status("/v1/analyze", leaked),
+                "revoke": commanded(state, "keys", "revoke", "leaked"),
+                "leaked": status("/v1/analyze", leaked),
+                "suspend": status("/v1/plugins/sample/suspend", operator),
+                "suspended": status("/v1/analyze", operator),
+                "enable": commanded(state, "plugins", "enable", "sample", *plugins),
+                "enabled": status("/v1/analyze", operator),
+                "purge": commanded(state, "jobs", "purge", "--all"),
+                "jobs": commanded(state, "jobs", "list"),
+            }
+    return {**found, "log": serving.log}
+
+
+class Serving:
+    """A server of one worker, for as long as this is entered."""
+
+    def __init__(self, state: Path, plugin: str, *more: str) -> None:
+        words = ["serve", "--port", "0", "--workers", "1", "--plugins", plugin, *more]
+        command = [sys.executable, "-P", "-m", "toolrunner", *words, "--state", str(state)]
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        self._lines = self._process.stderr
+        self.log = ""
+
+    def __enter__(self) -> Serving:
+        """Return this."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it, and read the rest of its log."""
+        self._process.terminate()
+        self.log += self._lines.read()
+        self._lines.close()
+        self.status = self._process.wait()
+
+    def wait_for(self, pattern: str) -> str:
+        """Return what the log says next of this pattern."""
+        for line in iter(self._lines.readline, ""):
+            self.log += line
+            if found := re.search(pattern, line):
+                return found[1]
+        sys.exit("it ended:\n" + self.log)
+
+    def worker(self) -> int:
+        """Wait for one that is ready, and return its process."""
+        return int(self.wait_for(r"process (\d+)\) is ready"))
+
+    def address(self) -> str:
+        """Wait until it says where it listens."""
+        return self.wait_for(r"listening on (\S+)")
+
+
+def server(state: Path, plugin: str) -> dict[str, Any]:
+    """A server that is started while the disk is full, and one of whose workers dies then."""
+    with contextlib.ExitStack() as until_the_end, contextlib.ExitStack() as filled:
+        filled.enter_context(full(state))
+        serving = until_the_end.enter_context(Serving(state, plugin))
+        pid = serving.worker()
+        address = serving.address()
+        during = [asked(address)]
+        os.kill(pid, signal.SIGKILL)
+        serving.worker()
+        during.append(asked(address))
+        filled.close()
+        spin(lambda: httpx.get(f"{address}/readyz").status_code == 200)
+        after = asked(address)
+    return {"during": during, "after": after, "log": serving.log}
+
+
+def keyed(state: Path, plugin: str) -> dict[str, Any]:
+    """The disk of a server with keys fills, and its workers are killed then."""
+    with contextlib.closing(KeyStore(state)) as keys:
+        _, token = keys.create("somebody")
+
+    def call() -> int:
+        body, headers = {"plugin": "sample", "payload": {}}, {"Authorization": f"Bearer {token}"}
+        return httpx.post(url, json=body, headers=headers, timeout=PATIENCE_SECONDS).status_code
+
+    statuses = []
+    with Serving(state, plugin, "--keys") as serving:
+        pid = serving.worker()
+        url = f"{serving.address()}/v1/analyze"
+        statuses.append(call())
+        with full(state):
+            for _ in range(2):
+                os.kill(pid, signal.SIGKILL)
+                pid = serving.worker()
+                statuses.append(call())
+        statuses.append(call())
+    return {"statuses": statuses, "ended": serving.status, "log": serving.log}
+
+
+def asked(address: str) -> dict[str, Any]:
+    """Return what a server says of itself, and what it answers."""
+    call = {"plugin": "sample", "payload": {}}
+    answers = {
+        "analyze": httpx.post(f"{address}/v1/analyze", json=call, timeout=PATIENCE_SECONDS),
+        "leave a job": httpx.post(f"{address}/v1/jobs", json=call),
+        "alive": httpx.get(f"{address}/healthz"),
+        "figures": httpx.get(f"{address}/metrics"),
+        "plugins": httpx.get(f"{address}/v1/plugins"),
+    }
+    ready = httpx.get(f"{address}/readyz")
+    return {
+        **{name: answer.status_code for name, answer in answers.items()},
+        "broken": re.findall(r'toolrunner_problem\{part="(\w+)"\} 1.0', answers["figures"].text),
+        "ready": [ready.status_code, *(ready.json()[one] for one in ("reasons", "warnings"))],
+    }
+
+
 def main(what: str, plugin: str) -> None:
     """Do it, in a process that the imports have used nothing of."""
     small = Path(os.environ["SMALL"])
     options = "size=24m,nr_inodes=200,mode=1777"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(small)], check=True)
-    doing = {"counts": counts, "job": job, "http": http, "audit": audit, "command": command}[what]
+    cases = (counts, job, http, audit, command, incident, server, keyed)
+    doing = {case.__name__: case for case in cases}[what]
     process = multiprocessing.get_context("fork").Process(
         target=lambda: print(json.dumps(doing(small, plugin)), flush=True)
     )

@@ -79,6 +79,7 @@ def test_before_the_first_call(fewest: int, keep_books: Callable[..., Books]) ->
         if answer != GOOD or free == 0:
             assert error_of(answer)["type"] == "SandboxError"
             assert error_of(answer)["details"]["errno"]
+            assert error_of(answer)["details"]["remedy"]
         assert books.call() == GOOD
     assert never_reaped() == []
 

@@ -41,6 +41,7 @@ def test_no_descriptors_are_the_hosts_fault(start: str, keep_books: Callable[...
             failed += 1
             assert envelope["error"]["details"]["blame"] == "host", envelope
             assert envelope["error"]["type"] == "SandboxError", envelope
+            assert envelope["error"]["details"]["remedy"], envelope
         assert books.call() == ({"fine": True}, None)
     assert failed
 
@@ -92,6 +93,7 @@ def test_no_processes_are_the_hosts_fault(plugin: Path) -> None:
     found = scarce("processes", plugin, *as_spare_user())
     assert found["before"] == "success"
     assert found["during"] == ["SandboxError", "host"]
+    assert "short of processes" in found["remedy"]
     assert found["after"] == "success"
     assert found["counted"] == found["calls"]
 

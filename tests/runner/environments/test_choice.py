@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,18 @@ from tests import environments
 from tests.conftest import WritePlugin
 from tests.runner.environments.test_locks import write_folder
 from toolrunner import PluginRegistry
+from toolrunner.plugins.discovery import BUNDLED
 from toolrunner.plugins.instance import plugin_at
-from toolrunner.runner.environments.choice import Environments
+from toolrunner.runner.environments.choice import Environments, install_command
+from toolrunner.runner.registry.plugin_state import Lack
 from toolrunner.runner.settings.settings import Settings
 
 BODY = "def run(payload): return {}\n"
-INSTALL = "toolrunner plugins install sample"
+
+
+def install(state: Path, path: Path) -> str:
+    """Return what installs the environment of a plugin at a path."""
+    return f"toolrunner plugins install --state {state} {path}"
 
 
 @pytest.fixture
@@ -69,11 +77,57 @@ def test_what_is_missing_is_said_with_the_command_that_installs_it(
     from importlib.metadata import version
     from platform import python_version
 
-    registry = registry_of(state, write_plugin(BODY, **keys))
+    path = write_plugin(BODY, **keys)
+    registry = registry_of(state, path)
     here = {"packaging": version("packaging"), "python": python_version()}
-    assert shown(registry) == ("UNAVAILABLE", "", f"{words.format(**here)}: {INSTALL}")
+    assert shown(registry) == ("UNAVAILABLE", "", f"{words.format(**here)}: {install(state, path)}")
     assert not registry.is_available("sample")
     assert registry.plugin("sample").name == "sample"
+
+
+def test_what_is_known_everywhere_is_installed_by_its_name(tmp_path: Path) -> None:
+    """Bundled plugins and installed ones; the default state folder need not be named."""
+    registry = PluginRegistry.discover()
+    palette = registry.plugin("palette")
+    assert install_command(palette, None) == "toolrunner plugins install palette"
+    installed = replace(palette, path=tmp_path, kind="installed", origin="installed: dist 1.0")
+    default = Settings().state
+    assert install_command(installed, default) == "toolrunner plugins install palette"
+    folder = tmp_path / "it's here"
+    elsewhere = replace(palette, path=folder, kind="folder", named=str(folder))
+    command = shlex.split(install_command(elsewhere, folder / "state"))
+    assert command[3:] == ["--state", str(folder / "state"), str(folder)]
+
+
+def test_what_a_bundled_plugin_lacks_is_an_extra_until_it_has_been_installed(
+    write_plugin: WritePlugin, state: Path
+) -> None:
+    """So that nobody is woken for one that nobody wants. Of others it is a lack from the start."""
+    plugin = registry_of(state, write_plugin(BODY, dependencies='["tiny"]')).plugin("sample")
+    bundled = replace(plugin, path=BUNDLED / "sample.py")
+    choices = Environments(state)
+    assert (choices.choose(plugin).kind, choices.choose(plugin).is_optional) == ("", False)
+    assert (choices.choose(bundled).kind, choices.choose(bundled).is_optional) == ("", True)
+    environments.install(state, plugin.path)
+    assert choices.choose(bundled).kind == "own"
+    environments.remove(state, plugin.path)
+    assert (choices.choose(bundled).kind, choices.choose(bundled).is_optional) == ("", False)
+
+
+def test_why_a_plugin_cannot_run_has_one_word(write_plugin: WritePlugin, state: Path) -> None:
+    """Its manifest, or its environment; a name that is taken twice is a manifest's."""
+    lacking = write_plugin(BODY, dependencies='["tiny"]')
+    broken = write_plugin(BODY, name="broken", limits="{ memry_mb = 64 }")
+    found = PluginRegistry.discover([lacking, broken], settings=Settings(state=state)).lacking()
+    assert {name: found[name] for name in ("sample", "broken")} == {
+        "sample": Lack.ENVIRONMENT,
+        "broken": Lack.MANIFEST,
+    }
+    assert "palette" not in found
+    twin = broken.with_name("twin.py")
+    twin.write_text(lacking.read_text())
+    found = PluginRegistry.discover([lacking, twin], settings=Settings(state=state)).lacking()
+    assert found["sample"] is Lack.MANIFEST
 
 
 def test_an_installation_is_noticed_and_so_is_its_end(
@@ -137,7 +191,7 @@ def test_what_was_installed_once_is_never_answered_by_the_runners_packages(
     registry.reload()
     words = (
         "PackageNotFoundError: has had an environment of its own, and one for what it needs now "
-        f"is not installed: {INSTALL}"
+        f"is not installed: {install(state, path)}"
     )
     assert shown(registry) == ("UNAVAILABLE", "", words)
     write_plugin(BODY, dependencies='["numpy>=2"]', environment='"runner"')
@@ -159,7 +213,7 @@ def test_a_lock_asks_for_an_environment(write_plugin: WritePlugin, state: Path, 
     registry.reload()
     words = (
         f"PackageNotFoundError: needs what its {path.name}.lock pins, which is not installed: "
-        f"{INSTALL}"
+        f"{install(state, path)}"
     )
     assert shown(registry) == ("UNAVAILABLE", "", words)
     environments.install(state, path)
@@ -177,7 +231,7 @@ def test_a_requirements_file_is_a_need(tmp_path: Path, state: Path) -> None:
     registry = registry_of(state, folder)
     words = (
         "PackageNotFoundError: needs what its requirements.txt pins, which is not installed: "
-        "toolrunner plugins install folder-plugin"
+        f"{install(state, folder)}"
     )
     assert shown(registry, "folder-plugin") == ("UNAVAILABLE", "", words)
     environments.install(state, plugin_at(folder, ""))
@@ -200,7 +254,8 @@ def test_an_environment_of_its_own_comes_before_the_runners(
     assert shown(registry_of(state, path)) == ("LOADED", "runner", "")
     write_plugin(BODY, dependencies='["numpy>=2"]', environment='"own"')
     words = (
-        f"PackageNotFoundError: needs an environment of its own, which is not installed: {INSTALL}"
+        "PackageNotFoundError: needs an environment of its own, which is not installed: "
+        f"{install(state, path)}"
     )
     assert shown(registry_of(state, path)) == ("UNAVAILABLE", "", words)
 

@@ -8,97 +8,15 @@ import os
 import signal
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.conftest import MakeRunner, WritePlugin
-from tests.runner.jobs.conftest import OpenStore
-from toolrunner.runner.jobs.dispatcher import JobDispatcher
-from toolrunner.runner.jobs.job import Job, JobStatus, Submission
-from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
-from toolrunner.runner.services import (
-    AnalysisService,
-    JobManagementService,
-    PluginManagementService,
-)
-from toolrunner.runner.tool_runner import ToolRunner
+from tests.runner.jobs.conftest import OpenStore, StartServer, in_sqlite
+from tests.runner.waiting import PATIENCE_SECONDS, spin
+from toolrunner.runner.jobs.job import JobStatus, Submission
 
 FORK = multiprocessing.get_context("fork")
-PATIENCE_SECONDS = 120.0
-OBEDIENT = """
-    import time
-
-    def run(payload, context):
-        if "progress" in payload:
-            context.progress(payload["progress"], "so far")
-        while payload.get("wait"):
-            time.sleep(0.01)
-        if payload.get("fail"):
-            raise ValueError("as told")
-        return {"n": payload.get("n")}
-"""
-
-
-def spin(holds: Callable[[], Any]) -> None:
-    """Wait until it holds."""
-    never = threading.Event()
-    for _ in range(int(PATIENCE_SECONDS * 100)):
-        if holds():
-            return
-        never.wait(0.01)
-    pytest.fail("it never came so far")
-
-
-class Server:
-    """A store, a dispatcher and the services between them, as a server has them."""
-
-    def __init__(self, store: SqliteJobStore, tool_runner: ToolRunner, threads: int = 2) -> None:
-        self.store = store
-        self.jobs = JobManagementService(PluginManagementService(tool_runner), store)
-        self.analysis = AnalysisService(self.jobs)
-        self.dispatcher = JobDispatcher(store, self.analysis, threads=threads)
-        self.dispatcher.start()
-
-    def create(self, plugin: str = "sample", **payload: Any) -> str:
-        """Store a job, and return its id."""
-        job, _ = self.analysis.submit(Submission(plugin, payload))
-        self.dispatcher.wake()
-        return job.id
-
-    def job(self, job_id: str) -> Job:
-        """Return a job that has to be there."""
-        job = self.jobs.get_job(job_id)
-        assert job is not None
-        return job
-
-    def ended(self, job_id: str) -> Job:
-        """Return a job when it has ended."""
-        spin(lambda: self.job(job_id).status.has_ended)
-        return self.job(job_id)
-
-
-StartServer = Callable[..., Server]
-
-
-@pytest.fixture
-def start_server(
-    open_store: OpenStore, write_plugin: WritePlugin, make_runner: MakeRunner
-) -> Iterator[StartServer]:
-    """Return a function that starts a server over the one store."""
-    path = write_plugin(OBEDIENT)
-    with ExitStack() as stack:
-
-        def start(**settings: Any) -> Server:
-            threads = settings.pop("threads", 2)
-            server = Server(open_store(), make_runner(path, **settings), threads)
-            stack.callback(server.dispatcher.drain, 0)
-            return server
-
-        yield start
 
 
 def test_a_job_runs_and_its_result_is_kept(start_server: StartServer) -> None:
@@ -121,6 +39,15 @@ def test_a_failed_job_says_why_and_nothing_internal(start_server: StartServer) -
     assert "_internal" not in job.error
     assert "log_tail" not in job.error["details"]
     assert server.jobs.job_result(job.id) is None
+
+
+def test_a_job_waits_for_the_breaker(start_server: StartServer) -> None:
+    """That others have failed is not what this one ends with."""
+    server = start_server(threads=1, breaker_failures=2, breaker_seconds=1)
+    failed = [server.create(fail=True) for _ in range(2)]
+    spin(lambda: all(server.job(one).status is JobStatus.FAILED for one in failed))
+    job = server.ended(server.create(n=7))
+    assert (job.status, job.error) == (JobStatus.SUCCESS, None)
 
 
 def test_progress_becomes_events(start_server: StartServer) -> None:
@@ -198,16 +125,6 @@ def test_a_drain_waits_for_what_runs(start_server: StartServer) -> None:
     assert start_server().ended(later).status is JobStatus.SUCCESS
 
 
-def test_a_drain_that_is_over_gives_jobs_back(start_server: StartServer) -> None:
-    """What still runs is killed, and is pending for the next server, whatever its retries."""
-    server = start_server()
-    job_id = server.create(wait=True, progress=0.1)
-    spin(lambda: server.job(job_id).progress == 0.1)
-    server.dispatcher.drain(0)
-    assert server.job(job_id).status is JobStatus.PENDING
-    assert server.job(job_id).error is None
-
-
 def test_a_drain_still_hears_of_cancels(start_server: StartServer) -> None:
     """A job that nobody wants holds up no end."""
     server = start_server()
@@ -270,6 +187,7 @@ def test_a_result_that_cannot_be_kept_ends_its_job(
     assert server.ended(server.create(n=1)).status is JobStatus.SUCCESS
 
 
+@in_sqlite
 def test_a_job_that_cannot_be_ended_runs_no_second_time(
     start_server: StartServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -290,6 +208,7 @@ def test_a_job_that_cannot_be_ended_runs_no_second_time(
     assert server.jobs.job_result(job_id) == {"n": 1}
 
 
+@in_sqlite
 def test_a_store_that_fails_for_a_while_ends_no_service(
     start_server: StartServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 import resource
-import signal
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.runner.jobs.conftest import OpenStore
-from tests.runner.jobs.test_sqlite_store import added, claimed, lost, seen
+from tests.runner.jobs.conftest import FORK, OpenStore, Store
+from tests.runner.jobs.test_store import added, claimed, lost, seen
 from toolrunner.runner.jobs.job import JobStatus
-from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
-from toolrunner.runner.jobs.store import ArtifactReader
-from toolrunner.runner.state.leases import Lease
+from toolrunner.runner.jobs.store import ArtifactReader, NotKeptError
 from toolrunner.sandbox.artifacts import Artifact
 
-FORK = multiprocessing.get_context("fork")
 PICTURE = Artifact("picture.png", "image/png", bytes(range(256)) * 300)
 EMPTY = Artifact("empty.txt", "text/plain", b"")
 TABLE = Artifact("index", "text/csv", b"a,b\n")
 
 
-def finished(store: SqliteJobStore, *artifacts: Artifact) -> str:
+def finished(store: Store, *artifacts: Artifact) -> str:
     """Let a job succeed with some artifacts; return its id."""
     job = added(store)
     assert store.finish(claimed(store), JobStatus.SUCCESS, result={}, artifacts=artifacts)
     return job.id
 
 
-def opened(store: SqliteJobStore, job_id: str, name: str) -> ArtifactReader:
+def opened(store: Store, job_id: str, name: str) -> ArtifactReader:
     """Return an artifact that has to be there."""
     found = store.open_artifact(job_id, name)
     assert found is not None
@@ -47,7 +42,7 @@ def files(folder: Path) -> list[str]:
     return [path.name for name in ("results", "artifacts") for path in (state / name).iterdir()]
 
 
-def test_what_a_plugin_made_comes_back_as_it_was(store: SqliteJobStore) -> None:
+def test_what_a_plugin_made_comes_back_as_it_was(store: Store) -> None:
     """All of it, in its order, told of without its bytes and read byte by byte."""
     made = (PICTURE, EMPTY, TABLE)
     job_id = finished(store, *made)
@@ -69,12 +64,12 @@ def test_what_a_plugin_made_comes_back_as_it_was(store: SqliteJobStore) -> None:
 
 
 @pytest.mark.parametrize("name", ["..", "../../jobs.sqlite3", "", "picture.png\0", "/etc/passwd"])
-def test_a_name_is_looked_up_and_is_no_path(store: SqliteJobStore, name: str) -> None:
+def test_a_name_is_looked_up_and_is_no_path(store: Store, name: str) -> None:
     """Whatever somebody asks for, there is what the plugin made, or nothing."""
     assert store.open_artifact(finished(store, PICTURE), name) is None
 
 
-def test_a_job_that_made_nothing_has_none(store: SqliteJobStore, tmp_path: Path) -> None:
+def test_a_job_that_made_nothing_has_none(store: Store, tmp_path: Path) -> None:
     """No file is kept for it; neither does one have any that runs, has failed, or is unknown."""
     job_id = finished(store)
     assert store.artifacts(job_id) == []
@@ -125,16 +120,11 @@ def test_what_a_killed_process_left_is_no_answer(open_store: OpenStore, tmp_path
     store = open_store()
     job = added(store, retries=1)
 
-    def write_and_die(folder: Path) -> None:
-        lease = Lease(folder / "workers")
-        dying = SqliteJobStore(folder, lease, max_pending=9, keep_seconds=60, keep_bytes=1 << 20)
+    def write(dying: Store) -> None:
         claim = claimed(dying)
         dying._files.write_result(claim.job.id, 1, {}, (PICTURE,))
-        os.kill(os.getpid(), signal.SIGKILL)
 
-    process = FORK.Process(target=write_and_die, args=(tmp_path / "state",))
-    process.start()
-    process.join()
+    open_store.die(write)
     assert len(files(tmp_path)) == 2
     assert store.artifacts(job.id) == []
     assert store.recover(lost) == 1
@@ -152,18 +142,17 @@ def test_a_disk_without_room_keeps_no_part(
     store = open_store()
     job = added(store)
 
-    def fail(folder: Path) -> None:
-        lease = Lease(folder / "workers")
-        short = SqliteJobStore(folder, lease, max_pending=9, keep_seconds=60, keep_bytes=1 << 20)
+    def fail() -> None:
+        short, _ = open_store.apart()
         claim = claimed(short)
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(PICTURE.data) // 2, before[1]))
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(NotKeptError, match="File too large"):
             short.finish(claim, JobStatus.SUCCESS, result={}, artifacts=made)
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         short.give_back(claim)
 
-    process = FORK.Process(target=fail, args=(tmp_path / "state",))
+    process = FORK.Process(target=fail)
     process.start()
     process.join()
     assert process.exitcode == 0
@@ -171,7 +160,7 @@ def test_a_disk_without_room_keeps_no_part(
     assert seen(store, job.id).status is JobStatus.PENDING
 
 
-def test_a_file_that_was_cut_off_is_no_artifact(store: SqliteJobStore, tmp_path: Path) -> None:
+def test_a_file_that_was_cut_off_is_no_artifact(store: Store, tmp_path: Path) -> None:
     """Whoever reads it learns that, and does not get less than was promised."""
     job_id = finished(store, PICTURE)
     [path] = (tmp_path / "state" / "artifacts").iterdir()

@@ -22,11 +22,75 @@ PERSON = {
 }
 
 
+MANY: dict[str, Any] = {f"k{number}": number for number in range(30_000)}
+
+
 def refusal(payload: dict[str, Any], schema: dict[str, Any]) -> GovernedError:
     """Return the error with which a payload is refused."""
     with pytest.raises(GovernedError) as caught:
         validate_json_payload(payload, schema)
     return caught.value
+
+
+LARGE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "no object": (
+        {"a": MANY},
+        {"properties": {"a": {"type": "string"}}},
+        "payload[\"a\"]: an object of 30,000 properties is not of type 'string'",
+    ),
+    "no array": (
+        {"a": list(range(3000))},
+        {"properties": {"a": {"enum": [1, 2]}}},
+        'payload["a"]: an array of 3,000 items is not one of [1, 2]',
+    ),
+    "a text": (
+        {"a": "x" * 3000},
+        {"properties": {"a": {"type": "integer"}}},
+        f"payload[\"a\"]: '{'x' * 40}…' (3,000 characters) is not of type 'integer'",
+    ),
+    "keys": (
+        MANY,
+        {"additionalProperties": False},
+        (
+            "payload: Additional properties are not allowed"
+            " ('k0', 'k1', 'k2', 'k3', 'k4' and others were unexpected)"
+        ),
+    ),
+    "keys of patterns": (
+        {"b": 1, **MANY},
+        {"additionalProperties": False, "patternProperties": {"^k": {}}},
+        "payload: 'b' does not match any of the regexes: '^k'",
+    ),
+    "keys of nobody": (
+        MANY,
+        {"unevaluatedProperties": False},
+        (
+            "an object of 30,000 properties is too large to be checked against"
+            " unevaluatedProperties of the plugin's input_schema; send 20,000 at most"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_what_is_large_is_not_written_out(what: str) -> None:
+    """Its words took seconds to make, in which nothing else of the process ran."""
+    payload, schema, words = LARGE[what]
+    assert refusal(payload, schema).message == words
+
+
+def test_large_values_that_fit_pass() -> None:
+    """As they came."""
+    numbers = {"additionalProperties": {"type": "integer"}}
+    assert validate_json_payload(MANY, numbers).head == MANY
+    same = {"properties": {"a": {"const": MANY}}, "additionalProperties": False}
+    assert validate_json_payload({"a": MANY}, same).head == {"a": MANY}
+
+
+def test_what_is_too_large_is_not_held_against_a_schema() -> None:
+    """It is the size that is told, whatever else is wrong."""
+    with pytest.raises(GovernedError, match="the plugin takes 1 MiB"):
+        validate_json_payload({"a": "x" * (1 << 20)}, {"additionalProperties": False}, 1)
 
 
 def test_payload_that_fits_its_schema_passes() -> None:

@@ -190,7 +190,11 @@ def test_json_payload_may_be_any_strict_object() -> None:
         ([], "of type list"),
         ({"a": float("inf")}, 'payload["a"]: inf'),
         ({"a": NESTED}, "nested more than 100"),
-        ({"image": b"x"}, 'payload["image"]: bytes is not JSON'),
+        (
+            {"image": b"x"},
+            "the plugin takes JSON, and no image: give what it asks for as its payload",
+        ),
+        ({"image": {"x": b"x"}}, 'payload["image"]["x"]: bytes is not JSON'),
     ]:
         with pytest.raises(GovernedError) as caught:
             validate_json_payload(payload)  # type: ignore[arg-type]  # callers give anything

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -159,7 +161,7 @@ def test_a_call_is_counted_through_tool_runner(
             assert shown(registry).success_count == 1
 
 
-@pytest.mark.parametrize("harm", ["locked", "broken"])
+@pytest.mark.parametrize("harm", ["locked", "emptied of its tables"])
 def test_a_file_that_cannot_be_written_costs_no_call(
     harm: str,
     tmp_path: Path,
@@ -168,7 +170,7 @@ def test_a_file_that_cannot_be_written_costs_no_call(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The call is answered, and the log says what is missing."""
+    """Each call is answered and counted; the log says what is wrong once, and when it is over."""
     monkeypatch.setattr(toolrunner.runner.registry.shared_metrics, "_BUSY_SECONDS", 0.01)
     path = write_plugin("def run(payload): return {'fine': True}")
     with closing(Lease(tmp_path / "state" / "workers")) as lease:
@@ -181,15 +183,111 @@ def test_a_file_that_cannot_be_written_costs_no_call(
                 intruder.execute("BEGIN IMMEDIATE")
             else:
                 intruder.executescript("DROP TABLE plugins; DROP TABLE times; DROP TABLE running;")
-            with caplog.at_level(logging.ERROR, "toolrunner.registry"):
-                assert tool_runner.run("sample", {}) == ({"fine": True}, None)
-                status = tool_runner.registry.get_status("sample")
-        assert "the counts are kept" in caplog.text
-        assert status is not None
-        if harm == "broken":
-            assert "this process shows its own" in caplog.text
-            assert status.success_count == 1
+            with caplog.at_level(logging.WARNING, "toolrunner.registry"):
+                for _ in range(3):
+                    assert tool_runner.run("sample", {}) == ({"fine": True}, None)
+                if harm == "locked":
+                    assert "end what holds it" in metrics.problem()
+                    assert caplog.text.count("the counts are kept") == 1
+                    intruder.execute("ROLLBACK")
+                assert metrics.problem() == ""
+        assert "can be used again" in caplog.text
+        assert "Traceback" not in caplog.text
+        status = tool_runner.registry.get_status("sample")
+        assert (status.success_count, status.in_flight) == (3, 0)
         metrics.close()
+
+
+def rubbish(file: Path) -> None:
+    """Be no database at all."""
+    file.write_bytes(b"\xff" * 8192)
+
+
+def cut(file: Path) -> None:
+    """Be what a file system has left of a file."""
+    os.truncate(file, 4096)
+
+
+def folder(file: Path) -> None:
+    """Be no file."""
+    file.unlink()
+    (file / "deep").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("harm", [rubbish, cut, folder])
+def test_a_file_of_no_use_is_set_aside(
+    harm: Callable[[Path], None],
+    tmp_path: Path,
+    open_registry: OpenRegistry,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Counts begin anew, for all processes in one file; what there was is kept, and told of."""
+    file, aside = (tmp_path / "state" / n for n in ("metrics.sqlite3", "metrics.sqlite3.broken"))
+    with closing(Lease(tmp_path / "state" / "workers")) as lease:
+        SharedMetrics(tmp_path / "state", lease).close()
+    harm(file)
+    one, other = open_registry(), open_registry()
+    for registry in (one, other):
+        call(registry, "INITIALIZED", 1, had_error=False)
+    assert (shown(one).success_count, shown(other).success_count) == (2, 2)
+    assert aside.exists()
+    assert caplog.text.count("it is set aside as metrics.sqlite3.broken") == 1
+    lease = Lease(tmp_path / "state" / "workers")
+    with closing(lease), closing(SharedMetrics(tmp_path / "state", lease)) as metrics:
+        assert f"set aside as {aside}" in metrics.set_aside()
+        assert "delete that file" in metrics.set_aside()
+        assert metrics.problem() == ""
+        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
+        assert metrics.set_aside() == ""
+
+
+def test_a_file_that_breaks_under_a_process_is_set_aside_by_it(
+    tmp_path: Path, open_registry: OpenRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While it counts; the others go over to the new file, and none counts in the old one."""
+    one, other = open_registry(), open_registry()
+    for registry in (one, other):
+        call(registry, "INITIALIZED", 1, had_error=False)
+    file = tmp_path / "state" / "metrics.sqlite3"
+    for path in (file, Path(f"{file}-wal")):
+        path.write_bytes(b"\xff" * path.stat().st_size)
+    for registry in (one, other, one, other):
+        call(registry, "INITIALIZED", 1, had_error=False)
+    assert Path(f"{file}.broken").exists()
+    assert caplog.text.count("it is set aside") == 1
+    later = open_registry()
+    assert shown(one).success_count == shown(other).success_count == shown(later).success_count
+    assert shown(later).success_count >= 3
+
+
+def test_a_file_that_is_there_again_is_used(
+    tmp_path: Path, open_registry: OpenRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One of a newer version is left alone, and each process shows its own counts meanwhile."""
+    file = tmp_path / "state" / "metrics.sqlite3"
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA user_version = 99")
+    one, other = open_registry(), open_registry()
+    call(one, "INITIALIZED", 1, had_error=False)
+    assert (shown(one).success_count, shown(other).success_count) == (1, 0)
+    assert "written by another version of toolrunner" in caplog.text
+    assert "Traceback" not in caplog.text
+    file.unlink()
+    spin_until(lambda: shown(other).success_count == 1, one)
+    with closing(sqlite3.connect(file)) as database:
+        assert database.execute("SELECT successes FROM plugins").fetchall() == [(1,)]
+
+
+def spin_until(holds: Callable[[], bool], registry: PluginRegistry) -> None:
+    """Wait for what is tried again once a second; a look at the registry writes what waits."""
+    never = threading.Event()
+    for _ in range(1000):
+        shown(registry)
+        if holds():
+            return
+        never.wait(0.05)
+    pytest.fail("it never came so far")
 
 
 def test_a_reason_is_seen_everywhere_and_outlives_its_process(open_registry: OpenRegistry) -> None:
@@ -216,3 +314,17 @@ def test_marks_are_seen_everywhere_and_count_as_no_call(open_registry: OpenRegis
     assert (status.error_count, status.last_used, status.last_execution_time_ms) == (0, None, None)
     other.mark_initialized("sample")
     assert (shown(one).state, shown(one).reason) == ("INITIALIZED", "")
+
+
+def test_a_callers_fault_in_one_process_hides_no_failure_in_another(
+    open_registry: OpenRegistry,
+) -> None:
+    """It counts as an error, and says nothing of the plugin, wherever that has failed."""
+    one, other = open_registry(), open_registry()
+    one.note_fault("sample", "PluginCrashed: SIGSEGV")
+    call(one, "FAILED", 1, had_error=True)
+    call(other, other.settled_state("sample"), 1, had_error=True)
+    for registry in (one, other):
+        status = shown(registry)
+        assert (status.state, status.reason) == ("FAILED", "PluginCrashed: SIGSEGV")
+        assert status.error_count == 2

@@ -111,13 +111,15 @@ def test_a_list_of_names_can_stand_in_a_variable(
 
 
 def test_lists_in_the_environment_are_separated_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paths by the system's separator, names by commas, both also as JSON."""
+    """Paths by the system's separator, names by commas and blanks, both also as JSON."""
     monkeypatch.setenv("TOOLRUNNER_PLUGINS", os.pathsep.join(["/a", "", "b/c.py"]))
-    monkeypatch.setenv("TOOLRUNNER_ALLOW_INSTALLED", "one,two")
+    monkeypatch.setenv("TOOLRUNNER_ALLOW_INSTALLED", "one, two ,")
+    monkeypatch.setenv("TOOLRUNNER_TRUSTED_PROXIES", "127.0.0.1, ::1")
     monkeypatch.setenv("TOOLRUNNER_ALLOW_NETWORK", '["fetch"]')
     settings = Settings.load()
     assert settings.plugins == (Path("/a"), Path("b/c.py"))
     assert settings.allow_installed == ("one", "two")
+    assert settings.trusted_proxies == ("127.0.0.1", "::1")
     assert settings.allow_network == ("fetch",)
 
 
@@ -264,7 +266,7 @@ def test_named_file_must_exist(config: Path, monkeypatch: pytest.MonkeyPatch) ->
     """A name that leads nowhere is a mistake, and so is an empty one or a folder."""
     assert complaint() == f"{config}: there is no such file; correct TOOLRUNNER_CONFIG, or unset it"
     config.mkdir()
-    assert "cannot be read" in complaint()
+    assert complaint() == f"{config}: is a folder; name the TOML file in it"
     monkeypatch.setenv("TOOLRUNNER_CONFIG", "")
     assert "is empty" in complaint()
 
@@ -294,3 +296,16 @@ def test_a_user_without_a_home_is_told_what_to_name(monkeypatch: pytest.MonkeyPa
         homeless.kept_state()
     monkeypatch.setenv("TOOLRUNNER_STATE", "/srv/state")
     assert Settings.load().kept_state() == Path("/srv/state")
+
+
+@pytest.mark.parametrize("source", ["argument", "variable", "file"])
+def test_a_relative_state_folder_is_meant_from_where_it_was_named(
+    source: str, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Boxes and workers have other working folders."""
+    monkeypatch.chdir(tmp_path)
+    if source == "variable":
+        monkeypatch.setenv("TOOLRUNNER_STATE", "kept")
+    config.write_text('state = "kept"\n' if source == "file" else "")
+    settings = Settings.load(state="kept") if source == "argument" else Settings.load()
+    assert settings.state == tmp_path / "kept"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from toolrunner.runner.state.database import open_database
+from toolrunner.runner.state.database import open_database, transaction
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS things (name TEXT);"
 PROCESSES = 8
@@ -42,3 +45,17 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
     open_database(path, SCHEMA, version=1, synchronous="FULL", busy_seconds=1).close()
     with pytest.raises(OSError, match="move it away"):
         open_database(path, SCHEMA, version=2, synchronous="FULL", busy_seconds=1)
+
+
+def test_a_file_that_has_all_is_not_written_to(tmp_path: Path) -> None:
+    """It is opened while another connection writes, and one that lacks something gets it."""
+    path = tmp_path / "x.sqlite3"
+    options: dict[str, Any] = {"version": 1, "synchronous": "FULL", "busy_seconds": 0}
+    more = f"{SCHEMA} CREATE INDEX IF NOT EXISTS by_name ON things (name);"
+    with closing(open_database(path, SCHEMA, **options)) as writer, transaction(writer):
+        open_database(path, SCHEMA, **options).close()
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            open_database(path, more, **options)
+    with closing(open_database(path, more, **options)) as database:
+        names = {name for [name] in database.execute("SELECT name FROM sqlite_master")}
+    assert names == {"things", "by_name"}

@@ -8,6 +8,9 @@ import signal
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from toolrunner.runner.state import leases
 from toolrunner.runner.state.leases import Lease
 
 
@@ -19,17 +22,35 @@ def test_the_living_are_not_dead(tmp_path: Path) -> None:
         assert not other.is_dead(one.name)
 
 
-def test_who_has_closed_its_lease_is_dead(tmp_path: Path) -> None:
-    """A process that ends in good order, and a name that never was."""
+def test_who_has_closed_its_lease_is_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ends in good order; a name that never was, after some time."""
     with closing(Lease(tmp_path)) as one:
         other = Lease(tmp_path)
         other.close()
         assert one.is_dead(other.name)
+        assert not one.is_dead("0" * 32)
+        monkeypatch.setattr(leases, "_MISSING_SECONDS", 0.0)
         assert one.is_dead("0" * 32)
 
 
-def test_a_killed_process_is_dead_and_leaves_no_file(tmp_path: Path) -> None:
-    """Whoever asks first cleans up, and the answer stays the same."""
+def test_a_file_that_was_deleted_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its holder lives in others' eyes all the time, and is dead once it is."""
+    with closing(Lease(tmp_path)) as one:
+        other = Lease(tmp_path)
+        (tmp_path / other.name).unlink()
+        assert not one.is_dead(other.name)
+        other.insist()
+        monkeypatch.setattr(leases, "_MISSING_SECONDS", 0.0)
+        assert not one.is_dead(other.name)
+        other.close()
+
+
+def test_a_killed_process_is_dead_to_everybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, whoever asks; what it has left goes once nobody needs it."""
 
     def take_and_die() -> None:
         Lease(tmp_path)
@@ -40,10 +61,13 @@ def test_a_killed_process_is_dead_and_leaves_no_file(tmp_path: Path) -> None:
     process.join()
     assert process.exitcode == -signal.SIGKILL
     [left] = tmp_path.iterdir()
-    with closing(Lease(tmp_path)) as mine:
-        assert mine.is_dead(left.name)
-        assert [path.name for path in tmp_path.iterdir()] == [mine.name]
-        assert mine.is_dead(left.name)
+    with closing(Lease(tmp_path)) as one, closing(Lease(tmp_path)) as other:
+        for lease in (one, other, one):
+            assert lease.is_dead(left.name)
+        monkeypatch.setattr(leases, "_KEPT_SECONDS", -1.0)
+        with closing(Lease(tmp_path)) as last:
+            there = {path.name for path in tmp_path.iterdir()}
+            assert there == {one.name, other.name, last.name}
 
 
 def test_a_lease_does_not_outlive_its_process_in_a_program_it_started(tmp_path: Path) -> None:
@@ -82,4 +106,3 @@ def test_a_closed_lease_closes_nothing_in_a_fork(tmp_path: Path) -> None:
     assert os.waitpid(child, 0)[1] == 0
     os.close(reader)
     os.close(writer)
-    assert lease.is_dead("0" * 32)

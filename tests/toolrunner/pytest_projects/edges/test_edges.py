@@ -29,8 +29,16 @@ def test_injections_add_up(governed):
 
 
 def test_an_image_in_a_file(governed):
-    """Its type is guessed from its name."""
+    """Its type is told by its content, whatever its name says."""
     assert governed("image-info", {"image": Path("grey.png")}).unwrap()["width"] == 2
+    here = Path(__file__).parent
+    (here / "text.png").write_text("hello")
+    assert governed("image-info", {"image": Path("text.png")}).error_type == "ValidationError"
+
+
+def test_a_path_where_none_is_taken(governed):
+    with pytest.raises(TypeError, match='a Path stand in "image" or in "files" alone'):
+        governed("image-info", {"img": Path("grey.png")})
 
 
 def test_nothing_of_an_injection_is_the_plugins_child(governed):

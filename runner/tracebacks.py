@@ -1,6 +1,6 @@
 """The line of a plugin's own code that an error came through, for those who see no traceback.
 
-Called by ``outcomes`` and ``views``. The traceback is the plugin's word: it is only ever shown.
+Called by the command line, and for the log. The traceback is the plugin's word, and only shown.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _FRAME = re.compile(
 )
 _MARKS = frozenset(" ^~|")
 _LONGEST = 200
+_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +40,43 @@ class Place:
 
 def own_place(envelope: Mapping[str, Any], path: Path) -> Place | None:
     """Return the innermost place in a plugin's own file or folder, where an error came from."""
+    return place_in(envelope["_internal"]["traceback"], path)
+
+
+def place_in(traceback: str, path: Path) -> Place | None:
+    """Return the same, from the traceback itself."""
     found = None
-    for frame in _FRAME.finditer(envelope["_internal"]["traceback"]):
-        name = _own_name(frame["file"], path)
+    own = {str(path), os.path.realpath(path)}
+    for frame in _FRAME.finditer(traceback):
+        name = _own_name(frame["file"], path, own)
         if name:
             function = f" in {frame['function'][:_LONGEST]}" if frame["function"] else ""
             source = (frame["source"] or "").strip()[:_LONGEST]
             is_source = not _MARKS.issuperset(source) and not source.startswith("File ")
-            found = Place(f"{name}:{frame['line']}{function}", source if is_source else "")
+            source = source if is_source else _line(frame["file"], int(frame["line"]), path, own)
+            found = Place(f"{name}:{frame['line']}{function}", source)
     return found
 
 
-def _own_name(file: str, path: Path) -> str:
+def _line(file: str, number: int, path: Path, own: set[str]) -> str:
+    """Return a line of a plugin's own file, where a stack names it and does not quote it."""
+    real = Path(os.path.realpath(file))
+    if not (real.is_file() and _own_name(str(real), path, own)):
+        return ""
+    try:
+        with real.open("rb") as opened:
+            lines = opened.read(_MOST_BYTES).splitlines()
+    except OSError:
+        return ""
+    found = lines[number - 1] if 0 < number <= len(lines) else b""
+    return found.decode("utf-8", "replace").strip()[:_LONGEST]
+
+
+def _own_name(file: str, path: Path, own: set[str]) -> str:
     """Return how a plugin's author calls a file, "" for one of others."""
-    for own in {str(path), os.path.realpath(path)}:
-        if file == own:
+    for one in own:
+        if file == one:
             return path.name
-        if file.startswith(f"{own}/"):
-            return file.removeprefix(f"{own}/")
+        if file.startswith(f"{one}/"):
+            return file.removeprefix(f"{one}/")
     return ""

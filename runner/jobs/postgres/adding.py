@@ -1,0 +1,80 @@
+"""How a submission becomes a job in PostgreSQL: each function is a step of one transaction."""
+
+from __future__ import annotations
+
+from toolrunner.runner.jobs.job import Job, Submission
+from toolrunner.runner.jobs.postgres.connections import Connection
+from toolrunner.runner.jobs.postgres.queue import JobQueue
+from toolrunner.runner.jobs.postgres.rows import NOW, SELECT_JOBS, one, tell_status
+from toolrunner.runner.jobs.rows import job_of
+from toolrunner.runner.jobs.rules import Room, Waiting, repeated
+
+_INSERT = f"""
+INSERT INTO jobs (id, plugin, caller, status, created, retries, idempotency_key, fingerprint,
+  version, payload_bytes, tag, entry)
+VALUES (%(id)s, %(plugin)s, %(caller)s, 'PENDING', {NOW}, %(retries)s, %(key)s, %(mark)s,
+  %(version)s, %(payload_bytes)s, %(tag)s, %(entry)s)
+"""  # noqa: S608 - ours alone
+_PENDING = """
+SELECT count(*) AS jobs, coalesce(sum(payload_bytes), 0)::bigint AS payload_bytes,
+  count(*) FILTER (WHERE caller = %(caller)s) AS own_jobs,
+  coalesce(sum(payload_bytes) FILTER (WHERE caller = %(caller)s), 0)::bigint AS own_bytes
+FROM jobs WHERE status = 'PENDING'
+"""
+
+
+def known(connection: Connection, submission: Submission, mark: str) -> Job | None:
+    """Return the job that this submission is a repetition of."""
+    if submission.idempotency_key is None:
+        return None
+    row = connection.execute(
+        f"{SELECT_JOBS} WHERE caller = %s AND idempotency_key = %s",
+        (submission.caller, submission.idempotency_key),
+    ).fetchone()
+    return repeated(row, mark)
+
+
+def check_room(connection: Connection, room: Room, caller: str, payload_bytes: int) -> None:
+    """Raise QueueFullError if no job of a caller with such a payload may wait beside those that do.
+
+    TooLargeError if it never may. Of those that come at once each sees only what was there before:
+    they may be beyond it together.
+    """
+    row = connection.execute(_PENDING, {"caller": caller}).fetchone()
+    assert row is not None
+    room.check(Waiting(**row), caller, payload_bytes)
+
+
+def insert(
+    connection: Connection,
+    queue: JobQueue,
+    job_id: str,
+    submission: Submission,
+    *,
+    mark: str,
+    payload_bytes: int,
+) -> Job:
+    """Store a job, as PENDING, with its entry in the queue.
+
+    Raises psycopg's UniqueViolation if another one has had its Idempotency-Key meanwhile.
+    """
+    tag = queue.tag(connection, submission.caller)
+    connection.execute(
+        _INSERT,
+        {
+            "id": job_id,
+            "plugin": submission.plugin,
+            "caller": submission.caller,
+            "retries": submission.retries,
+            "key": submission.idempotency_key,
+            "mark": mark,
+            "version": submission.version,
+            "payload_bytes": payload_bytes,
+            "tag": tag,
+            "entry": queue.put(connection, job_id, submission.plugin, tag),
+        },
+    )
+    row = one(connection, job_id)
+    assert row is not None
+    tell_status(connection, row)
+    return job_of(row)

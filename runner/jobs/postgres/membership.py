@@ -1,0 +1,247 @@
+"""Which processes of a cluster live, told by locks that end with the connections that hold them.
+
+Each process has a row, a lock on its number that one connection holds for nothing else, and says
+every few seconds that it lives. A broken connection gives up the lock at once; what a vanished or
+stopped machine holds counts no more once it has said nothing for a while.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+
+import psycopg
+
+from toolrunner.runner.jobs.postgres.connections import (
+    Connection,
+    connect,
+    explained,
+    let_go_of_copy,
+)
+from toolrunner.runner.jobs.store import StoreError
+from toolrunner.runner.settings.database_url import DatabaseUrl
+from toolrunner.sandbox import forks
+
+_LOG = logging.getLogger("toolrunner.jobs")
+
+LATE_SECONDS = 15.0
+_BEAT_SECONDS = 3.0
+_RETRY_SECONDS = 1.0
+# The first half of the number of every such lock; the other is the process's ``key``.
+_LOCKS = 0x74726A77
+_HOLDERS = (
+    "pg_locks WHERE locktype = 'advisory' AND classid = %(locks)s AND objsubid = 2 AND granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+# Those whose death would change something, and that seem to be dead.
+_SUSPECTS = f"""
+SELECT worker FROM workers WHERE worker <> %(me)s AND (
+  heartbeat < clock_timestamp() - make_interval(secs => %(late)s)
+  OR key NOT IN (SELECT objid::bigint FROM {_HOLDERS})
+)
+"""  # noqa: S608 - ours alone
+_END_HOLDER = f"SELECT pg_terminate_backend(pid) FROM {_HOLDERS} AND objid = %(key)s"  # noqa: S608 - same
+_LOOK = """
+SELECT heartbeat < clock_timestamp() - make_interval(secs => %(late)s) AS is_late,
+  pg_try_advisory_xact_lock(%(locks)s, key) AS is_free
+FROM workers WHERE worker = %(worker)s FOR UPDATE SKIP LOCKED
+"""
+_IS_FRESH = """
+SELECT pg_postmaster_start_time() > clock_timestamp() - make_interval(secs => %s) AS is_fresh
+"""
+
+
+class Membership:
+    """The place of this process in its cluster. Thread-safe; a fork is none of them."""
+
+    def __init__(self, url: DatabaseUrl, check: Callable[[Connection], None]) -> None:
+        """``check`` is asked of each new connection whether its database can be used."""
+        self._url = url
+        self._check = check
+        self._name = ""
+        self._connection: Connection | None = None
+        self._begin()
+        forks.in_each_child(self, Membership._in_child)
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failed: tuple[float, StoreError] | None = None
+
+    def _in_child(self) -> None:
+        if self._connection is not None:
+            let_go_of_copy(self._connection)
+        self._connection = None
+        self._name = ""
+        self._begin()
+
+    @property
+    def name(self) -> str:
+        """What this process was known by last; "" before it has taken a job."""
+        return self._name
+
+    def insist(self) -> str:
+        """Return what this process is known by, once its lock is held; raises StoreError."""
+        with self._lock:
+            if self._over.is_set():
+                message = "the job store is closed"
+                raise StoreError(errno.EBADF, message)
+            if self._connection is None:
+                self._join()
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._work, name="toolrunner-heartbeat", daemon=True
+                )
+                self._thread.start()
+            return self._name
+
+    def taken_for_dead(self) -> None:
+        """Note that this process's row is gone: what it ran is others' now. It begins anew."""
+        with self._lock:
+            self._leave()
+            if self._name:
+                _LOG.warning(
+                    "this process was taken for dead, as it had said nothing for %g s; what it ran"
+                    " is run again as its retries allow, and its own ends are not accepted",
+                    LATE_SECONDS,
+                )
+            self._name = ""
+
+    def close(self) -> None:
+        """Be no member any more. Jobs that this process has not ended are others' at once."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+        with self._lock:
+            if self._connection is not None:
+                with suppress(psycopg.Error):
+                    self._connection.execute("DELETE FROM offers WHERE worker = %s", (self._name,))
+                    self._connection.execute(
+                        "DELETE FROM workers WHERE worker = %(me)s AND NOT EXISTS"
+                        " (SELECT 1 FROM jobs WHERE status = 'RUNNING' AND worker = %(me)s)",
+                        {"me": self._name},
+                    )
+                    # The server may notice only in a moment that the connection is closed.
+                    self._connection.execute("SELECT pg_advisory_unlock_all()")
+            self._leave()
+
+    def _work(self) -> None:
+        while not self._over.wait(_BEAT_SECONDS):
+            with suppress(StoreError), self._lock:  # who takes jobs meets the same, and says so
+                if self._connection is None:
+                    self._join()
+                else:
+                    self._beat(self._connection)
+
+    def _beat(self, connection: Connection) -> None:
+        """Say that this process lives."""
+        try:
+            with explained(self._url):
+                told = connection.execute(
+                    "UPDATE workers SET heartbeat = clock_timestamp() WHERE worker = %s",
+                    (self._name,),
+                )
+        except StoreError:
+            self._leave()
+            self._join()
+            return
+        if not told.rowcount:
+            self.taken_for_dead()
+            self._join()
+
+    def _join(self) -> None:
+        """Be a member: the one that this process was, if nobody has noticed that it was none."""
+        if self._failed is not None and time.monotonic() < self._failed[0]:
+            raise StoreError(self._failed[1].errno, str(self._failed[1]))
+        try:
+            connection = connect(self._url)
+            try:
+                with explained(self._url):
+                    self._check(connection)
+                    if self._name and not self._resume(connection):
+                        self.taken_for_dead()
+                    if not self._name:
+                        self._name = _enter(connection)
+            except BaseException:
+                connection.close()
+                raise
+        except StoreError as error:
+            self._failed = (time.monotonic() + _RETRY_SECONDS, error)
+            raise
+        self._failed = None
+        self._connection = connection
+
+    def _resume(self, connection: Connection) -> bool:
+        """Take the lock again that a broken connection has held; ``False`` if it is too late."""
+        with connection.transaction():
+            row = connection.execute(
+                "UPDATE workers SET heartbeat = clock_timestamp() WHERE worker = %s RETURNING key",
+                (self._name,),
+            ).fetchone()
+            if row is None:
+                return False
+            lock = {"locks": _LOCKS, "key": row["key"]}
+            # The server may not have noticed yet that nobody is at the other end.
+            connection.execute(_END_HOLDER, lock)
+            connection.execute("SELECT pg_advisory_lock(%(locks)s, %(key)s)", lock)
+        return True
+
+    def _leave(self) -> None:
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.close()
+        self._connection = None
+
+
+def _enter(connection: Connection) -> str:
+    """Make a row for this process; nobody sees it before its lock is held."""
+    name = uuid.uuid4().hex
+    with connection.transaction():
+        row = connection.execute(
+            "INSERT INTO workers (worker, host) VALUES (%s, %s) RETURNING key",
+            (name, platform.node()),
+        ).fetchone()
+        assert row is not None
+        connection.execute("SELECT pg_advisory_lock(%s, %s)", (_LOCKS, row["key"]))
+    return name
+
+
+def is_member(connection: Connection, name: str) -> bool:
+    """Whether a process has its row, which stays for as long as this transaction lasts."""
+    found = connection.execute(
+        "SELECT 1 FROM workers WHERE worker = %s FOR KEY SHARE", (name,)
+    ).fetchone()
+    return found is not None
+
+
+def suspects(connection: Connection, me: str, late_seconds: float) -> list[str]:
+    """Return the processes that may be dead: nobody holds their locks, or they are silent."""
+    rows = connection.execute(_SUSPECTS, {"me": me, "late": late_seconds, "locks": _LOCKS})
+    return [row["worker"] for row in rows]
+
+
+def is_fresh(connection: Connection, seconds: float) -> bool:
+    """Whether PostgreSQL was started so lately that the living may not be back yet."""
+    row = connection.execute(_IS_FRESH, (seconds,)).fetchone()
+    return row is not None and bool(row["is_fresh"])
+
+
+def remove_dead(connection: Connection, worker: str, late_seconds: float) -> bool:
+    """Take a process's row if it is dead, so that it can take no job any more.
+
+    Whoever else finds it dead just then leaves it to this transaction.
+    """
+    row = connection.execute(
+        _LOOK, {"late": late_seconds, "locks": _LOCKS, "worker": worker}
+    ).fetchone()
+    if row is None or not (row["is_free"] or row["is_late"]):
+        return False
+    connection.execute("DELETE FROM workers WHERE worker = %s", (worker,))
+    return True

@@ -1,0 +1,49 @@
+"""How jobs and events are read and told of in PostgreSQL: parts of statements that others share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from toolrunner.runner.jobs.job import JobStatus
+from toolrunner.runner.jobs.postgres.connections import Connection
+
+Row = dict[str, Any]
+
+NOW = "extract(epoch FROM clock_timestamp())::float8"
+_STRANDED = (
+    "status = 'PENDING' AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.plugin = jobs.plugin"
+    " AND offers.version = coalesce(jobs.version, offers.version))"
+)
+# A job as ``job_of`` wants it: with whether nobody can run it now.
+SELECT_JOBS = f"SELECT *, ({_STRANDED}) AS is_stranded FROM jobs"  # noqa: S608 - ours alone
+COUNT_STRANDED = (
+    f"SELECT plugin, version, count(*) AS jobs FROM jobs WHERE {_STRANDED}"  # noqa: S608 - same
+    " GROUP BY plugin, version"
+)
+
+
+def one(connection: Connection, job_id: str) -> Row | None:
+    """Return a job's row, ``None`` when there is none of that id."""
+    return connection.execute(f"{SELECT_JOBS} WHERE id = %s", (job_id,)).fetchone()
+
+
+def tell_status(connection: Connection, row: Row) -> JobStatus:
+    """Note that a job has the status now that its row says, for those who follow it."""
+    tell(connection, row["seq"], "status", {"status": row["status"]})
+    return JobStatus(row["status"])
+
+
+def tell(
+    connection: Connection,
+    seq: int,
+    kind: Literal["progress", "status"],
+    data: Mapping[str, Any],
+) -> None:
+    """Note what has happened to a job, for those who follow it."""
+    connection.execute(
+        "WITH told AS (UPDATE jobs SET events = events + 1 WHERE seq = %s RETURNING events)"
+        " INSERT INTO events (job, number, kind, data) SELECT %s, events, %s, %s FROM told",
+        (seq, seq, kind, json.dumps(data)),
+    )

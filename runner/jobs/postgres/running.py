@@ -1,0 +1,204 @@
+"""What becomes of a job in PostgreSQL from its claim to its end.
+
+Each function is a step of one transaction. An end is accepted from the claim that has the job now,
+told by its number, which no other claim of the job has or had: what was given up can change nothing
+any more. ``attempts`` counts claims; those that came to nothing are counted in ``given_back`` too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from toolrunner.runner.errors import CancelledBy
+from toolrunner.runner.jobs.job import Job, JobStatus
+from toolrunner.runner.jobs.postgres.connections import Connection
+from toolrunner.runner.jobs.postgres.queue import JobQueue
+from toolrunner.runner.jobs.postgres.rows import NOW, Row, tell, tell_status
+from toolrunner.runner.jobs.rows import mark_of
+from toolrunner.runner.jobs.rules import after_loss
+from toolrunner.runner.jobs.store import Claim
+
+# Of what a process can run, whose turn it is: the caller, then the plugin, with the fewest running
+# jobs; then who has had least, then the oldest. What another process takes just now is passed over.
+_CLAIM = f"""
+WITH next AS (
+  SELECT waiting.seq FROM jobs AS waiting
+  JOIN unnest(%(plugins)s::text[], %(versions)s::text[]) AS able (plugin, version)
+    ON able.plugin = waiting.plugin AND able.version = coalesce(waiting.version, able.version)
+  LEFT JOIN (SELECT caller, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY caller)
+    AS mine ON mine.caller = waiting.caller
+  LEFT JOIN (SELECT plugin, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY plugin)
+    AS same ON same.plugin = waiting.plugin
+  WHERE waiting.status = 'PENDING' AND waiting.id <> ALL (%(held)s::text[])
+  ORDER BY coalesce(mine.n, 0), coalesce(same.n, 0), waiting.tag, waiting.seq
+  LIMIT 1 FOR UPDATE OF waiting SKIP LOCKED
+)
+UPDATE jobs SET status = 'RUNNING', started = {NOW}, worker = %(worker)s, attempts = attempts + 1
+FROM next WHERE jobs.seq = next.seq RETURNING jobs.*
+"""  # noqa: S608 - ours alone
+_LOSE = (
+    "UPDATE jobs SET deaths = deaths + 1, worker = NULL, progress = NULL WHERE status = 'RUNNING'"
+)
+_OF_CLAIM = "id = %(id)s AND attempts = %(number)s AND status = 'RUNNING'"
+
+
+def take(
+    connection: Connection,
+    queue: JobQueue,
+    worker: str,
+    runnable: Mapping[str, str],
+    held: Collection[str],
+) -> Row | None:
+    """Give the next job that a process can run to it; none whose lost attempt it still runs."""
+    row = connection.execute(
+        _CLAIM,
+        {
+            "worker": worker,
+            "plugins": list(runnable),
+            "versions": list(runnable.values()),
+            "held": list(held),
+        },
+    ).fetchone()
+    if row is not None:
+        queue.drop(connection, row["entry"])
+        tell_status(connection, row)
+    return row
+
+
+def offer(connection: Connection, worker: str, runnable: Mapping[str, str]) -> None:
+    """Note what a process can run from now on."""
+    connection.execute("DELETE FROM offers WHERE worker = %s", (worker,))
+    connection.execute(
+        "INSERT INTO offers (worker, plugin, version)"
+        " SELECT %s, * FROM unnest(%s::text[], %s::text[])"
+        # Another thread of the process may say the same.
+        " ON CONFLICT (worker, plugin) DO UPDATE SET version = excluded.version",
+        (worker, list(runnable), list(runnable.values())),
+    )
+
+
+def note_progress(connection: Connection, claim: Claim, fraction: float, message: str) -> None:
+    """Note how far a job has got."""
+    row = connection.execute(
+        f"UPDATE jobs SET progress = %(fraction)s WHERE {_OF_CLAIM} RETURNING seq",  # noqa: S608 - ours
+        {"fraction": fraction, **_told_by(claim)},
+    ).fetchone()
+    if row is not None:
+        tell(connection, row["seq"], "progress", {"fraction": fraction, "message": message})
+
+
+def end(
+    connection: Connection,
+    claim: Claim,
+    status: JobStatus,
+    *,
+    error: dict[str, Any] | None,
+    result_bytes: int,
+) -> bool:
+    """End a job, if it is still this claim's."""
+    row = connection.execute(
+        f"UPDATE jobs SET status = %(status)s, ended = {NOW}, error = %(error)s, worker = NULL,"  # noqa: S608 - ours
+        " result_bytes = %(size)s,"
+        " progress = CASE WHEN %(status)s = 'SUCCESS' THEN 1.0 ELSE progress END"
+        f" WHERE {_OF_CLAIM} RETURNING *",
+        {
+            "status": str(status),
+            "error": None if error is None else json.dumps(error),
+            "size": result_bytes,
+            **_told_by(claim),
+        },
+    ).fetchone()
+    if row is None:
+        return status is JobStatus.SUCCESS and _has_succeeded(connection, claim)
+    tell_status(connection, row)
+    return True
+
+
+def _has_succeeded(connection: Connection, claim: Claim) -> bool:
+    """Whether this claim's end is written already, by a try whose answer was lost on its way."""
+    found = connection.execute(
+        "SELECT 1 FROM jobs WHERE id = %(id)s AND attempts = %(number)s AND status = 'SUCCESS'",
+        _told_by(claim),
+    ).fetchone()
+    return found is not None
+
+
+def put_back(connection: Connection, queue: JobQueue, claim: Claim) -> None:
+    """Make a job PENDING again that has not begun; one that was cancelled meanwhile ends."""
+    row = connection.execute(
+        "UPDATE jobs SET status = CASE WHEN withdrawn <> 0 THEN 'CANCELLED' ELSE 'PENDING' END,"  # noqa: S608 - ours
+        f" ended = CASE WHEN withdrawn <> 0 THEN {NOW} END,"
+        " worker = NULL, started = NULL, progress = NULL, given_back = given_back + 1"
+        f" WHERE {_OF_CLAIM} RETURNING *",
+        _told_by(claim),
+    ).fetchone()
+    if row is not None:
+        wait_again(connection, queue, row)
+
+
+def wait_again(connection: Connection, queue: JobQueue, row: Row) -> JobStatus:
+    """Tell what a job is now, and give it an entry in the queue if it is PENDING."""
+    if row["status"] == JobStatus.PENDING:
+        entry = queue.put(connection, row["id"], row["plugin"], row["tag"])
+        connection.execute("UPDATE jobs SET entry = %s WHERE seq = %s", (entry, row["seq"]))
+    return tell_status(connection, row)
+
+
+def withdraw(connection: Connection, queue: JobQueue, job_id: str, by: CancelledBy) -> bool:
+    """Cancel a job: at once if it is waiting, which is returned, and else for its process."""
+    row = connection.execute(
+        "UPDATE jobs SET withdrawn = CASE withdrawn WHEN 0 THEN %s ELSE withdrawn END,"  # noqa: S608 - ours
+        f" ended = CASE status WHEN 'PENDING' THEN {NOW} END,"
+        " status = CASE status WHEN 'PENDING' THEN 'CANCELLED' ELSE status END"
+        " WHERE id = %s AND ended IS NULL RETURNING *",
+        (mark_of(by), job_id),
+    ).fetchone()
+    if row is None or row["ended"] is None:
+        return False
+    queue.drop(connection, row["entry"])
+    tell_status(connection, row)
+    return True
+
+
+def take_back(
+    connection: Connection, queue: JobQueue, worker: str, lost: Callable[[Job], dict[str, Any]]
+) -> list[tuple[Row, JobStatus]]:
+    """Take the jobs of a dead process from it; return each with what it is now."""
+    rows = connection.execute(f"{_LOSE} AND worker = %s RETURNING *", (worker,)).fetchall()
+    return [(row, _after_loss(connection, queue, row, lost)) for row in rows]
+
+
+def abandon(
+    connection: Connection, queue: JobQueue, claim: Claim, error: dict[str, Any]
+) -> tuple[Row, JobStatus] | None:
+    """Give up a job that has begun; return it with what it is now, if it was this claim's."""
+    row = connection.execute(f"{_LOSE} AND {_OF_CLAIM} RETURNING *", _told_by(claim)).fetchone()
+    if row is None:
+        return None
+    return row, _after_loss(connection, queue, row, lambda _job: error)
+
+
+def _after_loss(
+    connection: Connection, queue: JobQueue, row: Row, lost: Callable[[Job], dict[str, Any]]
+) -> JobStatus:
+    """Let a job whose attempt was lost be run again if its ``retries`` allow, and else end."""
+    status, error = after_loss(row, lost)
+    now = connection.execute(
+        "UPDATE jobs SET status = %(status)s, error = %(error)s,"  # noqa: S608 - ours alone
+        f" ended = CASE WHEN %(has_ended)s THEN {NOW} END,"
+        " started = CASE WHEN %(has_ended)s THEN started END WHERE seq = %(seq)s RETURNING *",
+        {
+            "status": str(status),
+            "error": None if error is None else json.dumps(error),
+            "has_ended": status.has_ended,
+            "seq": row["seq"],
+        },
+    ).fetchone()
+    assert now is not None
+    return wait_again(connection, queue, now)
+
+
+def _told_by(claim: Claim) -> dict[str, Any]:
+    return {"id": claim.job.id, "number": claim.number}

@@ -1,0 +1,1 @@
+"""Failed calls that are kept so that they can be run again."""

@@ -1,0 +1,1 @@
+"""Figures: counting in shared memory, and how they are told."""

@@ -1,0 +1,153 @@
+"""Servers of different state folders that share jobs in one PostgreSQL, and files in one place."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.api.conftest import Cli
+from tests.api.serve.conftest import Serve, Server
+from tests.buckets import KEYS, bucket, s3_address, s3_keys
+from tests.conftest import WritePlugin
+from tests.postgres import Postgres
+from tests.sandbox.boxes import wait_until
+
+__all__ = ["bucket", "s3_address", "s3_keys"]
+
+TOLD = """
+    import time
+
+    def run(payload, context):
+        context.progress(0.5, "begun")
+        while payload.get("wait"):
+            time.sleep(0.05)
+        artifact = context.artifact("made.txt", b"bytes", mime_type="text/plain")
+        return {"n": payload["n"]}
+"""
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> dict[str, str]:
+    """The settings that make servers one; with files in a folder, if a test does not say where."""
+    is_bucket = getattr(request, "param", "folder") == "bucket"
+    place = request.getfixturevalue("bucket") if is_bucket else (tmp_path / "shared").as_uri()
+    return {
+        "TOOLRUNNER_JOBS": database,
+        "TOOLRUNNER_BLOBS": place,
+        "TOOLRUNNER_JOB_THREADS": "1",
+        **KEYS,
+    }
+
+
+def left(address: str, retries: int = 0, **payload: Any) -> str:
+    """Leave a job, and return where it is."""
+    body = {"plugin": "sample", "payload": payload, "retries": retries}
+    answer = httpx.post(f"{address}/v1/jobs", json=body)
+    assert answer.status_code == 202, answer.text
+    return answer.headers["location"]
+
+
+def job(address: str, location: str) -> dict[str, Any]:
+    """Return a job as a server shows it."""
+    found: dict[str, Any] = httpx.get(address + location).json()
+    return found
+
+
+@pytest.mark.parametrize("cluster", ["folder", "bucket"], indirect=True)
+def test_two_servers_act_as_one(
+    serve: Serve, write_plugin: WritePlugin, tmp_path: Path, cluster: dict[str, str]
+) -> None:
+    """What is left at one runs at either; both show it, its result and events, and cancel it."""
+    plugin = write_plugin(TOLD)
+
+    def started(name: str) -> tuple[Server, str]:
+        state = tmp_path / name
+        server = serve("--workers", "1", "--plugins", plugin, "--state", state, **cluster)
+        return server, server.ready()
+
+    first, one = started("one")
+    endless = left(one, wait=True, n=0)
+    wait_until(lambda: job(one, endless).get("progress") == 0.5, "it runs at the first")
+    second, other = started("two")
+    location = left(one, n=7)  # the first one is busy
+    wait_until(lambda: job(one, location)["status"] == "SUCCESS", "it runs at the second")
+    for address in (one, other):
+        assert httpx.get(f"{address}{location}/result").json()["result"] == {"n": 7}
+        assert httpx.get(f"{address}{location}/artifacts/made.txt").content == b"bytes"
+        assert 'data: {"status": "SUCCESS"}' in httpx.get(f"{address}{location}/events").text
+        assert job(address, endless)["status"] == "RUNNING"
+    assert not (tmp_path / "one" / "jobs.sqlite3").exists()
+    assert httpx.delete(other + endless).status_code in {200, 202}
+    wait_until(lambda: job(one, endless)["status"] == "CANCELLED", "it ends where it runs")
+
+    assert second.end() == 0
+    lost = left(one, wait=True, n=1)
+    wait_until(lambda: job(one, lost).get("progress") == 0.5, "it runs at the first")
+    first.family()
+    first.process.kill()  # its worker would wait for what runs
+    for process in first.known.values():
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    first.finish()
+    third, other = started("three")
+    wait_until(lambda: job(other, lost)["status"] == "FAILED", "it is taken back")
+    assert "the server ended while the job ran" in job(other, lost)["error"]["message"]
+    assert third.end() == 0
+    assert "Traceback" not in first.log + second.log + third.log
+
+
+def test_a_server_goes_on_without_postgresql(
+    serve: Serve, write_plugin: WritePlugin, cluster: dict[str, str], postgres: Postgres
+) -> None:
+    """Calls run; jobs are refused, and /readyz says why; by itself it goes on once it is back."""
+    plugin = write_plugin(TOLD)
+    server = serve("--workers", "1", "--plugins", plugin, **cluster)
+    address = server.ready()
+    before = left(address, n=1)
+    wait_until(lambda: job(address, before)["status"] == "SUCCESS", "it runs")
+    postgres.stop(signal.SIGQUIT)
+    call = {"plugin": "sample", "payload": {"n": 3}}
+    server.wait_for("no jobs are taken, as the job store failed")
+    assert httpx.post(f"{address}/v1/analyze", json=call).json()["result"] == {"n": 3}
+    answer = httpx.post(f"{address}/v1/jobs", json=call)
+    assert answer.status_code == 503
+    assert "retry-after" in answer.headers
+    ready = httpx.get(f"{address}/readyz")
+    [reason] = ready.json()["reasons"]
+    assert ready.status_code == 503
+    assert reason.startswith("the job store: postgresql://")
+    assert "see that PostgreSQL runs" in reason
+    postgres.start()
+    server.wait_for("jobs are taken again")
+    assert httpx.get(f"{address}/readyz").status_code == 200
+    assert httpx.get(f"{address}{before}/result").json()["result"] == {"n": 1}
+    after = left(address, n=2)
+    wait_until(lambda: job(address, after)["status"] == "SUCCESS", "it runs again")
+    assert server.end() == 0
+    assert "Traceback" not in server.log
+
+
+def test_a_database_without_tables_is_refused(
+    serve: Serve, cli: Cli, cluster: dict[str, str], postgres: Postgres
+) -> None:
+    """By one sentence with what to do; what it says to do is done once, and then it is served."""
+    with postgres.database(is_migrated=False) as url:
+        settings = {**cluster, "TOOLRUNNER_JOBS": url}
+        refused = serve("--workers", "1", **settings)
+        assert refused.finish() == 3
+        assert "is empty: run `toolrunner migrate`" in refused.log
+        assert "Traceback" not in refused.log
+        first = cli("migrate", "--json", **settings)
+        [document] = first.documents
+        assert "jobs 1" in document["steps"]
+        assert cli("migrate", "--json", **settings).documents[0]["steps"] == []
+        server = serve("--workers", "1", **settings)
+        server.ready()
+        assert server.end() == 0
+        assert cli("jobs", "--json", **settings).status == 0

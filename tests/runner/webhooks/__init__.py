@@ -1,0 +1,1 @@
+"""What is posted when jobs end, to receivers that really listen."""
