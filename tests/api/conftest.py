@@ -69,7 +69,7 @@ def command_server() -> Server:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start what runs commands, before the processes are forked that share it."""
-    if any("cli" in getattr(item, "fixturenames", ()) for item in session.items):
+    if any({"cli", "serve"} & {*getattr(item, "fixturenames", ())} for item in session.items):
         command_server()
 
 
@@ -115,7 +115,7 @@ def cli(tmp_path: Path, environment: dict[str, str]) -> Cli:
                 ).returncode
             else:
                 streams = (source.fileno(), out.fileno(), err.fileno())
-                status = command_server().run(words, given, tmp_path, streams)
+                status = command_server().start(words, given, tmp_path, streams).wait()
             out.seek(0)
             err.seek(0)
             finished = Finished(status, out.read().decode(), err.read().decode())

@@ -5,8 +5,8 @@ not paid again. What Python reads when it starts (its own variables, the locale)
 
     python -P forking.py SOCKET    until its standard input ends
 
-A request is a JSON document with three descriptors for the standard streams; the answer is the exit
-status.
+A request is a JSON document with three descriptors for the standard streams; the answers are the
+process and its exit status.
 """
 
 from __future__ import annotations
@@ -24,8 +24,47 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 REQUEST_CAP = 1 << 20
+# What any command imports, and what those import that take longest.
+PRELOADED = ("api.cli.app", "api.cli.views.attack", "api.attack.apart", "api.serve.program", "api.http.app")
+
+
+class Forked:
+    """A run of the command, with what tests use of ``subprocess.Popen``."""
+
+    def __init__(self, connection: socket.socket, stderr: BinaryIO | None) -> None:
+        """``connection`` tells the process, and then how it has ended."""
+        self._connection = connection
+        self.stdout = None
+        self.stderr = stderr
+        self.returncode: int | None = None
+        self.pid = int(connection.recv(16))
+
+    def poll(self) -> int | None:
+        """Return the exit status, or a signal's number below 0; ``None`` while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it has ended, and return how; raises TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._connection], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("toolrunner", timeout or 0)
+            self.returncode = int(self._connection.recv(16))
+            self._connection.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it has not ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
 
 
 class Server:
@@ -38,26 +77,28 @@ class Server:
         self._process = subprocess.Popen(
             [sys.executable, "-P", __file__, self._path],
             stdin=subprocess.PIPE,
+            # Pipes: what Python has found out of its streams, that none can be sought in, is true of all.
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             env=environment,
         )
         assert self._process.stdout is not None
         assert self._process.stdout.read(1) == b"."  # it listens
 
-    def run(
+    def start(
         self,
         arguments: list[str],
         environment: Mapping[str, str],
         cwd: Path,
         streams: tuple[int, int, int],
-    ) -> int:
-        """Run the command once; return its exit status, or a signal's number below 0."""
+        stderr: BinaryIO | None = None,
+    ) -> Forked:
+        """Start the command; ``stderr``: where a test reads what it says on that stream."""
         request = {"arguments": arguments, "environment": environment, "cwd": str(cwd)}
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-            connection.connect(self._path)
-            socket.send_fds(connection, [json.dumps(request).encode()], streams)
-            return int(connection.recv(16))
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection.connect(self._path)
+        socket.send_fds(connection, [json.dumps(request).encode()], streams)
+        return Forked(connection, stderr)
 
     def close(self) -> None:
         """End it."""
@@ -85,8 +126,10 @@ def serve(path: str) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the command's own children are waited for
         pid = os.fork()
         if pid:
-            _, status = os.waitpid(pid, 0)
             with contextlib.suppress(OSError):  # whoever asked has been interrupted
+                connection.send(b"%d" % pid)
+            _, status = os.waitpid(pid, 0)
+            with contextlib.suppress(OSError):  # the same
                 connection.send(b"%d" % os.waitstatus_to_exitcode(status))
             os._exit(0)
         data, descriptors, _, _ = socket.recv_fds(connection, REQUEST_CAP, 3)
@@ -103,7 +146,7 @@ def serve(path: str) -> None:
 if __name__ == "__main__":
     from toolrunner.api.cli.main import main
 
-    for name in ("api.cli.app", "api.cli.views.attack", "api.attack.apart"):
+    for name in PRELOADED:
         importlib.import_module(f"toolrunner.{name}")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that answered
     serve(sys.argv[1])

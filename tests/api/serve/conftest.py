@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.api.conftest import Start
+from tests.api.conftest import Start, command_server
+from tests.api.forking import Forked
 from tests.sandbox.boxes import has_ended
 
 SECONDS = 120.0
@@ -25,7 +26,7 @@ SECONDS = 120.0
 class Server:
     """One ``toolrunner serve``: what it wrote, where it listens, and its processes."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | Forked) -> None:
         self.process = process
         self.log = ""
         self._searched = 0
@@ -85,6 +86,12 @@ class Server:
             self._drain.join(SECONDS)
         return self.process.wait(SECONDS)
 
+    def close(self) -> None:
+        """Give up what is held of it, once it has ended."""
+        self.process.wait()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
     def survivors(self) -> list[psutil.Process]:
         """Return which of the processes seen before are left once they have had time to end."""
         _, alive = psutil.wait_procs(list(self.known.values()), timeout=SECONDS)
@@ -95,21 +102,20 @@ Serve = Callable[..., Server]
 
 
 @pytest.fixture
-def serve(start: Start, tmp_path: Path) -> Iterator[Serve]:
-    """Return a function that starts a server on a free port; everything of it is ended after."""
+def serve(environment: dict[str, str], tmp_path: Path) -> Iterator[Serve]:
+    """Return a function that starts a server on a free port; everything of it is ended after.
+
+    A fork of an interpreter that has imported it, unless ``by`` says what starts it.
+    """
     servers: list[Server] = []
 
-    def run(*arguments: str | Path, **variables: str) -> Server:
-        process = start(
-            "serve",
-            "--state",
-            tmp_path / "state",
-            "--port",
-            "0",
-            *arguments,
-            stderr=subprocess.PIPE,
-            variables=variables,
-        )
+    def run(*arguments: str | Path, by: Start | None = None, **variables: str) -> Server:
+        words = ["serve", "--state", tmp_path / "state", "--port", "0", *arguments]
+        process: subprocess.Popen[bytes] | Forked
+        if by is not None:
+            process = by(*words, stderr=subprocess.PIPE, variables=variables)
+        else:
+            process = _forked([*map(str, words)], {**environment, **variables}, tmp_path)
         servers.append(Server(process))
         return servers[-1]
 
@@ -117,6 +123,18 @@ def serve(start: Start, tmp_path: Path) -> Iterator[Serve]:
     for server in servers:
         with suppress(psutil.NoSuchProcess):
             server.family()
+        server.process.kill()
         for process in server.known.values():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        server.close()
+
+
+def _forked(words: list[str], environment: dict[str, str], cwd: Path) -> Forked:
+    reader, writer = os.pipe()
+    try:
+        with open(os.devnull, "rb") as nothing:
+            streams = (nothing.fileno(), 1, writer)
+            return command_server().start(words, environment, cwd, streams, os.fdopen(reader, "rb"))
+    finally:
+        os.close(writer)

@@ -10,15 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.conftest import Cli
+from tests.api.conftest import Cli, Start
 from tests.api.serve.conftest import Serve
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def test_it_answers_and_ends_with_nothing_left(serve: Serve) -> None:
+def test_it_answers_and_ends_with_nothing_left(serve: Serve, start: Start) -> None:
     """The address is told once every worker accepts; SIGTERM is a good end."""
-    server = serve("--workers", "2")
+    server = serve("--workers", "2", by=start)
     address = server.ready()
     assert httpx.get(f"{address}/healthz").json() == {"status": "ok"}
     server.family()
