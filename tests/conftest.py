@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import parallel, spent
+from tests import parallel, second_user, spent
 from toolrunner import PluginRegistry, ToolRunner
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
@@ -40,6 +40,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         "--spent", action="store_true", help="say where the time goes, with --parallel"
     )
     parser.addoption(
+        "--second-user", action="store_true", help="leave out what is the same for every user"
+    )
+    parser.addoption(
         "--landlock", metavar="ABI", type=int, help="isolate as a kernel with this ABI at most"
     )
     if not pluginmanager.hasplugin("timeout"):
@@ -54,6 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if (abi := config.getoption("--landlock")) is not None:
         AS_IF["landlock"] = abi
+    if config.getoption("--second-user"):
+        config.pluginmanager.register(second_user)
     if config.getoption("--parallel"):
         config.pluginmanager.register(parallel)
         if config.getoption("--spent"):

@@ -1,8 +1,7 @@
 """Says where the time of a run goes, folder by folder: ``pytest --parallel N --spent``.
 
 Seconds of waiting and of working tell apart what the next test may share and what may be left out.
-What a test's processes have worked counts once the test has waited for them: not what commands do
-in the forks of ``tests/api/forking.py``.
+What a test's processes have worked counts once the test has waited for them.
 """
 
 from __future__ import annotations
@@ -14,14 +13,27 @@ from pathlib import PurePath
 import pytest
 
 WORKED = "worked seconds"
+_BY_OTHERS = [0.0]
 
 
 def worked_seconds() -> float:
     """Return the processor time of this process and of all that it has waited for."""
-    own, below = (
-        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return own.ru_utime + own.ru_stime + below.ru_utime + below.ru_stime
+    return sum(map(_seconds, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))) + _BY_OTHERS[0]
+
+
+def add(seconds: float) -> None:
+    """Count what was worked for this process by one that is no child of it."""
+    _BY_OTHERS[0] += seconds
+
+
+def children_worked_seconds() -> float:
+    """Return the processor time of all that this process has waited for."""
+    return _seconds(resource.RUSAGE_CHILDREN)
+
+
+def _seconds(who: int) -> float:
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

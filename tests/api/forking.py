@@ -6,7 +6,7 @@ not paid again. What Python reads when it starts (its own variables, the locale)
     python -P forking.py SOCKET    until its standard input ends
 
 A request is a JSON document with three descriptors for the standard streams; the answers are the
-process and its exit status.
+process, and then its exit status and the seconds that it has worked.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
+
+from tests import spent
 
 REQUEST_CAP = 1 << 20
 # What any command imports, and what those import that take longest.
@@ -53,7 +55,9 @@ class Forked:
         if self.returncode is None:
             if not select.select([self._connection], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired("toolrunner", timeout or 0)
-            self.returncode = int(self._connection.recv(16))
+            status, seconds = self._connection.recv(64).split()
+            self.returncode = int(status)
+            spent.add(float(seconds))
             self._connection.close()
         return self.returncode
 
@@ -130,7 +134,8 @@ def serve(path: str) -> None:
                 connection.send(b"%d" % pid)
             _, status = os.waitpid(pid, 0)
             with contextlib.suppress(OSError):  # the same
-                connection.send(b"%d" % os.waitstatus_to_exitcode(status))
+                seconds = spent.children_worked_seconds()
+                connection.send(b"%d %f" % (os.waitstatus_to_exitcode(status), seconds))
             os._exit(0)
         data, descriptors, _, _ = socket.recv_fds(connection, REQUEST_CAP, 3)
     request = json.loads(data)

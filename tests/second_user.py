@@ -1,0 +1,92 @@
+"""Which tests a second user need not run again: ``pytest --second-user``.
+
+As root the suite runs twice, as root and as an ordinary user. What a call, a file or a process may do
+differs between the two, and both run what is about that. What stands here is the same for everybody:
+an ordinary user alone runs it too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CLI, HTTP, SERVE, FUZZ = "tests/api/cli", "tests/api/http", "tests/api/serve", "tests/faults/fuzz"
+
+# By why it is the same for everybody.
+SAME = {
+    "it reads sources and documents": [
+        "tests/governance",
+        "tests/test_architecture.py",
+        "tests/test_bench.py",
+        "tests/test_kernels.py",
+        "tests/api/test_typed_source.py",
+        "tests/api/metrics",
+    ],
+    "it works on values, without a process": [
+        "tests/runner/payloads",
+        "tests/runner/settings",
+        "tests/runner/webhooks",
+        "tests/plugins/test_manifest_mistakes.py",
+        "tests/plugins/test_nearly_right.py",
+        f"{FUZZ}/test_bodies.py",
+        f"{FUZZ}/test_frames.py",
+        f"{FUZZ}/test_manifests.py",
+        f"{FUZZ}/test_payloads.py",
+    ],
+    "what libraries leave behind does not care who calls them": ["tests/libraries"],
+    "it is about what a command says, not about what may be done": [
+        f"{CLI}/test_bad_input.py",
+        f"{CLI}/test_check_samples.py",
+        f"{CLI}/test_check_trials.py",
+        f"{CLI}/test_completion.py",
+        f"{CLI}/test_documents.py",
+        f"{CLI}/test_first_hour.py",
+        f"{CLI}/test_jobs.py",
+        f"{CLI}/test_many_images.py",
+        f"{CLI}/test_misplaced.py",
+        f"{CLI}/test_objects_and_names.py",
+        f"{CLI}/test_plugin_check.py",
+        f"{CLI}/test_plugin_commands.py",
+        f"{CLI}/test_replay.py",
+        f"{CLI}/test_templates.py",
+        f"{CLI}/test_terminal.py",
+        f"{CLI}/test_tools.py",
+    ],
+    "it is about what goes over the wire, not about who serves": [
+        f"{HTTP}/clients",
+        f"{HTTP}/test_callers.py",
+        f"{HTTP}/test_clients.py",
+        f"{HTTP}/test_edges.py",
+        f"{HTTP}/test_heads.py",
+        f"{HTTP}/test_jobs.py",
+        f"{HTTP}/test_oddities.py",
+        f"{HTTP}/test_openapi.py",
+        f"{HTTP}/test_operations.py",
+        f"{HTTP}/test_ranges.py",
+        f"{HTTP}/test_revoked.py",
+        f"{HTTP}/test_roles.py",
+        f"{HTTP}/test_suspending.py",
+        f"{HTTP}/test_tools.py",
+        f"{HTTP}/test_untaken_answers.py",
+        f"{SERVE}/test_clients.py",
+        f"{SERVE}/test_cluster.py",
+        f"{SERVE}/test_jobs_in_a_bucket.py",
+        f"{SERVE}/test_made_up.py",
+        f"{SERVE}/test_traces.py",
+        f"{SERVE}/test_webhooks.py",
+    ],
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave them out."""
+    same = {ROOT / name for names in SAME.values() for name in names}
+    by_both: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        (left_out if same & {item.path, *item.path.parents} else by_both).append(item)
+    items[:] = by_both
+    config.hook.pytest_deselected(items=left_out)
