@@ -15,6 +15,8 @@ from contextlib import closing, contextmanager, suppress
 
 import pytest
 
+from tests.shared_servers import place_of
+
 SECRET = "not-for-any-log"
 KEYS = {"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": SECRET}
 _BYTES = 1 << 16
@@ -119,10 +121,9 @@ class Door:
 
 
 @pytest.fixture(scope="session")
-def s3_address() -> Iterator[str]:
-    """The address of a server that speaks S3, which has no bucket."""
-    with bucket_server() as address:
-        yield address
+def s3_address() -> str:
+    """The address of a server that speaks S3; each test has buckets of its own there."""
+    return place_of("s3")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import parallel, second_user, spent
+from tests import parallel, second_user, shared_servers, spent
 from toolrunner import PluginRegistry, ToolRunner
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
@@ -82,6 +82,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Find out what nearly every test needs, before the processes are forked that run them."""
     if session.config.getoption("--parallel") and session.items:
         layers_of_this_host()
+        shared_servers.start({name for item in session.items for name in _fixtures(item)})
+
+
+def pytest_unconfigure() -> None:
+    """End what was started for all."""
+    shared_servers.end()
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +141,7 @@ def layers(isolation: str, host_layers: Layers) -> Layers:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL of this process's own."""
+    """A PostgreSQL of this process's own, which a test may stop and start."""
     from tests.postgres import running  # the contract suites do without what it needs
 
     with running() as server:
@@ -139,9 +149,16 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def database(postgres: Postgres) -> Iterator[str]:
-    """The URL of a fresh database, which has its tables."""
-    with postgres.database() as url:
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a fresh database, which has its tables: of ``postgres``, if a test has that too."""
+    from tests.postgres import Postgres, programs  # the same
+
+    if "postgres" in request.fixturenames:
+        server = request.getfixturevalue("postgres")
+    else:
+        bin_folder = programs()
+        server = Postgres(Path(shared_servers.place_of("postgres")), bin_folder, is_shared=True)
+    with server.database() as url:
         yield url
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import pwd
 import shutil
@@ -10,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,20 +42,20 @@ def programs() -> Path:
 class Postgres:
     """One server. ``url`` is of its first database, by its administrator."""
 
-    def __init__(self, folder: Path, bin_folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, bin_folder: Path, *, is_shared: bool = False) -> None:
+        """``is_shared``: another process has started it, and holds it."""
+        self.folder = folder
         self._bin = bin_folder
         self._process: subprocess.Popen[bytes] | None = None
-        self._names = (f"test_{number}" for number in itertools.count(1))
-        self._has_template = False
+        self._is_shared = self._has_template = is_shared
 
     def url(self, database: str = "postgres", *, user: str = "toolrunner") -> str:
         """Return the URL of a database."""
-        return f"postgresql://{user}@/{database}?host={self._folder}"
+        return f"postgresql://{user}@/{database}?host={self.folder}"
 
     def make(self) -> None:
         """Make its files."""
-        data = str(self._folder / "data")
+        data = str(self.folder / "data")
         command = [str(self._bin / "initdb"), "-D", data, "-U", "toolrunner", "-A", "trust"]
         subprocess.run(
             [*self._ordinary(), *command, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
@@ -66,8 +66,8 @@ class Postgres:
 
     def start(self, *options: str) -> None:
         """Start it, and return when it answers."""
-        command = [str(self._bin / "postgres"), "-D", str(self._folder / "data")]
-        command += ["-k", str(self._folder)]
+        command = [str(self._bin / "postgres"), "-D", str(self.folder / "data")]
+        command += ["-k", str(self.folder)]
         quick = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=16MB"]
         process = subprocess.Popen(
             [*self._ordinary(), *command, *quick, *options],
@@ -107,17 +107,21 @@ class Postgres:
     def database(self, *, is_migrated: bool = True) -> Iterator[str]:
         """Make a database, as ``toolrunner migrate`` leaves it or empty; it goes afterwards."""
         if is_migrated and not self._has_template:
-            self._run(f"CREATE DATABASE {_TEMPLATE}")
-            migrate(DatabaseUrl(self.url(_TEMPLATE)))
-            self._has_template = True
-        name = next(self._names)
+            self.make_template()
+        name = f"test_{uuid.uuid4().hex}"
         self._run(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE if is_migrated else 'template0'}")
         try:
             yield self.url(name)
         finally:
-            if self._process is None:  # a test has stopped it
+            if self._process is None and not self._is_shared:  # a test has stopped it
                 self.start()
             self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def make_template(self) -> None:
+        """Make what migrated databases are copies of."""
+        self._run(f"CREATE DATABASE {_TEMPLATE}")
+        migrate(DatabaseUrl(self.url(_TEMPLATE)))
+        self._has_template = True
 
     def _run(self, statement: str) -> None:
         with psycopg.connect(self.url(), autocommit=True) as connection:

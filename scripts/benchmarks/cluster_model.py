@@ -1,0 +1,188 @@
+"""A cluster on paper: callers leave jobs, workers take them by the store's own rule, a database is asked.
+
+A discrete simulation without chance but for the times of jobs, which are given. The database does so
+much at once and the rest in order; a worker asks it for a job, runs that, and tells its end. Whose turn
+it is, is what ``runner/jobs/postgres/running.py`` decides: the caller with the fewest running jobs, then
+the lowest tag, then the oldest. All jobs are of one plugin.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Seconds of the database for one step of a job, and how many steps it does at once."""
+
+    accept: float
+    claim: float
+    end: float
+    at_once: int = 1
+
+
+@dataclass(slots=True)
+class SimulatedJob:
+    """One job; times in seconds since the beginning, and ``runs_seconds`` without the database."""
+
+    caller: str
+    left_at: float
+    runs_seconds: float
+    tag: int = 0
+    started_at: float = -1.0
+    ended_at: float = -1.0
+
+    @property
+    def waited(self) -> float:
+        """From being left to its end."""
+        return self.ended_at - self.left_at
+
+
+@dataclass(slots=True)
+class _Database:
+    """Does ``at_once`` steps at a time, in the order in which they were asked for."""
+
+    at_once: int
+    busy_seconds: float = 0.0
+    _doing: int = 0
+    _waiting: deque[tuple[float, Callable[[], None]]] = field(default_factory=deque)
+
+    def ask(self, clock: _Clock, seconds: float, then: Callable[[], None]) -> None:
+        self._waiting.append((seconds, then))
+        self._begin(clock)
+
+    def _begin(self, clock: _Clock) -> None:
+        while self._waiting and self._doing < self.at_once:
+            seconds, then = self._waiting.popleft()
+            self._doing += 1
+            self.busy_seconds += seconds
+            clock.after(seconds, lambda then=then: self._done(clock, then))  # type: ignore[misc]  # mypy cannot type a lambda's default
+
+    def _done(self, clock: _Clock, then: Callable[[], None]) -> None:
+        self._doing -= 1
+        then()
+        self._begin(clock)
+
+
+class _Clock:
+    """What happens when."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._next: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def after(self, seconds: float, then: Callable[[], None]) -> None:
+        heapq.heappush(self._next, (self.now + seconds, next(self._order), then))
+
+    def run(self) -> None:
+        while self._next:
+            self.now, _, then = heapq.heappop(self._next)
+            then()
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What came of it: all jobs, and the share of its time in which the database was busy."""
+
+    jobs: list[SimulatedJob]
+    database_busy: float
+
+    @property
+    def seconds(self) -> float:
+        """From the first job left to the last end."""
+        return max(job.ended_at for job in self.jobs) - min(job.left_at for job in self.jobs)
+
+    @property
+    def per_second(self) -> float:
+        """Jobs a second."""
+        return len(self.jobs) / self.seconds
+
+
+class _Cluster:
+    def __init__(self, workers: int, costs: Costs) -> None:
+        self.clock = _Clock()
+        self.database = _Database(costs.at_once)
+        self._costs = costs
+        self._idle = workers
+        self._pending: dict[str, deque[SimulatedJob]] = {}
+        self._running: Counter[str] = Counter()
+        self._running_tags: Counter[int] = Counter()
+        self._highest: list[int] = []  # of those, negated; what has ended is dropped when it is met
+        self._waiting = 0
+        self._asked = 0
+
+    def leave(self, job: SimulatedJob) -> None:
+        self.database.ask(self.clock, self._costs.accept, lambda: self._accepted(job))
+
+    def _accepted(self, job: SimulatedJob) -> None:
+        own = self._pending.setdefault(job.caller, deque())
+        others = [waiting[0].tag for waiting in self._pending.values() if waiting]
+        job.tag = 1 + max(
+            0,
+            own[-1].tag if own else 0,
+            self._highest_running(),
+            min(others) - 1 if others else 0,
+        )
+        own.append(job)
+        self._waiting += 1
+        self._ask()
+
+    def _highest_running(self) -> int:
+        while self._highest and not self._running_tags[-self._highest[0]]:
+            heapq.heappop(self._highest)
+        return -self._highest[0] if self._highest else 0
+
+    def _ask(self) -> None:
+        """Have idle workers ask for jobs, as many as there are for them."""
+        while self._idle and self._asked < self._waiting:
+            self._idle -= 1
+            self._asked += 1
+            self.database.ask(self.clock, self._costs.claim, self._claimed)
+
+    def _claimed(self) -> None:
+        self._asked -= 1
+        heads = [waiting for waiting in self._pending.values() if waiting]
+        if not heads:
+            self._idle += 1
+            return
+        jobs = min(heads, key=lambda waiting: (self._running[waiting[0].caller], waiting[0].tag))
+        job = jobs.popleft()
+        self._waiting -= 1
+        job.started_at = self.clock.now
+        self._running[job.caller] += 1
+        self._running_tags[job.tag] += 1
+        heapq.heappush(self._highest, -job.tag)
+        self.clock.after(job.runs_seconds, lambda: self._ran(job))
+
+    def _ran(self, job: SimulatedJob) -> None:
+        self.database.ask(self.clock, self._costs.end, lambda: self._ended(job))
+
+    def _ended(self, job: SimulatedJob) -> None:
+        job.ended_at = self.clock.now
+        self._running[job.caller] -= 1
+        self._running_tags[job.tag] -= 1
+        self._idle += 1
+        self._ask()
+
+
+def simulate(jobs: Iterable[SimulatedJob], workers: int, costs: Costs) -> Simulated:
+    """Run jobs to their ends; ``workers``: jobs that run at once in the cluster."""
+    cluster = _Cluster(workers, costs)
+    left = list(jobs)
+    for job in left:
+        cluster.clock.after(job.left_at, lambda job=job: cluster.leave(job))  # type: ignore[misc]  # the same
+    cluster.clock.run()
+    seconds = cluster.clock.now or 1.0
+    return Simulated(left, cluster.database.busy_seconds / (seconds * costs.at_once))
+
+
+def median_waited(found: Simulated, callers: Iterable[str]) -> float:
+    """Return how long the jobs of these callers took from being left to their ends, in the middle."""
+    wanted = set(callers)
+    waits = sorted(job.waited for job in found.jobs if job.caller in wanted)
+    return waits[len(waits) // 2]
