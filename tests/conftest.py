@@ -150,7 +150,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of a fresh database, which has its tables: of ``postgres``, if a test has that too."""
+    """The URL of a fresh database, which has its tables: of ``postgres``, if a test has it."""
     from tests.postgres import Postgres, programs  # the same
 
     if "postgres" in request.fixturenames:

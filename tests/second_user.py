@@ -1,8 +1,8 @@
 """Which tests a second user need not run again: ``pytest --second-user``.
 
-As root the suite runs twice, as root and as an ordinary user. What a call, a file or a process may do
-differs between the two, and both run what is about that. What stands here is the same for everybody:
-an ordinary user alone runs it too.
+As root the suite runs twice, as root and as an ordinary user. What a call, a file or a process may
+do differs between the two, and both run what is about that. What stands here is the same for
+everybody; where the suite runs once, it runs whole.
 """
 
 from __future__ import annotations

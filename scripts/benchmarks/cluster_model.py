@@ -1,9 +1,9 @@
-"""A cluster on paper: callers leave jobs, workers take them by the store's own rule, a database is asked.
+"""A cluster on paper: callers leave jobs, workers take them by the store's own rule.
 
-A discrete simulation without chance but for the times of jobs, which are given. The database does so
-much at once and the rest in order; a worker asks it for a job, runs that, and tells its end. Whose turn
-it is, is what ``runner/jobs/postgres/running.py`` decides: the caller with the fewest running jobs, then
-the lowest tag, then the oldest. All jobs are of one plugin.
+A discrete simulation without chance; the times of jobs are given. The database does so much at
+once and the rest in order; a worker asks it for a job, runs that, and tells its end. Whose turn it
+is, is what ``runner/jobs/postgres/running.py`` decides: the caller with the fewest running jobs,
+then the lowest tag, then the oldest. All jobs are of one plugin.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def simulate(jobs: Iterable[SimulatedJob], workers: int, costs: Costs) -> Simula
 
 
 def median_waited(found: Simulated, callers: Iterable[str]) -> float:
-    """Return how long the jobs of these callers took from being left to their ends, in the middle."""
+    """Return how long the jobs of these callers took, from being left to their ends."""
     wanted = set(callers)
     waits = sorted(job.waited for job in found.jobs if job.caller in wanted)
     return waits[len(waits) // 2]

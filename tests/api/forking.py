@@ -30,7 +30,13 @@ from tests import spent
 
 REQUEST_CAP = 1 << 20
 # What any command imports, and what those import that take longest.
-PRELOADED = ("api.cli.app", "api.cli.views.attack", "api.attack.apart", "api.serve.program", "api.http.app")
+PRELOADED = (
+    "api.cli.app",
+    "api.cli.views.attack",
+    "api.attack.apart",
+    "api.serve.program",
+    "api.http.app",
+)
 
 
 class Forked:
@@ -81,7 +87,7 @@ class Server:
         self._process = subprocess.Popen(
             [sys.executable, "-P", __file__, self._path],
             stdin=subprocess.PIPE,
-            # Pipes: what Python has found out of its streams, that none can be sought in, is true of all.
+            # Pipes: what Python has found out, that none can be sought in, is true of all streams.
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,

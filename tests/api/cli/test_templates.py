@@ -96,7 +96,15 @@ def test_new_plugins_pass_the_strictest_linters(cli: Cli, tmp_path: Path) -> Non
             tool("ruff", *options, "--no-cache", *names, folder=folder)
     own = tmp_path / "mypy.ini"
     own.write_text("[mypy]\nstrict = True\nwarn_unreachable = True\n")
-    tool("mypy", "--config-file", str(own), "--cache-dir", os.devnull, *map(str, sources), folder=tmp_path)
+    tool(
+        "mypy",
+        "--config-file",
+        str(own),
+        "--cache-dir",
+        os.devnull,
+        *map(str, sources),
+        folder=tmp_path,
+    )
 
 
 @pytest.mark.parametrize("template", PYTHON)
