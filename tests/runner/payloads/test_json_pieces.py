@@ -116,11 +116,11 @@ def test_values_are_counted_outside_of_strings() -> None:
 
 def _value(chance: random.Random, depth: int = 0) -> Any:
     kind = chance.random()
-    if depth < 6 and kind < 0.3:
+    if depth < 5 and kind < 0.3:
         return [_value(chance, depth + 1) for _ in range(chance.randrange(6))]
-    if depth < 6 and kind < 0.6:
+    if depth < 5 and kind < 0.6:
         ends = ("", '"\\,[', "é")
-        names = (str(chance.randrange(1000)) + chance.choice(ends) for _ in range(6))
+        names = (str(chance.randrange(1000)) + chance.choice(ends) for _ in range(4))
         return {name: _value(chance, depth + 1) for name in names}
     return chance.choice([1, 2.5, None, True, 'x,[{"\\é', "😀\n" * chance.randrange(30), [], {}])
 
