@@ -222,6 +222,84 @@ def test_an_address_that_fails_holds_up_no_other(sending: Sending) -> None:
         spin(lambda: sending.waiting() == 5)
 
 
+def test_an_address_that_is_slow_holds_up_no_other(sending: Sending) -> None:
+    """While one does not answer, all that others are owed arrives; what was cut counts as none."""
+    stuck = threading.Event()
+    with receiving(lambda *_: assert_(stuck.wait(PATIENCE_SECONDS))) as slow, receiving() as fine:
+        try:
+            deliverer = sending.post_to(slow.url, fine.url)
+            sending.ended()
+            slow.wait(1)
+            for _ in range(5):
+                sending.ended()
+            fine.wait(6)
+            spin(lambda: sending.waiting() == 6)
+            deliverer.drain(0)
+        finally:
+            stuck.set()
+        assert len(slow.posts) == 1
+        for _ in range(6):
+            delivery = sending.outbox.take(slow.url)
+            assert delivery is not None
+            assert delivery.attempts == 1
+
+
+def test_an_address_that_meets_a_bug_holds_up_no_other(
+    sending: Sending, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told once, with its traceback, and once that it is over."""
+    caplog.set_level(logging.WARNING, "toolrunner.webhooks")
+    with receiving() as one, receiving() as other:
+        of, tries = sending.secrets.of, []
+
+        def fails(url: str) -> tuple[str, ...]:
+            if url == one.url:
+                tries.append(url)
+                raise ValueError(url)
+            return of(url)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(sending.secrets, "of", fails)
+            deliverer = sending.post_to(one.url, other.url)
+            for number in range(1, 4):
+                sending.ended()
+                other.wait(number)
+                deliverer.post_to([one.url, other.url])  # which ends a pause
+                spin(lambda: len(tries) >= number)  # noqa: B023 - called at once
+            assert not one.posts
+        deliverer.post_to([one.url, other.url])
+        one.wait(3)
+        spin(lambda: "is posted to again" in caplog.text)
+    failing, over = caplog.records
+    place = one.url.partition("?")[0]
+    assert failing.getMessage().startswith(f"webhook {place} waits for what fails now: ")
+    assert failing.exc_info is not None
+    assert over.getMessage() == f"webhook {place} is posted to again"
+
+
+def test_an_address_comes_and_goes_with_the_settings(sending: Sending) -> None:
+    """One that is taken out is posted to no more, and has no thread; one that comes back is."""
+
+    def threads() -> int:
+        return sum(thread.name == "toolrunner-webhook" for thread in threading.enumerate())
+
+    before = threads()
+    with receiving() as one, receiving() as other:
+        deliverer = sending.post_to(one.url, other.url)
+        spin(lambda: threads() == before + 2)
+        deliverer.post_to([other.url])
+        spin(lambda: threads() == before + 1)
+        sending.ended()
+        other.wait(1)
+        deliverer.post_to([one.url, other.url])
+        sending.ended()
+        one.wait(1)
+        other.wait(2)
+        deliverer.drain(PATIENCE_SECONDS)
+    assert threads() == before
+    assert len(one.posts) == 1
+
+
 def nobody_listens() -> str:
     """Return an address where connections are refused."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
