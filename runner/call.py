@@ -49,6 +49,9 @@ class Call:
         self.interrupt = Interrupt()
         self.cancelled_by = CancelledBy.CALLER
         self.used = False
+        # Called once its turn has come, in its thread; a GovernedError is the call's, and nothing
+        # begins.
+        self.on_begin: Callable[[], None] | None = None
         # What the host lacks to begin it with: a thread.
         self.without: OSError | None = None
         self.is_under_way = False

@@ -399,6 +399,8 @@ class ToolRunner:
         ):
             call.placed = time.monotonic()
             self._check_open()  # it may have been closed while the call waited
+            if call.on_begin is not None:
+                call.on_begin()
             for _ in range(_MOST_REPLACED):
                 ending = self._sandbox.call(
                     program,

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from toolrunner.runner.call import Call
 from toolrunner.runner.envelope import Envelope, GovernedErrorBody
-from toolrunner.runner.errors import CancelledBy, ErrorType
+from toolrunner.runner.errors import CancelledBy, ErrorType, GovernedError
 from toolrunner.runner.jobs import endings
 from toolrunner.runner.jobs.blobs import AwayError
 from toolrunner.runner.jobs.job import JobStatus
@@ -90,6 +90,7 @@ class JobDispatcher:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="toolrunner-job")
         self._thread = threading.Thread(target=self._work, name="toolrunner-jobs", daemon=True)
         self._lock = threading.Lock()
+        # By the marks of their claims: a job whose attempt was lost may be here once more.
         self._running: dict[str, _Running] = {}
         # What the store would not take, as on a full disk. Each keeps its place until it does.
         self._unsettled: list[_Ending] = []
@@ -165,6 +166,8 @@ class JobDispatcher:
             found = self._store.recover(endings.lost)
             if found:
                 _LOG.warning("%d jobs were running in a process that has died", found)
+            if unknown := self._store.take_back_unknown(self._claims(), endings.unheard):
+                _LOG.warning("%d jobs were claimed here, or had ended, and nobody knew", unknown)
             self._tell_stranded()
             self._next_recovery = now + RECOVER_SECONDS
         if now >= self._next_cleaning:
@@ -219,12 +222,20 @@ class JobDispatcher:
     def _end_withdrawn(self) -> bool:
         if not self._running:
             return False
-        for job_id, by in self._store.withdrawn().items():
-            with self._lock:
-                running = self._running.get(job_id)
-            if running is not None:
+        withdrawn = self._store.withdrawn()
+        for running in self._all_running():
+            if (by := withdrawn.get(running.claim.job.id)) is not None:
                 running.call.cancel(by)
         return True
+
+    def _all_running(self) -> list[_Running]:
+        with self._lock:
+            return list(self._running.values())
+
+    def _claims(self) -> list[Claim]:
+        """Return all that are known here. One that ends goes from the first to the second."""
+        running = [one.claim for one in self._all_running()]
+        return running + [one.claim for one in list(self._unsettled)]
 
     def _take_one(self) -> bool:
         claim = self._store.claim(self._analysis.runnable())
@@ -234,19 +245,32 @@ class JobDispatcher:
         call.door = "job"
         running = _Running(claim, call)
         call.on_progress = lambda fraction, message: self._tell(running, fraction, message)
+        call.on_begin = partial(self._begin, claim)
         with self._lock:
-            self._running[claim.job.id] = running
+            self._running[claim.mark] = running
         try:
             future = submit(self._pool, partial(self._run, running))
-        except NoThreadError as error:
-            self._starting.failed(error)
+        except Exception as error:
             self._end(claim, partial(self._store.give_back, claim))
             with self._lock:
-                del self._running[claim.job.id]
+                del self._running[claim.mark]
+            if not isinstance(error, NoThreadError):
+                raise
+            self._starting.failed(error)
             return False
         self._starting.worked()
         future.add_done_callback(partial(self._left, running))
         return True
+
+    def _begin(self, claim: Claim) -> None:
+        """Note that a call begins, whose turn has come; refuse it where that cannot be."""
+        try:
+            if self._store.begin(claim):
+                return
+            message = f"job {claim.job.id} is another process's by now"
+        except StoreError as error:
+            message = f"that job {claim.job.id} begins cannot be written down: {error}"
+        raise GovernedError(ErrorType.OVERLOADED, message, {"retry_after_seconds": 1})
 
     def _run(self, running: _Running) -> None:
         claim = running.claim
@@ -289,7 +313,7 @@ class JobDispatcher:
             _LOG.error("job %s met a bug", claim.job.id, exc_info=bug)
             self._end(claim, self._lost(claim, endings.buggy(claim.job, bug)))
         with self._lock:
-            del self._running[claim.job.id]
+            del self._running[claim.mark]
         self._changed.set()
 
     def _ending(self, running: _Running, error: Envelope) -> Callable[[], object]:

@@ -51,6 +51,15 @@ def lost(job: Job) -> dict[str, Any]:
     )
 
 
+def unheard(job: Job) -> dict[str, Any]:
+    """Return the error of a job whose end its own server has no way to know."""
+    return _internal(
+        job,
+        "the job store was away, or a copy of it was put back, when the job ended in attempt"
+        f" {job.attempts}; its retries ({job.retries}) do not allow another one: {_again(job)}",
+    )
+
+
 def stopped(job: Job) -> dict[str, Any]:
     """Return the error of a job that ran for longer than its server's end could wait."""
     return _unkept(

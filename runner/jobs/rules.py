@@ -22,6 +22,9 @@ from toolrunner.runner.jobs.rows import Row, job_of
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.limits import MIB
 
+# A job that has not begun loses nothing by the death of its process; not for ever, since it may be
+# what such processes die of.
+MOST_UNBEGUN = 20
 _SECONDS_AN_HOUR = 3600
 
 

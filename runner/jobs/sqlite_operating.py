@@ -69,7 +69,8 @@ def revive(database: sqlite3.Connection, seq: int) -> None:
     """
     database.execute(
         "UPDATE jobs SET status = 'PENDING', started = NULL, ended = NULL, progress = NULL,"
-        " error = NULL, withdrawn = 0, deaths = 0, dead_bytes = NULL, version = NULL"
+        " error = NULL, withdrawn = 0, deaths = 0, unbegun = 0, dead_bytes = NULL,"
+        " version = NULL"
         " WHERE seq = ?",
         (seq,),
     )

@@ -83,6 +83,14 @@ END;
 ALTER TABLE jobs ADD COLUMN payload_bytes INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX jobs_pending ON jobs (status, payload_bytes) WHERE status = 'PENDING';
 """,
+    # ``begun``: the last claim whose call has begun. ``unbegun``: how often a process has died with
+    # the job before that. ``traceparent``: of the request that has left it.
+    """
+ALTER TABLE jobs ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN unbegun INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN traceparent TEXT NOT NULL DEFAULT '';
+UPDATE jobs SET begun = attempts WHERE status = 'RUNNING';
+""",
 )
 _STRANDED = (
     "status = 'PENDING' AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.plugin = jobs.plugin"

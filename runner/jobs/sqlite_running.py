@@ -2,7 +2,7 @@
 
 An end is accepted from the claim that has the job now, told by its process and its number: what
 was given up can change nothing any more. ``attempts`` counts claims; those that came to nothing are
-counted in ``given_back`` as well.
+counted in ``given_back`` as well. ``begun`` is the last one whose call has begun.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from toolrunner.runner.errors import CancelledBy
 from toolrunner.runner.jobs.job import Job, JobStatus
 from toolrunner.runner.jobs.rows import mark_of
-from toolrunner.runner.jobs.rules import after_loss
+from toolrunner.runner.jobs.rules import MOST_UNBEGUN, after_loss
 from toolrunner.runner.jobs.sqlite_rows import tell, tell_status
 from toolrunner.runner.jobs.store import Claim
 
@@ -39,6 +39,14 @@ WHERE seq = (
 _LOSE = (
     "UPDATE jobs SET deaths = deaths + 1, worker = NULL, progress = NULL WHERE status = 'RUNNING'"
 )
+# Of a process that says nothing any more: what it had not begun has lost no attempt.
+_TAKE_BACK = """
+UPDATE jobs SET worker = NULL, progress = NULL,
+  deaths = deaths + (begun = attempts OR unbegun >= :most),
+  given_back = given_back + (begun <> attempts AND unbegun < :most),
+  unbegun = iif(begun = attempts, 0, unbegun + 1)
+WHERE status = 'RUNNING' AND worker = :worker
+"""
 
 
 def take(
@@ -60,6 +68,16 @@ def offer(database: sqlite3.Connection, worker: str, runnable: Mapping[str, str]
         "INSERT INTO offers (worker, plugin, version) VALUES (?, ?, ?)",
         [(worker, plugin, version) for plugin, version in runnable.items()],
     )
+
+
+def begin(database: sqlite3.Connection, claim: Claim, worker: str) -> bool:
+    """Note that a job's call begins, if it is still this process's."""
+    row = database.execute(
+        "UPDATE jobs SET begun = attempts, unbegun = 0 WHERE id = ? AND worker = ? AND attempts = ?"
+        " AND status = 'RUNNING' RETURNING seq",
+        (claim.job.id, worker, claim.number),
+    ).fetchone()
+    return row is not None
 
 
 def note_progress(
@@ -141,10 +159,28 @@ def take_back(
 ) -> list[tuple[sqlite3.Row, JobStatus]]:
     """Take the jobs of a dead process from it; return each with what it is now."""
     database.execute("DELETE FROM offers WHERE worker = ?", (worker,))
-    rows = database.execute(
-        f"{_LOSE} AND worker = ? RETURNING *",
-        (worker,),
-    ).fetchall()
+    return _take(database, "", {"worker": worker}, lost)
+
+
+def take_back_unknown(
+    database: sqlite3.Connection,
+    worker: str,
+    known: Collection[str],
+    lost: Callable[[Job], dict[str, Any]],
+) -> list[tuple[sqlite3.Row, JobStatus]]:
+    """Take from a living process what it knows nothing of: all but the claims of these marks."""
+    which = " AND id || ':' || attempts NOT IN (SELECT value FROM json_each(:known))"
+    return _take(database, which, {"worker": worker, "known": json.dumps(list(known))}, lost)
+
+
+def _take(
+    database: sqlite3.Connection,
+    which: str,
+    values: dict[str, str],
+    lost: Callable[[Job], dict[str, Any]],
+) -> list[tuple[sqlite3.Row, JobStatus]]:
+    query = f"{_TAKE_BACK}{which} RETURNING *"
+    rows = database.execute(query, {"most": MOST_UNBEGUN, **values}).fetchall()
     return [(row, _after_loss(database, row, lost)) for row in rows]
 
 

@@ -13,7 +13,7 @@ import logging
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Connection, Error, Row
@@ -50,12 +50,14 @@ from toolrunner.runner.jobs.sqlite_operating import (
 from toolrunner.runner.jobs.sqlite_rows import COUNT_STRANDED, SELECT_JOBS
 from toolrunner.runner.jobs.sqlite_running import (
     abandon,
+    begin,
     end,
     note_progress,
     offer,
     put_back,
     take,
     take_back,
+    take_back_unknown,
     withdraw,
 )
 from toolrunner.runner.jobs.store import (
@@ -210,6 +212,10 @@ class SqliteJobStore:
 
     def payload(self, claim: Claim) -> Mapping[str, Any]:
         return self._files.kept_payload(claim.job.id)
+
+    def begin(self, claim: Claim) -> bool:
+        with self._writing() as database:
+            return begin(database, claim, self._lease.name)
 
     def progress(self, claim: Claim, fraction: float, message: str) -> None:
         with self._writing() as database:
@@ -372,6 +378,20 @@ class SqliteJobStore:
                 self._clear(taken, dead)
                 count += len(taken)
         return count
+
+    def take_back_unknown(
+        self, known: Collection[Claim], lost: Callable[[Job], dict[str, Any]]
+    ) -> int:
+        marks, name = {claim.mark for claim in known}, self._lease.name
+        query = "SELECT id || ':' || attempts FROM jobs WHERE status = 'RUNNING' AND worker = ?"
+        with self._reading() as database:  # mostly there is none: nothing is locked
+            if marks.issuperset(mark for [mark] in database.execute(query, (name,))):
+                return 0
+        with self._writing() as database:
+            taken = take_back_unknown(database, name, marks, lost)
+            dead = self._bury_lost(database, taken)
+        self._clear(taken, dead)
+        return len(taken)
 
     def clean(self) -> int:
         with self._writing() as database:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,11 @@ class Claim:
 
     job: Job
     number: int
+
+    @property
+    def mark(self) -> str:
+        """What tells it from all other claims, as one word."""
+        return f"{self.job.id}:{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,13 @@ class JobStore(Protocol):
         """
         ...
 
+    def begin(self, claim: Claim) -> bool:
+        """Note that the call of a claimed job begins; ``False`` when it was no longer this claim's.
+
+        What has not begun may be lost without costing an attempt.
+        """
+        ...
+
     def progress(self, claim: Claim, fraction: float, message: str) -> None:
         """Note how far a claimed job has got."""
         ...
@@ -200,8 +212,18 @@ class JobStore(Protocol):
     def recover(self, lost: Callable[[Job], dict[str, Any]]) -> int:
         """Take back the jobs of processes that have died; return how many there were.
 
-        Each is PENDING again if its ``retries`` allow it, and else FAILED with the error that
-        ``lost`` makes of it.
+        Each is PENDING again if it had not begun or its ``retries`` allow it, and else FAILED with
+        the error that ``lost`` makes of it.
+        """
+        ...
+
+    def take_back_unknown(
+        self, known: Collection[Claim], lost: Callable[[Job], dict[str, Any]]
+    ) -> int:
+        """Take back what is RUNNING by this process beside the claims that it knows; how many.
+
+        As ``recover`` does. So an answer of the store that was lost, or a copy of it that was put
+        back, leaves no job that nobody ends. By whoever claims, so that no claim is under way.
         """
         ...
 

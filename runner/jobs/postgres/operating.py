@@ -71,7 +71,8 @@ def revive(connection: Connection, queue: JobQueue, row: Row) -> None:
     tag = queue.tag(connection, row["caller"])
     now = connection.execute(
         "UPDATE jobs SET status = 'PENDING', started = NULL, ended = NULL, progress = NULL,"
-        " error = NULL, withdrawn = 0, deaths = 0, dead_bytes = NULL, version = NULL, tag = %s"
+        " error = NULL, withdrawn = 0, deaths = 0, unbegun = 0,"
+        " dead_bytes = NULL, version = NULL, tag = %s"
         " WHERE seq = %s RETURNING *",
         (tag, row["seq"]),
     ).fetchone()

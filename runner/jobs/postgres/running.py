@@ -2,7 +2,8 @@
 
 Each function is a step of one transaction. An end is accepted from the claim that has the job now,
 told by its number, which no other claim of the job has or had: what was given up can change nothing
-any more. ``attempts`` counts claims; those that came to nothing are counted in ``given_back`` too.
+any more. ``attempts`` counts claims; those that came to nothing are counted in ``given_back`` too;
+``begun`` is the last one whose call has begun.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from toolrunner.runner.jobs.postgres.connections import Connection
 from toolrunner.runner.jobs.postgres.queue import JobQueue
 from toolrunner.runner.jobs.postgres.rows import NOW, Row, tell, tell_status
 from toolrunner.runner.jobs.rows import mark_of
-from toolrunner.runner.jobs.rules import after_loss
+from toolrunner.runner.jobs.rules import MOST_UNBEGUN, after_loss
 from toolrunner.runner.jobs.store import Claim
 
 # Of what a process can run, whose turn it is: the caller, then the plugin, with the fewest running
@@ -41,6 +42,14 @@ FROM next WHERE jobs.seq = next.seq RETURNING jobs.*
 _LOSE = (
     "UPDATE jobs SET deaths = deaths + 1, worker = NULL, progress = NULL WHERE status = 'RUNNING'"
 )
+# Of a process that says nothing any more: what it had not begun has lost no attempt.
+_TAKE_BACK = """
+UPDATE jobs SET worker = NULL, progress = NULL,
+  deaths = deaths + (begun = attempts OR unbegun >= %(most)s)::int,
+  given_back = given_back + (begun <> attempts AND unbegun < %(most)s)::int,
+  unbegun = CASE WHEN begun = attempts THEN 0 ELSE unbegun + 1 END
+WHERE status = 'RUNNING' AND worker = %(worker)s
+"""
 _OF_CLAIM = "id = %(id)s AND attempts = %(number)s AND status = 'RUNNING'"
 
 
@@ -77,6 +86,15 @@ def offer(connection: Connection, worker: str, runnable: Mapping[str, str]) -> N
         " ON CONFLICT (worker, plugin) DO UPDATE SET version = excluded.version",
         (worker, list(runnable), list(runnable.values())),
     )
+
+
+def begin(connection: Connection, claim: Claim) -> bool:
+    """Note that a job's call begins, if it is still this claim's."""
+    row = connection.execute(
+        f"UPDATE jobs SET begun = attempts, unbegun = 0 WHERE {_OF_CLAIM} RETURNING seq",  # noqa: S608 - ours
+        _told_by(claim),
+    ).fetchone()
+    return row is not None
 
 
 def note_progress(connection: Connection, claim: Claim, fraction: float, message: str) -> None:
@@ -166,7 +184,30 @@ def take_back(
     connection: Connection, queue: JobQueue, worker: str, lost: Callable[[Job], dict[str, Any]]
 ) -> list[tuple[Row, JobStatus]]:
     """Take the jobs of a dead process from it; return each with what it is now."""
-    rows = connection.execute(f"{_LOSE} AND worker = %s RETURNING *", (worker,)).fetchall()
+    return _take(connection, queue, "", {"worker": worker}, lost)
+
+
+def take_back_unknown(
+    connection: Connection,
+    queue: JobQueue,
+    worker: str,
+    known: Collection[str],
+    lost: Callable[[Job], dict[str, Any]],
+) -> list[tuple[Row, JobStatus]]:
+    """Take from a living process what it knows nothing of: all but the claims of these marks."""
+    which = " AND id || ':' || attempts <> ALL (%(known)s::text[])"
+    return _take(connection, queue, which, {"worker": worker, "known": list(known)}, lost)
+
+
+def _take(
+    connection: Connection,
+    queue: JobQueue,
+    which: str,
+    values: dict[str, Any],
+    lost: Callable[[Job], dict[str, Any]],
+) -> list[tuple[Row, JobStatus]]:
+    query = f"{_TAKE_BACK}{which} RETURNING *"
+    rows = connection.execute(query, {"most": MOST_UNBEGUN, **values}).fetchall()
     return [(row, _after_loss(connection, queue, row, lost)) for row in rows]
 
 

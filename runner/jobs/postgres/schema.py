@@ -111,6 +111,15 @@ CREATE TRIGGER jobs_revived AFTER UPDATE OF ended ON jobs
   FOR EACH ROW WHEN (OLD.ended IS NOT NULL AND NEW.ended IS NULL)
   EXECUTE FUNCTION count_revived();
 """,
+    # ``begun``: the last claim whose call has begun. ``unbegun``: how often a process has died with
+    # the job before that. ``traceparent``: of the request that has left it.
+    """
+ALTER TABLE jobs
+  ADD COLUMN begun integer NOT NULL DEFAULT 0,
+  ADD COLUMN unbegun integer NOT NULL DEFAULT 0,
+  ADD COLUMN traceparent text NOT NULL DEFAULT '';
+UPDATE jobs SET begun = attempts WHERE status = 'RUNNING';
+""",
 )
 # Any number that nobody else locks in this database.
 _MIGRATING = 0x746F6F6C

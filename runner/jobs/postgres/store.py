@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,14 @@ from toolrunner.runner.jobs.postgres.queue import JobQueue
 from toolrunner.runner.jobs.postgres.rows import COUNT_STRANDED, NOW, SELECT_JOBS, Row, one
 from toolrunner.runner.jobs.postgres.running import (
     abandon,
+    begin,
     end,
     note_progress,
     offer,
     put_back,
     take,
     take_back,
+    take_back_unknown,
     withdraw,
 )
 from toolrunner.runner.jobs.postgres.schema import SchemaError, check
@@ -263,6 +265,10 @@ class PostgresJobStore:
     def payload(self, claim: Claim) -> Mapping[str, Any]:
         return self._files.kept_payload(claim.job.id)
 
+    def begin(self, claim: Claim) -> bool:
+        with self._database.writing() as database:
+            return begin(database, claim)
+
     def progress(self, claim: Claim, fraction: float, message: str) -> None:
         with self._database.writing() as database:
             note_progress(database, claim, fraction, message)
@@ -449,6 +455,26 @@ class PostgresJobStore:
             self._clear(taken, dead)
             count += len(taken)
         return count
+
+    def take_back_unknown(
+        self, known: Collection[Claim], lost: Callable[[Job], dict[str, Any]]
+    ) -> int:
+        marks, name = {claim.mark for claim in known}, self._membership.name
+        with self._database.reading() as database:  # mostly there is none: nothing is locked
+            rows = database.execute(
+                "SELECT id || ':' || attempts AS mark FROM jobs"
+                " WHERE status = 'RUNNING' AND worker = %s",
+                (name,),
+            )
+            if marks.issuperset(row["mark"] for row in rows):
+                return 0
+        with self._database.writing() as database:
+            taken = take_back_unknown(database, self._queue, name, marks, lost)
+            dead = self._bury_lost(database, taken)
+        with self._holding:
+            self._held = {job: n for job, n in self._held.items() if f"{job}:{n}" in marks}
+        self._clear(taken, dead)
+        return len(taken)
 
     def _clear(self, taken: list[tuple[Row, JobStatus]], dead: set[str]) -> None:
         """Delete the files of attempts that were lost; those that cannot be are strays later."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
+import threading
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -14,9 +16,11 @@ from tests.runner.jobs.conftest import Server, StartServer, Store, in_sqlite
 from tests.runner.waiting import spin
 from toolrunner.runner.call import Call
 from toolrunner.runner.errors import ErrorType, build_error_envelope
+from toolrunner.runner.jobs import dispatcher as dispatcher_module
 from toolrunner.runner.jobs.dispatcher import JobDispatcher
 from toolrunner.runner.jobs.job import JobStatus, Submission
-from toolrunner.runner.jobs.store import Claim
+from toolrunner.runner.jobs.sqlite_file import FILE
+from toolrunner.runner.jobs.store import Claim, StoreError
 from toolrunner.sandbox.ending import Isolation
 
 
@@ -210,3 +214,127 @@ def test_a_payload_that_cannot_be_read_now_waits(
     assert (job.status, job.attempts) == (JobStatus.SUCCESS, 1)
     assert len(tries) == 4
     assert caplog.text.count("payloads cannot be read") == 1
+
+
+class Held(Answers):
+    """Answers a call only when it is cancelled, or all are let go."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.calls_now: list[Call] = []
+        self.are_let_go = threading.Event()
+
+    def analyze(
+        self, _plugin_name: str, _payload: Mapping[str, Any], *, call: Call | None = None
+    ) -> Any:
+        """Begin, and wait."""
+        assert call is not None
+        assert call.on_begin is not None
+        call.on_begin()
+        call.isolation = Isolation("warm", ("seccomp",))
+        self.calls_now.append(call)
+        spin(lambda: call.cancelled or self.are_let_go.is_set())
+        return {}, None
+
+
+@in_sqlite
+def test_an_attempt_that_was_lost_ends_no_other_one_here(store: Store) -> None:
+    """Its job runs again in the same process meanwhile, and is still heard of and cancelled."""
+    held = Held()
+    dispatcher = JobDispatcher(store, held, threads=2)
+    job, _ = store.add(Submission("sample", {}, retries=1))
+    dispatcher.start()
+    spin(lambda: len(held.calls_now) == 1)
+    with store._writing() as database:  # as others do that take it for dead
+        database.execute("UPDATE jobs SET status = 'PENDING', worker = NULL, deaths = deaths + 1")
+    spin(lambda: len(held.calls_now) == 2)
+    held.calls_now[0].cancel()
+    spin(lambda: len(dispatcher._running) == 1)
+    store.cancel(job.id)
+    spin(lambda: held.calls_now[1].cancelled)
+    spin(lambda: _ended(store, job.id))
+    dispatcher.drain(0)
+
+
+def test_a_claim_whose_answer_was_lost_is_given_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store has it as RUNNING by this very process, which knows nothing of it, and lives."""
+    claim, lost = store.claim, []
+
+    def loses_one(runnable: Mapping[str, str]) -> Claim | None:
+        found = claim(runnable)
+        if found is not None and not lost:
+            lost.append(found)
+            raise StoreError(errno.EIO, "the answer was lost")
+        return found
+
+    monkeypatch.setattr(store, "claim", loses_one)
+    monkeypatch.setattr(dispatcher_module, "RECOVER_SECONDS", 0.1)
+    job, _ = store.add(Submission("sample", {}))
+    held = Held()
+    held.are_let_go.set()
+    dispatcher = JobDispatcher(store, held, threads=1)
+    dispatcher.start()
+    spin(lambda: _ended(store, job.id))
+    dispatcher.drain(0)
+    found = store.get(job.id)
+    assert lost
+    assert found is not None
+    assert (found.status, found.attempts) == (JobStatus.SUCCESS, 1)
+
+
+@in_sqlite
+def test_a_claim_that_nothing_runs_is_given_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever has kept it from being run: here there was no memory, for once."""
+    submit, failed = dispatcher_module.submit, []
+
+    def fails_once(*given: Any) -> Any:
+        if not failed:
+            failed.append(given)
+            raise MemoryError
+        return submit(*given)
+
+    monkeypatch.setattr(dispatcher_module, "submit", fails_once)
+    job, _ = store.add(Submission("sample", {}))
+    held = Held()
+    held.are_let_go.set()
+    dispatcher = JobDispatcher(store, held, threads=1)
+    dispatcher.start()
+    spin(lambda: _ended(store, job.id))
+    dispatcher.drain(0)
+    found = store.get(job.id)
+    assert found is not None
+    assert (found.status, found.attempts) == (JobStatus.SUCCESS, 1)
+
+
+@in_sqlite
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_job_whose_file_was_away_while_it_ended_does_not_run_for_ever(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retries: int
+) -> None:
+    """It is put back as it was, so the job RUNNING: its attempt is lost, and its retries count."""
+    monkeypatch.setattr(dispatcher_module, "RECOVER_SECONDS", 0.1)
+    state, away = tmp_path / "state", tmp_path / "away"
+    away.mkdir()
+    held = Held()
+    dispatcher = JobDispatcher(store, held, threads=1)
+    job, _ = store.add(Submission("sample", {}, retries=retries))
+    dispatcher.start()
+    spin(lambda: len(held.calls_now) == 1)
+    with store._reading():  # so that nothing is in the middle of a step
+        store._database._file._let_go()
+        (state / FILE).rename(away / FILE)
+    held.are_let_go.set()
+    spin(lambda: not dispatcher._running)
+    with store._reading():
+        store._database._file._let_go()
+        (away / FILE).replace(state / FILE)
+    spin(lambda: _ended(store, job.id))
+    dispatcher.drain(0)
+    found = store.get(job.id)
+    assert found is not None
+    assert found.attempts == retries + 1
+    assert found.status is (JobStatus.SUCCESS if retries else JobStatus.FAILED)

@@ -143,12 +143,13 @@ def test_a_killed_server_loses_no_job(
 ) -> None:
     """What waited is run by the next; what ran is run again, or ends with the reason."""
     store = open_store()
-    running, _ = store.add(Submission("sample", {"wait": True}, retries=retries))
+    payload = {"wait": True, "progress": 0.1}
+    running, _ = store.add(Submission("sample", payload, retries=retries))
     waiting, _ = store.add(Submission("sample", {"n": 5}))
 
     def serve_and_die() -> None:
         server = start_server(threads=1)
-        spin(lambda: server.job(running.id).status is JobStatus.RUNNING)
+        spin(lambda: server.job(running.id).progress == 0.1)
         os.kill(os.getpid(), signal.SIGKILL)
 
     process = FORK.Process(target=serve_and_die)
@@ -167,6 +168,29 @@ def test_a_killed_server_loses_no_job(
         assert job.error is not None
         assert job.error["type"] == "InternalError"
         assert "the server ended while the job ran" in job.error["message"]
+
+
+def test_a_killed_server_costs_no_attempt_of_what_only_waited(
+    start_server: StartServer, open_store: OpenStore
+) -> None:
+    """It was claimed, and its call was in the queue for a place behind another one."""
+    store = open_store()
+    running, _ = store.add(Submission("sample", {"wait": True, "progress": 0.1}))
+    waiting, _ = store.add(Submission("sample", {"n": 5}))
+
+    def serve_and_die() -> None:
+        server = start_server(threads=2, max_concurrent=1)
+        spin(lambda: server.job(running.id).progress == 0.1)
+        spin(lambda: server.tool_runner.waiting == 1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    process = FORK.Process(target=serve_and_die)
+    process.start()
+    process.join()
+    server = start_server()
+    job = server.ended(waiting.id)
+    assert (job.status, job.attempts) == (JobStatus.SUCCESS, 1)
+    assert server.ended(running.id).status is JobStatus.FAILED
 
 
 def test_a_result_that_cannot_be_kept_ends_its_job(

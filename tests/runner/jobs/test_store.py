@@ -12,6 +12,7 @@ import pytest
 
 from tests.runner.jobs.conftest import OpenStore, Store
 from toolrunner.runner.errors import CancelledBy, ErrorType
+from toolrunner.runner.jobs.endings import unheard
 from toolrunner.runner.jobs.job import (
     IdempotencyConflictError,
     Job,
@@ -20,6 +21,7 @@ from toolrunner.runner.jobs.job import (
     QueueFullError,
     Submission,
 )
+from toolrunner.runner.jobs.rules import MOST_UNBEGUN
 from toolrunner.runner.jobs.store import Claim, UnreadableError
 
 # What every process here can run.
@@ -42,6 +44,7 @@ def claimed(store: Store) -> Claim:
     """Take a job that has to be there."""
     claim = store.claim(RUNNABLE)
     assert claim is not None
+    assert store.begin(claim)
     return claim
 
 
@@ -302,6 +305,57 @@ def test_figures_are_of_all_that_have_ended(open_store: OpenStore) -> None:
 def die_with(open_store: OpenStore, jobs: int) -> None:
     """Let a process die that has taken so many jobs."""
     open_store.die(lambda store: [claimed(store) for _ in range(jobs)])
+
+
+def test_what_had_not_begun_when_its_process_died_has_lost_no_attempt(
+    open_store: OpenStore,
+) -> None:
+    """However few retries it has; but not for ever, as it may be what its processes die of."""
+    store = open_store()
+    job = added(store)
+    open_store.die(lambda other: other.claim(RUNNABLE))
+    assert store.recover(lost) == 1
+    for _ in range(MOST_UNBEGUN):
+        found = seen(store, job.id)
+        assert (found.status, found.attempts) == (JobStatus.PENDING, 0)
+        assert store.claim(RUNNABLE) is not None
+        assert store.take_back_unknown([], lost) == 1
+    assert seen(store, job.id).status is JobStatus.FAILED
+
+
+def test_a_lost_claim_begins_nothing(open_store: OpenStore) -> None:
+    """So what was taken for dead, and lives, runs nothing that another process has by now."""
+    store = open_store()
+    job = added(store)
+    claim = store.claim(RUNNABLE)
+    assert claim is not None
+    store.give_back(claim)
+    assert not store.begin(claim)
+    again = claimed(store)
+    assert again.job.id == job.id
+    assert not store.begin(claim)
+    assert store.finish(again, JobStatus.SUCCESS, result={})
+    assert not store.begin(again)
+
+
+def test_a_process_takes_back_what_it_does_not_know(open_store: OpenStore) -> None:
+    """As if it had died with it: what has begun by its retries, and what it knows stays."""
+    store = open_store()
+    jobs = [added(store, retries=retries) for retries in (0, 0, 1, 0)]
+    known, lost_, again = (claimed(store) for _ in range(3))
+    assert store.claim(RUNNABLE) is not None
+    assert store.take_back_unknown([known], unheard) == 3
+    assert store.take_back_unknown([known], unheard) == 0
+    found = [seen(store, job.id) for job in jobs]
+    assert [one.status for one in found] == ["RUNNING", "FAILED", "PENDING", "PENDING"]
+    assert [one.attempts for one in found] == [1, 1, 1, 0]
+    assert found[1].error is not None
+    assert "the job store was away" in found[1].error["message"]
+    assert [store.finish(one, JobStatus.SUCCESS, result={}) for one in (known, lost_, again)] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_jobs_of_a_killed_process_end_or_run_again_by_their_retries(
