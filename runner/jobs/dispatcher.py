@@ -171,8 +171,8 @@ class JobDispatcher:
             self._tell_stranded()
             self._next_recovery = now + RECOVER_SECONDS
         if now >= self._next_cleaning:
-            self._clean()
-            self._next_cleaning = now + CLEAN_SECONDS
+            # In between are the turns of jobs: what many have left goes a part at a time.
+            self._next_cleaning = now + (0.0 if self._clean() else CLEAN_SECONDS)
         self._end_withdrawn()
         while self._has_room() and self._take_one():
             pass
@@ -183,9 +183,11 @@ class JobDispatcher:
         is_due = self._reading.is_due and self._starting.is_due
         return is_due and not is_full and not self._draining.is_set()
 
-    def _clean(self) -> None:
+    def _clean(self) -> bool:
+        """Delete a part of what is kept no longer; whether there may be more."""
+        gone = 0
         try:
-            self._store.clean()
+            gone = self._store.clean()
         except AwayError as error:
             self._cleaning.failed(error)
         except StoreError:
@@ -194,6 +196,7 @@ class JobDispatcher:
             self._cleaning.failed(error)
         else:
             self._cleaning.worked()
+        return gone > 0
 
     def _tell_stranded(self) -> None:
         """Say once what waits and nobody can run; not at first sight, while servers start."""

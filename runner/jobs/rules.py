@@ -5,7 +5,7 @@ Pure: a store asks with what its rows say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -25,6 +25,8 @@ from toolrunner.sandbox.limits import MIB
 # A job that has not begun loses nothing by the death of its process; not for ever, since it may be
 # what such processes die of.
 MOST_UNBEGUN = 20
+# Of those that are kept no longer, so many rows change in one transaction: others want to write.
+MOST_AT_ONCE = 500
 _SECONDS_AN_HOUR = 3600
 
 
@@ -49,6 +51,12 @@ def bounds_of(settings: Settings) -> Bounds:
         "keep_dead": settings.keep_dead,
         "keep_dead_bytes": settings.keep_dead_mb * MIB,
     }
+
+
+def in_parts(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield jobs, as many as change in one transaction."""
+    for first in range(0, len(job_ids), MOST_AT_ONCE):
+        yield job_ids[first : first + MOST_AT_ONCE]
 
 
 @dataclass(frozen=True, slots=True)

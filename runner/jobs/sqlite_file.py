@@ -11,12 +11,12 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from toolrunner.runner.jobs.sqlite_rows import STEPS
 from toolrunner.runner.jobs.store import StoreError
-from toolrunner.runner.state.database import is_full, transaction
+from toolrunner.runner.state.database import connect, is_full, transaction
 from toolrunner.runner.state.migrations import open_migrated
 from toolrunner.runner.state.reopened import Broken, Reopened, is_locked, is_misread, what_to_do
 from toolrunner.sandbox import forks
@@ -57,6 +57,19 @@ class JobDatabase:
         """Hold the file's one write lock; what is done meanwhile is done whole, or not at all."""
         with self._lock, self._explained(), transaction(self._connection()) as database:
             yield database
+
+    @contextmanager
+    def aside(self) -> Iterator[sqlite3.Connection]:
+        """Read by a connection of its own: what takes long holds up nobody."""
+        with self.reading():
+            pass  # so that the file is there, and one of ours
+        try:
+            other = connect(self.path, synchronous="FULL", busy_seconds=_BUSY_SECONDS)
+            with closing(other):
+                other.row_factory = sqlite3.Row
+                yield other
+        except sqlite3.Error as error:
+            raise self._told(error) from error
 
     def shrink_log(self) -> None:
         """Move what the log holds into the file, as far as nobody reads it: it begins anew then."""

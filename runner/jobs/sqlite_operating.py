@@ -77,37 +77,46 @@ def revive(database: sqlite3.Connection, seq: int) -> None:
     tell_status(database, seq, JobStatus.PENDING)
 
 
-def bound_dead(database: sqlite3.Connection, most: int, most_bytes: int) -> list[str]:
-    """Let those be dead no more that are too many: they are kept as all that have ended.
+def too_many_dead(database: sqlite3.Connection, most: int, most_bytes: int) -> list[str]:
+    """Return the ids of those that may be dead no more, as they are too many or too large."""
+    beyond = (
+        _beyond(database, _DEAD, "1", most),
+        _beyond(database, _DEAD, "dead_bytes", most_bytes),
+    )
+    return list(dict.fromkeys(job_id for ids in beyond for job_id in ids))
 
-    Return their ids: nobody needs their payloads.
+
+def let_rest(database: sqlite3.Connection, job_ids: Sequence[str]) -> list[str]:
+    """Let some be dead no more: they are kept as all that have ended.
+
+    Return the ids of those that were: nobody needs their payloads.
     """
-    ids: list[str] = []
-    for weight, bound in (("1", most), ("dead_bytes", most_bytes)):
-        beyond = _beyond(database, _DEAD, weight, bound)
-        database.executemany(
-            "UPDATE jobs SET dead_bytes = NULL WHERE id = ?", [(job_id,) for job_id in beyond]
-        )
-        ids += beyond
-    return ids
+    query = "UPDATE jobs SET dead_bytes = NULL WHERE id = ? AND dead_bytes IS NOT NULL RETURNING id"
+    rows = [database.execute(query, (job_id,)).fetchone() for job_id in job_ids]
+    return [row["id"] for row in rows if row is not None]
 
 
 def forget_old(
-    database: sqlite3.Connection, keep_seconds: float, most_bytes: int
+    database: sqlite3.Connection, keep_seconds: float, at_once: int
 ) -> list[sqlite3.Row]:
-    """Delete those that ended too long ago, or whose results are too large together.
-
-    Return the ``id`` and ``attempts`` of each.
-    """
-    old = database.execute(
-        f"DELETE FROM jobs WHERE {_KEPT} AND ended < ? RETURNING id, attempts",  # noqa: S608 - ours
-        (time.time() - keep_seconds,),
+    """Delete so many of those that ended too long ago; return ``id`` and ``attempts`` of each."""
+    return database.execute(
+        f"DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE {_KEPT} AND ended < ?"  # noqa: S608 - ours
+        " ORDER BY ended LIMIT ?) RETURNING id, attempts",
+        (time.time() - keep_seconds, at_once),
     ).fetchall()
-    return old + purge(database, _beyond(database, _KEPT, "result_bytes", most_bytes))
+
+
+def too_large(database: sqlite3.Connection, most_bytes: int) -> list[str]:
+    """Return the ids of those whose results are too large together, the first to go first."""
+    return _beyond(database, _KEPT, "result_bytes", most_bytes)
 
 
 def _beyond(database: sqlite3.Connection, which: str, weight: str, bound: int) -> list[str]:
     """Return the ids of those of such jobs that go, since all of them weigh more than a bound."""
+    query = f"SELECT coalesce(sum({weight}), 0) FROM jobs WHERE {which}"  # noqa: S608 - ours
+    if database.execute(query).fetchone()[0] <= bound:
+        return []
     query = _BEYOND.format(which=which, weight=weight)
     return [row["id"] for row in database.execute(query, (bound,))]
 

@@ -90,6 +90,8 @@ ALTER TABLE jobs ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN unbegun INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN traceparent TEXT NOT NULL DEFAULT '';
 UPDATE jobs SET begun = attempts WHERE status = 'RUNNING';
+CREATE INDEX jobs_kept ON jobs (ended, result_bytes) WHERE ended IS NOT NULL AND dead_bytes IS NULL;
+CREATE INDEX jobs_dead ON jobs (dead_bytes) WHERE dead_bytes IS NOT NULL;
 """,
 )
 _STRANDED = (

@@ -36,16 +36,24 @@ from toolrunner.runner.jobs.job import (
 )
 from toolrunner.runner.jobs.payloads import encode_payload, fingerprint
 from toolrunner.runner.jobs.rows import cancelled_by, event_of, job_of
-from toolrunner.runner.jobs.rules import Room, is_callers_fault, why_not_dead
+from toolrunner.runner.jobs.rules import (
+    MOST_AT_ONCE,
+    Room,
+    in_parts,
+    is_callers_fault,
+    why_not_dead,
+)
 from toolrunner.runner.jobs.sqlite_adding import check_room, insert, known
 from toolrunner.runner.jobs.sqlite_file import JobDatabase
 from toolrunner.runner.jobs.sqlite_operating import (
-    bound_dead,
     bury,
     forget_old,
+    let_rest,
     listed,
     purge,
     revive,
+    too_large,
+    too_many_dead,
 )
 from toolrunner.runner.jobs.sqlite_rows import COUNT_STRANDED, SELECT_JOBS
 from toolrunner.runner.jobs.sqlite_running import (
@@ -121,6 +129,8 @@ class SqliteJobStore:
         self._lease = lease
         self._database = JobDatabase(folder, self._is_new, may_migrate=may_migrate)
         self.outbox = Outbox(self._database)
+        # What is still to go, of what was found to be too large together.
+        self._large: list[str] = []
         # What the file says that this process can run, and by which opening of it.
         self._offered: tuple[int, Mapping[str, str]] = (0, {})
         self._adding = Trouble(
@@ -394,17 +404,38 @@ class SqliteJobStore:
         return len(taken)
 
     def clean(self) -> int:
+        self._bound_dead()
         with self._writing() as database:
-            unneeded = bound_dead(database, self._keep_dead, self._keep_dead_bytes)
-            gone = forget_old(database, self._keep_seconds, self._keep_bytes)
+            gone = forget_old(database, self._keep_seconds, MOST_AT_ONCE)
             since = _lost_before(database)
+        if not gone:
+            gone = self._forget_large()
         self._files.probe()  # what cannot be deleted now is a stray from here on
-        for job_id in unneeded:
-            with suppress(OSError):
-                self._files.drop_payload(job_id)
         self._forget(gone)
-        self._files.drop_strays(self._is_known, since=since)
+        if not gone:
+            self._files.drop_strays(self._is_known, since=since)
         return len(gone)
+
+    def _bound_dead(self) -> None:
+        with self._database.aside() as database:
+            ids = too_many_dead(database, self._keep_dead, self._keep_dead_bytes)
+        for part in in_parts(ids):
+            with self._writing() as database:
+                resting = let_rest(database, part)
+            for job_id in resting:
+                with suppress(OSError):  # it is a stray from here on
+                    self._files.drop_payload(job_id)
+
+    def _forget_large(self) -> list[Row]:
+        """Delete some of those whose results are too large together."""
+        if not self._large:
+            with self._database.aside() as database:
+                self._large = too_large(database, self._keep_bytes)
+        part, self._large = self._large[:MOST_AT_ONCE], self._large[MOST_AT_ONCE:]
+        if not part:
+            return []
+        with self._writing() as database:
+            return purge(database, part)
 
     def check(self) -> None:
         with self._file_faults():

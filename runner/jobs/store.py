@@ -228,8 +228,9 @@ class JobStore(Protocol):
         ...
 
     def clean(self) -> int:
-        """Delete what is kept no longer: old jobs and all that they brought. Return how many.
+        """Delete some of what is kept no longer: old jobs and all that they brought; how many.
 
+        So many that nobody waits long meanwhile: there may be more, until it returns 0.
         Raises OSError for files that cannot be deleted; their jobs are gone.
         """
         ...

@@ -80,37 +80,50 @@ def revive(connection: Connection, queue: JobQueue, row: Row) -> None:
     wait_again(connection, queue, now)
 
 
-def bound_dead(connection: Connection, most: int, most_bytes: int) -> list[str]:
-    """Let those be dead no more that are too many: they are kept as all that have ended.
+def too_many_dead(connection: Connection, most: int, most_bytes: int) -> list[str]:
+    """Return the ids of those that may be dead no more, as they are too many or too large."""
+    beyond = (
+        _beyond(connection, _DEAD, "1", most),
+        _beyond(connection, _DEAD, "dead_bytes", most_bytes),
+    )
+    return list(dict.fromkeys(job_id for ids in beyond for job_id in ids))
 
-    Return their ids: nobody needs their payloads.
+
+def let_rest(connection: Connection, job_ids: Sequence[str]) -> list[str]:
+    """Let some be dead no more: they are kept as all that have ended.
+
+    Return the ids of those that were: nobody needs their payloads.
     """
-    ids: list[str] = []
-    for weight, bound in (("1", most), ("dead_bytes", most_bytes)):
-        rows = connection.execute(
-            "UPDATE jobs SET dead_bytes = NULL"  # noqa: S608 - ours alone
-            f" WHERE id IN ({_BEYOND.format(which=_DEAD, weight=weight)}) RETURNING id",
-            (bound,),
-        )
-        ids += [row["id"] for row in rows]
-    return ids
+    rows = connection.execute(
+        "UPDATE jobs SET dead_bytes = NULL WHERE id = ANY(%s) AND dead_bytes IS NOT NULL"
+        " RETURNING id",
+        (list(job_ids),),
+    )
+    return [row["id"] for row in rows]
 
 
-def forget_old(connection: Connection, keep_seconds: float, most_bytes: int) -> list[Row]:
-    """Delete those that ended too long ago, or whose results are too large together.
-
-    Return the ``id`` and ``attempts`` of each.
-    """
-    old = connection.execute(
-        f"DELETE FROM jobs WHERE {_KEPT} AND ended < {NOW} - %s RETURNING id, attempts",  # noqa: S608 - ours
-        (keep_seconds,),
+def forget_old(connection: Connection, keep_seconds: float, at_once: int) -> list[Row]:
+    """Delete so many of those that ended too long ago; return ``id`` and ``attempts`` of each."""
+    return connection.execute(
+        f"DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE {_KEPT}"  # noqa: S608 - ours
+        f" AND ended < {NOW} - %s ORDER BY ended LIMIT %s) RETURNING id, attempts",
+        (keep_seconds, at_once),
     ).fetchall()
-    beyond = connection.execute(
-        f"DELETE FROM jobs WHERE id IN ({_BEYOND.format(which=_KEPT, weight='result_bytes')})"  # noqa: S608 - ours
-        " RETURNING id, attempts",
-        (most_bytes,),
-    ).fetchall()
-    return old + beyond
+
+
+def too_large(connection: Connection, most_bytes: int) -> list[str]:
+    """Return the ids of those whose results are too large together, the first to go first."""
+    return _beyond(connection, _KEPT, "result_bytes", most_bytes)
+
+
+def _beyond(connection: Connection, which: str, weight: str, bound: int) -> list[str]:
+    """Return the ids of those of such jobs that go, since all of them weigh more than a bound."""
+    query = f"SELECT coalesce(sum({weight}), 0) AS total FROM jobs WHERE {which}"  # noqa: S608 - ours
+    all_of_them = connection.execute(query).fetchone()
+    if all_of_them is None or all_of_them["total"] <= bound:
+        return []
+    query = _BEYOND.format(which=which, weight=weight)
+    return [row["id"] for row in connection.execute(query, (bound,))]
 
 
 def purge(connection: Connection, job_ids: Sequence[str]) -> list[Row]:

@@ -119,6 +119,9 @@ ALTER TABLE jobs
   ADD COLUMN unbegun integer NOT NULL DEFAULT 0,
   ADD COLUMN traceparent text NOT NULL DEFAULT '';
 UPDATE jobs SET begun = attempts WHERE status = 'RUNNING';
+CREATE INDEX jobs_kept ON jobs (ended) INCLUDE (result_bytes)
+  WHERE ended IS NOT NULL AND dead_bytes IS NULL;
+CREATE INDEX jobs_dead ON jobs (dead_bytes) WHERE dead_bytes IS NOT NULL;
 """,
 )
 # Any number that nobody else locks in this database.

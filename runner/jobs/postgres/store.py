@@ -46,13 +46,15 @@ from toolrunner.runner.jobs.postgres.membership import (
     suspects,
 )
 from toolrunner.runner.jobs.postgres.operating import (
-    bound_dead,
     bury,
     forget_old,
+    let_rest,
     listed,
     purge,
     rename_caller,
     revive,
+    too_large,
+    too_many_dead,
 )
 from toolrunner.runner.jobs.postgres.queue import JobQueue
 from toolrunner.runner.jobs.postgres.rows import COUNT_STRANDED, NOW, SELECT_JOBS, Row, one
@@ -70,7 +72,13 @@ from toolrunner.runner.jobs.postgres.running import (
 )
 from toolrunner.runner.jobs.postgres.schema import SchemaError, check
 from toolrunner.runner.jobs.rows import cancelled_by, event_of, job_of
-from toolrunner.runner.jobs.rules import Room, is_callers_fault, why_not_dead
+from toolrunner.runner.jobs.rules import (
+    MOST_AT_ONCE,
+    Room,
+    in_parts,
+    is_callers_fault,
+    why_not_dead,
+)
 from toolrunner.runner.jobs.store import (
     ArtifactReader,
     Claim,
@@ -127,6 +135,8 @@ class PostgresJobStore:
         self._queue = JobQueue()
         self._database = Connections(url, self._check_schema)
         self._membership = Membership(url, self._check_schema)
+        # What is still to go, of what was found to be too large together.
+        self._large: list[str] = []
         # What the database says that this process can run, and by which name.
         self._offered: tuple[str, Mapping[str, str]] = ("", {})
         # The claims that this process has not given up, by their jobs, also those that it has lost.
@@ -486,24 +496,43 @@ class PostgresJobStore:
                     self._files.drop_payload(row["id"])
 
     def clean(self) -> int:
+        self._bound_dead()
         with self._database.writing() as database:
-            mine = database.execute(
-                "SELECT pg_try_advisory_xact_lock(%s) AS mine", (_CLEANING,)
-            ).fetchone()
-            if mine is None or not mine["mine"]:  # another process is at it
+            if not _is_ours_to_clean(database):  # another process is at it
                 return 0
-            unneeded = bound_dead(database, self._keep_dead, self._keep_dead_bytes)
-            gone = forget_old(database, self._keep_seconds, self._keep_bytes)
+            gone = forget_old(database, self._keep_seconds, MOST_AT_ONCE)
             made = database.execute("SELECT value FROM notes WHERE name = 'made'").fetchone()
+        if not gone:
+            gone = self._forget_large()
         self._files.probe()  # what cannot be deleted now is a stray from here on
-        for job_id in unneeded:
-            with suppress(OSError):
-                self._files.drop_payload(job_id)
         self._forget(gone)
+        if gone:
+            return len(gone)
         # Files from before this database was made may be of jobs that another one knows.
         since = float("inf") if made is None else made["value"]
         self._files.drop_strays(self._is_known, since=since)
-        return len(gone)
+        return 0
+
+    def _bound_dead(self) -> None:
+        with self._database.reading() as database:
+            ids = too_many_dead(database, self._keep_dead, self._keep_dead_bytes)
+        for part in in_parts(ids):
+            with self._database.writing() as database:
+                resting = let_rest(database, part)
+            for job_id in resting:
+                with suppress(OSError):  # it is a stray from here on
+                    self._files.drop_payload(job_id)
+
+    def _forget_large(self) -> list[Row]:
+        """Delete some of those whose results are too large together."""
+        if not self._large:
+            with self._database.reading() as database:
+                self._large = too_large(database, self._keep_bytes)
+        part, self._large = self._large[:MOST_AT_ONCE], self._large[MOST_AT_ONCE:]
+        if not part:
+            return []
+        with self._database.writing() as database:
+            return purge(database, part) if _is_ours_to_clean(database) else []
 
     def _is_known(self, job_id: str) -> bool:
         return self.get(job_id) is not None
@@ -537,6 +566,12 @@ class PostgresJobStore:
 
     def _check_schema(self, connection: Connection) -> None:
         check(self._url, connection)
+
+
+def _is_ours_to_clean(database: Connection) -> bool:
+    """Whether no other process deletes what is kept no longer, until this transaction ends."""
+    mine = database.execute("SELECT pg_try_advisory_xact_lock(%s) AS mine", (_CLEANING,)).fetchone()
+    return mine is not None and bool(mine["mine"])
 
 
 def _stranded(database: Connection) -> list[Stranded]:

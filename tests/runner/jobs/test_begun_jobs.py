@@ -20,7 +20,9 @@ from toolrunner.runner.jobs import dispatcher as dispatcher_module
 from toolrunner.runner.jobs.dispatcher import JobDispatcher
 from toolrunner.runner.jobs.job import JobStatus, Submission
 from toolrunner.runner.jobs.sqlite_file import FILE
+from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
 from toolrunner.runner.jobs.store import Claim, StoreError
+from toolrunner.sandbox import shortage
 from toolrunner.sandbox.ending import Isolation
 
 
@@ -240,6 +242,7 @@ class Held(Answers):
 @in_sqlite
 def test_an_attempt_that_was_lost_ends_no_other_one_here(store: Store) -> None:
     """Its job runs again in the same process meanwhile, and is still heard of and cancelled."""
+    assert isinstance(store, SqliteJobStore)
     held = Held()
     dispatcher = JobDispatcher(store, held, threads=2)
     job, _ = store.add(Submission("sample", {}, retries=1))
@@ -260,7 +263,8 @@ def test_a_claim_whose_answer_was_lost_is_given_back(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store has it as RUNNING by this very process, which knows nothing of it, and lives."""
-    claim, lost = store.claim, []
+    claim = store.claim
+    lost: list[Claim] = []
 
     def loses_one(runnable: Mapping[str, str]) -> Claim | None:
         found = claim(runnable)
@@ -289,13 +293,13 @@ def test_a_claim_that_nothing_runs_is_given_back(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever has kept it from being run: here there was no memory, for once."""
-    submit, failed = dispatcher_module.submit, []
+    failed: list[Any] = []
 
     def fails_once(*given: Any) -> Any:
         if not failed:
             failed.append(given)
             raise MemoryError
-        return submit(*given)
+        return shortage.submit(*given)
 
     monkeypatch.setattr(dispatcher_module, "submit", fails_once)
     job, _ = store.add(Submission("sample", {}))
@@ -319,6 +323,7 @@ def test_a_job_whose_file_was_away_while_it_ended_does_not_run_for_ever(
     monkeypatch.setattr(dispatcher_module, "RECOVER_SECONDS", 0.1)
     state, away = tmp_path / "state", tmp_path / "away"
     away.mkdir()
+    assert isinstance(store, SqliteJobStore)
     held = Held()
     dispatcher = JobDispatcher(store, held, threads=1)
     job, _ = store.add(Submission("sample", {}, retries=retries))

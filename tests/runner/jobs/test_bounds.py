@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.runner.jobs.conftest import OpenStore, Store
+from tests.runner.jobs.test_begun_jobs import Answers
+from tests.runner.waiting import spin
 from toolrunner.runner.errors import ErrorType
+from toolrunner.runner.jobs import rules, sqlite_store
+from toolrunner.runner.jobs.dispatcher import JobDispatcher
 from toolrunner.runner.jobs.job import (
     Job,
     JobFilter,
@@ -18,8 +24,10 @@ from toolrunner.runner.jobs.job import (
     Submission,
     TooLargeError,
 )
+from toolrunner.runner.jobs.postgres import store as postgres_store
 
 RUNNABLE = {"sample": "1"}
+EVERYBODY = JobFilter(None)
 KIB = 1024
 
 
@@ -190,3 +198,45 @@ def test_one_callers_payloads_leave_room_for_the_next(open_store: OpenStore) -> 
     with pytest.raises(QueueFullError, match="max_jobs_mb"):
         added(store, {"text": "x" * 3 * KIB}, "greedy")
     added(store, {"text": "x" * 7 * KIB}, "modest")
+
+
+@pytest.mark.parametrize("why", ["old", "large", "dead"])
+def test_what_is_kept_no_longer_goes_a_part_at_a_time(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """No transaction changes more rows than that: others want to write between them."""
+    for module in (rules, sqlite_store, postgres_store):
+        monkeypatch.setattr(module, "MOST_AT_ONCE", 3)
+    bounds: dict[str, dict[str, Any]] = {
+        "old": {"keep_seconds": -1.0},
+        "large": {"keep_bytes": 0},
+        "dead": {"keep_dead": 100, "keep_dead_bytes": 1 << 30},
+    }
+    store = open_store(**bounds[why])
+    for _ in range(8):
+        ended(store, "", 1, fails=why == "dead")
+    if why == "dead":
+        store.close()
+        store = open_store(keep_dead=0)
+    changed, writing = [], store._database.writing
+
+    @contextmanager
+    def counted() -> Iterator[Any]:
+        query = "SELECT count(*) AS jobs, count(dead_bytes) AS dead FROM jobs"
+        with writing() as database:
+            before: Any = database.execute(query).fetchone()
+            yield database
+            now: Any = database.execute(query).fetchone()
+            changed.append(before["jobs"] - now["jobs"] + before["dead"] - now["dead"])
+
+    monkeypatch.setattr(store._database, "writing", counted)
+    if why == "old":  # as a server does
+        dispatcher = JobDispatcher(store, Answers(None), threads=1)
+        dispatcher.start()
+        spin(lambda: sum(changed) == 8)
+        dispatcher.drain(0)
+    while store.clean():
+        pass
+    assert sum(changed) == 8
+    assert [one for one in changed if one] == [3, 3, 2]
+    assert len(store.listed(EVERYBODY, limit=9, before=None)) == (8 if why == "dead" else 0)
