@@ -6,6 +6,7 @@ supervisor: it waits at the end of a pipe that only the supervisor keeps open.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -47,15 +48,28 @@ class WorkerContext:
     told: frozenset[str] = frozenset()
     # Set once the supervisor has gone, before SIGTERM.
     is_alone: threading.Event = field(default_factory=threading.Event)
+    is_ready: threading.Event = field(default_factory=threading.Event)
 
     def ready(self) -> None:
         """Say that this worker accepts requests now."""
         self.words.send_bytes(b"")
+        # A supervisor that does not read holds up no request.
+        os.set_blocking(self.words.fileno(), False)
+        self.is_ready.set()
+
+    def lives(self) -> None:
+        """Say that this worker lives; who has begun says it every ``BEAT_SECONDS``."""
+        if not self.words.closed:
+            with contextlib.suppress(OSError):  # it hears none, or has enough to read
+                self.words.send_bytes(b"")
+
+    def leaves(self) -> None:
+        """Say nothing more: this worker ends, which may take as long as it takes."""
         self.words.close()
 
     def failed(self, reason: str) -> None:
         """Say why this worker cannot start; after ``ready`` there is nobody to tell."""
-        if not self.words.closed:
+        if not self.is_ready.is_set() and not self.words.closed:
             self.words.send_bytes(_in_words(reason).encode())
             self.words.close()
 

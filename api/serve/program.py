@@ -124,6 +124,7 @@ def serve(options: ServeOptions) -> int:
             on_ready=lambda: _LOG.info("listening on http://%s:%d", shown, port),
             on_dead=partial(buried, figures),
             on_reload=partial(_reload, worker),
+            hung_seconds=options.settings.hung_seconds,
         ).run()
 
 

@@ -24,6 +24,7 @@ from toolrunner.api.serve.backoff import MOST_SECONDS, Backoff
 from toolrunner.api.serve.child import MOST_TOLD, WorkerContext, run_child
 from toolrunner.api.serve.logs import WorkerLog
 from toolrunner.api.serve.pipes import lifeline, nothing_left_open, signal_pipe
+from toolrunner.api.serve.silence import Silence
 from toolrunner.runner.errors import harmless
 
 _LOG = logging.getLogger("toolrunner.serve")
@@ -55,6 +56,9 @@ class _Place:
     is_ready: bool = False
     reason: str = ""
     failures: int = 0
+    # Of one that says that it lives; and in which way it was hung, once it is killed for that.
+    silence: Silence | None = None
+    hung: str = ""
     # Why workers could not start since one was ready, as far as the log has it.
     told: set[str] = field(default_factory=set)
 
@@ -74,13 +78,15 @@ class Supervisor:
         on_ready: Callable[[], None],
         on_dead: Callable[[int, int | None], int],
         on_reload: Callable[[], bool] = lambda: True,
+        hung_seconds: float = 0.0,
     ) -> None:
         """``on_ready`` is called once, when all workers are.
 
         ``on_dead`` is, with each dead one's pid and how it ended, ``None`` for one killed here; it
         returns how many requests that has left without an answer.
         ``on_reload`` says whether the workers are to reload; those to come are made after it.
-        ``handler`` is where the log goes.
+        ``handler`` is where the log goes. ``hung_seconds``: of workers that say that they live, one
+        that could have, and has not for so long, is killed; 0 for none.
         """
         self._listener = listener
         self._run_worker = run_worker
@@ -91,6 +97,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._on_dead = on_dead
         self._on_reload = on_reload
+        self._hung_seconds = hung_seconds
         self._reloaded = 0.0
         self._fork = multiprocessing.get_context("fork")
         self._is_announced = False
@@ -127,6 +134,7 @@ class Supervisor:
                 self._take_signals(signals)
         for place in self._places:
             self._hear(place)
+            self._end_if_hung(place)
             if place.process is not None and not place.process.is_alive():
                 self._bury(place)
 
@@ -143,6 +151,8 @@ class Supervisor:
         times = [self._kill_at] if self._kill_at is not None else []
         if self._kill_at is None:
             times += [place.start_at for place in self._places if place.process is None]
+            looks = [place.silence.look_seconds for place in self._places if place.silence]
+            times += [time.monotonic() + seconds for seconds in looks]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _start_all(self, now: float) -> None:
@@ -160,7 +170,7 @@ class Supervisor:
             self._try_later(place, f"could not be forked: {error}", lived_seconds=0.0)
 
     def _fork_worker(self, place: _Place) -> None:
-        place.is_ready, place.reason = False, ""
+        place.is_ready, place.reason, place.hung = False, "", ""
         place.log = WorkerLog(self._handler, f"log-of-worker-{place.number}")
         try:
             place.words, said = self._fork.Pipe(duplex=False)
@@ -207,17 +217,38 @@ class Supervisor:
         place.started = time.monotonic()
 
     def _hear(self, place: _Place) -> None:
-        """Take what a worker says of its start: nothing when it is ready, or why it cannot be."""
-        if place.words is None or not place.words.poll():
+        """Take what a worker says: nothing when it is ready, and lives, or why it cannot be."""
+        while place.words is not None and place.words.poll():
+            try:
+                said = place.words.recv_bytes(_MAX_REASON_BYTES).decode("utf-8", "replace")
+            except (EOFError, OSError):
+                place.words.close()
+                place.words = place.silence = None
+                return
+            if place.is_ready:
+                self._lives(place)
+            else:
+                self._has_begun(place, said)
+
+    def _lives(self, place: _Place) -> None:
+        assert place.process is not None
+        assert place.process.pid is not None
+        if place.silence is None and self._hung_seconds:
+            place.silence = Silence(place.process.pid, self._hung_seconds)
+        if place.silence is not None:
+            place.silence.heard()
+
+    def _end_if_hung(self, place: _Place) -> None:
+        if place.silence is None or place.hung or self._kill_at is not None:
             return
-        try:
-            place.reason = place.words.recv_bytes(_MAX_REASON_BYTES).decode("utf-8", "replace")
-        except (EOFError, OSError):
-            pass
-        else:
-            place.is_ready = not place.reason
-        place.words.close()
-        place.words = None
+        place.hung = place.silence.hung(time.monotonic())
+        if place.hung:
+            assert place.process is not None
+            place.process.kill()
+
+    def _has_begun(self, place: _Place, reason: str) -> None:
+        """Note that a worker is ready, or why it cannot be."""
+        place.reason, place.is_ready = reason, not reason
         if place.is_ready:
             place.failures = 0
             place.told.clear()
@@ -239,6 +270,8 @@ class Supervisor:
         process.join()
         status = process.exitcode
         why = _ending(status) + (f": {place.reason}" if place.reason else "")
+        if place.hung and status == -signal.SIGKILL:
+            status, why = None, f"was hung, and is killed: {place.hung}"
         lived = time.monotonic() - place.started
         self._clear(place)
         lost = self._on_dead(pid, status)
@@ -294,7 +327,7 @@ class Supervisor:
             place.log.close()
         if place.process is not None:
             place.process.close()
-        place.process = place.log = place.words = None
+        place.process = place.log = place.words = place.silence = None
         place.is_ready = False
 
     def _take_signals(self, signals: int) -> None:

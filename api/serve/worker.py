@@ -33,6 +33,7 @@ from toolrunner.api.metrics.tables import Tables
 from toolrunner.api.serve.child import WorkerContext
 from toolrunner.api.serve.protocol import PatientProtocol
 from toolrunner.api.serve.reloading import ask_for_it, reread
+from toolrunner.api.serve.silence import BEAT_SECONDS
 from toolrunner.api.version import version
 from toolrunner.plugins.discovery import DiscoveryError
 from toolrunner.runner.registry.plugin_changes import Seen, plugin_changes
@@ -210,6 +211,11 @@ class _Server(uvicorn.Server):
         self._note_now()
         self._keep_reserve_now()
         self._context.ready()
+        self._live()
+
+    def _live(self) -> None:
+        self._context.lives()
+        asyncio.get_running_loop().call_later(BEAT_SECONDS, self._live)
 
     def _note_now(self) -> None:
         self._metrics.waiting(self._backend.waiting())
@@ -227,6 +233,7 @@ class _Server(uvicorn.Server):
                 self._close()
             return
         self._draining.set()
+        self._context.leaves()
         # Nobody looks after it any more, and the next server needs its port.
         delay = (
             0.0 if self._context.is_alone.is_set() else self._backend.settings.drain_delay_seconds

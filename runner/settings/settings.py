@@ -291,6 +291,11 @@ class Settings(BaseSettings):
     head_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         default=20.0, description="how long a request's head may take to come"
     )
+    # No less: a worker may wait for 20 s for a file that another process holds.
+    hung_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        default=60.0,
+        description="after how long a worker that could say that it lives, and does not, is killed",
+    )
     keyless_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=120,
         description="requests without a valid key of one address, where keys are needed",

@@ -5,6 +5,7 @@ With nobody reading, a worker stands in the middle of a record with its queue's 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ from toolrunner.api.serve.supervisor import Supervisor
 
 RECORDS = 100
 RECORD_BYTES = 20_000
+HUNG_SECONDS = 1.5
 
 
 def write(context: WorkerContext) -> None:
@@ -28,6 +30,28 @@ def write(context: WorkerContext) -> None:
     for number in range(RECORDS):
         logging.getLogger("noise").info("%d of %d %s", number, os.getpid(), "x" * RECORD_BYTES)
     signal.pause()
+
+
+async def _beat(context: WorkerContext, way: str) -> None:
+    context.ready()
+    for _ in range(20):
+        context.lives()
+        await asyncio.sleep(0.02)
+    logging.getLogger("noise").info("worker %d has beaten", os.getpid())
+    while way == "asleep":
+        signal.pause()
+    while way == "busy":
+        pass
+    while True:
+        context.lives()
+        await asyncio.sleep(0.02)
+
+
+def hang(context: WorkerContext, way: Path) -> None:
+    """Say that it lives, and then not, in one of several ways; the next one lives on."""
+    said = way.read_text()
+    way.write_text("")
+    asyncio.run(_beat(context, said))
 
 
 def fail(context: WorkerContext) -> None:
@@ -60,6 +84,7 @@ def main(run_worker: str, trouble: str = "") -> int:
         "write": write,
         "fail": fail,
         "falter": partial(falter, trouble=Path(trouble)),
+        "hang": partial(hang, way=Path(trouble)),
     }
     return Supervisor(
         socket.create_server(("127.0.0.1", 0)),
@@ -69,6 +94,7 @@ def main(run_worker: str, trouble: str = "") -> int:
         handler=handler,
         on_ready=lambda: None,
         on_dead=cleared,
+        hung_seconds=HUNG_SECONDS,
     ).run()
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.conftest import WritePlugin
 from tests.runner.waiting import spin
 from toolrunner.api.serve import killed
 from toolrunner.api.serve.pipes import nothing_left_open
+from toolrunner.api.serve.silence import Look, Silence
 from toolrunner.api.serve.supervisor import TRIES
 
 READY = r"worker 0 \(process (\d+)\) is ready"
@@ -89,6 +91,73 @@ def test_workers_killed_in_the_middle_of_a_record_never_silence_the_log(
     pid = int(server.wait_for(READY)[1])
     server.wait_for(rf"99 of {pid} x")
     assert server.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        ("asleep", "and all its threads wait"),
+        ("busy", r"and has used \d+ s of processor time meanwhile"),
+        ("stopped", r"it is stopped \(SIGSTOP\)"),
+    ],
+)
+def test_a_worker_that_is_hung_is_killed_and_replaced(
+    noisy: list[Server], environment: dict[str, str], tmp_path: Path, way: str, words: str
+) -> None:
+    """The log says in which way it was; the next one is left alone."""
+    told = tmp_path / "way"
+    told.write_text(way)
+    server = supervise(noisy, environment, "hang", told)
+    pid = int(server.wait_for(READY)[1])
+    server.wait_for(rf"worker {pid} has beaten")
+    if way == "stopped":
+        os.kill(pid, signal.SIGSTOP)
+    server.wait_for(rf"process {pid}\) was hung, and is killed: it has said nothing for .*{words}")
+    server.wait_for(READY)
+    server.wait_for("has beaten")
+    assert server.end() == 0
+    assert server.log.count("was hung") == 1
+
+
+@pytest.mark.parametrize(
+    ("states", "cpu", "hung"),
+    [
+        ("SSS", 0.0, "all its threads wait"),
+        ("RSS", 0.01, ""),
+        ("SSR", 0.01, ""),
+        ("DSS", 0.0, ""),
+        ("RSS", 1.0, "of processor time"),
+        ("SRS", 1.0, "of processor time"),
+        ("TTT", 0.0, "is stopped"),
+        ("tSS", 1.0, ""),
+    ],
+)
+def test_who_was_not_given_processor_time_is_not_hung(states: str, cpu: float, hung: str) -> None:
+    """However long it is silent; nor is anybody while the supervisor did not run itself."""
+    used = iter(range(10**6))
+    silence = Silence(1, 60.0, lambda _pid: Look(states, cpu * next(used)))
+    now = time.monotonic()
+    assert silence.hung(now + 3600) == ""
+    found = [silence.hung(now + 3600 + second) for second in range(2, 600, 2)]
+    assert not any(found[:25])
+    assert hung in found[-1]
+    assert bool(found[-1]) == bool(hung)
+    silence.heard()
+    assert silence.hung(now + 3600 + 602) == ""
+
+
+def test_a_worker_of_a_server_says_that_it_lives(serve: Serve) -> None:
+    """So one that is stopped is replaced, and its open requests are counted as lost."""
+    server = serve(TOOLRUNNER_HUNG_SECONDS="8")
+    address = server.ready()
+    pid = int(re.findall(READY, server.log)[0])
+    os.kill(pid, signal.SIGSTOP)
+    server.wait_for(rf"process {pid}\) was hung, .*stopped \(SIGSTOP\); requests lost with it: 0")
+    server.wait_for(READY)
+    assert "workers that died in the last" in httpx.get(f"{address}/readyz").text
+    assert "toolrunner_workers_killed_total 0" in figures(address)
+    assert server.end() == 0
+    assert server.log.count("was hung") == 1
 
 
 def test_a_worker_that_cannot_start_ends_the_server_with_its_reason(
