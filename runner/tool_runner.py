@@ -11,7 +11,7 @@ import errno
 import logging
 import time
 import traceback
-from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -139,16 +139,19 @@ class ToolRunner:
         finally:
             elapsed_ms = round((time.monotonic() - started) * 1000)
             state = self._state_after(name, failure)
-            self.registry.update_execution_metrics(name, state, elapsed_ms, failure is not None)
+            with _apart(call):
+                self.registry.update_execution_metrics(name, state, elapsed_ms, failure is not None)
             self._tell(name, call, failure, plugin)
-            self._keep(call, failure, plugin, checked)
+            with _apart(call):
+                self._keep(call, failure, plugin, checked)
         if failure is None:
             return result, None
         return None, envelope_of(name or None, call, failure)
 
     def _bug(self, bug: Exception, call: Call, name: str) -> GovernedError:
         """Return what a caller is told of a bug; the log has all of it."""
-        _LOG.exception("call %s of plugin %r failed inside the runner", call.call_id, name)
+        with _apart(call):
+            _LOG.exception("call %s of plugin %r failed inside the runner", call.call_id, name)
         message = f"{type(bug).__name__} in the runner itself; its log has the traceback"
         return GovernedError(ErrorType.INTERNAL_ERROR, message, traceback=traceback.format_exc())
 
@@ -464,10 +467,14 @@ class ToolRunner:
         why = ""
         if failure is not None:
             why = reason_of(failure)
-            # One that cannot be used has a version all the same.
-            version = self.registry.version_of(name) if plugin is None else plugin.manifest.version
-            log_failure(name, call, failure, plugin, version)
-        self.registry.heard(name, call.call_id, verdict_of(failure), why)
+            with _apart(call):
+                # One that cannot be used has a version all the same.
+                version = (
+                    self.registry.version_of(name) if plugin is None else plugin.manifest.version
+                )
+                log_failure(name, call, failure, plugin, version)
+        with _apart(call):
+            self.registry.heard(name, call.call_id, verdict_of(failure), why)
 
     def _keep(
         self,
@@ -504,6 +511,19 @@ class ToolRunner:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def _apart(call: Call) -> Iterator[None]:
+    """Let what is done around a call, in code of others too, change neither its outcome nor counts.
+
+    Such as what handlers of the log raise: also for what is logged here.
+    """
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - logged; the call has ended as it did
+        with contextlib.suppress(Exception):
+            _LOG.exception("call %s has its outcome; what was done around it failed", call.call_id)
 
 
 def _check_means(call: Call) -> None:

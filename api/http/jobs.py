@@ -21,6 +21,7 @@ from toolrunner.api.http.answers import answer
 from toolrunner.api.http.audit import outcome
 from toolrunner.api.http.bodies import Wanted, read_wanted
 from toolrunner.api.http.callers import Caller, FromCaller, while_reading
+from toolrunner.api.http.context import TRACEPARENT
 from toolrunner.api.http.doors import Doors, FromDoors
 from toolrunner.api.http.errors import HttpError, RequestError, governed, public
 from toolrunner.api.http.events import UNBUFFERED, stream
@@ -284,7 +285,12 @@ def _stored(doors: Doors, caller: Caller, wanted: Wanted, idempotency_key: str |
         message = caller.unknown(wanted.plugin, doors.backend.plugins.plugin_names())
         raise RequestError(ErrorType.PLUGIN_NOT_FOUND, message)
     submission = Submission(
-        wanted.plugin, wanted.payload, caller.id, wanted.retries, idempotency_key
+        wanted.plugin,
+        wanted.payload,
+        caller.id,
+        wanted.retries,
+        idempotency_key,
+        traceparent=TRACEPARENT.get(),
     )
     try:
         return doors.backend.analysis.submit(submission)[0]

@@ -18,6 +18,7 @@ from fastapi.telemetry import TelemetryConfig
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from toolrunner.api.http.context import TRACEPARENT
 from toolrunner.runner.call import Call
@@ -106,7 +107,9 @@ class CallTracing:
     def begin(self, call: Call) -> Callable[[str, str], None]:
         """Begin the span of a call, whose children are its wait, its load and its run."""
         began_at, began = time.time_ns(), time.monotonic()
-        span = self._tracer.start_span("call", kind=SpanKind.INTERNAL, start_time=began_at)
+        span = self._tracer.start_span(
+            "call", context=_above(call), kind=SpanKind.INTERNAL, start_time=began_at
+        )
         call.traceparent = _traceparent(span)
         token = TRACEPARENT.set(call.traceparent)  # for what the log says of it
 
@@ -179,6 +182,13 @@ UNTRACED: TelemetryConfig = {
 
 def _is_probe(scope: Scope) -> bool:
     return scope["path"] in _PROBES
+
+
+def _above(call: Call) -> Context | None:
+    """Return what a call is a part of: a job's is told by the request that has left it."""
+    if trace.get_current_span().get_span_context().is_valid or not call.traceparent:
+        return None  # the span of this very request, if there is one
+    return TraceContextTextMapPropagator().extract({"traceparent": call.traceparent})
 
 
 def _traceparent(span: Span) -> str:

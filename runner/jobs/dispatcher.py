@@ -245,7 +245,7 @@ class JobDispatcher:
         if claim is None:
             return False
         call = Call(call_id=endings.call_id(claim.job), caller=claim.job.caller)
-        call.door = "job"
+        call.door, call.traceparent = "job", claim.job.traceparent
         running = _Running(claim, call)
         call.on_progress = lambda fraction, message: self._tell(running, fraction, message)
         call.on_begin = partial(self._begin, claim)

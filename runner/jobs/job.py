@@ -37,7 +37,7 @@ class Submission:
     or "" where no keys are in use. ``retries`` says how often it may be run again after it
     was lost: the server that ran it has died, or was stopped. Two submissions of one caller with
     one ``idempotency_key`` are one job. ``version``: of the plugin, which alone may run it;
-    ``None`` for whichever there is.
+    ``None`` for whichever there is. ``traceparent``: of the trace that its calls go on with.
     """
 
     plugin: str
@@ -46,6 +46,7 @@ class Submission:
     retries: int = 0
     idempotency_key: str | None = None
     version: str | None = None
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Job:
     waiting_for: str = ""
     is_dead: bool = False
     cancelled_by: CancelledBy = CancelledBy.CALLER
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ def job_of(row: Row) -> Job:
         version=row["version"],
         is_dead=row["dead_bytes"] is not None,
         cancelled_by=cancelled_by(row["withdrawn"]),
+        traceparent=row["traceparent"],
         waiting_for=able_to_run(row["plugin"], row["version"]) if is_stranded else "",
     )
 

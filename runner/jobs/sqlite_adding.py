@@ -45,8 +45,8 @@ def insert(
     """Store a job, as PENDING."""
     row = database.execute(
         "INSERT INTO jobs (id, plugin, caller, status, created, retries, idempotency_key,"
-        " fingerprint, version, payload_bytes)"
-        " VALUES (?, ?, ?, 'PENDING', ?, ?, ?, ?, ?, ?) RETURNING seq",
+        " fingerprint, version, payload_bytes, traceparent)"
+        " VALUES (?, ?, ?, 'PENDING', ?, ?, ?, ?, ?, ?, ?) RETURNING seq",
         (
             job_id,
             submission.plugin,
@@ -57,6 +57,7 @@ def insert(
             mark,
             submission.version,
             payload_bytes,
+            submission.traceparent,
         ),
     ).fetchone()
     tell_status(database, row["seq"], JobStatus.PENDING)

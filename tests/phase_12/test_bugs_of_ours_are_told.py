@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -94,17 +95,58 @@ def test_a_bug_at_any_step_is_an_error(
 
 @pytest.mark.parametrize("step", ["log", "breaker"])
 def test_a_bug_behind_the_record_takes_nothing_of_it(
-    step: str, registry: RecordingRegistry, monkeypatch: pytest.MonkeyPatch
+    step: str,
+    registry: RecordingRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A call is recorded before it is told of: neither log nor breaker can keep it from that."""
+    """The call has the outcome that it has, is recorded once, and the log has the bug."""
     places: dict[str, tuple[Any, str]] = {
         "log": (tool_runner_module, "log_failure"),
         "breaker": (registry, "heard"),
     }
     monkeypatch.setattr(*places[step], failing(LookupError))
-    with ToolRunner(registry) as tool_runner, contextlib.suppress(LookupError):
-        tool_runner.run("sample", {"n": object()})
+    with ToolRunner(registry) as tool_runner:
+        result, envelope = tool_runner.run("sample", {"n": object()})
+    assert result is None
+    assert envelope is not None
+    assert envelope["error"]["type"] == "ValidationError"
     assert registry.ended == [("sample", "LOADED", True)]
+    [record] = [one for one in caplog.records if one.exc_info]
+    assert "what was done around it failed" in record.getMessage()
+
+
+class Raising(logging.Handler):
+    """A handler of an application's that raises what comes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Raise."""
+        raise LookupError(record.getMessage())
+
+
+@pytest.mark.parametrize("name", ["sample", "nobody"])
+@pytest.mark.parametrize("bug", [None, RuntimeError])
+def test_a_log_that_raises_is_no_part_of_a_call(
+    name: str,
+    bug: type[Exception] | None,
+    registry: RecordingRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor of its count, whatever there was to log: a failed call, a bug, a name nobody knows."""
+    handler, logger = Raising(), logging.getLogger("toolrunner")
+    if bug is not None:
+        monkeypatch.setattr(validation, "validate_json_payload", failing(bug))
+    logger.addHandler(handler)
+    try:
+        with ToolRunner(registry) as tool_runner:
+            result, envelope = tool_runner.run(name, {"n": object()})
+    finally:
+        logger.removeHandler(handler)
+    assert result is None
+    assert envelope is not None
+    known = "InternalError" if bug else "ValidationError"
+    assert envelope["error"]["type"] == (known if name == "sample" else "PluginNotFound")
+    assert [(one, had_error) for one, _, had_error in registry.ended] == [(name, True)]
 
 
 class Clock:

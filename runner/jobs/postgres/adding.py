@@ -11,9 +11,9 @@ from toolrunner.runner.jobs.rules import Room, Waiting, repeated
 
 _INSERT = f"""
 INSERT INTO jobs (id, plugin, caller, status, created, retries, idempotency_key, fingerprint,
-  version, payload_bytes, tag, entry)
+  version, payload_bytes, traceparent, tag, entry)
 VALUES (%(id)s, %(plugin)s, %(caller)s, 'PENDING', {NOW}, %(retries)s, %(key)s, %(mark)s,
-  %(version)s, %(payload_bytes)s, %(tag)s, %(entry)s)
+  %(version)s, %(payload_bytes)s, %(traceparent)s, %(tag)s, %(entry)s)
 """  # noqa: S608 - ours alone
 _PENDING = """
 SELECT count(*) AS jobs, coalesce(sum(payload_bytes), 0)::bigint AS payload_bytes,
@@ -70,6 +70,7 @@ def insert(
             "mark": mark,
             "version": submission.version,
             "payload_bytes": payload_bytes,
+            "traceparent": submission.traceparent,
             "tag": tag,
             "entry": queue.put(connection, job_id, submission.plugin, tag),
         },

@@ -104,9 +104,11 @@ def test_a_trace_goes_from_the_client_to_the_plugin(
     assert call.name == "call"
     assert values(call.attributes)["toolrunner.plugin"] == ""
     assert [part.name for part in collector.below(call)] == ["queue"]
-    # A job's call is the first of a trace of its own: nobody waits for it.
-    [call] = [span for span in collector.named("call sample") if not span.parent_span_id]
-    assert by_job.startswith(traceparent(call))
+    # A job's call goes on with the trace of the request that has left it, which has ended by then.
+    [left] = collector.named("POST /v1/jobs")
+    assert (left.trace_id.hex(), left.parent_span_id.hex()) == (TRACE, PARENT)
+    [call] = collector.below(left)
+    assert by_job == f"{traceparent(call)}-01"
     assert not [span for span in collector.spans if "healthz" in span.name]
 
     lines = [json.loads(line) for line in server.log.splitlines()]
@@ -146,6 +148,11 @@ def test_a_plugin_gets_the_trace_of_its_client_where_there_is_no_collector(
         without = post(address, "/v1/analyze", {}, plugin=name)
         assert with_one.json()["result"] == {"traceparent": TRACEPARENT}
         assert without.json()["result"] == {"traceparent": ""}
+        job = post(address, "/v1/jobs", {}, plugin=name, traceparent=TRACEPARENT).json()["id"]
+        with httpx.stream("GET", f"{address}/v1/jobs/{job}/events", timeout=120) as events:
+            events.read()
+        result = httpx.get(f"{address}/v1/jobs/{job}/result").json()["result"]
+        assert result == {"traceparent": TRACEPARENT}
     worker = Path(f"/proc/{server.workers()[0]}/maps").read_text()
     assert "google/_upb" not in worker  # what the exporter writes with
     assert server.end() == 0
