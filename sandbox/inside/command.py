@@ -87,6 +87,7 @@ class Command:
         self._path = lookup.find(words[0], self._folder)
         self._arguments = [lookup.placed(word, self._folder) for word in words[1:]]
         self._config = json.dumps(order["config"])
+        self._language = " ".join([*words, lookup.first_line(self._path)])
 
     def run(self, payload: dict[str, Any], context: Context) -> object:
         """Run the program once; return its answer."""
@@ -106,7 +107,7 @@ class Command:
             raise CommandError(f"{self._name} cannot be started: {unstarted(error)}") from None
         if not held.is_too_long:
             self._judge(status, held)
-            printed.check(held.answer)
+            printed.check(held.answer, self._language)
             leavings.give_back(context.artifacts)
         # An answer that is too long the parent refuses by its length.
         return jsonable.Encoded(bytes(held.answer))

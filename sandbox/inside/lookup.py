@@ -100,16 +100,24 @@ def problem_of(path: str) -> str:
     return ""
 
 
-def check_interpreter(path: str) -> None:
-    """Refuse a script whose first line names a program that is not there."""
+def first_line(path: str) -> str:
+    """Return what a script's first line names as its interpreter; "" for what is no script."""
     try:
         with open(path, "rb") as file:
             line = file.readline(256)
     except OSError:
-        return  # a program may be executed and not read; a script says so itself
+        return ""  # a program may be executed and not read; a script says so itself
     if not line.startswith(b"#!"):
+        return ""
+    return line[2:].decode("utf-8", "replace").rstrip("\n").lstrip(" \t")
+
+
+def check_interpreter(path: str) -> None:
+    """Refuse a script whose first line names a program that is not there."""
+    line = first_line(path)
+    if not line:
         return
-    words = line[2:].decode("utf-8", "replace").rstrip("\n").lstrip(" \t").split(" ")
+    words = line.split(" ")
     if words[-1].endswith("\r"):
         raise ProgramNotFoundError(
             f"{path}: its first line ends as lines do on Windows; save it with Unix line endings"

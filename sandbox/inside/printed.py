@@ -17,13 +17,28 @@ _BRACKETS = {"{": "object", "[": "list"}
 # How a console shows a value of JavaScript or of Python, in the place where JSON has an error.
 _OF_JAVASCRIPT = re.compile(r"[A-Za-z_$][\w$]*:|undefined\b|(?:Object|Array)\]|<ref")
 _OF_PYTHON = re.compile(r"(?:True|False|None)\b")
-_STRINGIFY = "print JSON.stringify(value), not the value itself"
-_DUMPS = "print json.dumps(value), not the value itself"
+# What makes JSON in the language that a program is written in, as far as its command says that.
+_LANGUAGES = (
+    (
+        re.compile(r"\b(?:node|nodejs|deno|bun|tsx|ts-node)\b|\.[cm]?[jt]s\b"),
+        "print JSON.stringify(value), not the value itself",
+    ),
+    (
+        re.compile(r"\b(?:python|pypy)[\d.]*\b|\.pyz?\b"),
+        "print json.dumps(value), not the value itself",
+    ),
+    (
+        re.compile(r"\b(?:ba|da|z|k)?sh\b|\bbusybox\b"),
+        'names and texts stand in double quotes, as by `printf \'{"lines": %d}\\n\' "$lines"` '
+        "or jq",
+    ),
+)
+_QUOTE = 'print the value as JSON: names and texts stand in double quotes, as in {"lines": 3}'
 _ONLY_JSON = "print one JSON object there and nothing else; messages belong to standard error"
 
 
-def check(answer: bytearray) -> None:
-    """Refuse what is no JSON object, with its place."""
+def check(answer: bytearray, command: str = "") -> None:
+    """Refuse what is no JSON object, with its place; ``command``: what has printed it, in words."""
     bare = answer.strip()
     if not bare:
         raise NotJsonError("standard output is empty; print one JSON object there, {} at least")
@@ -47,7 +62,7 @@ def check(answer: bytearray) -> None:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise NotJsonError(no_json(error)) from None
+        raise NotJsonError(no_json(error, command)) from None
     except (ValueError, RecursionError):
         return  # numbers of too many digits, nesting: the parent has words for these
     if not isinstance(value, dict):
@@ -57,11 +72,11 @@ def check(answer: bytearray) -> None:
         )
 
 
-def no_json(error: json.JSONDecodeError) -> str:
+def no_json(error: json.JSONDecodeError, command: str) -> str:
     """Return what is wrong with an answer, and where, with the line that it stands in."""
     rest = error.doc[error.pos :].lstrip()
     position = len(error.doc) - len(rest) if rest else len(error.doc.rstrip())
-    what, advice = f"is no JSON: {error.msg}", instead(error.doc, position)
+    what, advice = f"is no JSON: {error.msg}", instead(error.doc, position, command)
     if error.msg == "Extra data":
         second = rest.startswith(("{", "["))
         what = f"has {'a second JSON document' if second else 'more'} behind its first one"
@@ -75,20 +90,18 @@ def no_json(error: json.JSONDecodeError) -> str:
     )
 
 
-def instead(text: str, position: int) -> str:
+def instead(text: str, position: int, command: str) -> str:
     """Return what to print with, where a value stands as a console shows it."""
     bare = text.strip()
-    if bare in {"undefined", "[object Object]"}:
-        return f"{_STRINGIFY}; "
-    if bare[:1] not in _BRACKETS:
+    is_value = bare in {"undefined", "[object Object]"}
+    if not is_value and bare[:1] in _BRACKETS:
+        forms = (_OF_JAVASCRIPT, _OF_PYTHON)
+        is_value = text.startswith("'", position) or any(
+            form.match(text, position) for form in forms
+        )
+    if not is_value:
         return ""
-    if _OF_JAVASCRIPT.match(text, position):
-        return f"{_STRINGIFY}; "
-    if _OF_PYTHON.match(text, position):
-        return f"{_DUMPS}; "
-    if text.startswith("'", position):  # either of the two; Node puts spaces within its braces
-        return f"{_STRINGIFY if bare[1:2].isspace() else _DUMPS}; "
-    return ""
+    return next((f"{how}; " for known, how in _LANGUAGES if known.search(command)), f"{_QUOTE}; ")
 
 
 def quoted(part: bytearray) -> str:

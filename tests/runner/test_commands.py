@@ -12,6 +12,8 @@ import pytest
 from tests.commands import a_command, a_script, needs_node
 from tests.conftest import MakeRunner
 from toolrunner import Call
+from toolrunner.sandbox.inside import printed
+from toolrunner.sandbox.inside.jsonable import NotJsonError
 from toolrunner.sandbox.layers import Layers
 
 ECHO_C = r"""
@@ -239,12 +241,9 @@ def test_what_it_says_beside_its_answer_is_its_log(
         (
             "echo '{ words: 3 }'",
             "OutputValidationError",
-            "  { words: 3 }\n    ^\nprint JSON.stringify(value), not the value itself; print one",
+            "  { words: 3 }\n    ^\nnames and texts stand in double quotes, as by `printf ",
         ),
-        ("echo \"{ a: 'x' }\"", "OutputValidationError", "print JSON.stringify(value)"),
-        ("echo \"{ 'a-b': 1 }\"", "OutputValidationError", "print JSON.stringify(value)"),
-        ("echo '[object Object]'", "OutputValidationError", "print JSON.stringify(value)"),
-        ("echo \"{'a': 1}\"", "OutputValidationError", "print json.dumps(value)"),
+        ("echo '[object Object]'", "OutputValidationError", "stand in double quotes, as by"),
         (
             "printf '{\"a\": [1,\n  2]\n\n'",
             "OutputValidationError",
@@ -267,6 +266,32 @@ def test_an_error_says_what_went_wrong(
     error = error_of(make_runner, a_script(open_folder, body))
     assert error["type"] == error_type
     assert words in error["message"]
+
+
+@pytest.mark.parametrize("answer", ["{ words: 3 }", "{'a': 1}", "{ 'a-b': 1 }", "undefined"])
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("node main.mjs", "print JSON.stringify(value), not the value itself; "),
+        ("./main /usr/bin/env -S deno run", "print JSON.stringify(value), not the value itself; "),
+        ("python3.12 main.py", "print json.dumps(value), not the value itself; "),
+        ("./count /usr/bin/python3", "print json.dumps(value), not the value itself; "),
+        ("sh main.sh", "as by `printf "),
+        ("./count /bin/bash", "as by `printf "),
+        ("./count", "print the value as JSON: names and texts stand in double quotes"),
+        ("ruby main.rb", "print the value as JSON: names and texts stand in double quotes"),
+    ],
+)
+def test_what_is_advised_is_of_the_programs_language(answer: str, command: str, words: str) -> None:
+    """By its command and its first line, or else of none."""
+    with pytest.raises(NotJsonError) as caught:
+        printed.check(bytearray(answer.encode()), command)
+    told = str(caught.value)
+    assert words in told
+    of_others = {"JSON.stringify", "json.dumps", "printf"} - {
+        one for one in ("JSON.stringify", "json.dumps", "printf") if one in words
+    }
+    assert not [one for one in of_others if one in told]
 
 
 @pytest.mark.parametrize(
