@@ -5,7 +5,7 @@ Runs beside hostile code, as all of the worker: nothing here protects anybody.
 
 from __future__ import annotations
 
-from . import jsonable, protocol
+from . import forgotten, jsonable, protocol
 from .described import cut, describe
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
@@ -26,6 +26,7 @@ def answer(
     try:
         encoded = jsonable.encode(run(), artifacts.attach)
         artifacts.check()
+        forgotten.tell(encoded, artifacts, order)
         return protocol.RETURNED, encoded
     except jsonable.NotJsonError as error:
         return protocol.UNSERIALIZABLE, cut(str(error), protocol.MESSAGE_CAP).encode()

@@ -38,10 +38,11 @@ class Artifacts:
         self._channel = channel
         self._lock = lock
         self._own_pid = os.getpid()
-        self._scratch = os.environ.get("TMPDIR", os.devnull)
+        self.scratch = os.environ.get("TMPDIR", os.devnull)
         self._is_real = False  # whether that is a path without links
         self._attached: dict[tuple[int, int], dict[str, object]] = {}
         self._names: set[str] = set()
+        self._given: set[tuple[int, int]] = set()
         self._failure: BaseException | None = None
 
     def give(self, name: str, data: Any, mime_type: str | None = None) -> dict[str, object]:
@@ -53,7 +54,8 @@ class Artifacts:
         check_name(name)
         mime_type = mime_types.checked(mime_type) if mime_type else mime_types.of(name)
         if isinstance(data, (str, os.PathLike)):
-            descriptor, size, _ = self._opened(data)
+            descriptor, size, key = self._opened(data)
+            self._given.add(key)
             try:
                 return self._send(name, mime_type, size, read(descriptor, size, name))
             finally:
@@ -76,6 +78,11 @@ class Artifacts:
         words = "".join(c if is_name("a" + c) else " " for c in place).split()[1:]
         name = self._free_name("-".join(words or ["result"]) + suffix)
         return self.give(name, data)
+
+    def has(self, name: str, found: os.stat_result) -> bool:
+        """Tell whether a file was given back, by its own name or by itself."""
+        key = found.st_dev, found.st_ino
+        return name in self._names or key in self._given or key in self._attached
 
     def check(self) -> None:
         """Raise why one of them is not what was announced, even if the plugin went on after that.
@@ -102,8 +109,8 @@ class Artifacts:
     def _opened(self, path: str | os.PathLike[Any]) -> tuple[int, int, tuple[int, int]]:
         """Open a file of the scratch: its descriptor, its size, and what tells it from others."""
         if not self._is_real:
-            self._scratch, self._is_real = os.path.realpath(self._scratch), True
-        descriptor = opened(path, self._scratch)
+            self.scratch, self._is_real = os.path.realpath(self.scratch), True
+        descriptor = opened(path, self.scratch)
         found = os.fstat(descriptor)
         return descriptor, found.st_size, (found.st_dev, found.st_ino)
 

@@ -29,8 +29,7 @@ _LANGUAGES = (
     ),
     (
         re.compile(r"\b(?:ba|da|z|k)?sh\b|\bbusybox\b"),
-        'names and texts stand in double quotes, as by `printf \'{"lines": %d}\\n\' "$lines"` '
-        "or jq",
+        'names and texts stand in double quotes, as by `printf \'{"lines": %d}\' "$lines"`',
     ),
 )
 _QUOTE = 'print the value as JSON: names and texts stand in double quotes, as in {"lines": 3}'

@@ -77,6 +77,7 @@ def load(channel: socket.socket, log_descriptor: int, order: dict[str, Any], res
     source, stored = caches.taken_apart(order, rest)
     caches.unpack(stored)
     logs.install(log_descriptor, order["log_level"])
+    order["log"] = log_descriptor
     children.show_as_an_ordinary_interpreter()
     by_descriptor.install()
     mistakes.refuse_breakpoints()

@@ -248,3 +248,49 @@ def test_each_call_of_a_batch_gets_what_stands_in_its_own_result(
             assert image.size == (number + 1, 1)
         assert "put the picture, or the path of the file, into the result" in result["said"]
         assert call.usage.output_bytes > sum(len(one.data) for one in call.artifacts)
+
+
+FORGETFUL = """
+    import os
+
+    def run(payload, context):
+        os.makedirs("deep/er", exist_ok=True)
+        for name in ("out.png", "key.txt", "given.txt", "deep/er/a.csv", "plain", "kept.txt"):
+            with open(name, "w") as file:
+                file.write("x")
+        open("empty.txt", "w").close()
+        context.artifact("given.txt", "given.txt")
+        context.artifact("other.txt", "kept.txt")
+        names = {
+            "relative": "out.png",
+            "absolute": str(context.scratch / "deep" / "er" / "a.csv"),
+            "dotted": "./out.png",
+            "not": ["x.png", "an out.png", "plain", "given.txt", "kept.txt", "empty.txt", {"key.txt": 1}],
+        }
+        return {"found": names[payload["as"]]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("relative", "'out.png' of the working folder"),
+        ("dotted", "Path('out.png') or context.artifact('out.png', 'out.png') there"),
+        ("absolute", "context.artifact('a.csv', 'deep/er/a.csv') there"),
+        ("not", ""),
+    ],
+)
+def test_a_file_that_a_result_only_names_is_told(
+    how: str,
+    told: str,
+    write_plugin: WritePlugin,
+    make_runner: MakeRunner,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """In the call's log, with what gives it back; the result stays as it is."""
+    result, call = called(make_runner(write_plugin(FORGETFUL)), {"as": how})
+    assert set(result) == {"found"}
+    assert [one.name for one in call.artifacts] == ["given.txt", "other.txt"]
+    records = [one for one in caplog.records if one.name == "toolrunner.plugin.sample"]
+    assert len(records) == bool(told)
+    assert told in caplog.text

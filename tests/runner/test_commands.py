@@ -504,3 +504,18 @@ def test_a_program_is_rehearsed_on_a_sample(
     assert error is not None
     assert error["error"]["type"] == "PluginLoadError"
     assert "exit status 7" in error["error"]["message"]
+
+
+def test_a_program_that_only_names_its_file_is_told(
+    open_folder: Path, make_runner: MakeRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it leaves in the folder output is given back."""
+    answer = '{"a": "out.txt", "b": "kept.txt"}'
+    body = f"echo x >out.txt; echo x >output/kept.txt; echo '{answer}'"
+    tool_runner = make_runner(a_script(open_folder, body))
+    result, error = tool_runner.run("sample", {})
+    assert error is None
+    assert result == {"a": "out.txt", "b": "kept.txt"}
+    [record] = [one for one in caplog.records if one.name == "toolrunner.plugin.sample"]
+    assert "names 'out.txt' of the working folder" in record.getMessage()
+    assert "put it in the folder output" in record.getMessage()
