@@ -5,6 +5,7 @@ Reads statuses, manifests and settings; only ``started`` and ``loaded_document``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from toolrunner.plugins.errors import ManifestError
 from toolrunner.runner.environments.store import Environment
 from toolrunner.runner.errors import GovernedError
 from toolrunner.runner.jobs.job import Job
+from toolrunner.runner.registry.offers import Offer
 from toolrunner.runner.registry.plugin_state import PluginStatus
 from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.runner.settings.settings import Settings
@@ -26,6 +28,16 @@ def status_document(status: PluginStatus) -> dict[str, Any]:
     times = {"last_used": status.last_used, "last_failure_at": status.last_failure_at}
     written = {name: time.isoformat() if time else None for name, time in times.items()}
     return {**asdict(status), **written}
+
+
+def offers_document(offers: Sequence[Offer], *, with_hosts: bool) -> list[dict[str, Any]]:
+    """Return who takes jobs of a plugin; what their hosts are called is the operator's to know."""
+    if with_hosts:
+        return [asdict(one) for one in offers]
+    workers: dict[str, int] = {}
+    for one in offers:
+        workers[one.version] = workers.get(one.version, 0) + one.workers
+    return [{"version": version, "workers": number} for version, number in workers.items()]
 
 
 def plugin_of(registry: PluginRegistry, name: str) -> Plugin | None:

@@ -1,30 +1,38 @@
-"""Keys: who may call from outside, which plugins, and how often. A file of the state folder.
+"""Keys in a file of the state folder, which all processes of a server share.
 
-A token is shown once, when it is made. What is stored is its SHA-256: the secret is 256 random
-bits, which nobody can try out, so a slow hash would only slow every request down. All processes of
-a server share the file.
+What a key is stands in ``key``.
 """
 
 from __future__ import annotations
 
-import hashlib
+import builtins
 import hmac
 import json
-import re
-import secrets
 import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 
+from toolrunner.api.key import (
+    MOST_PER_MINUTE,
+    NOBODY,
+    Key,
+    KeyRefusedError,
+    Role,
+    digest_of,
+    id_in,
+    new_key,
+    refuse_ambiguous,
+    refuse_taken,
+)
 from toolrunner.api.rates import Rates
 from toolrunner.runner.state.database import open_database, transaction
 from toolrunner.runner.state.reopened import Reopened, unusable
+
+__all__ = ["MOST_PER_MINUTE", "Key", "KeyRefusedError", "KeyStore", "Role"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS keys (
@@ -47,42 +55,13 @@ _ADD_ROLES = "ALTER TABLE keys ADD COLUMN role TEXT NOT NULL DEFAULT 'caller'"
 # open the file while two have. So it goes only with the first key that is one too many for it.
 _DROP_ONE_A_NAME = "DROP INDEX IF EXISTS keys_name"
 _BUSY_SECONDS = 10.0
-_TOKEN = re.compile(r"tr_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
-# Never what could be an id.
-_NAME = re.compile(r"(?![0-9a-f]{8}$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FILE = "keys.sqlite3"
 # Of keys that may look while nobody can say whether they were revoked.
 _MOST_REMEMBERED = 100
-_NOBODY = bytes(hashlib.sha256().digest_size)
-MOST_PER_MINUTE = 1_000_000
-
-
-class KeyRefusedError(Exception):
-    """A key that cannot be made; the message says why, and what to do."""
-
-
-class Role(StrEnum):
-    """What a key is for: a caller's has its plugins and its own jobs, an operator's everything."""
-
-    CALLER = "caller"
-    OPERATOR = "operator"
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key. ``plugins`` is ``None`` for all, ``per_minute`` for as often as wanted."""
-
-    id: str
-    name: str
-    plugins: tuple[str, ...] | None
-    per_minute: int | None
-    created_at: datetime
-    revoked_at: datetime | None
-    role: Role = Role.CALLER
 
 
 class KeyStore:
-    """The keys of one state folder. Thread-safe; several processes may have it open."""
+    """The keys of one state folder, see ``Keys``. Several processes may have it open."""
 
     def __init__(self, folder: Path, *, is_served: bool = False) -> None:
         """Open the file, or make it; raises UnusableError, with what to do.
@@ -122,7 +101,6 @@ class KeyStore:
                 raise unusable(self._path, error) from error
 
     def problem(self) -> str:
-        """Return why nobody is let in, and what to do about it; "" while keys can be read."""
         try:
             is_empty = not self.has_keys()
         except OSError as error:
@@ -140,67 +118,47 @@ class KeyStore:
         role: Role = Role.CALLER,
         also: bool = False,
     ) -> tuple[Key, str]:
-        """Make a key; return it and its token, which nobody can read again.
-
-        ``also``: beside a valid one of the same name, so that who uses that can change over.
-        Raises KeyRefusedError for a name that is taken or none, a rate that is none, and an
-        operator's key that should be for some plugins only.
-        """
-        if not _NAME.fullmatch(name):
-            message = f"{name[:100]!r} cannot be a key's name: take letters, digits, . _ and -"
-            raise KeyRefusedError(message)
-        if per_minute is not None and not 1 <= per_minute <= MOST_PER_MINUTE:
-            message = f"a key allows 1 to {MOST_PER_MINUTE:,} requests a minute"
-            raise KeyRefusedError(message)
-        if role is Role.OPERATOR and plugins is not None:
-            message = "an operator's key is for all plugins: leave the plugins out, or the role"
-            raise KeyRefusedError(message)
-        key_id = secrets.token_hex(4)
-        token = f"tr_{key_id}_{secrets.token_urlsafe(32)}"
-        named = None if plugins is None else json.dumps(sorted(set(plugins)))
-        now = time.time()
-        values = (key_id, name, _digest(token), named, per_minute, now, per_minute or 0, now, role)
+        key, token = new_key(name, plugins=plugins, per_minute=per_minute, role=role)
+        values = (
+            key.id,
+            name,
+            digest_of(token),
+            None if key.plugins is None else json.dumps(key.plugins),
+            per_minute,
+            key.created_at.timestamp(),
+            per_minute or 0,
+            key.created_at.timestamp(),
+            role,
+        )
         with self._using() as file, transaction(file) as database:
             if not _has_roles(database):  # of before there were any: who only reads adds none
                 database.execute(_ADD_ROLES)
-            if _living_of(database, name):
+            if living := _living_of(database, name):
                 if not also:
-                    raise KeyRefusedError(_taken(name))
+                    refuse_taken(name, living)
                 database.execute(_DROP_ONE_A_NAME)
             database.execute(
                 "INSERT INTO keys (id, name, digest, plugins, per_minute, created, tokens,"
                 " filled, role) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 values,
             )
-        key = Key(
-            key_id,
-            name,
-            None if plugins is None else tuple(sorted(set(plugins))),
-            per_minute,
-            datetime.fromtimestamp(now, UTC),
-            None,
-            role,
-        )
         return key, token
 
-    def list(self) -> list[Key]:
-        """Return all keys, the oldest first, revoked ones included."""
+    def kept(self) -> builtins.list[tuple[Key, bytes]]:
+        """Return all keys, each with what is stored of its token: for another place of keys."""
+        with self._using() as database:
+            return [(_key(row), row["digest"]) for row in database.execute(_ALL)]
+
+    def list(self) -> builtins.list[Key]:
         with self._using() as database:
             return [_key(row) for row in database.execute(_ALL)]
 
     def has_keys(self) -> bool:
-        """Tell whether there is a key that has not been revoked."""
         return any(key.revoked_at is None for key in self.list())
 
     def revoke(self, id_or_name: str) -> Key | None:
-        """Let a key be of no more use, from the next request on; ``None`` when there is none.
-
-        Raises KeyRefusedError for a name that several valid keys have.
-        """
         with self._using() as file, transaction(file) as database:
-            named = _living_of(database, id_or_name)
-            if len(named) > 1:
-                raise KeyRefusedError(_ambiguous(id_or_name, named))
+            refuse_ambiguous(id_or_name, _living_of(database, id_or_name))
             row = database.execute(
                 "UPDATE keys SET revoked = ? WHERE (id = ?2 OR name = ?2) AND revoked IS NULL"
                 " RETURNING *",
@@ -212,20 +170,14 @@ class KeyStore:
         return _key(row)
 
     def verify(self, token: str) -> Key | None:
-        """Return the key that a token belongs to; ``None`` when it is unknown or revoked."""
         key = self.identify(token)
         return None if key is None or key.revoked_at is not None else key
 
     def identify(self, token: str) -> Key | None:
-        """Return the key that a token belongs to, also one that was revoked.
-
-        Takes the same time for a wrong secret of a known key and for an unknown one.
-        """
-        match = _TOKEN.fullmatch(token)
         with self._using() as database:
-            row = _by_id(database, match.group(1) if match else "")
-        stored = _NOBODY if row is None else row["digest"]
-        digest = _digest(token)
+            row = _by_id(database, id_in(token))
+        stored = NOBODY if row is None else row["digest"]
+        digest = digest_of(token)
         is_same = hmac.compare_digest(digest, stored)
         if row is None or not is_same or row["revoked"] is not None:
             self._operators.pop(digest, None)
@@ -236,24 +188,17 @@ class KeyStore:
         return key
 
     def remembered(self, token: str) -> Key | None:
-        """Return the operator's key that a token belonged to when keys could last be read.
-
-        For looking at figures while they cannot be, and for nothing else: it may be revoked.
-        """
-        return self._operators.get(_digest(token))
+        return self._operators.get(digest_of(token))
 
     def living(self, key_ids: Iterable[str]) -> set[str]:
-        """Return which of some keys, by their ids, have not been revoked."""
         asked = json.dumps(list(key_ids))
         with self._using() as database:
             return {row["id"] for row in database.execute(_LIVING, (asked,))}
 
     def take(self, key: Key) -> float:
-        """Count one request; return 0, or the seconds to wait when the key is over its rate."""
         return 0.0 if key.per_minute is None else self._rates.take(key.id, key.per_minute)
 
     def close(self) -> None:
-        """Let go of the file."""
         with self._lock:
             self._file.close()
 
@@ -268,18 +213,6 @@ def _living_of(database: sqlite3.Connection, name: str) -> list[Key]:
     return [_key(row) for row in database.execute(_LIVING_OF, (name,))]
 
 
-def _taken(name: str) -> str:
-    return (
-        f"there is a key named {name!r} already: take another name, or revoke it first; with --also"
-        " the new key is valid beside it, until you revoke the old one by its id"
-    )
-
-
-def _ambiguous(name: str, keys: Sequence[Key]) -> str:
-    each = ", ".join(f"{key.id} of {key.created_at:%Y-%m-%d %H:%M} UTC" for key in keys)
-    return f"{len(keys)} valid keys are named {name!r}; revoke one by its id: {each}"
-
-
 def _has_roles(database: sqlite3.Connection) -> bool:
     return any(row["name"] == "role" for row in database.execute("PRAGMA table_info(keys)"))
 
@@ -288,10 +221,6 @@ def _by_id(database: sqlite3.Connection, key_id: str) -> sqlite3.Row | None:
     row: sqlite3.Row | None
     row = database.execute("SELECT * FROM keys WHERE id = ?", (key_id,)).fetchone()
     return row
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
 
 
 def _key(row: sqlite3.Row) -> Key:

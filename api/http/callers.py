@@ -21,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 
 from toolrunner.api.http.doors import Doors, doors_of
 from toolrunner.api.http.errors import HttpError, Reason, RequestError
-from toolrunner.api.keys import Key, KeyStore, Role
+from toolrunner.api.key import Key, Keys, Role
 from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.hosts import name_in
 from toolrunner.runner.names import unknown
@@ -162,7 +162,7 @@ async def _caller(request: Request, doors: Doors, *, free: Role | None) -> Calle
     return Caller(key.name, key.plugins, key.role is Role.OPERATOR, key)
 
 
-def _looked_up(keys: KeyStore, token: str, free: Role | None) -> tuple[Key | None, float]:
+def _looked_up(keys: Keys, token: str, free: Role | None) -> tuple[Key | None, float]:
     """Return a token's key, and the seconds that it has to wait: in one step.
 
     One that was revoked is returned as well.

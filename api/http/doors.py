@@ -15,7 +15,7 @@ from toolrunner.api.http.clients import Clients
 from toolrunner.api.http.guests import Guests
 from toolrunner.api.http.held import MOST_HELD, Held
 from toolrunner.api.http.tracing import CallTracing
-from toolrunner.api.keys import KeyStore
+from toolrunner.api.key import Keys
 from toolrunner.api.metrics.recording import Metrics
 from toolrunner.runner.services.backend import Backend
 from toolrunner.runner.settings.changes import Reload
@@ -36,7 +36,7 @@ class Doors:
     """
 
     backend: Backend
-    keys: KeyStore | None = None
+    keys: Keys | None = None
     audit: AuditLog | None = None
     metrics: Metrics | None = None
     draining: Callable[[], bool] = lambda: False

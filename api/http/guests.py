@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from starlette.concurrency import run_in_threadpool
 
-from toolrunner.api.keys import KeyStore
+from toolrunner.api.key import Keys
 from toolrunner.sandbox.shortage import is_thread_refused, told
 
 _LOG = logging.getLogger("toolrunner.http")
@@ -23,7 +23,7 @@ _LOOK_SECONDS = 0.5
 class Guests:
     """What ends each request that runs, by the id of its key."""
 
-    def __init__(self, keys: KeyStore | None) -> None:
+    def __init__(self, keys: Keys | None) -> None:
         self._store = keys
         self._ends: dict[str, dict[object, Callable[[], None]]] = {}
         self._watch: asyncio.Future[None] | None = None
@@ -67,7 +67,7 @@ class Guests:
             if not bound.expired():
                 raise
 
-    async def _look_after(self, keys: KeyStore) -> None:
+    async def _look_after(self, keys: Keys) -> None:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             if not self._ends:

@@ -10,14 +10,15 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from toolrunner.api.documents import status_document
+from toolrunner.api.documents import offers_document, status_document
 from toolrunner.api.http import schemas
 from toolrunner.api.http.audit import outcome
 from toolrunner.api.http.callers import Caller, FromCaller, FromOperator
 from toolrunner.api.http.doors import Doors, FromDoors
 from toolrunner.api.http.errors import HttpError, RequestError, without_paths
 from toolrunner.api.http.route import GovernedRoute, unusable_state
-from toolrunner.runner.registry.registry import PluginState, PluginStatus
+from toolrunner.runner.registry.registry import PluginState
+from toolrunner.runner.services.plugin_management import Located
 
 router = APIRouter(prefix="/v1/plugins", tags=["plugins"], route_class=GovernedRoute)
 _LOG = logging.getLogger("toolrunner.http")
@@ -31,8 +32,8 @@ _SICK = {PluginState.FAILED, PluginState.UNAVAILABLE}
 )
 async def list_plugins(doors: FromDoors, caller: FromCaller) -> JSONResponse:
     """A flat list, sorted by name; those that cannot run here carry the reason."""
-    statuses = await run_in_threadpool(doors.backend.plugins.list_plugins)
-    return JSONResponse([_shown(one) for one in statuses if caller.may_use(one.name)])
+    found = await run_in_threadpool(doors.backend.plugins.everywhere)
+    return JSONResponse([_shown(one, caller) for one in found if caller.may_use(one.status.name)])
 
 
 @router.get(
@@ -42,7 +43,7 @@ async def list_plugins(doors: FromDoors, caller: FromCaller) -> JSONResponse:
 )
 async def get_plugin(name: str, doors: FromDoors, caller: FromCaller) -> JSONResponse:
     """One plugin's state, counts and times, of all workers together."""
-    return JSONResponse(_shown(await _found(name, doors, caller)))
+    return JSONResponse(_shown(await _found(name, doors, caller), caller))
 
 
 @router.get(
@@ -52,9 +53,9 @@ async def get_plugin(name: str, doors: FromDoors, caller: FromCaller) -> JSONRes
 )
 async def get_health(name: str, doors: FromDoors, caller: FromCaller) -> JSONResponse:
     """Healthy unless it takes no calls, or its last call failed by its own fault."""
-    status = await _found(name, doors, caller)
-    healthy = status.state not in _SICK and not status.suspended_by
-    return JSONResponse({**_shown(status), "healthy": healthy})
+    found = await _found(name, doors, caller)
+    healthy = found.status.state not in _SICK and not found.status.suspended_by
+    return JSONResponse({**_shown(found, caller), "healthy": healthy})
 
 
 @router.post(
@@ -98,22 +99,27 @@ async def _switched(
     except OSError as error:
         _LOG.error("plugin %r stays as it was: %s", name, error)
         raise unusable_state(error) from None
-    status = await _found(name, doors, operator)
-    outcome(request, f"suspended by {status.suspended_by}" if status.suspended_by else "resumed")
-    return JSONResponse(_shown(status))
+    found = await _found(name, doors, operator)
+    by = found.status.suspended_by
+    outcome(request, f"suspended by {by}" if by else "resumed")
+    return JSONResponse(_shown(found, operator))
 
 
-async def _found(name: str, doors: Doors, caller: Caller) -> PluginStatus:
+async def _found(name: str, doors: Doors, caller: Caller) -> Located:
     # Those that a key does not name are to it as if they did not exist.
-    status = None
+    found = None
     if caller.may_use(name):
-        status = await run_in_threadpool(doors.backend.plugins.get_plugin, name)
-    if status is None:
+        found = await run_in_threadpool(doors.backend.plugins.located, name)
+    if found is None:
         message = caller.unknown(name, doors.backend.plugins.plugin_names())
         raise RequestError(HttpError.NOT_FOUND, message)
-    return status
+    return found
 
 
-def _shown(status: PluginStatus) -> dict[str, Any]:
+def _shown(found: Located, caller: Caller) -> dict[str, Any]:
+    status = found.status
     words = {"reason": status.reason, "last_failure": status.last_failure}
-    return {**status_document(status), **{key: without_paths(one) for key, one in words.items()}}
+    shown = {**status_document(status), **{key: without_paths(one) for key, one in words.items()}}
+    if found.offers is not None:
+        shown["available_on"] = offers_document(found.offers, with_hosts=caller.is_operator)
+    return shown

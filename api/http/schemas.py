@@ -131,6 +131,21 @@ _HEALTH: Schema = strict_object(
         },
     }
 )
+for _one in (_PLUGIN, _HEALTH):
+    _one["properties"]["available_on"] = {
+        "type": "array",
+        "description": "Where servers share their jobs: whose workers take jobs of it now.",
+        "items": {
+            "type": "object",
+            "properties": {
+                "host": {"type": "string", "description": "Shown to the operator alone."},
+                "version": {"type": "string"},
+                "workers": _COUNT,
+            },
+            "required": ["version", "workers"],
+            "additionalProperties": False,
+        },
+    }
 _CHANGE = strict_object(
     {
         "setting": {"type": "string", "description": "Its name, as caps.memory_mb."},

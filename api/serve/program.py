@@ -20,7 +20,7 @@ from pathlib import Path
 
 from toolrunner.api.http.context import ContextFilter
 from toolrunner.api.http.tracing import MISSING, is_possible, is_wanted
-from toolrunner.api.keys import KeyStore
+from toolrunner.api.key_choice import kept_keys
 from toolrunner.api.metrics.recording import begun, buried
 from toolrunner.api.metrics.tables import Tables
 from toolrunner.api.serve.logs import DescriptorHandler, JsonFormatter, TextFormatter, install
@@ -182,7 +182,7 @@ def _needs_keys(options: ServeOptions, address: str) -> tuple[bool, str]:
     is_loopback = ipaddress.ip_address(address.partition("%")[0]).is_loopback
     if is_loopback and not options.with_keys:
         return False, ""
-    with closing(KeyStore(options.settings.kept_state(), is_served=True)) as keys:
+    with kept_keys(options.settings, is_served=True) as keys:
         try:
             if keys.has_keys():
                 return True, ""

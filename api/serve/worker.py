@@ -27,7 +27,8 @@ from toolrunner.api.http.app import create_app
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.errors import public
 from toolrunner.api.http.tracing import CallTracing, is_possible, is_wanted
-from toolrunner.api.keys import KeyStore
+from toolrunner.api.key import Keys
+from toolrunner.api.key_choice import served_keys
 from toolrunner.api.metrics.recording import Metrics
 from toolrunner.api.metrics.tables import Tables
 from toolrunner.api.serve.child import WorkerContext
@@ -92,7 +93,7 @@ class Worker:
             stack.callback(audit.close)
             keys = None
             if self.needs_keys:
-                keys = KeyStore(state, is_served=True)
+                keys = served_keys(self.settings, backend.together)
                 stack.callback(keys.close)
                 _rename_callers(backend, keys)
             if tracing is not None:
@@ -148,7 +149,7 @@ def _tracing(settings: Settings) -> CallTracing | None:
     return CallTracing(settings) if is_wanted(settings) and is_possible() else None
 
 
-def _rename_callers(backend: Backend, keys: KeyStore) -> None:
+def _rename_callers(backend: Backend, keys: Keys) -> None:
     """Give keys' names to jobs that were stored when they belonged to a key's id."""
     try:
         backend.jobs.rename_callers({key.id: key.name for key in keys.list()})

@@ -6,6 +6,8 @@ Who has not set ``jobs`` imports nothing of it, and needs nothing installed.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from toolrunner.runner.jobs.blob_choice import blobs_of
@@ -14,6 +16,7 @@ from toolrunner.runner.settings.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from toolrunner.runner.jobs.postgres.store import PostgresJobStore
+    from toolrunner.runner.jobs.postgres.together import Together
 
 _NEEDED = ("psycopg", "procrastinate")
 _MISSING = (
@@ -40,6 +43,22 @@ def open_cluster_store(settings: Settings) -> PostgresJobStore:
         blobs,
         **bounds_of(settings),
     )
+
+
+@contextmanager
+def open_together(settings: Settings) -> Iterator[Together | None]:
+    """Hold what the servers of a cluster have together; ``None`` where there is no cluster.
+
+    Raises SettingsError without the extra ``cluster``.
+    """
+    if not settings.jobs:
+        yield None
+        return
+    _insist()
+    from toolrunner.runner.jobs.postgres.together import Together  # noqa: PLC0415 - see above
+
+    with closing(Together(settings.jobs)) as together:
+        yield together
 
 
 def migrate(settings: Settings) -> list[str]:

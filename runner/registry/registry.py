@@ -8,18 +8,19 @@ share with other processes.
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.manifest import ManifestError
 from toolrunner.runner.environments.choice import Choice, Environments
+from toolrunner.runner.registry.counts import Counts
+from toolrunner.runner.registry.offers import MaybeOffers, Offer
 from toolrunner.runner.registry.plugin_changes import Seen
 from toolrunner.runner.registry.plugin_state import Entry, Lack, PluginState, PluginStatus
-from toolrunner.runner.registry.shared_metrics import SharedMetrics
 from toolrunner.runner.registry.suspensions import Standing, Suspensions, Verdict
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox import forks
@@ -33,15 +34,26 @@ _LOG = logging.getLogger("toolrunner.registry")
 _MOST_TOLD = 100  # unknown names: callers can make up any number
 
 
+class Switches(Protocol):
+    """Where the operator's word on plugins is said to all servers of a cluster."""
+
+    def say(self, names: Sequence[str], *, is_suspended: bool) -> None:
+        """Take no calls of plugins anywhere, or take them again; raises OSError."""
+
+    def offers(self) -> MaybeOffers:
+        """Return who takes jobs of which plugins; ``None`` while nobody can tell."""
+
+
 class PluginRegistry:
     """Plugins by name. Thread-safe; each method is one step that others see whole or not at all."""
 
     def __init__(self) -> None:
         self._unlocked()
         self._entries: dict[str, Entry] = {}
-        self._shared: SharedMetrics | None = None
+        self._shared: Counts | None = None
         self._told: set[str] = set()  # unknown names that the log has
         self._suspensions = Suspensions()
+        self._switches: Switches | None = None
         self._environments: Environments | None = None
         self._stamp: int | None = None  # of the environments that the plugins' choices are made of
         # What discovery would find today, for a registry that was made by it.
@@ -57,6 +69,7 @@ class PluginRegistry:
         """Go on with the counts so far, alone, and without the parent's calls in flight."""
         self._unlocked()
         self._shared = None
+        self._switches = None
         for entry in self._entries.values():
             entry.in_flight = 0
             entry.settle(entry.settled)
@@ -172,9 +185,13 @@ class PluginRegistry:
         self._stamp = None
         self._choose_anew()
 
-    def share(self, metrics: SharedMetrics) -> None:
+    def share(self, metrics: Counts) -> None:
         """Count together with other processes from now on: what is shown is of all of them."""
         self._shared = metrics
+
+    def switch_by(self, switches: Switches) -> None:
+        """Say to all servers of a cluster from now on which plugins are suspended."""
+        self._switches = switches
 
     def register(
         self, name: str, description: str = "", version: str = "", instance: object = None
@@ -358,20 +375,48 @@ class PluginRegistry:
         It holds for all who have this state folder, and after a restart. Raises OSError where it
         cannot be kept.
         """
-        return self._for_each(name, self._suspensions.suspend)
+        return self._switch(name, self._suspensions.suspend, is_suspended=True)
 
     def resume(self, name: str) -> bool:
         """Take calls of a plugin, or of all its tools, again, whoever suspended it.
 
         False if it is unknown. Raises OSError where that cannot be kept.
         """
-        return self._for_each(name, self._suspensions.resume)
+        return self._switch(name, self._suspensions.resume, is_suspended=False)
 
-    def _for_each(self, name: str, step: Callable[[str], object]) -> bool:
+    def _switch(self, name: str, step: Callable[[str], object], *, is_suspended: bool) -> bool:
         names = self.tools_of(name) or [one for one in self.list_plugins() if one == name]
+        if self._switches is not None:
+            names = names or [one for one in self.offers() or () if _is_of(one, name)]
+            if names:
+                self._switches.say(names, is_suspended=is_suspended)
+            return bool(names)
         for one in names:
             step(one)
         return bool(names)
+
+    def hear(self, name: str, *, is_suspended: bool, is_news: bool) -> None:
+        """Go by the operator's word on a plugin, known here or not, that was said elsewhere."""
+        self._suspensions.hear(name, is_suspended=is_suspended, is_news=is_news)
+
+    def word_on(self, name: str) -> Standing:
+        """Return how a plugin stands, known here or not."""
+        return self._suspensions.standing(name)
+
+    def offers(self) -> MaybeOffers:
+        """Return which workers of a cluster take jobs of which plugins, also of others than here.
+
+        ``None`` where there is no cluster, or while nobody can tell.
+        """
+        return None if self._switches is None else self._switches.offers()
+
+    def elsewhere(self, name: str, offers: Sequence[Offer]) -> PluginStatus:
+        """Return the status of a plugin that only other servers of the cluster have."""
+        version = offers[0].version if offers else ""
+        entry = Entry("", version, None, reason="is not on this server; others run its jobs")
+        entry.settle(PluginState.UNAVAILABLE)
+        status = self._standing(entry.status(name))
+        return status if self._shared is None else self._shared.applied([status])[0]
 
     def heed_no_suspensions(self) -> None:
         """Take calls of suspended plugins as well, and count no failures, in this process alone."""
@@ -483,6 +528,11 @@ class PluginRegistry:
         _LOG.log(level, "there is no plugin %s: what is said of its calls is kept nowhere", shown)
         if is_last:
             _LOG.info("%d unknown plugins were named; no more are told of", _MOST_TOLD)
+
+
+def _is_of(name: str, asked: str) -> bool:
+    """Whether a name is that of a plugin, or of one of its tools."""
+    return name == asked or name.startswith(f"{asked}:")
 
 
 def _unusable(bad: Broken) -> Entry:

@@ -13,14 +13,12 @@ import os
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from toolrunner.runner.registry.counts import Counted, Uncounted, merged
 from toolrunner.runner.registry.plugin_state import AVERAGED_CALLS, PluginState, PluginStatus
 from toolrunner.runner.state.database import open_database, transaction
 from toolrunner.runner.state.leases import Lease
@@ -69,23 +67,8 @@ _LOCK_FILE = "metrics.lock"
 _BESIDE = ("", "-wal", "-shm")
 
 
-@dataclass(slots=True)
-class _Counts:
-    """What has become of a plugin since its counts were last written."""
-
-    in_flight: int = 0
-    successes: int = 0
-    errors: int = 0
-    state: PluginState | None = None
-    reason: str = ""
-    failure: str = ""
-    failed_at: float = 0.0
-    last_used: float | None = None
-    times: deque[int] = field(default_factory=lambda: deque(maxlen=AVERAGED_CALLS))
-
-
 class SharedMetrics:
-    """Counts of all processes that share a state folder. Thread-safe."""
+    """Counts of all processes that share a state folder; see ``Counts``. Thread-safe."""
 
     def __init__(self, folder: Path, lease: Lease) -> None:
         """Open the file, or make it; ``lease`` says when this process is no more."""
@@ -99,10 +82,9 @@ class SharedMetrics:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._unwritten: dict[str, _Counts] = {}
+        self._unwritten: dict[str, Uncounted] = {}
 
     def problem(self) -> str:
-        """Return what is wrong with the counts, and what to do about it; "" if nothing."""
         with self._lock:
             self._write_counts()
             if self._trouble:
@@ -110,7 +92,6 @@ class SharedMetrics:
         return ""
 
     def set_aside(self) -> str:
-        """Return where the counts are that could not be used, and what to do; "" if none are."""
         aside = self._path.with_name(ASIDE)
         if not os.path.lexists(aside):
             return ""
@@ -176,7 +157,6 @@ class SharedMetrics:
         )
 
     def begin(self, name: str) -> None:
-        """Count a call in."""
         with self._lock:
             counts = self._counts_of(name)
             counts.in_flight += 1
@@ -192,32 +172,18 @@ class SharedMetrics:
         reason: str = "",
         failure: str = "",
     ) -> None:
-        """Count a call out, with the state that it has left behind, and the reason of that.
-
-        ``state``: ``None`` where the call says nothing of its plugin. ``failure``: why it failed
-        by the plugin's own fault.
-        """
         with self._lock:
             counts = self._counts_of(name)
-            counts.in_flight -= 1
-            counts.successes += not had_error
-            counts.errors += had_error
-            if state is not None:
-                counts.state, counts.reason = state, reason
-            if failure:
-                counts.failure, counts.failed_at = failure, time.time()
-            counts.times.append(max(0, elapsed_ms))
+            counts.end(state, elapsed_ms, had_error=had_error, reason=reason, failure=failure)
             self._write_counts()
 
     def settle(self, name: str, state: PluginState, reason: str) -> None:
-        """Note a state that no call has left behind, and why."""
         with self._lock:
-            counts = self._unwritten.setdefault(name, _Counts())
+            counts = self._unwritten.setdefault(name, Uncounted())
             counts.state, counts.reason = state, reason
             self._write_counts()
 
     def applied(self, own: list[PluginStatus]) -> list[PluginStatus]:
-        """Return the statuses of this process with the counts and times of all."""
         try:
             with self._lock:
                 if self._unwritten:
@@ -237,27 +203,31 @@ class SharedMetrics:
             times.setdefault(name, []).append(ms)
         running = dict(database.execute(_RUNNING))
         failures = {row[0]: row[1:] for row in database.execute(_FAILURES)}
-        return [
-            _merged(
-                _with_failure(status, failures.get(status.name)),
-                counts.get(status.name),
-                times.get(status.name, []),
-                running,
+        counted = {
+            name: Counted(
+                state,
+                reason,
+                successes,
+                errors,
+                last_used,
+                times.get(name, []),
+                running.get(name, 0),
+                *failures.get(name, ("", 0.0)),
             )
-            for status in own
-        ]
+            for name, (state, successes, errors, last_used, reason) in counts.items()
+        }
+        return [merged(status, counted.get(status.name)) for status in own]
 
     def close(self) -> None:
-        """Count this process's calls in flight no more, and close the file."""
         with self._lock:
             if self._unwritten:
                 self._write_counts()
             self._write(partial(_forget, worker=self._lease.name))
             self._file.close()
 
-    def _counts_of(self, name: str) -> _Counts:
+    def _counts_of(self, name: str) -> Uncounted:
         """Return what of a plugin waits to be written; it has been used now."""
-        counts = self._unwritten.setdefault(name, _Counts())
+        counts = self._unwritten.setdefault(name, Uncounted())
         counts.last_used = time.time()
         return counts
 
@@ -292,7 +262,7 @@ class SharedMetrics:
             _LOG.error("the counts are kept, and this process shows its own: %s", trouble)
 
 
-def _add(database: sqlite3.Connection, worker: str, name: str, counts: _Counts) -> None:
+def _add(database: sqlite3.Connection, worker: str, name: str, counts: Uncounted) -> None:
     database.execute(
         "INSERT INTO running (worker, plugin, calls) VALUES (?1, ?2, max(0, ?3))"
         " ON CONFLICT DO UPDATE SET calls = max(0, calls + ?3)",
@@ -359,38 +329,3 @@ _COUNTS = (
 _TIMES = "SELECT plugin, ms FROM times ORDER BY plugin, number"
 _RUNNING = "SELECT plugin, sum(calls) FROM running GROUP BY plugin"
 _FAILURES = "SELECT plugin, reason, at FROM failures"
-
-
-def _with_failure(status: PluginStatus, failure: tuple[str, float] | None) -> PluginStatus:
-    if failure is None:
-        return status
-    reason, at = failure
-    return replace(status, last_failure=reason, last_failure_at=datetime.fromtimestamp(at, UTC))
-
-
-def _merged(
-    status: PluginStatus,
-    counts: tuple[str, int, int, float | None, str] | None,
-    times: list[int],
-    running: dict[str, int],
-) -> PluginStatus:
-    if counts is None:
-        return status
-    settled, successes, errors, last_used, reason = counts
-    in_flight = running.get(status.name, 0)
-    state = status.state
-    if state == PluginState.UNAVAILABLE:
-        reason = status.reason  # each process's own to know
-    else:
-        state = PluginState.RUNNING.value if in_flight else settled
-    return replace(
-        status,
-        state=state,
-        reason=reason,
-        success_count=successes,
-        error_count=errors,
-        last_used=None if last_used is None else datetime.fromtimestamp(last_used, UTC),
-        last_execution_time_ms=times[-1] if times else None,
-        avg_execution_time_ms=sum(times) / len(times) if times else None,
-        in_flight=in_flight,
-    )

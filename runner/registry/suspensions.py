@@ -191,14 +191,7 @@ class Suspensions:
 
         Raises OSError where the file cannot be written.
         """
-
-        def step(standings: dict[str, Standing]) -> None:
-            old = standings.get(name, _FINE)
-            standings[name] = Standing(
-                old.failures, SuspendedBy.OPERATOR, time.time(), reason=old.reason
-            )
-
-        self._change(step, must_keep=True)
+        self._change(lambda standings: _suspend(standings, name), must_keep=True)
         _LOG.warning("plugin %r is suspended by the operator", name)
 
     def resume(self, name: str) -> bool:
@@ -212,6 +205,22 @@ class Suspensions:
         if old.suspended_by:
             _LOG.warning("plugin %r takes calls again, by the operator's word", name)
         return bool(old.suspended_by)
+
+    def hear(self, name: str, *, is_suspended: bool, is_news: bool = True) -> None:
+        """Go by what the operator has said to all servers of a cluster, who keep it.
+
+        One that is suspended no more takes calls again whoever suspended it, if that was said only
+        now. What cannot be written holds in this process.
+        """
+        old = self.standing(name)
+        is_operators = old.suspended_by == SuspendedBy.OPERATOR
+        if is_suspended and not is_operators:
+            self._change(lambda standings: _suspend(standings, name))
+            _LOG.warning("plugin %r is suspended by the operator, on all servers", name)
+        elif not is_suspended and (is_operators or (is_news and old != _FINE)):
+            self._change(lambda standings: standings.pop(name, _FINE))
+            if old.suspended_by:
+                _LOG.warning("plugin %r takes calls again, by the operator's word to all", name)
 
     def looked(self) -> str:
         """Return why nobody knows how plugins stand, as of now; "" while that is known."""
@@ -285,6 +294,11 @@ class Suspensions:
             _write(Path(self._path), standings, is_synced=is_synced)
         self._known = (_looks(self._path), standings)
         return done
+
+
+def _suspend(standings: dict[str, Standing], name: str) -> None:
+    old = standings.get(name, _FINE)
+    standings[name] = Standing(old.failures, SuspendedBy.OPERATOR, time.time(), reason=old.reason)
 
 
 def _standings_of(text: bytes) -> _Standings:

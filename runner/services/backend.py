@@ -20,7 +20,6 @@ from toolrunner.runner.jobs.rules import bounds_of
 from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
 from toolrunner.runner.jobs.store import JobStore, Stranded
 from toolrunner.runner.registry.registry import PluginRegistry
-from toolrunner.runner.registry.shared_metrics import SharedMetrics
 from toolrunner.runner.services.analysis import AnalysisService
 from toolrunner.runner.services.job_management import JobManagementService
 from toolrunner.runner.services.plugin_management import (
@@ -28,6 +27,7 @@ from toolrunner.runner.services.plugin_management import (
     PluginManagementService,
     unobserved,
 )
+from toolrunner.runner.services.shared_state import shared_state
 from toolrunner.runner.settings.changes import in_force
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.shared_places import PlacesShare
@@ -117,9 +117,8 @@ class Backend:
             lease = Lease(folder / "workers")
             stack.callback(lease.close)
             registry = PluginRegistry.discover(plugin_paths, settings=settings)
-            self._counts = SharedMetrics(folder, lease)
-            stack.callback(self._counts.close)
-            registry.share(self._counts)
+            shared = stack.enter_context(shared_state(settings, registry, lease))
+            self._counts, self.together = shared.counts, shared.together
             self._store, self._outbox = _store_of(settings, lease)
             stack.callback(self._store.close)
             self._tool_runner = _tool_runner(registry, settings, share)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from toolrunner.runner.call import Call
 from toolrunner.runner.envelope import Envelope
+from toolrunner.runner.registry.offers import MaybeOffers, Offer
 from toolrunner.runner.registry.plugin_changes import Seen
 from toolrunner.runner.registry.plugin_state import Lack, PluginStatus
 from toolrunner.runner.registry.suspensions import Standing
@@ -24,6 +25,14 @@ class Executed:
     outcome: str
     seconds: float
     call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A plugin, and who takes jobs of it: ``None`` without a cluster, or if nobody can tell."""
+
+    status: PluginStatus
+    offers: tuple[Offer, ...] | None
 
 
 Observer = Callable[[Executed], None]
@@ -84,6 +93,32 @@ class PluginManagementService:
         """Return a plugin's status, ``None`` when unknown."""
         return self._tool_runner.registry.get_status(plugin_name)
 
+    def everywhere(self) -> list[Located]:
+        """Return every plugin of this server, and those that others of its cluster have.
+
+        Sorted by name.
+        """
+        registry = self._tool_runner.registry
+        offers, here = registry.offers(), registry.list_all()
+        found = [_located(status, offers) for status in here]
+        names = {status.name for status in here}
+        found += [
+            Located(registry.elsewhere(name, others), others)
+            for name, others in (offers or {}).items()
+            if name not in names
+        ]
+        return sorted(found, key=lambda one: one.status.name)
+
+    def located(self, plugin_name: str) -> Located | None:
+        """Return one of them; ``None`` when no server has it."""
+        registry = self._tool_runner.registry
+        offers, status = registry.offers(), registry.get_status(plugin_name)
+        if status is not None:
+            return _located(status, offers)
+        if offers is None or plugin_name not in offers:
+            return None
+        return Located(registry.elsewhere(plugin_name, offers[plugin_name]), offers[plugin_name])
+
     def runnable(self) -> dict[str, str]:
         """Return the version of each plugin that takes calls now."""
         return self._tool_runner.registry.runnable()
@@ -129,3 +164,7 @@ class PluginManagementService:
         Raises DiscoveryError, and SettingsError, and leaves everything as it was.
         """
         self._tool_runner.reload(settings)
+
+
+def _located(status: PluginStatus, offers: MaybeOffers) -> Located:
+    return Located(status, None if offers is None else offers.get(status.name, ()))

@@ -18,6 +18,7 @@ _MARKS = {"mark_running", "mark_initialized", "mark_failed", "mark_unavailable",
 # What every call takes, and nothing may take the place of.
 _WAY = {"run", "arun", "analyze", "run_job", "execute_plugin"}
 _COUNTING = {"begin", "record", "settle"}  # of what processes count together
+_COUNTS = ("Counts", "SharedMetrics", "ClusterCounts")
 _FOUR = ("plugin_name", "state", "elapsed_ms", "had_error")
 _OURS = ("api/", "runner/", "plugins/", "sandbox/")
 # Who makes the ToolRunner of a process: a server's backend, a command, a trial of the sandbox.
@@ -301,7 +302,8 @@ def _states(module: Module, origins: Origins) -> Iterator[Finding]:
         if name.endswith(".plugin_state.Entry"):
             yield module.finding(source, METRICS, "what holds a plugin's counts is the registry's")
     for attribute in module.nodes(ast.Attribute):
-        if attribute.attr in _COUNTING and origins.is_of(attribute.value, "SharedMetrics"):
+        is_counting = any(origins.is_of(attribute.value, one) for one in _COUNTS)
+        if attribute.attr in _COUNTING and is_counting:
             yield module.finding(attribute, METRICS, "calls are counted by the registry alone")
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,11 +13,11 @@ from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.kept_jobs import all_of, cancel_each, in_parts, kept_jobs
 from toolrunner.api.cli.options import command, examples
 from toolrunner.api.cli.session import Session
-from toolrunner.api.keys import MOST_PER_MINUTE, Key, KeyRefusedError, KeyStore, Role
+from toolrunner.api.key import MOST_PER_MINUTE, Key, KeyRefusedError, Keys, Role
+from toolrunner.api.key_choice import kept_keys, with_keys
 from toolrunner.runner.jobs.job import JobFilter, JobStatus
 from toolrunner.runner.names import unknown
 from toolrunner.runner.settings.settings import Settings
-from toolrunner.runner.state.reserve import make_room, with_room
 
 keys_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -61,7 +59,7 @@ def create(
     """Make a key, and print it: the only time that it can be seen."""
     if plugin and not force:
         _insist_on_plugins(session, plugin)
-    with closing(KeyStore(session.settings.kept_state())) as store:
+    with kept_keys(session.settings) as store:
         try:
             key, token = store.create(
                 name, plugins=plugin, per_minute=per_minute, role=role, also=also
@@ -80,9 +78,7 @@ def create(
 @command
 def show_all(session: Session) -> Exit:
     """List all keys, revoked ones included, without their secrets."""
-    folder = session.settings.kept_state()
-    make_room(folder)  # SQLite needs some to read as well
-    with closing(KeyStore(folder)) as store:
+    with kept_keys(session.settings) as store:
         keys = store.list()
     if session.shared.as_json:
         session.terminal.document([_document(key) for key in keys])
@@ -108,13 +104,12 @@ def revoke(
     ] = False,
 ) -> Exit:
     """Revoke a key: it opens nothing any more, and what runs of its requests ends."""
-    folder = session.settings.kept_state()
     try:
-        revoked = with_room(folder, partial(_revoked, folder, key))
+        revoked = with_keys(session.settings, lambda store: store.revoke(key))
     except KeyRefusedError as error:
         raise Refused(str(error)) from None
     if revoked is None:
-        with closing(KeyStore(folder)) as store:
+        with kept_keys(session.settings) as store:
             raise Refused(_not_revoked(store, key, cancel_jobs=cancel_jobs))
     cancelled = _cancelled(session.settings, revoked.name) if cancel_jobs else None
     if session.shared.as_json:
@@ -127,12 +122,7 @@ def revoke(
     return Exit.DONE
 
 
-def _revoked(folder: Path, key: str) -> Key | None:
-    with closing(KeyStore(folder)) as store:
-        return store.revoke(key)
-
-
-def _not_revoked(store: KeyStore, key: str, *, cancel_jobs: bool) -> str:
+def _not_revoked(store: Keys, key: str, *, cancel_jobs: bool) -> str:
     """Return why no key is revoked, and what cancels the jobs of one that was revoked before."""
     message = f"there is no key {key!r} that could be revoked; `toolrunner keys list` has all"
     names = {one.name for one in store.list() if key in {one.id, one.name}}

@@ -23,6 +23,7 @@ from toolrunner.plugins.fields import legal_name
 from toolrunner.runner.environments.sbom import bill_of_materials
 from toolrunner.runner.environments.store import Environment
 from toolrunner.runner.registry.plugin_state import PluginState
+from toolrunner.runner.services.shared_state import as_servers_have_it
 
 plugins_app = typer.Typer(rich_markup_mode=None)
 
@@ -31,7 +32,8 @@ plugins_app = typer.Typer(rich_markup_mode=None)
 @command
 def list_plugins(session: Session) -> Exit:
     """List the plugins that are known here, also those that cannot run."""
-    statuses = session.registry.list_all()
+    with as_servers_have_it(session.settings, session.registry):
+        statuses = session.registry.list_all()
     if session.shared.as_json:
         session.terminal.document([documents.status_document(status) for status in statuses])
     else:
@@ -67,6 +69,11 @@ def show_plugin(
     ] = False,
 ) -> Exit:
     """Show one plugin: what it takes, its limits after the operator's caps, what it may reach."""
+    with as_servers_have_it(session.settings, session.registry):
+        return _show(session, name, sbom=sbom, types=types)
+
+
+def _show(session: Session, name: str, *, sbom: bool, types: bool) -> Exit:
     names = session.registry.tools_of(name) or [name]
     if types and all(session.registry.get_status(one) for one in names):
         session.terminal.write(_types(session, name, names))
@@ -171,7 +178,7 @@ def check_plugin(
 @plugins_app.command("disable", epilog=examples("toolrunner plugins disable my-plugin"))
 @command
 def disable_plugin(session: Session, name: PluginName) -> Exit:
-    """Take no calls of a plugin until it is enabled, on all servers of this state folder."""
+    """Take no calls of a plugin until it is enabled, on all servers that share this state."""
     return _switched(session, name, "disable", "is disabled: it takes no calls")
 
 
@@ -185,11 +192,12 @@ def enable_plugin(session: Session, name: PluginName) -> Exit:
 def _switched(session: Session, name: str, what: str, words: str) -> Exit:
     session.settings.kept_state()  # refuses where there is no place for it
     registry = session.registry
-    if not (registry.suspend if what == "disable" else registry.resume)(name):
-        return _refuse_unknown(session, name, f"plugins {what}")
-    if session.shared.as_json:
+    with as_servers_have_it(session.settings, registry):
+        if not (registry.suspend if what == "disable" else registry.resume)(name):
+            return _refuse_unknown(session, name, f"plugins {what}")
         names = registry.tools_of(name) or [name]
-        statuses = [registry.get_status(one) for one in names]
+        statuses = [status for one in names if (status := registry.get_status(one))]
+    if session.shared.as_json:
         for status in statuses:
             session.terminal.document(documents.status_document(status))
     else:

@@ -90,16 +90,19 @@ def connect(url: DatabaseUrl, **settings: str) -> Connection:
 class Connections:
     """Those of one process. Thread-safe; a fork has none of them."""
 
-    def __init__(self, url: DatabaseUrl, check: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, url: DatabaseUrl, check: Callable[[Connection], None], *, most: int = _MOST
+    ) -> None:
         """``check`` is asked of each new one whether its database can be used."""
         self.url = url
         self._check = check
+        self._most = most
         self._begin()
         forks.in_each_child(self, Connections._in_child)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._places = threading.BoundedSemaphore(_MOST)
+        self._places = threading.BoundedSemaphore(self._most)
         self._idle: list[tuple[float, Connection]] = []
         self._failed: tuple[float, StoreError] | None = None
         self._is_closed = False
@@ -113,7 +116,7 @@ class Connections:
     def reading(self) -> Iterator[Connection]:
         """Hold a connection, for single statements."""
         if not self._places.acquire(timeout=_WAIT_SECONDS):
-            message = f"all {_MOST} connections to {self.url} are in use; try again"
+            message = f"all {self._most} connections to {self.url} are in use; try again"
             raise StoreError(errno.EBUSY, message)
         try:
             connection = self._take()

@@ -13,6 +13,7 @@ from importlib import resources
 from procrastinate.schema import SchemaManager
 
 from toolrunner.runner.jobs.postgres.connections import SCHEMA, Connection, connect, explained
+from toolrunner.runner.jobs.postgres.together_tables import TOGETHER
 from toolrunner.runner.jobs.store import StoreError
 from toolrunner.runner.settings.database_url import DatabaseUrl
 
@@ -194,7 +195,8 @@ def _known() -> list[str]:
 
 
 def _own() -> dict[str, str]:
-    return {f"jobs {number}": step for number, step in enumerate(STEPS, 1)}
+    jobs = {f"jobs {number}": step for number, step in enumerate(STEPS, 1)}
+    return jobs | {f"together {number}": step for number, step in enumerate(TOGETHER, 1)}
 
 
 def _migrations() -> dict[str, str]:

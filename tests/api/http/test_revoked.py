@@ -15,12 +15,12 @@ from tests.api.http.test_artifacts import MAKES, asking
 from tests.api.http.test_edges import read_all
 from tests.api.http.test_untaken_answers import LARGE, not_taken, taken
 from tests.conftest import WritePlugin
-from toolrunner.api.keys import KeyStore
+from toolrunner.api.key import Keys
 
 ASKED = json.dumps({"plugin": "sample", "payload": {"n": 1}}).encode()
 
 
-def keys_of(site: Site) -> KeyStore:
+def keys_of(site: Site) -> Keys:
     """Return the keys of a server that has some."""
     assert site.doors.keys is not None
     return site.doors.keys
