@@ -47,7 +47,15 @@ def test_a_key_of_one_server_opens_all(open_keys: OpenKeys) -> None:
     assert other.list() == one.list() == [key]
     ops, opens = other.create("ops", role=Role.OPERATOR)
     spin(lambda: one.verify(opens) == ops)
-    wrong = ["", "tr_", token[:-1], token + "x", token[:12] + opens[12:], "\x00" * 55, "\ud800" * 55]
+    wrong = [
+        "",
+        "tr_",
+        token[:-1],
+        token + "x",
+        token[:12] + opens[12:],
+        "\x00" * 55,
+        "\ud800" * 55,
+    ]
     assert [text for text in wrong if one.verify(text) is not None] == []
 
 

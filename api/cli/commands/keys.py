@@ -17,6 +17,7 @@ from toolrunner.api.key import MOST_PER_MINUTE, Key, KeyRefusedError, Keys, Role
 from toolrunner.api.key_choice import kept_keys, with_keys
 from toolrunner.runner.jobs.job import JobFilter, JobStatus
 from toolrunner.runner.names import unknown
+from toolrunner.runner.services.shared_state import as_servers_have_it
 from toolrunner.runner.settings.settings import Settings
 
 keys_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
@@ -148,7 +149,8 @@ def _cancelled(settings: Settings, caller: str) -> int:
 
 def _insist_on_plugins(session: Session, names: list[str]) -> None:
     """Refuse a key for what nobody could call: a name that was mistyped is found out now."""
-    known = session.registry.list_plugins()
+    with as_servers_have_it(session.settings, session.registry):
+        known = [*session.registry.list_plugins(), *(session.registry.offers() or ())]
     for name in names:
         if name not in known and not any(one.startswith(f"{name}:") for one in known):
             message = f"{unknown(name, known)}; --force makes the key all the same"

@@ -18,7 +18,7 @@ from typing import Any
 
 from toolrunner.runner.jobs.postgres.connections import Connection
 from toolrunner.runner.jobs.postgres.rows import NOW, Row
-from toolrunner.runner.jobs.postgres.together import Together, Versions, unsynced
+from toolrunner.runner.jobs.postgres.together import Together, Versions
 from toolrunner.runner.jobs.store import StoreError
 from toolrunner.runner.registry.counts import Counted, Uncounted, merged
 from toolrunner.runner.registry.plugin_state import AVERAGED_CALLS, PluginState, PluginStatus
@@ -146,7 +146,7 @@ class ClusterCounts:
                     self._sent, self._uncounted = self._uncounted, {}
                     self._batch += 1
                 calls = {name: self._in_flight.get(name, 0) for name in self._sent}
-            with unsynced(connection):
+            with connection.transaction():
                 if self._sent:
                     self._write(connection, calls)
                 else:

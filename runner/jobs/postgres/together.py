@@ -138,11 +138,3 @@ def changed(connection: Connection, name: str) -> int:
     ).fetchone()
     assert row is not None
     return int(row["number"])
-
-
-@contextmanager
-def unsynced(connection: Connection) -> Iterator[None]:
-    """Do a transaction that a crash of PostgreSQL may lose, whole: nobody waits for its disk."""
-    with connection.transaction():
-        connection.execute("SET LOCAL synchronous_commit = off")
-        yield
