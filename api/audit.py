@@ -1,7 +1,8 @@
 """The audit log: who asked for what, and what came of it. Lines of JSON that are only appended.
 
 Every line is one write to a file opened for appending, so that several processes share it. A file
-that was moved away is made anew.
+that was moved away is made anew. Where servers of several machines share their jobs,
+``cluster_audit`` has what all of them wrote; ``audit_of`` chooses.
 """
 
 from __future__ import annotations
@@ -11,26 +12,71 @@ import fcntl
 import json
 import logging
 import os
+import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from toolrunner.runner.errors import cut_end, harmless
 from toolrunner.runner.state.reopened import remedy
 
+if TYPE_CHECKING:
+    from toolrunner.runner.jobs.postgres.together import Together
+
 _LOG = logging.getLogger("toolrunner.audit")
 _MOST_BYTES = 512
 _SILENT_SECONDS = 60.0
+# How much of a file is looked through for one page.
+_MOST_READ_BYTES = 8 << 20
 
 Plain = str | int | None
 # Or a short list of things, such as files by their names and sizes.
 Value = Plain | list[dict[str, Plain]]
+# A line, with ``seq``, its place among all of them.
+AuditEntry = dict[str, Any]
+
+
+class Audit(Protocol):
+    """Where lines are written, and read. Thread-safe."""
+
+    def record(self, **fields: Value) -> None:
+        """Append one line. What cannot be written is in the program's own log instead."""
+
+    def problem(self) -> str:
+        """Return why lines are in the program's own log instead; "" while they can be written."""
+
+    def read(self, *, limit: int, before: int | None, caller: str | None) -> list[AuditEntry]:
+        """Return the newest lines, of those that are older than the one of the ``seq`` ``before``.
+
+        Only those of a key's name, if one is given. Raises OSError.
+        """
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+def audit_of(path: Path, together: Together | None) -> Audit:
+    """Return the audit log of a server, which may be one of a cluster; whoever asks closes it."""
+    file = AuditLog(path)
+    if together is None:
+        return file
+    from toolrunner.api.cluster_audit import ClusterAudit  # noqa: PLC0415 - needs the extra `cluster`
+
+    return ClusterAudit(file, together)
+
+
+def entry_of(fields: Mapping[str, Value]) -> str:
+    """Return a line of now, without its end."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return json.dumps({"time": now, **{name: _shown(value) for name, value in fields.items()}})
 
 
 class AuditLog:
-    """One file. Thread-safe; several processes may write to it."""
+    """One file; see ``Audit``. Several processes may write to it."""
 
     def __init__(self, path: Path) -> None:
         """Open the file, or make it, as soon as that can be."""
@@ -44,19 +90,19 @@ class AuditLog:
             self._follow()
 
     def record(self, **fields: Value) -> None:
-        """Append one line. What cannot be written is in the program's own log instead."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        values = {name: _shown(value) for name, value in fields.items()}
-        line = json.dumps({"time": now, **values}) + "\n"
+        self.append(entry_of(fields))
+
+    def append(self, line: str) -> None:
+        """Append a line that is written already."""
         try:
             with self._lock:
                 self._follow()
-                self._append(line.encode("ascii"))
+                self._append(f"{line}\n".encode("ascii"))
                 self._trouble = ""
                 unwritten, self._unwritten, self._next_word = self._unwritten, 0, 0.0
         except OSError as error:
             self._failed(error)
-            _LOG.warning("audit: %s", line.rstrip("\n"))
+            _LOG.warning("audit: %s", line)
         else:
             if unwritten:
                 words = "the audit log %s is written again; %d lines are in this log instead"
@@ -76,7 +122,6 @@ class AuditLog:
         _LOG.error(words, self._path, error, unwritten)
 
     def problem(self) -> str:
-        """Return why lines are in the program's own log instead; "" while they can be written."""
         with self._lock:
             try:
                 self._follow()
@@ -89,8 +134,26 @@ class AuditLog:
                 f" ({self._trouble})"
             )
 
+    def read(self, *, limit: int, before: int | None, caller: str | None) -> list[AuditEntry]:
+        """Return those of this file alone, and no more than a part of a large one."""
+        found: list[AuditEntry] = []
+        with suppress(FileNotFoundError), self._path.open("rb") as file:
+            end = min(file.seek(0, os.SEEK_END), sys.maxsize if before is None else before)
+            first = max(0, end - _MOST_READ_BYTES)
+            file.seek(first)
+            data = file.read(end - first)
+            # What is cut off at the front is on a page that comes later, if that has its begin.
+            start = data.find(b"\n") + 1 if first else 0
+            for line in reversed(data[start:].splitlines(keepends=True)):
+                end -= len(line)
+                entry = _entry(line, end)
+                if entry is not None and caller in {None, entry.get("caller")}:
+                    found.append(entry)
+                    if len(found) == limit:
+                        break
+        return found
+
     def close(self) -> None:
-        """Let go of the file."""
         with self._lock:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
@@ -124,6 +187,15 @@ class AuditLog:
             if mine is not None:
                 os.close(self._descriptor)
             self._descriptor = new
+
+
+def _entry(line: bytes, seq: int) -> AuditEntry | None:
+    """Return a line of the file; ``None`` for a piece of one, as a full disk leaves it."""
+    try:
+        read = json.loads(line)
+    except ValueError:
+        return None
+    return {"seq": seq, **read} if isinstance(read, dict) else None
 
 
 def _told(error: OSError) -> str:

@@ -13,7 +13,16 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from toolrunner.api.http import analyze, artifacts, jobs, operations, plugins, reloading, schemas
+from toolrunner.api.http import (
+    analyze,
+    artifacts,
+    audit_log,
+    jobs,
+    operations,
+    plugins,
+    reloading,
+    schemas,
+)
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.errors import STATUS, HttpError, RequestError, refusal
 from toolrunner.api.http.middleware import BodyLimit, Outermost, OwnHosts
@@ -32,6 +41,7 @@ ROUTERS = (
     operations.open_router,
     operations.router,
     reloading.router,
+    audit_log.router,
 )
 
 

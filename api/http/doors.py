@@ -10,7 +10,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from toolrunner.api.audit import AuditLog
+from toolrunner.api.audit import Audit
 from toolrunner.api.http.clients import Clients
 from toolrunner.api.http.guests import Guests
 from toolrunner.api.http.held import MOST_HELD, Held
@@ -37,7 +37,7 @@ class Doors:
 
     backend: Backend
     keys: Keys | None = None
-    audit: AuditLog | None = None
+    audit: Audit | None = None
     metrics: Metrics | None = None
     draining: Callable[[], bool] = lambda: False
     reload: Callable[[], Reload] | None = None
@@ -74,7 +74,7 @@ class Doors:
         object.__setattr__(self, "writers", asyncio.Semaphore(_WRITERS))
 
 
-def _audited(audit: AuditLog, client: str, what: str, number: int) -> None:
+def _audited(audit: Audit, client: str, what: str, number: int) -> None:
     """Record what was refused and has no line of its own."""
     audit.record(client=client, outcome=what, requests=number)
 

@@ -174,6 +174,23 @@ _PLUGIN_CHANGE = strict_object(
         "reason": {"type": "string", "description": "Why it cannot run here now."},
     }
 )
+_AUDIT_LINE: Schema = {
+    "type": "object",
+    "properties": {
+        "seq": {"type": "integer", "minimum": 0, "description": "Its place among all lines."},
+        "time": _TIME,
+        "host": {"type": "string", "description": "Whose server wrote it, where several do."},
+        "caller": {"type": "string"},
+        "key": {"type": "string"},
+        "client": {"type": "string"},
+        "route": {"type": "string"},
+        "plugin": {"type": "string"},
+        "outcome": {"type": "string"},
+        "status": _COUNT,
+    },
+    "required": ["seq", "time"],
+    "additionalProperties": True,
+}
 COMPONENTS: dict[str, Schema] = {
     "PluginName": {
         "type": "string",
@@ -193,6 +210,8 @@ COMPONENTS: dict[str, Schema] = {
     "Plugin": _PLUGIN,
     "Plugins": {"type": "array", "items": {"$ref": "#/components/schemas/Plugin"}},
     "Health": _HEALTH,
+    "AuditLine": _AUDIT_LINE,
+    "AuditLines": {"type": "array", "items": {"$ref": "#/components/schemas/AuditLine"}},
     "Alive": strict_object({"status": {"type": "string", "const": "ok"}}),
     "Ready": strict_object(
         {
@@ -263,6 +282,20 @@ _EXAMPLES: dict[str, Any] = {
     "Plugin": _PLUGIN_EXAMPLE,
     "Plugins": [_PLUGIN_EXAMPLE],
     "Health": {**_PLUGIN_EXAMPLE, "healthy": True},
+    "AuditLines": [
+        {
+            "seq": 1,
+            "time": _TIME_EXAMPLE,
+            "caller": "shop",
+            "key": "1a2b3c4d",
+            "client": "192.0.2.7",
+            "route": "POST /v1/analyze",
+            "plugin": "barcode",
+            "outcome": "success",
+            "status": 200,
+            "ms": 12,
+        }
+    ],
     "Alive": {"status": "ok"},
     "Ready": {"status": "ready", "reasons": [], "warnings": []},
     "Reload": {

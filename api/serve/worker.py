@@ -22,7 +22,7 @@ from typing import cast
 
 import uvicorn
 
-from toolrunner.api.audit import AuditLog
+from toolrunner.api.audit import audit_of
 from toolrunner.api.http.app import create_app
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.errors import public
@@ -89,7 +89,7 @@ class Worker:
                 share=None if self.places is None else self.places.share(context.number),
             )
             stack.callback(backend.close)
-            audit = AuditLog(state / AUDIT_FILE)
+            audit = audit_of(state / AUDIT_FILE, backend.together)
             stack.callback(audit.close)
             keys = None
             if self.needs_keys:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
+import platform
+import signal
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.api.http.conftest import spin
+from tests.postgres import Postgres
 from toolrunner.api.audit import AuditLog
+from toolrunner.api.cluster_audit import ClusterAudit
+from toolrunner.runner.jobs.postgres.audit_rows import AuditRows
+from toolrunner.runner.jobs.postgres.together import Together
+from toolrunner.runner.settings.database_url import DatabaseUrl
 
 FORK = multiprocessing.get_context("fork")
 
@@ -115,3 +123,67 @@ def test_why_it_cannot_be_written_is_told_with_what_helps(tmp_path: Path) -> Non
     below.touch()
     with closing(AuditLog(below / "audit.log")) as log:
         assert "make room" not in log.problem()
+
+
+def test_it_is_read_page_by_page(tmp_path: Path) -> None:
+    """The newest first, of one caller if asked for; pieces of lines are none."""
+    path = tmp_path / "audit.log"
+    with closing(AuditLog(path)) as log:
+        assert log.read(limit=10, before=None, caller=None) == []
+        for number in range(5):
+            log.record(number=number, caller="alice" if number % 2 else "bob")
+        with path.open("ab") as file:
+            file.write(b'{"piece": ')
+        log.record(number=5, caller="bob")
+        first = log.read(limit=4, before=None, caller=None)
+        assert [one["number"] for one in first] == [5, 4, 3, 2]
+        rest = log.read(limit=4, before=first[-1]["seq"], caller=None)
+        assert [one["number"] for one in rest] == [1, 0]
+        assert log.read(limit=4, before=rest[-1]["seq"], caller=None) == []
+        of_alice = log.read(limit=10, before=None, caller="alice")
+        assert [one["number"] for one in of_alice] == [3, 1]
+
+
+def test_the_lines_of_all_servers_are_read_at_each(database: str, tmp_path: Path) -> None:
+    """Each once, however often it is sent, also of one that has ended; the oldest go first."""
+    url = DatabaseUrl(database)
+    with closing(Together(url)) as one, closing(Together(url)) as other:
+        reader = ClusterAudit(AuditLog(tmp_path / "one"), one)
+        writer = ClusterAudit(AuditLog(tmp_path / "other"), other)
+        for number in range(3):
+            writer.record(number=number, caller="alice")
+        writer.close()
+        assert len(lines(tmp_path / "other")) == 3
+        reader.record(number=3, caller="bob")
+        found = reader.read(limit=2, before=None, caller=None)
+        assert [line["number"] for line in found] == [3, 2]
+        assert {line["host"] for line in found} == {platform.node()}
+        rest = reader.read(limit=9, before=found[-1]["seq"], caller=None)
+        assert [line["number"] for line in rest] == [1, 0]
+        [of_bob] = reader.read(limit=9, before=None, caller="bob")
+        assert of_bob["number"] == 3
+        reader.close()
+        few = AuditRows(one, most=2)
+        few.add("carol", "{}")
+        assert len(few.read(limit=9, before=None, caller=None)) == 2
+
+
+def test_lines_wait_for_postgresql(database: str, postgres: Postgres, tmp_path: Path) -> None:
+    """The file has them at once, and nobody who asks for something waits."""
+    with closing(Together(DatabaseUrl(database))) as together:
+        log = ClusterAudit(AuditLog(tmp_path / "file"), together)
+        postgres.stop(signal.SIGQUIT)
+        log.record(number=1)
+        assert len(lines(tmp_path / "file")) == 1
+        with pytest.raises(OSError, match="see that PostgreSQL runs"):
+            log.read(limit=1, before=None, caller=None)
+        postgres.start()
+        together.start()
+        spin(lambda: _numbers(log) == [1])
+
+
+def _numbers(log: ClusterAudit) -> list[object]:
+    try:
+        return [line["number"] for line in log.read(limit=9, before=None, caller=None)]
+    except OSError:
+        return []

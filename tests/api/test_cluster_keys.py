@@ -1,4 +1,4 @@
-"""Keys of a cluster: one set for all servers, known by heart, and what becomes of them without it."""
+"""Keys of a cluster: one set for all servers, known by heart, also while PostgreSQL is away."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_revoked_key_opens_none(open_keys: OpenKeys) -> None:
 def test_servers_go_on_with_the_keys_that_they_know(
     open_keys: OpenKeys, postgres: Postgres
 ) -> None:
-    """While PostgreSQL is away: who was known is let in, who never was by nobody, nobody revokes."""
+    """While PostgreSQL is away: who was known is let in, who never was is not, nobody revokes."""
     keys = open_keys()
     assert "has no key" in keys.problem()
     key, token = keys.create("alice", per_minute=2)

@@ -73,15 +73,13 @@ CREATE UNLOGGED TABLE rates (
 _AUDIT = """
 CREATE TABLE audit (
   seq bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+  process text NOT NULL,
+  number bigint NOT NULL,
   host text NOT NULL,
   caller text NOT NULL,
-  line text NOT NULL
+  line text NOT NULL,
+  UNIQUE (process, number)
 );
 CREATE INDEX audit_caller ON audit (caller, seq);
-CREATE TABLE audited (
-  process text PRIMARY KEY,
-  batch bigint NOT NULL,
-  seen timestamptz NOT NULL DEFAULT clock_timestamp()
-);
 """
-TOGETHER = (_KEYS, _SWITCHES, _COUNTS, _RATES)
+TOGETHER = (_KEYS, _SWITCHES, _COUNTS, _RATES, _AUDIT)

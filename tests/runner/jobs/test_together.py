@@ -105,7 +105,7 @@ def test_counts_are_sums_of_all(open_registry: OpenRegistry) -> None:
 def test_counts_outlive_their_process(
     open_registry: OpenRegistry, database: str, tmp_path: Path
 ) -> None:
-    """Its end loses none, its death no more than what was not yet written, and what is in flight."""
+    """Its end loses none, its death what was not yet written, and what is in flight."""
 
     def serve(ends: bool) -> None:
         with suppress(SystemExit), ExitStack() as stack:
@@ -134,7 +134,6 @@ def test_a_batch_is_counted_once_however_often_it_is_sent(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was committed and not answered is not counted again; what comes behind it is."""
-
     whole = psycopg.Connection.transaction
 
     @contextmanager
