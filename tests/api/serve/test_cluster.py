@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -151,3 +152,67 @@ def test_a_database_without_tables_is_refused(
         server.ready()
         assert server.end() == 0
         assert cli("jobs", "--json", **settings).status == 0
+
+
+def test_what_servers_have_together(
+    serve: Serve, cli: Cli, write_plugin: WritePlugin, tmp_path: Path, cluster: dict[str, str]
+) -> None:
+    """Keys, suspended plugins, counts and the audit log are those of both, as commands see them."""
+    plugin, state = write_plugin(TOLD), tmp_path / "admin"
+    shop = cli("--state", state, "--json", "keys", "create", "shop").documents[0]["token"]
+    assert cli("--state", state, "--json", "migrate", "--keys", **cluster).documents[0]["keys"] == 1
+    created = cli(
+        "--state", state, "--json", "keys", "create", "ops", "--role", "operator", **cluster
+    )
+    headers = {"X-API-Key": shop}
+    operator = {"X-API-Key": created.documents[0]["token"]}
+    addresses = []
+    for name in ("one", "two"):
+        words = ("--workers", "1", "--plugins", plugin, "--state", tmp_path / name, "--keys")
+        addresses.append(serve(*words, **cluster).ready())
+    one, other = addresses
+
+    call = {"plugin": "sample", "payload": {"n": 1}}
+    for address in addresses:
+        assert httpx.post(f"{address}/v1/analyze", json=call).status_code == 401
+        assert httpx.post(f"{address}/v1/analyze", json=call, headers=headers).status_code == 200
+
+    def plugin_at(address: str) -> dict[str, Any]:
+        found: dict[str, Any] = httpx.get(f"{address}/v1/plugins/sample", headers=operator).json()
+        return found
+
+    for address in addresses:
+        wait_until(lambda: plugin_at(address)["success_count"] == 2, "sums")  # noqa: B023 - called here
+        wait_until(
+            lambda: [where["workers"] for where in plugin_at(address)["available_on"]] == [2],  # noqa: B023 - same
+            "both have it",
+        )
+    assert plugin_at(one)["available_on"][0]["host"] == platform.node()
+    of_caller = httpx.get(f"{one}/v1/plugins/sample", headers=headers).json()
+    assert of_caller["available_on"] == [{"version": "1.0.0", "workers": 2}]
+    words = ("--state", state, "--plugins", plugin, "--json", "plugins")
+    assert cli(*words, "show", "sample", **cluster).documents[0]["success_count"] == 2
+
+    assert cli(*words, "disable", "sample", **cluster).status == 0
+    for address in addresses:
+        wait_until(lambda: plugin_at(address)["suspended_by"] == "operator", "disabled")  # noqa: B023 - same
+    resumed = httpx.post(f"{other}/v1/plugins/sample/resume", headers=operator)
+    assert resumed.json()["suspended_by"] == ""
+    wait_until(lambda: plugin_at(one)["suspended_by"] == "", "enabled")
+
+    job = {"plugin": "sample", "payload": {"wait": True, "n": 0}}
+    location = httpx.post(f"{other}/v1/jobs", json=job, headers=headers).headers["location"]
+    with httpx.stream("GET", f"{other}{location}/events", headers=headers) as stream:
+        assert (
+            cli("--state", state, "keys", "revoke", "shop", "--cancel-jobs", **cluster).status == 0
+        )
+        stream.read()  # to its end, which the revocation is, or that of the job
+    for address in addresses:
+        wait_until(
+            lambda: httpx.get(f"{address}/v1/plugins", headers=headers).status_code == 401,  # noqa: B023 - same
+            "revoked",
+        )
+    lines = httpx.get(f"{one}/v1/audit", params={"caller": "shop"}, headers=operator).json()
+    assert {line["outcome"] for line in lines} >= {"success"}
+    assert len([line for line in lines if line["route"] == "POST /v1/analyze"]) == 2
+    assert httpx.get(f"{one}/v1/audit", headers=headers).status_code == 401
