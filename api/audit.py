@@ -2,7 +2,7 @@
 
 Every line is one write to a file opened for appending, so that several processes share it. A file
 that was moved away is made anew. Where servers of several machines share their jobs,
-``cluster_audit`` has what all of them wrote; ``audit_of`` chooses.
+``cluster_audit`` has what all of them wrote; ``audit_choice`` chooses.
 """
 
 from __future__ import annotations
@@ -19,13 +19,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from toolrunner.runner.errors import cut_end, harmless
 from toolrunner.runner.state.reopened import remedy
-
-if TYPE_CHECKING:
-    from toolrunner.runner.jobs.postgres.together import Together
 
 _LOG = logging.getLogger("toolrunner.audit")
 _MOST_BYTES = 512
@@ -57,16 +54,6 @@ class Audit(Protocol):
 
     def close(self) -> None:
         """Let go of it."""
-
-
-def audit_of(path: Path, together: Together | None) -> Audit:
-    """Return the audit log of a server, which may be one of a cluster; whoever asks closes it."""
-    file = AuditLog(path)
-    if together is None:
-        return file
-    from toolrunner.api.cluster_audit import ClusterAudit  # noqa: PLC0415 - needs the extra `cluster`
-
-    return ClusterAudit(file, together)
 
 
 def entry_of(fields: Mapping[str, Value]) -> str:

@@ -190,8 +190,10 @@ def _needs_keys(options: ServeOptions, address: str) -> tuple[bool, str]:
             return True, str(error)
     if options.insecure and not options.with_keys:
         return False, ""
+    along = ", or take a state folder's along (`toolrunner migrate --keys`)"
     message = (
         "there are no keys yet: make one with `toolrunner keys create NAME`"
+        f"{along if options.settings.jobs else ''}"
         if options.with_keys
         else f"{options.host} can be reached from elsewhere, and there are no keys: make one with "
         "`toolrunner keys create NAME`, listen on 127.0.0.1, or give --insecure to serve everybody"

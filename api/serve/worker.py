@@ -22,7 +22,7 @@ from typing import cast
 
 import uvicorn
 
-from toolrunner.api.audit import audit_of
+from toolrunner.api.audit_choice import audit_of
 from toolrunner.api.http.app import create_app
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.errors import public

@@ -283,6 +283,8 @@ HELPERS = (
     added("P12-METRICS", "entries-by-a-text", "def go(registry, name):\n    getattr(registry, '_entries')[name].error_count = 0\n", "api/metrics/quick.py"),
     added("P12-METRICS", "entry-settled", "from toolrunner.runner.registry.plugin_state import Entry, PluginState\n\n\ndef go(entry: Entry):\n    entry.settle(PluginState.INITIALIZED)\n", "runner/jobs/quick.py"),
     added("P12-METRICS", "shared-counts-settled", "from toolrunner.runner.registry.shared_metrics import SharedMetrics\n\n\ndef go(counts: SharedMetrics, name):\n    counts.settle(name, 'INITIALIZED', '')\n", "runner/services/quick.py"),
+    added("P12-METRICS", "cluster-counts-settled", "from toolrunner.runner.jobs.postgres.counts import ClusterCounts\n\n\ndef go(counts: ClusterCounts, name):\n    counts.settle(name, 'INITIALIZED', '')\n", "runner/services/quick.py"),
+    added("P12-METRICS", "any-counts-settled", "from toolrunner.runner.registry.counts import Counts\n\n\ndef go(counts: Counts, name):\n    counts.settle(name, 'INITIALIZED', '')\n", "runner/services/quick.py"),
     added("P12-METRICS", "marked-by-a-lying-type", "class Watched:\n    def mark_failed(self, reason):\n        self.reason = reason\n\n\ndef go(registry):\n    child: Watched = registry\n    child.mark_failed('x')\n", "api/serve/quick.py"),
     added("P12-RAW-ERROR", "traceback-of-a-job", "import traceback\n\n\ndef go(store, claim):\n    store.finish(claim, 'FAILED', error={'message': traceback.format_exc()})\n", "runner/jobs/quick.py"),
 )  # fmt: skip

@@ -121,6 +121,8 @@ class AuditRows:
 
     def close(self) -> None:
         """Write what waits, as far as that can be."""
+        if self._together.away is not None:
+            return
         with suppress(StoreError), self._together.reading() as connection:
             if self._waiting:
                 self.step(connection, {})

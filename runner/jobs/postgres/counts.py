@@ -184,6 +184,8 @@ class ClusterCounts:
         return [merged(status, counted.get(status.name)) for status in own]
 
     def close(self) -> None:
+        if self._together.away is not None:
+            return
         with suppress(StoreError), self._together.reading() as connection:
             if self.is_due({}):
                 self.step(connection, {})

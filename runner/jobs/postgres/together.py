@@ -73,8 +73,9 @@ class Together:
         self._over.set()
         if self._thread is not None:
             self._thread.join()
-            with suppress(StoreError):
-                self.look()
+            if self.away is None:
+                with suppress(StoreError):
+                    self.look()
         self._database.close()
 
     @property
