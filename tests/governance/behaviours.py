@@ -24,6 +24,7 @@ ERRORS = "api/http/errors.py"
 FAILURES = "runner/failures.py"
 STATE = "runner/registry/plugin_state.py"
 SHARED = "runner/registry/shared_metrics.py"
+COUNTS = "runner/registry/counts.py"
 VALIDATION = "runner/payloads/validation.py"
 INTAKE = "runner/payloads/intake.py"
 RESULT = "            result = self._result(outcome, plugin, ending, reader)\n"
@@ -130,9 +131,9 @@ REGISTRY_CASES = (
     b("unknown-raises", REGISTRY, "            entry = self._entries.get(plugin_name)\n", "            entry = self._entries[plugin_name]\n"),
     b("reload-forgets-counts", REGISTRY, "                    entry.take_over(old)\n", ""),
     b("shared-not-told", REGISTRY, "            self._shared.record(\n                plugin_name,\n                settled if is_news else None,\n                elapsed_ms,\n                had_error=had_error,\n                reason=reason,\n                failure=failure,\n            )\n", "            pass\n"),
-    b("shared-errors-lost", SHARED, "            counts.errors += had_error\n", ""),
+    b("shared-errors-lost", COUNTS, "        self.errors += had_error\n", ""),
     b("shared-last-used-lost", SHARED, "        counts.last_used = time.time()\n", ""),
-    b("shared-in-flight-stays", SHARED, "            counts.in_flight -= 1\n", ""),
+    b("shared-in-flight-stays", COUNTS, "        self.in_flight -= 1\n", ""),
     b("status-cached", REGISTRY, "        own = self.own_status(name)\n", "        self._seen = getattr(self, '_seen', {})\n        own = self._seen.setdefault(name, self.own_status(name))\n"),
 )  # fmt: skip
 
@@ -190,7 +191,7 @@ WAYS = (
     b("crashed-jobs-are-cancelled", DISPATCHER, "        status = JobStatus.CANCELLED if kind == ErrorType.CANCELLED else", "        status = JobStatus.CANCELLED if kind in {ErrorType.CANCELLED, ErrorType.PLUGIN_CRASHED} else"),
     b("told-before-it-is-recorded", RUNNER, RECORD + "            self._tell(name, call, failure, plugin)\n", "            self._tell(name, call, failure, plugin)\n" + RECORD),
     b("log-kept-with-a-job", "runner/jobs/endings.py", "{k: v for k, v in error[\"details\"].items() if k != \"log_tail\"}", "dict(error[\"details\"])"),
-    b("shared-errors-of-callers-lost", SHARED, "            counts.errors += had_error\n", "            counts.errors += had_error and state is not None\n"),
+    b("shared-errors-of-callers-lost", COUNTS, "        self.errors += had_error\n", "        self.errors += had_error and state is not None\n"),
 )  # fmt: skip
 
 ALL: tuple[Case, ...] = (*RUN, *REGISTRY_CASES, *VALIDATION_CASES, *SERVICES, *HTTP, *WAYS)

@@ -31,6 +31,7 @@ OPERATIONS = (
     "GET /readyz",
     "GET /metrics",
     "POST /v1/reload",
+    "GET /v1/audit",
 )
 
 
