@@ -23,7 +23,7 @@ _NOT_ITS_OWN = frozenset({"input", "output"})
 
 def tell(result: bytes, artifacts: Artifacts, order: dict[str, Any]) -> None:
     """Write one line to the log of a call, if its result names files that nobody will have."""
-    if len(result) > _SEARCHED_BYTES or order["log_level"] > _WARNING or "log" not in order:
+    if "log" not in order or order["log_level"] > _WARNING or len(result) > _SEARCHED_BYTES:
         return
     try:
         named = [path for path in files(artifacts) if is_named(path, artifacts.scratch, result)]

@@ -265,7 +265,7 @@ FORGETFUL = """
             "relative": "out.png",
             "absolute": str(context.scratch / "deep" / "er" / "a.csv"),
             "dotted": "./out.png",
-            "not": ["x.png", "an out.png", "plain", "given.txt", "kept.txt", "empty.txt", {"key.txt": 1}],
+            "not": ["x.png", "an out.png", "plain", "kept.txt", "empty.txt", {"key.txt": 1}],
         }
         return {"found": names[payload["as"]]}
 """
