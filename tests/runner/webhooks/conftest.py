@@ -48,6 +48,7 @@ class Sending:
         self.store.add(Submission("sample", {"n": 1}))
         claim = self.store.claim({"sample": ""})
         assert claim is not None
+        assert self.store.begin(claim)
         return claim
 
     def ended(self, how: JobStatus = JobStatus.SUCCESS) -> Job:
