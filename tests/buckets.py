@@ -15,8 +15,6 @@ from contextlib import closing, contextmanager, suppress
 
 import pytest
 
-from tests.shared_servers import place_of
-
 SECRET = "not-for-any-log"
 KEYS = {"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": SECRET}
 _BYTES = 1 << 16
@@ -123,6 +121,8 @@ class Door:
 @pytest.fixture(scope="session")
 def s3_address() -> str:
     """The address of a server that speaks S3; each test has buckets of its own there."""
+    from tests.shared_servers import place_of  # which runs what is above
+
     return place_of("s3")
 
 

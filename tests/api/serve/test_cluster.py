@@ -190,10 +190,10 @@ def test_what_servers_have_together(
     assert plugin_at(one)["available_on"][0]["host"] == platform.node()
     of_caller = httpx.get(f"{one}/v1/plugins/sample", headers=headers).json()
     assert of_caller["available_on"] == [{"version": "1.0.0", "workers": 2}]
-    words = ("--state", state, "--plugins", plugin, "--json", "plugins")
-    assert cli(*words, "show", "sample", **cluster).documents[0]["success_count"] == 2
+    about = ("--state", state, "--plugins", plugin, "--json", "plugins")
+    assert cli(*about, "show", "sample", **cluster).documents[0]["success_count"] == 2
 
-    assert cli(*words, "disable", "sample", **cluster).status == 0
+    assert cli(*about, "disable", "sample", **cluster).status == 0
     for address in addresses:
         wait_until(lambda: plugin_at(address)["suspended_by"] == "operator", "disabled")  # noqa: B023 - same
     resumed = httpx.post(f"{other}/v1/plugins/sample/resume", headers=operator)
