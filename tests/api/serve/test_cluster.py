@@ -168,8 +168,8 @@ def test_what_servers_have_together(
     operator = {"X-API-Key": created.documents[0]["token"]}
     addresses = []
     for name in ("one", "two"):
-        words = ("--workers", "1", "--plugins", plugin, "--state", tmp_path / name, "--keys")
-        addresses.append(serve(*words, **cluster).ready())
+        options = ("--workers", "1", "--plugins", plugin, "--state", tmp_path / name, "--keys")
+        addresses.append(serve(*options, **cluster).ready())
     one, other = addresses
 
     call = {"plugin": "sample", "payload": {"n": 1}}
