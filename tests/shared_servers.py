@@ -60,8 +60,9 @@ def end() -> None:
         process.communicate()
 
 
-if __name__ == "__main__":
-    if sys.argv[1] == "postgres":
+def _serve(name: str) -> None:
+    """Run a server until the standard input ends; print what leads there."""
+    if name == "postgres":
         from tests.postgres import running
 
         with running() as server:
@@ -74,3 +75,7 @@ if __name__ == "__main__":
         with bucket_server() as address:
             print(address, flush=True)
             sys.stdin.read()
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])
