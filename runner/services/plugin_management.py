@@ -99,7 +99,7 @@ class PluginManagementService:
         Sorted by name.
         """
         registry = self._tool_runner.registry
-        offers, here = registry.offers(), registry.list_all()
+        offers, here = registry.offers(), self.list_plugins()
         found = [_located(status, offers) for status in here]
         names = {status.name for status in here}
         found += [
@@ -112,7 +112,7 @@ class PluginManagementService:
     def located(self, plugin_name: str) -> Located | None:
         """Return one of them; ``None`` when no server has it."""
         registry = self._tool_runner.registry
-        offers, status = registry.offers(), registry.get_status(plugin_name)
+        offers, status = registry.offers(), self.get_plugin(plugin_name)
         if status is not None:
             return _located(status, offers)
         if offers is None or plugin_name not in offers:
