@@ -8,6 +8,7 @@
     python scripts/bench.py --markdown --plot docs/performance.svg
     scripts/libraries && .venv-libraries/bin/python scripts/bench.py libraries resident --markdown
     python scripts/bench.py environments             # installs some from the index; needs uv
+    python scripts/bench.py cluster                  # starts a PostgreSQL of its own; best as root
 
 All sides do the same: JSON in, a NumPy sum, JSON out. Each is measured in a process of its own,
 in turns, so that a noisy machine is noisy for all. Trust the ratios; milliseconds are this
@@ -29,13 +30,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plot, sides
+from benchmarks import cluster_section, plot, sides
 
 SECTIONS = (
     "compare", "payload", "concurrency", "http", "plugins", "size", "limits", "intake", "idle",
-    "soak", "libraries", "resident", "environments",
+    "soak", "libraries", "resident", "environments", "cluster",
 )  # fmt: skip
-OPTIONAL = ("soak", "libraries", "resident", "environments")  # measured when they are asked for
+OPTIONAL = (
+    "soak",
+    "libraries",
+    "resident",
+    "environments",
+    "cluster",
+)  # measured when they are asked for
 PAYLOADS = (1 << 10, 64 << 10, 1 << 20, 10_000_000, 64 << 20)
 THREADS = (1, 2, 4, 8, 16, 32)
 PLUGINS = (1, 50, 200)
@@ -45,6 +52,7 @@ REUSED = ("reused process", "reused pool", "toolrunner warm", "toolrunner reside
 HTTP_LAST = ("reused", "door")  # directly, then over HTTP
 PLUGIN_FILES = Path(__file__).parent.parent / "tests/libraries/plugins"
 OVER_HTTP = ("opencv_edges", "onnxruntime_direction")
+CLUSTER_PARTS = ("accepting", "database", "short_jobs", "fairness")
 NOT_INSTALLED = 3  # exit status of a part that lacks something
 
 Row = dict[str, Any]
@@ -73,6 +81,13 @@ def run_part(name: str, value: str, calls: int) -> None:
     else:
         # Not above: it imports the project, which the sides that are no part of it must not have.
         from benchmarks import door, environments, growth, intake, libraries, reused  # noqa: PLC0415 - see above
+
+        if name in CLUSTER_PARTS:
+            from benchmarks import cluster  # noqa: PLC0415 - it needs the extra of that name
+
+            figures = cluster.PARTS[name](int(value), calls)
+            print(json.dumps(figures))
+            return
 
         named = {
             "library": libraries.library, "reused": reused.reused, "door": reused.through_http,
@@ -353,11 +368,16 @@ def environments(rounds: int, calls: int, tell: Progress) -> Table:
     return "environments", rows
 
 
+def cluster(rounds: int, calls: int, tell: Progress) -> Table:
+    """Jobs of several machines: each step, one to three workers, and a caller with many jobs."""
+    return "cluster", cluster_section.rows(part, rounds, calls, tell)
+
+
 MEASURED = {
     "compare": compare, "payload": payload, "concurrency": concurrency, "http": http,
     "plugins": plugins, "size": size, "limits": limits, "intake": intake,
     "idle": idle, "soak": soak, "libraries": libraries, "resident": resident,
-    "environments": environments,
+    "environments": environments, "cluster": cluster,
 }  # fmt: skip
 
 

@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import statistics
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+
+# A caller with many jobs, by worker, beside two that leave one after the other.
+HEAVY_JOBS = 120
+LIGHT_JOBS, LIGHT_EVERY = 30, 0.3  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +186,12 @@ def simulate(jobs: Iterable[SimulatedJob], workers: int, costs: Costs) -> Simula
     return Simulated(left, cluster.database.busy_seconds / (seconds * costs.at_once))
 
 
-def median_waited(found: Simulated, callers: Iterable[str]) -> float:
-    """Return how long the jobs of these callers took, from being left to their ends."""
-    wanted = set(callers)
-    waits = sorted(job.waited for job in found.jobs if job.caller in wanted)
-    return waits[len(waits) // 2]
+def simulated_light_wait(workers: int, runs_seconds: float, costs: Costs) -> float:
+    """Return the median of the seconds that jobs of two callers take beside one with many."""
+    heavy = [SimulatedJob("heavy", 0.0, runs_seconds) for _ in range(HEAVY_JOBS * workers)]
+    light = [
+        SimulatedJob(f"light-{number % 2}", number * LIGHT_EVERY, runs_seconds)
+        for number in range(LIGHT_JOBS)
+    ]
+    simulate([*heavy, *light], workers, costs)
+    return statistics.median(job.waited for job in light)
