@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -25,6 +26,8 @@ from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.state.leases import Lease
 from toolrunner.runner.state.reserve import is_short, make_room, with_room
 from toolrunner.runner.webhooks.outbox import Outbox
+from toolrunner.runner.webhooks.secret_file import SecretFile
+from toolrunner.runner.webhooks.signing import Secrets
 
 _PAGE = 1000
 _PART = 20
@@ -68,14 +71,24 @@ def _told(job: Job, standing: Standing) -> Job:
     return waits_for_the_end(job, standing)
 
 
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """What is posted, ``None`` where no jobs were kept yet, and what it is signed with."""
+
+    outbox: Outbox | None
+    secrets: Secrets
+
+
 @contextmanager
-def kept_outbox(settings: Settings) -> Iterator[Outbox | None]:
-    """Open what servers of this state folder post; ``None`` where there is none."""
+def kept_posting(settings: Settings) -> Iterator[Posting]:
+    """Open what servers with these settings post."""
     if settings.jobs:
-        yield None
+        with closing(open_cluster_store(settings)) as shared:
+            yield Posting(shared.outbox, shared.secrets)
         return
     with _own_store(settings) as store:
-        yield None if store is None else store.outbox
+        outbox = None if store is None else store.outbox
+        yield Posting(outbox, SecretFile(settings.kept_state()))
 
 
 @contextmanager
@@ -116,9 +129,7 @@ def cancel_each(store: JobStore, job_ids: Iterable[str]) -> None:
 
 
 def none_kept(settings: Settings) -> str:
-    """Return what is said where there is no file of jobs, and nothing that would be posted."""
-    if settings.jobs:
-        return f"nothing is posted of the jobs in {settings.jobs}"
+    """Return what is said where there is no file of jobs."""
     return f"no jobs are kept in {settings.kept_state()}; --state names another folder"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -12,12 +11,14 @@ from starlette.concurrency import run_in_threadpool
 from toolrunner.api.http.callers import Caller, may_stay
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.errors import without_paths
+from toolrunner.api.http.following import following
 from toolrunner.runner.jobs.job import Event, JobStatus
 from toolrunner.runner.jobs.store import StoreError
-from toolrunner.sandbox.shortage import is_thread_refused
+from toolrunner.runner.services.job_management import JobManagementService
+from toolrunner.sandbox.shortage import NoThreadError, is_thread_refused
 
-_LEAST_PAUSE_SECONDS = 0.05
-_MOST_PAUSE_SECONDS = 0.5
+# How soon a stream ends with its server, or with its caller's key.
+_LOOK_SECONDS = 0.5
 _KEEP_ALIVE_SECONDS = 15.0
 # nginx hands on what it gets at once only if it is told.
 UNBUFFERED = {"X-Accel-Buffering": "no"}
@@ -29,34 +30,49 @@ async def stream(doors: Doors, caller: Caller, job_id: str, after: int) -> Async
     It also ends when the caller's key is revoked, and when the server ends: a client comes back
     with the last id that it has seen.
     """
-    jobs = doors.backend.jobs
-    number, pause = after, _LEAST_PAUSE_SECONDS
+    number, is_due = after, True
     spoken = time.monotonic()
-    while True:
-        try:
-            # In this order: a job that has ended by now has all its events there.
-            job = await run_in_threadpool(jobs.get_job, job_id, caller.scope)
-            events = await run_in_threadpool(jobs.job_events, job_id, number)
-        except StoreError:  # whoever comes back is told, or goes on where he was
-            return
-        except RuntimeError as error:
-            if not is_thread_refused(error):
-                raise
-            return
-        for event in events:
-            number, spoken = event.number, time.monotonic()
-            yield _written(event)
-            if event.kind == "status" and JobStatus(event.data["status"]).has_ended:
-                return
-        if job is None or job.status.has_ended or doors.closing():
-            return
-        if not await may_stay(doors, caller):
-            return
-        if time.monotonic() - spoken > _KEEP_ALIVE_SECONDS:
-            spoken = time.monotonic()
-            yield b": still here\n\n"
-        pause = _LEAST_PAUSE_SECONDS if events else min(2 * pause, _MOST_PAUSE_SECONDS)
-        await asyncio.sleep(pause)
+    try:
+        with following(doors.backend.jobs, job_id) as changes:
+            while True:
+                if is_due:
+                    events, has_ended = await run_in_threadpool(
+                        _look, doors.backend.jobs, caller, job_id, number
+                    )
+                    for event in events:
+                        number, spoken = event.number, time.monotonic()
+                        yield _written(event)
+                        changes.hurry()
+                    if has_ended:
+                        return
+                if doors.closing() or not await may_stay(doors, caller):
+                    return
+                if time.monotonic() - spoken > _KEEP_ALIVE_SECONDS:
+                    spoken = time.monotonic()
+                    yield b": still here\n\n"
+                is_due = await changes.wait(_LOOK_SECONDS)
+    except (StoreError, NoThreadError):  # whoever comes back is told, or goes on where he was
+        return
+    except RuntimeError as error:
+        if not is_thread_refused(error):
+            raise
+
+
+def _look(
+    jobs: JobManagementService, caller: Caller, job_id: str, after: int
+) -> tuple[list[Event], bool]:
+    """Return what has happened up to a job's next end, and whether that is the last of it."""
+    # In this order: a job that has ended by now has all its events there.
+    job = jobs.get_job(job_id, caller.scope)
+    events = jobs.job_events(job_id, after)
+    for place, event in enumerate(events, 1):
+        if _is_last(event):
+            return events[:place], True
+    return events, job is None or job.status.has_ended
+
+
+def _is_last(event: Event) -> bool:
+    return event.kind == "status" and JobStatus(event.data["status"]).has_ended
 
 
 def _written(event: Event) -> bytes:

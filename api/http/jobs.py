@@ -5,7 +5,6 @@ The operator sees those of all callers.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -25,6 +24,7 @@ from toolrunner.api.http.context import TRACEPARENT
 from toolrunner.api.http.doors import Doors, FromDoors
 from toolrunner.api.http.errors import HttpError, RequestError, governed, public
 from toolrunner.api.http.events import UNBUFFERED, stream
+from toolrunner.api.http.following import following
 from toolrunner.api.http.route import GovernedRoute
 from toolrunner.runner.errors import CANCELLED_BY, CancelledBy, ErrorType
 from toolrunner.runner.jobs.job import (
@@ -40,7 +40,7 @@ from toolrunner.runner.jobs.job import (
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=GovernedRoute)
 
 _CANCEL_SECONDS = 5.0
-_POLL_SECONDS = 0.02
+_LEAST_SECONDS = 0.02
 _MOST_LISTED = 1000
 _MOST_EVENTS = 2**53
 _IDEMPOTENCY_KEY = r"^[\x20-\x7e]{1,200}$"
@@ -227,12 +227,13 @@ async def cancel_job(
     request.state.plugin = job.plugin
     by = CancelledBy.CALLER if job.caller == caller.id else CancelledBy.OPERATOR
     cancel = partial(doors.backend.jobs.cancel_job, job_id, caller.scope, by=by)
-    await run_in_threadpool(cancel)
-    job = await found(job_id, doors, caller)
-    deadline = time.monotonic() + _CANCEL_SECONDS
-    while not job.status.has_ended and time.monotonic() < deadline:
-        await asyncio.sleep(_POLL_SECONDS)
+    with following(doors.backend.jobs, job_id, least_seconds=_LEAST_SECONDS) as changes:
+        await run_in_threadpool(cancel)
         job = await found(job_id, doors, caller)
+        deadline = time.monotonic() + _CANCEL_SECONDS
+        while not job.status.has_ended and (left := deadline - time.monotonic()) > 0:
+            if await changes.wait(left):
+                job = await found(job_id, doors, caller)
     outcome(request, job.status)
     return JSONResponse(_shown(job, caller), 200 if job.status.has_ended else 202)
 

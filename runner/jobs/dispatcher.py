@@ -1,9 +1,9 @@
 """Runs stored jobs, a few at once, for as long as this process serves.
 
-One thread takes jobs from the store while there is room, listens for those that are cancelled, and
-looks after what dead processes have left. Others run one job each, through the service that every
-call takes. Which job is next is the store's to say. A job that has begun is run again only as its
-``retries`` allow, whatever has ended it.
+One thread takes jobs from the store while there is room, ends those that are cancelled, and looks
+after what dead processes have left: when the store calls it, and now and then. Others run one job
+each, through the service that every call takes. Which job is next is the store's to say. A job that
+has begun is run again only as its ``retries`` allow, whatever has ended it.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from toolrunner.sandbox.shortage import NoThreadError, submit
 
 _LOG = logging.getLogger("toolrunner.jobs")
 
-# How soon a job is seen that another process has stored, or cancelled.
-TICK_SECONDS = 0.1
+# While something fails, or there is more to delete: how soon it is seen that it is time for that.
+_SOON_SECONDS = 0.1
 RECOVER_SECONDS = 2.0
 CLEAN_SECONDS = 60.0
 _PROGRESS_SECONDS = 0.1
@@ -122,10 +122,11 @@ class JobDispatcher:
 
     def start(self) -> None:
         """Begin to take jobs."""
+        self._store.listen(self.wake)
         self._thread.start()
 
     def wake(self) -> None:
-        """Look for jobs now: one has been stored."""
+        """Look for jobs now: one has been stored, or cancelled. It does not wait."""
         self._changed.set()
 
     def drain(self, seconds: float) -> None:
@@ -139,7 +140,7 @@ class JobDispatcher:
             self._thread.join()
         deadline = time.monotonic() + seconds
         while self._is_busy() and (left := deadline - time.monotonic()) > 0:
-            self._changed.wait(min(left, TICK_SECONDS))
+            self._changed.wait(min(left, self._pause_seconds()))
             self._changed.clear()
             if self._taking.is_due:
                 self._taking.attempt(self._end_withdrawn)
@@ -156,9 +157,18 @@ class JobDispatcher:
             self._settle_if_due()
             if self._taking.is_due:
                 # One attempt, so that what works does not hide what fails.
-                self._taking.attempt(self._look_after_and_take)
-            self._changed.wait(TICK_SECONDS)
+                if self._taking.attempt(self._look_after_and_take) is None:
+                    self._next_recovery = 0.0  # it may have claimed what it does not know of
+            self._changed.wait(self._pause_seconds())
             self._changed.clear()
+
+    def _pause_seconds(self) -> float:
+        """Return after how long to look again, if nobody calls."""
+        troubles = (self._taking, self._reading, self._starting)
+        works = not self._unsettled and all(one.is_due for one in troubles)
+        if works and time.monotonic() < self._next_cleaning:
+            return self._store.tick_seconds
+        return min(self._store.tick_seconds, _SOON_SECONDS)
 
     def _look_after_and_take(self) -> bool:
         now = time.monotonic()

@@ -28,6 +28,8 @@ MOST_UNBEGUN = 20
 # Of those that are kept no longer, so many rows change in one transaction: others want to write.
 MOST_AT_ONCE = 500
 _SECONDS_AN_HOUR = 3600
+# Beyond one part in so many of the room, or with a payload of one in so many, no two look at once.
+_NEAR, _MANY = 4, 1000
 
 
 class Bounds(TypedDict):
@@ -75,6 +77,18 @@ class Room:
 
     jobs: int
     payload_bytes: int
+
+    def is_near(self, waiting: Waiting, payload_bytes: int) -> bool:
+        """Whether those that come at once may be beyond it together, if each sees only the others.
+
+        Up to a quarter of it they may not: so many do not come at once, and none of them is large.
+        Nor has a caller more than its share then.
+        """
+        taken = waiting.payload_bytes + payload_bytes
+        is_large = payload_bytes > self.payload_bytes // _MANY
+        return (
+            is_large or _NEAR * (waiting.jobs + 1) > self.jobs or _NEAR * taken > self.payload_bytes
+        )
 
     def check(self, waiting: Waiting, caller: str, payload_bytes: int) -> None:
         """Raise QueueFullError if no job of a caller with such a payload may wait beside others.

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from typing import Any, Literal
 
-from toolrunner.runner.webhooks import outbox
+from toolrunner.runner.webhooks import sqlite_outbox
 
 # Each step makes the next version of the file. One that was released stays as it is.
 STEPS = (
@@ -64,7 +64,7 @@ CREATE TABLE notes (
     # ``dead_bytes``: what the payload of a dead job takes; NULL for all others.
     f"""
 ALTER TABLE jobs ADD COLUMN dead_bytes INTEGER;
-{outbox.STEP}""",
+{sqlite_outbox.STEP}""",
     # How many jobs have ended, also of those that are kept no longer.
     """
 CREATE TABLE ended (
@@ -93,6 +93,7 @@ UPDATE jobs SET begun = attempts WHERE status = 'RUNNING';
 CREATE INDEX jobs_kept ON jobs (ended, result_bytes) WHERE ended IS NOT NULL AND dead_bytes IS NULL;
 CREATE INDEX jobs_dead ON jobs (dead_bytes) WHERE dead_bytes IS NOT NULL;
 """,
+    sqlite_outbox.RESTING_STEP,
 )
 _STRANDED = (
     "status = 'PENDING' AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.plugin = jobs.plugin"

@@ -78,17 +78,21 @@ from toolrunner.runner.state.database import FULL_DISK_SECONDS, is_full
 from toolrunner.runner.state.leases import Lease
 from toolrunner.runner.state.reopened import remedy
 from toolrunner.runner.trouble import Trouble
-from toolrunner.runner.webhooks.outbox import Outbox
+from toolrunner.runner.webhooks.sqlite_outbox import SqliteOutbox
 from toolrunner.sandbox.artifacts import Artifact
 
 _LOG = logging.getLogger("toolrunner.jobs")
 
+# Nothing tells one process what another has written into the file.
+_FOLLOW_SECONDS = 0.5
 # When a file was made although files of jobs were there: those are another one's, which was lost.
 _LOST_BEFORE = "lost_before"
 
 
 class SqliteJobStore:
     """Jobs of one state folder; see ``JobStore`` for what each method does."""
+
+    tick_seconds = 0.1
 
     def __init__(
         self,
@@ -128,7 +132,7 @@ class SqliteJobStore:
         self._beside = "beside it" if blobs is None else f"in {blobs.where}"
         self._lease = lease
         self._database = JobDatabase(folder, self._is_new, may_migrate=may_migrate)
-        self.outbox = Outbox(self._database)
+        self.outbox = SqliteOutbox(self._database)
         # What is still to go, of what was found to be too large together.
         self._large: list[str] = []
         # What the file says that this process can run, and by which opening of it.
@@ -140,6 +144,13 @@ class SqliteJobStore:
             self._files.make()
             with self._reading():
                 pass
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Call nobody: whoever takes jobs looks every ``tick_seconds``."""
+
+    @contextmanager
+    def following(self, job_id: str, heard: Callable[[], None]) -> Iterator[float]:  # noqa: ARG002 - see ``JobStore``
+        yield _FOLLOW_SECONDS
 
     def add(self, submission: Submission) -> tuple[Job, bool]:
         job_id = uuid.uuid4().hex

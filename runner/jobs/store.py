@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -81,7 +82,30 @@ class JobStore(Protocol):
     """Jobs, shared by all processes of a server. Thread-safe; every method is one whole step.
 
     Each raises StoreError while it cannot do it; then nothing has changed.
+
+    Whoever waits for another process does not ask again and again: he is called. Who is called may
+    neither wait nor raise, and looks; it may be for nothing.
     """
+
+    @property
+    def tick_seconds(self) -> float:
+        """After how long whoever takes jobs looks without having been called."""
+        ...
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Call ``heard`` when there may be a job to take, or one of this process's withdrawn.
+
+        Until the store is closed. Raises NoThreadError.
+        """
+        ...
+
+    def following(self, job_id: str, heard: Callable[[], None]) -> AbstractContextManager[float]:
+        """Call ``heard`` when something may have happened to a job, while the block lasts.
+
+        It yields the seconds after which to look without having been called. What has happened
+        before the block nobody is called for. Raises NoThreadError.
+        """
+        ...
 
     def add(self, submission: Submission) -> tuple[Job, bool]:
         """Store a job for good, as PENDING; return it, and whether it is a new one.

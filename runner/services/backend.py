@@ -38,6 +38,7 @@ from toolrunner.runner.webhooks.deliverer import Deliverer
 from toolrunner.runner.webhooks.message import Shown
 from toolrunner.runner.webhooks.outbox import AddressStatus, Outbox
 from toolrunner.runner.webhooks.secret_file import SecretFile
+from toolrunner.runner.webhooks.signing import Secrets
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.ending import BoxFigures, ResidentFigures
 
@@ -65,12 +66,13 @@ def store_of(settings: Settings, lease: Lease, *, may_migrate: bool = True) -> S
     )
 
 
-def _store_of(settings: Settings, lease: Lease) -> tuple[JobStore, Outbox | None]:
-    """Return where jobs are kept, and what has to be posted of them; a cluster posts nothing."""
+def _store_of(settings: Settings, lease: Lease) -> tuple[JobStore, Outbox, Secrets]:
+    """Return where jobs are kept, what has to be posted of them, and what that is signed with."""
     if settings.jobs:
-        return open_cluster_store(settings), None
+        shared = open_cluster_store(settings)
+        return shared, shared.outbox, shared.secrets
     store = store_of(settings, lease)
-    return store, store.outbox
+    return store, store.outbox, SecretFile(settings.kept_state())
 
 
 def _tool_runner(
@@ -119,22 +121,20 @@ class Backend:
             registry = PluginRegistry.discover(plugin_paths, settings=settings)
             shared = stack.enter_context(shared_state(settings, registry, lease))
             self._counts, self.together = shared.counts, shared.together
-            self._store, self._outbox = _store_of(settings, lease)
+            self._store, self._outbox, secrets = _store_of(settings, lease)
             stack.callback(self._store.close)
             self._tool_runner = _tool_runner(registry, settings, share)
             stack.callback(self._tool_runner.close)
             self.plugins = PluginManagementService(self._tool_runner, observer=observer)
             self.jobs = JobManagementService(self.plugins, self._store, on_created=self._created)
             self.analysis = AnalysisService(self.jobs)
-            self._deliverer = None
-            if self._outbox is not None:
-                self._deliverer = Deliverer(
-                    self._outbox,
-                    SecretFile(folder),
-                    keep_seconds=settings.keep_hours * _SECONDS_AN_HOUR,
-                    shown=shown,
-                )
-                self._deliverer.post_to(settings.webhooks)
+            self._deliverer = Deliverer(
+                self._outbox,
+                secrets,
+                keep_seconds=settings.keep_hours * _SECONDS_AN_HOUR,
+                shown=shown,
+            )
+            self._name_webhooks()
             self._dispatcher = JobDispatcher(
                 self._store, self.analysis, threads=settings.job_threads
             )
@@ -147,6 +147,15 @@ class Backend:
         self._is_forked = True
         self._tool_runner.closed_because = FORKED
 
+    def _name_webhooks(self) -> None:
+        """Post to the addresses of the settings.
+
+        In a cluster a server that names none says nothing: one that was only started without them
+        must not take from the others what they post.
+        """
+        if self.settings.webhooks or not self.settings.jobs:
+            self._deliverer.post_to(self.settings.webhooks)
+
     def _created(self) -> None:
         self._dispatcher.wake()
 
@@ -155,8 +164,7 @@ class Backend:
         if self._is_forked:
             raise forks.ForkedError(FORKED)
         self._dispatcher.start()
-        if self._deliverer is not None:
-            self._deliverer.start()
+        self._deliverer.start()
 
     def drain(self, seconds: float) -> None:
         """Take no more jobs; wait for those that run, and leave the rest for the next start."""
@@ -164,16 +172,14 @@ class Backend:
             return
         deadline = time.monotonic() + seconds
         self._dispatcher.drain(seconds)
-        if self._deliverer is not None:
-            self._deliverer.drain(min(max(deadline - time.monotonic(), 0.0), _LAST_POSTS_SECONDS))
+        self._deliverer.drain(min(max(deadline - time.monotonic(), 0.0), _LAST_POSTS_SECONDS))
 
     def close(self) -> None:
         """Requeue the jobs that still run, and end all calls. A fork has none of them."""
         if self._is_forked:
             return
         self._dispatcher.drain(0)
-        if self._deliverer is not None:
-            self._deliverer.drain(0)
+        self._deliverer.drain(0)
         self._closing.close()
 
     def not_ready(self, problems: Mapping[str, str] | None = None) -> list[str]:
@@ -200,7 +206,7 @@ class Backend:
             "jobs": jobs,
             "suspensions": self.plugins.suspensions_problem(),
             "counts": self._counts.problem(),
-            "webhooks": "" if self._deliverer is None else self._deliverer.problem(),
+            "webhooks": self._deliverer.problem(),
         }
 
     def counts_set_aside(self) -> str:
@@ -245,12 +251,12 @@ class Backend:
         """
         self.plugins.reload(settings)
         self.settings = in_force(self.settings, settings)
-        if self._deliverer is not None:
-            self._deliverer.post_to(self.settings.webhooks)
+        self._name_webhooks()
+        self._dispatcher.wake()  # jobs may have waited for what is here only now
 
     def webhooks(self) -> list[AddressStatus]:
         """Return how each address stands that ended jobs are posted to; raises OSError."""
-        return [] if self._outbox is None else self._outbox.statuses()
+        return self._outbox.statuses()
 
     @property
     def most_calls(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -159,6 +160,13 @@ class JobManagementService:
     def job_events(self, job_id: str, after: int = 0) -> list[Event]:
         """Return what has happened to a job since the event numbered ``after``."""
         return self._store.events(job_id, after)
+
+    def following(self, job_id: str, heard: Callable[[], None]) -> AbstractContextManager[float]:
+        """Call ``heard`` when something may have happened to a job, while the block lasts.
+
+        It yields the seconds after which to look without having been called; see ``JobStore``.
+        """
+        return self._store.following(job_id, heard)
 
     def job_counts(self) -> dict[JobStatus, int]:
         """Return how many jobs of all callers there are of each status."""

@@ -402,10 +402,6 @@ class Settings(BaseSettings):
 
     def _check_together(self) -> None:
         """Raise SettingsError for what does not go with what else is set."""
-        if self.jobs and self.webhooks:
-            self._refuse(
-                "webhooks", "must be empty where `jobs` is set: nothing is posted of those"
-            )
         if self.jobs and not self.blobs:
             words = "needs `blobs`, a place that all servers reach, such as s3://bucket/prefix"
             self._refuse("jobs", words)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from toolrunner.runner.trouble import Trouble
-from toolrunner.runner.webhooks.lane import PAUSE_SECONDS, TICK_SECONDS, Lane, Means
+from toolrunner.runner.webhooks.lane import PAUSE_SECONDS, Lane, Means
 from toolrunner.runner.webhooks.message import Shown
 from toolrunner.runner.webhooks.outbox import Outbox
 from toolrunner.runner.webhooks.schedule import DELAYS_SECONDS, rest
-from toolrunner.runner.webhooks.secret_file import SecretFile
+from toolrunner.runner.webhooks.signing import Secrets
 
 _LOG = logging.getLogger("toolrunner.webhooks")
 # Without addresses there is nothing to post, until an operator's command says otherwise.
@@ -31,7 +31,7 @@ class Deliverer:
     def __init__(
         self,
         outbox: Outbox,
-        secrets: SecretFile,
+        secrets: Secrets,
         *,
         keep_seconds: float,
         shown: Shown = dict,
@@ -60,6 +60,7 @@ class Deliverer:
 
     def start(self) -> None:
         """Begin to post."""
+        self._outbox.listen(self._wake)
         self._thread.start()
 
     def post_to(self, urls: Sequence[str]) -> None:
@@ -124,7 +125,7 @@ class Deliverer:
             is_last = self._is_draining  # read first: addresses that were set by then count
             works = self._try_to_look_after()
             if not is_last:
-                quiet_seconds = TICK_SECONDS if self._lanes else _IDLE_SECONDS
+                quiet_seconds = self._outbox.tick_seconds if self._lanes else _IDLE_SECONDS
                 self._changed.wait(quiet_seconds if works else PAUSE_SECONDS)
                 self._changed.clear()
 

@@ -17,12 +17,11 @@ from toolrunner.runner.webhooks.addresses import told
 from toolrunner.runner.webhooks.message import Shown, headers
 from toolrunner.runner.webhooks.outbox import Delivery, Outbox
 from toolrunner.runner.webhooks.schedule import MOST_SECONDS, asked_seconds, next_delay
-from toolrunner.runner.webhooks.secret_file import SecretFile
 from toolrunner.runner.webhooks.sender import Answer, Sender
+from toolrunner.runner.webhooks.signing import Secrets
 from toolrunner.sandbox.shortage import started
 
 _LOG = logging.getLogger("toolrunner.webhooks")
-TICK_SECONDS = 0.25
 PAUSE_SECONDS = 10.0
 _FIRST_ERROR_STATUS = 300
 _GONE = 410
@@ -33,7 +32,7 @@ class Means:
     """What all lanes of a process post with, and by which schedule."""
 
     outbox: Outbox
-    secrets: SecretFile
+    secrets: Secrets
     shown: Shown
     delays: Sequence[float]
     resting: Callable[[int, float], float]
@@ -51,10 +50,9 @@ class Lane:
         self._changed = threading.Event()
         self._is_draining = False
         self._is_ended = False
-        # How the address has done, as seen by this process; ``until`` is of the monotonic clock.
+        # How the address has done, as seen by this process.
         self._works = False
         self._failures = 0
-        self._until = 0.0
         self._trouble = Trouble(
             _LOG,
             OSError,
@@ -93,13 +91,12 @@ class Lane:
             if is_last and not is_busy:
                 return
             if not is_busy:
-                self._changed.wait(PAUSE_SECONDS if is_busy is None else TICK_SECONDS)
+                tick_seconds = self._means.outbox.tick_seconds
+                self._changed.wait(PAUSE_SECONDS if is_busy is None else tick_seconds)
                 self._changed.clear()
 
     def _deliver(self) -> bool:
         """Post one message, if there is one; whether there was."""
-        if time.monotonic() < self._until:
-            return False
         means = self._means
         secrets = means.secrets.of(self._url)
         delivery = means.outbox.take(self._url)
@@ -139,7 +136,7 @@ class Lane:
         url, job = told(self._url), delivery.message.job
         self._failures += 1
         self._works = False
-        self._until = time.monotonic() + self._means.resting(self._failures, asked)
+        self._means.outbox.rest(self._url, self._means.resting(self._failures, asked))
         if self._failures == 1:
             _LOG.warning("webhook %s takes no messages, and is tried again: %s", url, reason)
         delay = next_delay(delivery.attempts, asked, self._means.delays)

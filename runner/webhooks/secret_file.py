@@ -1,7 +1,7 @@
 """What messages are signed with: a secret for each address, in a file of the state folder.
 
-A file of its own, so that receivers go on knowing this server when its jobs are moved away. Read
-before each attempt: a secret that was replaced counts at once, in all processes.
+A file of its own, so that receivers go on knowing this server when its jobs are moved away. See
+``Secrets`` for what each method does.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from toolrunner.runner.state.reopened import UnusableError, unusable
 from toolrunner.runner.webhooks.addresses import told
-from toolrunner.runner.webhooks.message import check_secret, new_secret
+from toolrunner.runner.webhooks.message import check_secret
+from toolrunner.runner.webhooks.signing import Known, Step, made, newest, replacing
 
 _LOG = logging.getLogger("toolrunner.webhooks")
 FILE = "webhook-secrets.json"
 _LOCK_FILE = "webhook-secrets.lock"
-# The one before it goes on signing beside a new one, until receivers know that.
-_MOST_SECRETS = 2
 
 
 class SecretFile:
@@ -33,40 +32,27 @@ class SecretFile:
         """Nothing is read or made yet."""
         self._folder = folder
 
-    def of(self, url: str) -> tuple[str, ...]:
-        """Return an address's secrets, the newest first; one is made where there is none.
-
-        Raises UnusableError, with what to do, when the file cannot be used, as all do here.
-        """
+    def of(self, url: str) -> Known:
         known = self._read().get(url)
-        return known or self._change(url, lambda old: old or (new_secret(),))
+        return known or self._change(url, made)
 
     def known(self) -> list[str]:
-        """Return the addresses that have one."""
         return list(self._read())
 
     def problem(self) -> str:
-        """Return why the file cannot be read, and what to do; "" if it can, or is not there."""
         try:
             self._read()
         except OSError as error:
             return str(error)
         return ""
 
-    def replace(self, url: str, secret: str | None = None) -> tuple[str, ...]:
-        """Sign with another secret from now on, a new one or this one, and with the last one."""
-        new = new_secret() if secret is None else check_secret(secret)
-        return self._change(
-            url, lambda old: (new, *(one for one in old if one != new))[:_MOST_SECRETS]
-        )
+    def replace(self, url: str, secret: str | None = None) -> Known:
+        return self._change(url, replacing(secret))
 
-    def forget_old(self, url: str) -> tuple[str, ...]:
-        """Sign with the newest secret alone."""
-        return self._change(url, lambda old: old[:1] or (new_secret(),))
+    def forget_old(self, url: str) -> Known:
+        return self._change(url, newest)
 
-    def _change(
-        self, url: str, step: Callable[[tuple[str, ...]], tuple[str, ...]]
-    ) -> tuple[str, ...]:
+    def _change(self, url: str, step: Step) -> Known:
         path = self._folder / FILE
         # What has been locked before has had secrets, which receivers know.
         was_there = (self._folder / _LOCK_FILE).exists()

@@ -5,6 +5,7 @@ It needs no server that runs: what it changes, servers see within a moment.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,8 @@ from toolrunner.runner.jobs.store import JobStore
 from toolrunner.sandbox.artifacts import Artifact
 
 _POLL_SECONDS = 0.1
+# However long the store would let it wait: Ctrl-C is heard meanwhile.
+_MOST_SECONDS = 60.0
 _CANCEL_SECONDS = 5.0
 _MOST_LISTED = 100_000
 INTERRUPTED = 130
@@ -158,19 +161,21 @@ def follow_job(session: Session, job_id: JobId) -> Exit:
 
 
 def _followed(session: Session, store: JobStore, job_id: str) -> Job:
-    after = 0
-    while True:
-        # In this order: a job that has ended by now has all its events there.
-        job = found(store, job_id)
-        for event in store.events(job_id, after):
-            after = event.number
-            if session.shared.as_json:
-                session.terminal.document({"event": event.kind, **event.data})
-            else:
-                session.terminal.show(event_view(event))
-        if job.status.has_ended:
-            return job
-        time.sleep(_POLL_SECONDS)
+    after, called = 0, threading.Event()
+    with store.following(job_id, called.set) as most_seconds:
+        while True:
+            called.clear()
+            # In this order: a job that has ended by now has all its events there.
+            job = found(store, job_id)
+            for event in store.events(job_id, after):
+                after = event.number
+                if session.shared.as_json:
+                    session.terminal.document({"event": event.kind, **event.data})
+                else:
+                    session.terminal.show(event_view(event))
+            if job.status.has_ended:
+                return job
+            called.wait(min(most_seconds, _MOST_SECONDS))
 
 
 @jobs_app.command(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated
 
@@ -13,13 +15,12 @@ from rich.text import Text
 
 from toolrunner.api.cli.console import moment_words, plain, table_of
 from toolrunner.api.cli.exits import Exit, Refused
-from toolrunner.api.cli.kept_jobs import kept_outbox, none_kept
+from toolrunner.api.cli.kept_jobs import Posting, kept_posting, none_kept
 from toolrunner.api.cli.options import command, examples, group
 from toolrunner.api.cli.session import Session
 from toolrunner.plugins.errors import suggestion
 from toolrunner.runner.webhooks import addresses
-from toolrunner.runner.webhooks.outbox import AddressStatus, Delivery
-from toolrunner.runner.webhooks.secret_file import SecretFile
+from toolrunner.runner.webhooks.outbox import AddressStatus, Delivery, Outbox
 
 _MOST_FAILED = 1_000
 _MOST_SHOWN = 20
@@ -34,17 +35,17 @@ def list_webhooks(session: Session) -> Exit:
     """List the addresses, what waits for each, and the messages that were given up."""
     statuses: list[AddressStatus] = []
     failed: list[Delivery] = []
-    with kept_outbox(session.settings) as outbox:
-        if outbox is not None:
-            statuses = outbox.statuses()
-            failed = outbox.failed(_MOST_FAILED)
+    with kept_posting(session.settings) as posting:
+        if posting.outbox is not None:
+            statuses = posting.outbox.statuses()
+            failed = posting.outbox.failed(_MOST_FAILED)
+        problem = posting.secrets.problem()
     known = {one.url for one in statuses}
     statuses += [
         AddressStatus(url, False, 0, 0, None)
         for url in session.settings.webhooks
         if url not in known
     ]
-    problem = SecretFile(session.settings.kept_state()).problem()
     if problem:  # whatever an address has answered before, this is what its messages wait for
         statuses = [one if one.has_gone else replace(one, reason=problem) for one in statuses]
     if session.shared.as_json:
@@ -105,16 +106,17 @@ def show_secret(
     if rotate + forget_old + (given is not None) > 1:
         message = "choose one of --rotate, --set and --forget-old"
         raise Refused(message)
-    secrets = SecretFile(session.settings.kept_state())
     try:
         addresses.check(url)
-        _insist_on_address(session, url, secrets)
-        if given is not None:
-            found = secrets.replace(url, _read(given))
-        elif rotate:
-            found = secrets.replace(url)
-        else:
-            found = secrets.forget_old(url) if forget_old else secrets.of(url)
+        with kept_posting(session.settings) as posting:
+            _insist_on_address(session, url, posting)
+            secrets = posting.secrets
+            if given is not None:
+                found = secrets.replace(url, _read(given))
+            elif rotate:
+                found = secrets.replace(url)
+            else:
+                found = secrets.forget_old(url) if forget_old else secrets.of(url)
     except ValueError as error:
         raise Refused(str(error)) from None
     if session.shared.as_json:
@@ -143,13 +145,10 @@ def retry_messages(
     ] = None,
 ) -> Exit:
     """Post what waits at once, and what was given up again, also after a 410 Gone."""
-    with kept_outbox(session.settings) as outbox:
-        if outbox is None:
-            raise Refused(none_kept(session.settings))
+    with _outbox(session) as outbox:
         urls = [one.url for one in outbox.statuses()]
-        if url is not None and url not in urls:
-            message = f"there is no webhook {url!r}; `toolrunner webhooks` lists them"
-            raise Refused(message)
+        if url is not None:
+            _insist_on_known(url, urls)
         count = sum(outbox.retry(one) for one in ([url] if url else urls))
     if session.shared.as_json:
         session.terminal.document({"messages": count})
@@ -158,12 +157,45 @@ def retry_messages(
     return Exit.DONE
 
 
-def _insist_on_address(session: Session, url: str, secrets: SecretFile) -> None:
+@webhooks_app.command("drop", epilog=examples("toolrunner webhooks drop https://example.org/jobs"))
+@command
+def drop_address(
+    session: Session,
+    url: Annotated[str, typer.Argument(metavar="URL", help="One that no settings name.")],
+) -> Exit:
+    """Post to an address no more, and forget what waits for it; its secret stays."""
+    if url in session.settings.webhooks:
+        message = f"{url} is among webhooks in the settings: take it out there first"
+        raise Refused(message)
+    with _outbox(session) as outbox:
+        _insist_on_known(url, [one.url for one in outbox.statuses()])
+        outbox.drop(url)
+    if session.shared.as_json:
+        session.terminal.document({"dropped": url})
+    else:
+        session.terminal.say(f"Nothing is posted to {url} any more.")
+    return Exit.DONE
+
+
+@contextmanager
+def _outbox(session: Session) -> Iterator[Outbox]:
+    with kept_posting(session.settings) as posting:
+        if posting.outbox is None:
+            raise Refused(none_kept(session.settings))
+        yield posting.outbox
+
+
+def _insist_on_known(url: str, urls: Sequence[str]) -> None:
+    if url not in urls:
+        message = f"there is no webhook {url!r}; `toolrunner webhooks` lists them"
+        raise Refused(message)
+
+
+def _insist_on_address(session: Session, url: str, posting: Posting) -> None:
     """Refuse an address that nothing is posted to: a secret for it would be of no use."""
-    known = {*session.settings.webhooks, *secrets.known()}
-    with kept_outbox(session.settings) as outbox:
-        if outbox is not None:
-            known.update(one.url for one in outbox.statuses())
+    known = {*session.settings.webhooks, *posting.secrets.known()}
+    if posting.outbox is not None:
+        known.update(one.url for one in posting.outbox.statuses())
     if url not in known:
         hint = suggestion(url, sorted(known)) if known else f"set webhooks = [{json.dumps(url)}]"
         message = f"{url} is not among webhooks in the settings; {hint}"

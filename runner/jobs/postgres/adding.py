@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from psycopg.pq import TransactionStatus
+
 from toolrunner.runner.jobs.job import Job, Submission
 from toolrunner.runner.jobs.postgres.connections import Connection
 from toolrunner.runner.jobs.postgres.queue import JobQueue
@@ -15,6 +17,8 @@ INSERT INTO jobs (id, plugin, caller, status, created, retries, idempotency_key,
 VALUES (%(id)s, %(plugin)s, %(caller)s, 'PENDING', {NOW}, %(retries)s, %(key)s, %(mark)s,
   %(version)s, %(payload_bytes)s, %(traceparent)s, %(tag)s, %(entry)s)
 """  # noqa: S608 - ours alone
+# Any number that nobody else locks in this database: who adds a job where there is little room.
+_ADDING = 0x74726A61
 _PENDING = """
 SELECT count(*) AS jobs, coalesce(sum(payload_bytes), 0)::bigint AS payload_bytes,
   count(*) FILTER (WHERE caller = %(caller)s) AS own_jobs,
@@ -37,12 +41,21 @@ def known(connection: Connection, submission: Submission, mark: str) -> Job | No
 def check_room(connection: Connection, room: Room, caller: str, payload_bytes: int) -> None:
     """Raise QueueFullError if no job of a caller with such a payload may wait beside those that do.
 
-    TooLargeError if it never may. Of those that come at once each sees only what was there before:
-    they may be beyond it together.
+    TooLargeError if it never may. In a transaction it holds until that ends: those that come at
+    once, each of which sees only what was there before, look one after the other where it matters.
     """
+    waiting = _waiting(connection, caller)
+    is_adding = connection.info.transaction_status is TransactionStatus.INTRANS
+    if is_adding and room.is_near(waiting, payload_bytes):
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ADDING,))
+        waiting = _waiting(connection, caller)
+    room.check(waiting, caller, payload_bytes)
+
+
+def _waiting(connection: Connection, caller: str) -> Waiting:
     row = connection.execute(_PENDING, {"caller": caller}).fetchone()
     assert row is not None
-    room.check(Waiting(**row), caller, payload_bytes)
+    return Waiting(**row)
 
 
 def insert(

@@ -2,7 +2,8 @@
 
 Each process has a row, a lock on its number that one connection holds for nothing else, and says
 every few seconds that it lives. A broken connection gives up the lock at once; what a vanished or
-stopped machine holds counts no more once it has said nothing for a while.
+stopped machine holds counts no more once it has said nothing for a while. Whoever says that he
+lives is told in the same step whether there is something to look at.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from toolrunner.sandbox import forks
 _LOG = logging.getLogger("toolrunner.jobs")
 
 LATE_SECONDS = 15.0
-_BEAT_SECONDS = 3.0
+BEAT_SECONDS = 3.0
 _RETRY_SECONDS = 1.0
 # The first half of the number of every such lock; the other is the process's ``key``.
 _LOCKS = 0x74726A77
@@ -45,6 +46,17 @@ SELECT worker FROM workers WHERE worker <> %(me)s AND (
   heartbeat < clock_timestamp() - make_interval(secs => %(late)s)
   OR key NOT IN (SELECT objid::bigint FROM {_HOLDERS})
 )
+"""  # noqa: S608 - ours alone
+# That a process lives; and whether anything may have to be done that nobody has told it of.
+_BEAT = f"""
+WITH beat AS (
+  UPDATE workers SET heartbeat = clock_timestamp() WHERE worker = %(me)s RETURNING 1
+)
+SELECT EXISTS (SELECT FROM beat) AS is_known, (
+  EXISTS (SELECT FROM jobs WHERE status = 'PENDING')
+  OR EXISTS (SELECT FROM jobs WHERE status = 'RUNNING' AND worker = %(me)s AND withdrawn <> 0)
+  OR EXISTS ({_SUSPECTS})
+) AS is_stirring
 """  # noqa: S608 - ours alone
 _END_HOLDER = f"SELECT pg_terminate_backend(pid) FROM {_HOLDERS} AND objid = %(key)s"  # noqa: S608 - same
 _LOOK = """
@@ -60,10 +72,21 @@ SELECT pg_postmaster_start_time() > clock_timestamp() - make_interval(secs => %s
 class Membership:
     """The place of this process in its cluster. Thread-safe; a fork is none of them."""
 
-    def __init__(self, url: DatabaseUrl, check: Callable[[Connection], None]) -> None:
+    def __init__(
+        self,
+        url: DatabaseUrl,
+        check: Callable[[Connection], None],
+        *,
+        late_seconds: float = LATE_SECONDS,
+        beat_seconds: float = BEAT_SECONDS,
+    ) -> None:
         """``check`` is asked of each new connection whether its database can be used."""
         self._url = url
         self._check = check
+        self._late_seconds = late_seconds
+        self._beat_seconds = beat_seconds
+        # Called when this process should look at the jobs; it neither waits nor raises.
+        self.stirred: Callable[[], None] = _nobody
         self._name = ""
         self._connection: Connection | None = None
         self._begin()
@@ -80,6 +103,7 @@ class Membership:
             let_go_of_copy(self._connection)
         self._connection = None
         self._name = ""
+        self.stirred = _nobody
         self._begin()
 
     @property
@@ -113,6 +137,7 @@ class Membership:
                     LATE_SECONDS,
                 )
             self._name = ""
+        self.stirred()
 
     def close(self) -> None:
         """Be no member any more. Jobs that this process has not ended are others' at once."""
@@ -133,28 +158,32 @@ class Membership:
             self._leave()
 
     def _work(self) -> None:
-        while not self._over.wait(_BEAT_SECONDS):
-            with suppress(StoreError), self._lock:  # who takes jobs meets the same, and says so
-                if self._connection is None:
-                    self._join()
-                else:
-                    self._beat(self._connection)
+        while not self._over.wait(self._beat_seconds):
+            try:
+                with self._lock:
+                    if self._connection is None:
+                        self._join()
+                    else:
+                        self._beat(self._connection)
+            except StoreError:  # who takes jobs meets the same, and says so
+                self.stirred()
 
     def _beat(self, connection: Connection) -> None:
         """Say that this process lives."""
         try:
             with explained(self._url):
                 told = connection.execute(
-                    "UPDATE workers SET heartbeat = clock_timestamp() WHERE worker = %s",
-                    (self._name,),
-                )
+                    _BEAT, {"me": self._name, "late": self._late_seconds, "locks": _LOCKS}
+                ).fetchone()
         except StoreError:
             self._leave()
             self._join()
             return
-        if not told.rowcount:
+        if told is None or not told["is_known"]:
             self.taken_for_dead()
             self._join()
+        elif told["is_stirring"]:
+            self.stirred()
 
     def _join(self) -> None:
         """Be a member: the one that this process was, if nobody has noticed that it was none."""
@@ -198,6 +227,10 @@ class Membership:
             with suppress(psycopg.Error):
                 self._connection.close()
         self._connection = None
+
+
+def _nobody() -> None:
+    """Be told nothing."""
 
 
 def _enter(connection: Connection) -> str:

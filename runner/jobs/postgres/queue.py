@@ -1,7 +1,7 @@
 """The entry that each pending job has in Procrastinate's queue: one queue a plugin.
 
-PostgreSQL notifies whoever listens of an entry; whether a job is pending, and whose turn it is, its
-row says. Both are written in one transaction, on the connection that is given.
+PostgreSQL tells whoever listens of an entry (``notices``); whether a job is pending, and whose turn
+it is, its row says. Both are written in one transaction, on the connection that is given.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from toolrunner.runner.jobs.job import JobStatus
 from toolrunner.runner.jobs.postgres.connections import Connection
+from toolrunner.runner.jobs.postgres.notices import OF_JOB
 
 Row = dict[str, Any]
 
@@ -43,7 +44,9 @@ def tell(
 ) -> None:
     """Note what has happened to a job, for those who follow it."""
     connection.execute(
-        "WITH told AS (UPDATE jobs SET events = events + 1 WHERE seq = %s RETURNING events)"
-        " INSERT INTO events (job, number, kind, data) SELECT %s, events, %s, %s FROM told",
-        (seq, seq, kind, json.dumps(data)),
+        "WITH told AS (UPDATE jobs SET events = events + 1 WHERE seq = %(seq)s"
+        " RETURNING id, events), noted AS (INSERT INTO events (job, number, kind, data)"
+        " SELECT %(seq)s, events, %(kind)s, %(data)s FROM told)"
+        " SELECT pg_notify(%(channel)s || id, '') FROM told",
+        {"seq": seq, "kind": kind, "data": json.dumps(data), "channel": OF_JOB},
     )

@@ -15,6 +15,7 @@ from typing import Any
 from toolrunner.runner.errors import CancelledBy
 from toolrunner.runner.jobs.job import Job, JobStatus
 from toolrunner.runner.jobs.postgres.connections import Connection
+from toolrunner.runner.jobs.postgres.notices import WITHDRAWN
 from toolrunner.runner.jobs.postgres.queue import JobQueue
 from toolrunner.runner.jobs.postgres.rows import NOW, Row, tell, tell_status
 from toolrunner.runner.jobs.rows import mark_of
@@ -173,11 +174,18 @@ def withdraw(connection: Connection, queue: JobQueue, job_id: str, by: Cancelled
         " WHERE id = %s AND ended IS NULL RETURNING *",
         (mark_of(by), job_id),
     ).fetchone()
-    if row is None or row["ended"] is None:
+    if row is None:
+        return False
+    if row["ended"] is None:
+        _tell_withdrawn(connection)
         return False
     queue.drop(connection, row["entry"])
     tell_status(connection, row)
     return True
+
+
+def _tell_withdrawn(connection: Connection) -> None:
+    connection.execute("SELECT pg_notify(%s, '')", (WITHDRAWN,))
 
 
 def take_back(
@@ -208,6 +216,8 @@ def _take(
 ) -> list[tuple[Row, JobStatus]]:
     query = f"{_TAKE_BACK}{which} RETURNING *"
     rows = connection.execute(query, {"most": MOST_UNBEGUN, **values}).fetchall()
+    if rows:
+        _tell_withdrawn(connection)  # that process too, if it lives after all
     return [(row, _after_loss(connection, queue, row, lost)) for row in rows]
 
 

@@ -124,6 +124,49 @@ CREATE INDEX jobs_kept ON jobs (ended) INCLUDE (result_bytes)
   WHERE ended IS NOT NULL AND dead_bytes IS NULL;
 CREATE INDEX jobs_dead ON jobs (dead_bytes) WHERE dead_bytes IS NOT NULL;
 """,
+    # What webhooks are told. No foreign key: each end of a job would lock the row of each address.
+    """
+CREATE TABLE webhooks (
+  url text PRIMARY KEY,
+  gone double precision,
+  rests_until double precision NOT NULL DEFAULT 0
+);
+CREATE TABLE webhook_secrets (
+  url text PRIMARY KEY,
+  secrets text[] NOT NULL
+);
+CREATE TABLE messages (
+  seq bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+  id text NOT NULL,
+  url text NOT NULL,
+  job text NOT NULL,
+  plugin text NOT NULL,
+  status text NOT NULL,
+  error text,
+  ended double precision NOT NULL,
+  attempts integer NOT NULL DEFAULT 0,
+  due double precision NOT NULL,
+  failed double precision,
+  reason text,
+  UNIQUE (id, url)
+);
+CREATE INDEX messages_due ON messages (url, due, seq) WHERE failed IS NULL;
+CREATE INDEX messages_failed ON messages (url, failed) WHERE failed IS NOT NULL;
+CREATE FUNCTION tell_webhooks() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO messages (id, url, job, plugin, status, error, ended, due)
+    SELECT 'msg_' || NEW.id || '_' || NEW.events, url, NEW.id, NEW.plugin, NEW.status, NEW.error,
+      NEW.ended, NEW.ended FROM webhooks WHERE gone IS NULL
+    ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    PERFORM pg_notify('toolrunner_messages', '');
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER jobs_told AFTER UPDATE OF ended ON jobs
+  FOR EACH ROW WHEN (OLD.ended IS NULL AND NEW.ended IS NOT NULL)
+  EXECUTE FUNCTION tell_webhooks();
+""",
 )
 # Any number that nobody else locks in this database.
 _MIGRATING = 0x746F6F6C

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from toolrunner.runner.jobs.payloads import encode_payload, fingerprint
 from toolrunner.runner.jobs.postgres.adding import check_room, insert, known
 from toolrunner.runner.jobs.postgres.connections import Connection, Connections, read_only
 from toolrunner.runner.jobs.postgres.membership import (
+    BEAT_SECONDS,
     LATE_SECONDS,
     Membership,
     is_fresh,
@@ -45,6 +47,7 @@ from toolrunner.runner.jobs.postgres.membership import (
     remove_dead,
     suspects,
 )
+from toolrunner.runner.jobs.postgres.notices import OF_JOB, WAITING, WITHDRAWN, Notices
 from toolrunner.runner.jobs.postgres.operating import (
     bury,
     forget_old,
@@ -71,6 +74,7 @@ from toolrunner.runner.jobs.postgres.running import (
     withdraw,
 )
 from toolrunner.runner.jobs.postgres.schema import SchemaError, check
+from toolrunner.runner.jobs.postgres.webhooks import PostgresOutbox, PostgresSecrets
 from toolrunner.runner.jobs.rows import cancelled_by, event_of, job_of
 from toolrunner.runner.jobs.rules import (
     MOST_AT_ONCE,
@@ -100,6 +104,9 @@ _CLEANING = 0x74726A63
 class PostgresJobStore:
     """Jobs of one database; see ``JobStore`` for what each method does."""
 
+    # Heartbeats look after what no notice has told.
+    tick_seconds = 60.0
+
     def __init__(
         self,
         url: DatabaseUrl,
@@ -113,12 +120,13 @@ class PostgresJobStore:
         keep_dead_bytes: int = 0,
         late_seconds: float = LATE_SECONDS,
         fresh_seconds: float = LATE_SECONDS,
+        beat_seconds: float = BEAT_SECONDS,
     ) -> None:
         """Use a database, and a place for files, that all processes of the cluster reach.
 
         The bounds are those of ``SqliteJobStore``. A process is dead that has said nothing for
         ``late_seconds``; none is in the first ``fresh_seconds`` of PostgreSQL's, in which the
-        living come back to it.
+        living come back to it. This one says that it lives every ``beat_seconds``.
 
         Raises SchemaError for a database with other tables. Where it cannot be reached, each method
         says so by StoreError, until it can.
@@ -134,7 +142,12 @@ class PostgresJobStore:
         self._url = url
         self._queue = JobQueue()
         self._database = Connections(url, self._check_schema)
-        self._membership = Membership(url, self._check_schema)
+        self._membership = Membership(
+            url, self._check_schema, late_seconds=late_seconds, beat_seconds=beat_seconds
+        )
+        self._notices = Notices(url)
+        self.outbox = PostgresOutbox(self._database, self._notices)
+        self.secrets = PostgresSecrets(self._database)
         # What is still to go, of what was found to be too large together.
         self._large: list[str] = []
         # What the database says that this process can run, and by which name.
@@ -154,6 +167,17 @@ class PostgresJobStore:
             pass
         with suppress(OSError):  # the same holds of it
             self._files.make()
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        # Of withdrawn jobs of others too: one that is being claimed here just now is in no list.
+        for channel in (WAITING, WITHDRAWN):
+            self._notices.hear(channel, heard)
+        self._membership.stirred = heard
+
+    @contextmanager
+    def following(self, job_id: str, heard: Callable[[], None]) -> Iterator[float]:
+        with self._notices.hearing(OF_JOB + job_id, heard):
+            yield math.inf
 
     def add(self, submission: Submission) -> tuple[Job, bool]:
         job_id = uuid.uuid4().hex
@@ -262,15 +286,16 @@ class PostgresJobStore:
         return take(database, self._queue, name, runnable, held)
 
     def stranded(self) -> list[Stranded]:
+        query = (
+            f"WITH found AS ({COUNT_STRANDED}) SELECT * FROM found"  # noqa: S608 - ours alone
+            " WHERE coalesce((SELECT min(worker) FROM offers), %(me)s) = %(me)s"
+        )
         with self._database.reading() as database:
-            first = database.execute("SELECT min(worker) AS worker FROM offers").fetchone()
-            if first is not None and first["worker"] not in {None, self._membership.name}:
-                return []
-            return _stranded(database)
+            return _stranded(database, query, {"me": self._membership.name})
 
     def all_stranded(self) -> list[Stranded]:
         with self._database.reading() as database:
-            return _stranded(database)
+            return _stranded(database, COUNT_STRANDED)
 
     def payload(self, claim: Claim) -> Mapping[str, Any]:
         return self._files.kept_payload(claim.job.id)
@@ -452,9 +477,9 @@ class PostgresJobStore:
 
     def recover(self, lost: Callable[[Job], dict[str, Any]]) -> int:
         with self._database.reading() as database:
-            if is_fresh(database, self._fresh_seconds):
-                return 0
             workers = suspects(database, self._membership.name, self._late_seconds)
+            if not workers or is_fresh(database, self._fresh_seconds):
+                return 0
         count = 0
         for worker in workers:
             taken: list[tuple[Row, JobStatus]] = []
@@ -552,6 +577,7 @@ class PostgresJobStore:
             raise read_only(self._url)
 
     def close(self) -> None:
+        self._notices.close()
         self._membership.close()
         self._database.close()
 
@@ -574,8 +600,10 @@ def _is_ours_to_clean(database: Connection) -> bool:
     return mine is not None and bool(mine["mine"])
 
 
-def _stranded(database: Connection) -> list[Stranded]:
-    rows = database.execute(COUNT_STRANDED)
+def _stranded(
+    database: Connection, query: str, values: Mapping[str, Any] | None = None
+) -> list[Stranded]:
+    rows = database.execute(query, values)
     return [Stranded(row["plugin"], row["version"], row["jobs"]) for row in rows]
 
 

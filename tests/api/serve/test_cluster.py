@@ -17,6 +17,7 @@ from tests.api.serve.conftest import Serve, Server
 from tests.buckets import KEYS, bucket, s3_address, s3_keys
 from tests.conftest import WritePlugin
 from tests.postgres import Postgres
+from tests.runner.webhooks.receiving import receiving
 from tests.sandbox.boxes import wait_until
 
 __all__ = ["bucket", "s3_address", "s3_keys"]
@@ -62,10 +63,27 @@ def job(address: str, location: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("cluster", ["folder", "bucket"], indirect=True)
 def test_two_servers_act_as_one(
-    serve: Serve, write_plugin: WritePlugin, tmp_path: Path, cluster: dict[str, str]
+    serve: Serve, write_plugin: WritePlugin, tmp_path: Path, cluster: dict[str, str], cli: Cli
 ) -> None:
-    """What is left at one runs at either; both show it, its result and events, and cancel it."""
-    plugin = write_plugin(TOLD)
+    """What is left at one runs at either; both show it, its result and events, and cancel it.
+
+    Each of its ends is posted once, and signed with one secret.
+    """
+    plugin = write_plugin(TOLD, limits="{ wall_seconds = 600 }")
+    with receiving() as receiver:
+        cluster["TOOLRUNNER_WEBHOOKS"] = receiver.url
+        ended = _act_as_one(serve, plugin, tmp_path, cluster)
+        told = receiver.wait(len(ended))
+        secret = cli("webhooks", "secret", receiver.url, **cluster).out.strip()
+        documents = [post.verified(secret)["data"] for post in told]
+    assert {one["id"]: one["status"] for one in documents} == ended
+    assert len(documents) == len(ended)
+
+
+def _act_as_one(
+    serve: Serve, plugin: Path, tmp_path: Path, cluster: dict[str, str]
+) -> dict[str, str]:
+    """Let three servers do what they share; return the jobs, by their ids, and how each ended."""
 
     def started(name: str) -> tuple[Server, str]:
         state = tmp_path / name
@@ -101,6 +119,8 @@ def test_two_servers_act_as_one(
     assert "the server ended while the job ran" in job(other, lost)["error"]["message"]
     assert third.end() == 0
     assert "Traceback" not in first.log + second.log + third.log
+    ends = {location: "SUCCESS", endless: "CANCELLED", lost: "FAILED"}
+    return {where.rpartition("/")[2]: status for where, status in ends.items()}
 
 
 def test_a_server_goes_on_without_postgresql(

@@ -195,8 +195,8 @@ def start_server(
     with ExitStack() as stack:
 
         def start(**settings: Any) -> Server:
-            threads = settings.pop("threads", 2)
-            server = Server(open_store(), make_runner(path, **settings), threads)
+            threads, bounds = settings.pop("threads", 2), settings.pop("bounds", {})
+            server = Server(open_store(**bounds), make_runner(path, **settings), threads)
             stack.callback(server.dispatcher.drain, 0)
             return server
 

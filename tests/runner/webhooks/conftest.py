@@ -10,28 +10,39 @@ from typing import Any
 import pytest
 
 from toolrunner.runner.jobs.job import Job, JobStatus, Submission
+from toolrunner.runner.jobs.postgres.store import PostgresJobStore
 from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
 from toolrunner.runner.jobs.store import Claim
+from toolrunner.runner.settings.database_url import DatabaseUrl
 from toolrunner.runner.state.leases import Lease
 from toolrunner.runner.webhooks.deliverer import Deliverer
 from toolrunner.runner.webhooks.secret_file import SecretFile
+from toolrunner.runner.webhooks.signing import Secrets
 
+# For what holds wherever jobs are kept; all else is tried with SQLite alone.
+in_both = pytest.mark.parametrize("kept_in", ["sqlite", "postgres"], indirect=True)
+in_postgres = pytest.mark.parametrize("kept_in", ["postgres"], indirect=True)
 ERROR = {"type": "ExecutionError", "message": "as told", "details": {"blame": "plugin"}}
 
 
 class Sending:
     """One server process, as far as it has to do with webhooks."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        """Open what it has."""
-        lease = Lease(folder / "workers")
-        stack.callback(lease.close)
-        self.store = SqliteJobStore(
-            folder, lease, max_pending=100, keep_seconds=3600, keep_bytes=1 << 30
-        )
+    def __init__(self, folder: Path, stack: ExitStack, url: str = "") -> None:
+        """Open what it has: in PostgreSQL, if ``url`` is of a database."""
+        bounds: dict[str, Any] = {"max_pending": 100, "keep_seconds": 3600, "keep_bytes": 1 << 30}
+        self.store: PostgresJobStore | SqliteJobStore
+        self.secrets: Secrets
+        if url:
+            self.store = PostgresJobStore(DatabaseUrl(url), folder, fresh_seconds=0.0, **bounds)
+            self.secrets = self.store.secrets
+        else:
+            lease = Lease(folder / "workers")
+            stack.callback(lease.close)
+            self.store = SqliteJobStore(folder, lease, **bounds)
+            self.secrets = SecretFile(folder)
         stack.callback(self.store.close)
         self.outbox = self.store.outbox
-        self.secrets = SecretFile(folder)
         self._stack = stack
 
     def post_to(self, *urls: str, **options: Any) -> Deliverer:
@@ -65,10 +76,21 @@ class Sending:
 
 
 @pytest.fixture
-def make_sending(tmp_path: Path) -> Iterator[Callable[[], Sending]]:
-    """Return a function that makes a process over one state folder."""
+def kept_in(request: pytest.FixtureRequest) -> str:
+    """Where jobs are kept."""
+    return str(getattr(request, "param", "sqlite"))
+
+
+@pytest.fixture
+def make_sending(
+    tmp_path: Path, kept_in: str, request: pytest.FixtureRequest
+) -> Iterator[Callable[[], Sending]]:
+    """Return a function that makes a process over one store of jobs."""
+    url = str(request.getfixturevalue("database")) if kept_in == "postgres" else ""
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o700)
     with ExitStack() as stack:
-        yield lambda: Sending(tmp_path / "state", stack)
+        yield lambda: Sending(folder, stack, url)
 
 
 @pytest.fixture

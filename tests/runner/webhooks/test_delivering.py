@@ -21,15 +21,16 @@ import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from tests.runner.waiting import PATIENCE_SECONDS, spin
-from tests.runner.webhooks.conftest import ERROR, Sending
+from tests.runner.webhooks.conftest import ERROR, Sending, in_both
 from tests.runner.webhooks.receiving import Receiver, receiving, status
-from toolrunner.runner.jobs.job import JobStatus, Submission
+from toolrunner.runner.jobs.job import JobStatus
 from toolrunner.runner.webhooks import outbox
 from toolrunner.runner.webhooks.sender import Sender
 
 FORK = multiprocessing.get_context("fork")
 
 
+@in_both
 def test_each_ended_job_is_posted_to_each_address(sending: Sending) -> None:
     """Signed with that address's secret: id, plugin, status and error, and nothing it brought."""
     with receiving() as one, receiving() as other:
@@ -59,47 +60,7 @@ def test_each_ended_job_is_posted_to_each_address(sending: Sending) -> None:
     assert len(one.posts) == len(other.posts) == 2
 
 
-def test_whatever_ends_a_job_posts_it(make_sending: Callable[[], Sending]) -> None:
-    """Also a cancel, of one that waits or runs, and the death of its process; nothing else does."""
-    sending = make_sending()
-    sending.outbox.set_addresses(["https://receiver.example/"])
-    waits, _ = sending.store.add(Submission("sample", {"n": 1}))
-    sending.store.cancel(waits.id)
-    assert sending.waiting() == 1
-    runs = sending.claimed()
-    sending.store.progress(runs, 0.5, "so far")
-    sending.store.cancel(runs.job.id)
-    assert sending.waiting() == 1
-    sending.store.give_back(runs)
-    assert sending.waiting() == 2
-
-    def die(pipe: int) -> None:
-        dying = make_sending()
-        os.write(pipe, dying.claimed().job.id.encode())
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    reading, writing = os.pipe()
-    child = FORK.Process(target=die, args=(writing,))
-    child.start()
-    child.join()
-    job_id = os.read(reading, 100).decode()
-    for end in (reading, writing):
-        os.close(end)
-    sending.store.recover(lambda _job: ERROR)
-    assert sending.waiting() == 3
-    with receiving() as receiver:
-        sending.outbox.set_addresses([receiver.url])  # what waited for another is dropped
-        assert sending.waiting() == 0
-        sending.post_to(receiver.url)
-        again = sending.claimed()
-        sending.store.finish(again, JobStatus.CANCELLED, error=ERROR)
-        [post] = receiver.wait(1)
-        assert json.loads(post.body)["type"] == "job.cancelled"
-    found = sending.store.get(job_id)
-    assert found is not None
-    assert found.status is JobStatus.FAILED
-
-
+@in_both
 def test_what_is_not_taken_is_posted_again(
     sending: Sending, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -182,6 +143,7 @@ def test_a_message_is_given_up_in_the_end(
         spin(lambda: not sending.waiting())
 
 
+@in_both
 def test_one_that_has_gone_is_asked_no_more(
     sending: Sending, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -369,6 +331,7 @@ def assert_(holds: bool) -> None:
     assert holds
 
 
+@in_both
 def test_what_a_dead_process_was_at_is_posted_by_another(
     make_sending: Callable[[], Sending], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,20 +352,6 @@ def test_what_a_dead_process_was_at_is_posted_by_another(
         sending.post_to(receiver.url)
         [post] = receiver.wait(1)
         assert json.loads(post.body)["data"]["id"] == job.id
-
-
-def test_what_is_kept_is_bounded(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest of those that wait are given up, and the oldest of those that were go."""
-    monkeypatch.setattr(outbox, "_MOST_WAITING", 3)
-    monkeypatch.setattr(outbox, "_MOST_FAILED", 1)
-    sending.outbox.set_addresses(["https://receiver.example/"])
-    jobs = [sending.ended().id for _ in range(5)]
-    assert sending.outbox.clean(3600) == 2
-    [standing] = sending.outbox.statuses()
-    assert (standing.waiting, standing.failed) == (3, 1)
-    assert sending.outbox.failed(5)[0].message.job == jobs[1]
-    assert sending.outbox.clean(-1) == 0
-    assert sending.outbox.failed(5) == []
 
 
 @pytest.fixture
