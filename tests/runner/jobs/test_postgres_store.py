@@ -204,7 +204,7 @@ def test_a_broken_connection_is_made_again_before_anybody_notices(open_store: Op
     [[name]] = rows(open_store, "SELECT worker FROM workers")
     rows(
         open_store,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()",
     )
     locks = "SELECT 1 FROM pg_locks JOIN workers ON objid = key WHERE locktype = 'advisory'"

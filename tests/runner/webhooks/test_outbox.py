@@ -50,7 +50,9 @@ def test_whatever_ends_a_job_is_posted(make_sending: Callable[[], Sending]) -> N
 
     def die(pipe: int) -> None:
         dying = make_sending()
-        os.write(pipe, dying.claimed().job.id.encode())
+        claim = dying.claimed()
+        assert dying.store.begin(claim)
+        os.write(pipe, claim.job.id.encode())
         os.kill(os.getpid(), signal.SIGKILL)
 
     reading, writing = os.pipe()
