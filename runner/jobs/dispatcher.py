@@ -155,10 +155,9 @@ class JobDispatcher:
     def _work(self) -> None:
         while not self._draining.is_set():
             self._settle_if_due()
-            if self._taking.is_due:
-                # One attempt, so that what works does not hide what fails.
-                if self._taking.attempt(self._look_after_and_take) is None:
-                    self._next_recovery = 0.0  # it may have claimed what it does not know of
+            # One attempt, so that what works does not hide what fails.
+            if self._taking.is_due and self._taking.attempt(self._look_after_and_take) is None:
+                self._next_recovery = 0.0  # it may have claimed what it does not know of
             self._changed.wait(self._pause_seconds())
             self._changed.clear()
 
