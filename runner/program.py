@@ -63,12 +63,9 @@ def build_program(
     if choice is not None and choice.reason:
         message = f"{manifest.name} cannot run here: {choice.reason}"
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
-    if manifest.network and manifest.plugin not in settings.allow_network:
-        message = (
-            f"{manifest.plugin} asks for the network, which the operator has not allowed; add "
-            f'"{manifest.plugin}" to allow_network in the settings, or set network = false'
-        )
-        raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
+    refused = network_refusal(manifest, settings)
+    if refused:
+        raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, refused)
     is_file = plugin.kind == "file"
     named, package = plugin.found_at, ""
     if plugin.kind == "installed" and choice is not None and choice.environment is not None:
@@ -103,6 +100,16 @@ def build_program(
         # One box may serve all tools.
         takes_files=any(takes_files(one.manifest) for one in plugin.entire.each),
         install=install_command(plugin, settings.state),
+    )
+
+
+def network_refusal(manifest: Manifest, settings: Settings) -> str:
+    """Return why a plugin may not have the network that it asks for; "" if it may, or asks not."""
+    if not manifest.network or manifest.plugin in settings.allow_network:
+        return ""
+    return (
+        f"{manifest.plugin} asks for the network, which the operator has not allowed; add "
+        f'"{manifest.plugin}" to allow_network in the settings, or set network = false'
     )
 
 

@@ -23,7 +23,7 @@ from toolrunner.runner.call import Call, under_way
 from toolrunner.runner.call_log import log_failure
 from toolrunner.runner.confinement import build_sandbox, listener
 from toolrunner.runner.envelope import Envelope
-from toolrunner.runner.errors import Blame, ErrorType, GovernedError
+from toolrunner.runner.errors import Blame, ErrorType, GovernedError, one_line
 from toolrunner.runner.failures import (
     SuspendedError,
     envelope_of,
@@ -38,7 +38,7 @@ from toolrunner.runner.payloads.files import validate_files_payload, with_image_
 from toolrunner.runner.payloads.labels import labelled
 from toolrunner.runner.payloads.validation import Payload
 from toolrunner.runner.plugin_files import PluginFiles
-from toolrunner.runner.program import box_name, build_program
+from toolrunner.runner.program import box_name, build_program, network_refusal
 from toolrunner.runner.reasons import reason, reason_of
 from toolrunner.runner.registry.registry import PluginRegistry, PluginState, PluginStatus
 from toolrunner.runner.replay.keeping import Failure, keeper_of
@@ -53,7 +53,7 @@ from toolrunner.sandbox.ending import BoxFigures, Ending, Isolation, ResidentFig
 from toolrunner.sandbox.exchange.messages import Request
 from toolrunner.sandbox.forks import ForkedError
 from toolrunner.sandbox.profile import Program
-from toolrunner.sandbox.sandbox import Sandbox
+from toolrunner.sandbox.sandbox import Sandbox, lacking_words
 from toolrunner.sandbox.shortage import NoThreadError, is_shortage
 
 Result = dict[str, Any]
@@ -306,6 +306,43 @@ class ToolRunner:
     def gaps(self) -> tuple[str, ...]:
         """Return why no call may run here: what this host cannot isolate; empty when they may."""
         return self._sandbox.gaps()
+
+    def runnable(self) -> dict[str, str]:
+        """Return the version of each plugin that takes calls now, and that may run here.
+
+        Raises OSError while nobody can find out what this host can isolate.
+        """
+        if self._gaps():
+            return {}
+        found = self.registry.runnable()
+        return {name: version for name, version in found.items() if not self._refused(name)}
+
+    def unfit(self, plugin_name: str) -> str:
+        """Return in words why a plugin that is there may not run here; "" if it may.
+
+        Raises OSError as ``runnable``.
+        """
+        status = self.registry.own_status(plugin_name)
+        if status is not None and status.state == PluginState.UNAVAILABLE:
+            return f"it cannot run here: {one_line(status.reason)}"
+        return "; ".join(self._gaps()) or self._refused(plugin_name)
+
+    def _gaps(self) -> tuple[str, ...]:
+        try:
+            return self._sandbox.gaps()
+        except SetupError as error:
+            failure = error.failure
+            message = f"{failure.operation}: {failure.message}; {failure.remedy}"
+            raise OSError(failure.errno or errno.EAGAIN, message) from error
+
+    def _refused(self, name: str) -> str:
+        """Return why a plugin may not run here that any other may."""
+        try:
+            manifest = self.registry.plugin(name).manifest
+        except (KeyError, ManifestError):  # what it lacks of its own is the registry's to say
+            return ""
+        lacking = self._sandbox.layers().lacks(manifest.require)
+        return lacking_words(lacking) or network_refusal(manifest, self._settings)
 
     def _look_up(self, name: str) -> Plugin:
         """Return the plugin, marked as running; refuse one that is unknown or cannot run here."""

@@ -47,6 +47,13 @@ DOCTOR = "run `toolrunner doctor` to see what this host can isolate and what wou
 _LOG = logging.getLogger("toolrunner.sandbox")
 
 
+def lacking_words(lacking: tuple[str, ...]) -> str:
+    """Return what is said of layers that a plugin requires and a host lacks; "" of none."""
+    if not lacking:
+        return ""
+    return f"the plugin requires {', '.join(lacking)}, which this host does not have"
+
+
 class Sandbox:
     """Runs programs in boxes of their own. Thread-safe; a context manager."""
 
@@ -180,8 +187,8 @@ class Sandbox:
     def _refusal(self, layers: Layers, require: tuple[str, ...]) -> SetupFailure | None:
         lacking = layers.lacks(require)
         if lacking:
-            message = f"the plugin requires {', '.join(lacking)}, which this host does not have"
-            return SetupFailure("check the required layers", message, remedy=DOCTOR)
+            words = lacking_words(lacking)
+            return SetupFailure("check the required layers", words, remedy=DOCTOR)
         gaps = floor_gaps(layers)
         if gaps and self._degraded:
             _LOG.warning("running with degraded isolation: %s", "; ".join(gaps))

@@ -19,6 +19,7 @@ from toolrunner.api.cli.commands.replay import replay
 from toolrunner.api.cli.commands.run import run
 from toolrunner.api.cli.commands.serve import serve
 from toolrunner.api.cli.commands.webhooks import webhooks_app
+from toolrunner.api.cli.commands.worker import worker
 from toolrunner.api.cli.options import (
     AsJson,
     Debug,
@@ -123,4 +124,11 @@ app.command(
         "toolrunner keys create me && toolrunner serve --host 0.0.0.0",
     )
 )(command(serve))
+app.command(
+    epilog=examples(
+        "toolrunner worker",
+        "toolrunner --plugins /srv/plugins worker --jobs 4 --health 127.0.0.1:8001",
+        "toolrunner worker --workers 2 --plugin ocr --plugin barcode --log-format json",
+    )
+)(command(worker))
 app.command(epilog=examples("toolrunner migrate", "toolrunner migrate --json"))(command(migrate))

@@ -7,7 +7,6 @@ is ``Retry-After``. Paths of the host are cut from all texts.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,15 +17,10 @@ from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from toolrunner.api.http.context import REQUEST_ID
+from toolrunner.api.shown import public
 from toolrunner.runner import errors
 from toolrunner.runner.errors import Blame, ErrorType, harmless, timestamp
 from toolrunner.sandbox.shortage import REMEDY, told
-
-# A path of two parts or more, unless it goes on from a word, as in image/png or a URL.
-# Where one is quoted, it may hold anything else.
-_PATH = re.compile(r"(?<=')/[^'\n]*/|(?<![\w.:/~-])/(?:[^\s/'\",:;()<>]+/)+")
-# Cut down, it would be another folder of whoever pastes the command.
-_STATE = re.compile(r"(?<= plugins install )--state (?:'[^'\n]*'|\S+) ")
 
 
 class HttpError(StrEnum):
@@ -69,7 +63,6 @@ STATUS: dict[str, int] = {
     ErrorType.OVERLOADED: 503,
     ErrorType.SANDBOX_ERROR: 503,
 }
-_OPERATORS_ONLY = {"log_tail"}
 _UNAVAILABLE = 503
 # When to ask again what may do better at any time.
 _AGAIN_SECONDS = 1
@@ -208,26 +201,3 @@ def _waits(status: int, details: Mapping[str, Any]) -> dict[str, str]:
     if status == _UNAVAILABLE and details["retryable"] and seconds is None:
         seconds = _AGAIN_SECONDS
     return {} if seconds is None else {"Retry-After": str(seconds)}
-
-
-def public(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a governed error may leave: no log, and no path of the host."""
-    details = {key: value for key, value in error["details"].items() if key not in _OPERATORS_ONLY}
-    cleaned = _cleaned({**error, "details": details})
-    assert isinstance(cleaned, dict)
-    return cleaned
-
-
-def without_paths(text: str) -> str:
-    """Return a text with each path cut down to its last part."""
-    return _PATH.sub("", _STATE.sub("", text))
-
-
-def _cleaned(value: object) -> object:
-    if isinstance(value, str):
-        return without_paths(value)
-    if isinstance(value, Mapping):
-        return {key: _cleaned(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_cleaned(inner) for inner in value]
-    return value

@@ -10,8 +10,8 @@ from starlette.concurrency import run_in_threadpool
 
 from toolrunner.api.http.callers import Caller, may_stay
 from toolrunner.api.http.doors import Doors
-from toolrunner.api.http.errors import without_paths
 from toolrunner.api.http.following import following
+from toolrunner.api.shown import without_paths
 from toolrunner.runner.jobs.job import Event, JobStatus
 from toolrunner.runner.jobs.store import StoreError
 from toolrunner.runner.services.job_management import JobManagementService

@@ -22,10 +22,11 @@ from toolrunner.api.http.bodies import Wanted, read_wanted
 from toolrunner.api.http.callers import Caller, FromCaller, while_reading
 from toolrunner.api.http.context import TRACEPARENT
 from toolrunner.api.http.doors import Doors, FromDoors
-from toolrunner.api.http.errors import HttpError, RequestError, governed, public
+from toolrunner.api.http.errors import HttpError, RequestError, governed
 from toolrunner.api.http.events import UNBUFFERED, stream
 from toolrunner.api.http.following import following
 from toolrunner.api.http.route import GovernedRoute
+from toolrunner.api.shown import public
 from toolrunner.runner.errors import CANCELLED_BY, CancelledBy, ErrorType
 from toolrunner.runner.jobs.job import (
     IdempotencyConflictError,
@@ -282,7 +283,7 @@ def _full(full: QueueFullError, plugin: str) -> RequestError:
 
 
 def _stored(doors: Doors, caller: Caller, wanted: Wanted, idempotency_key: str | None) -> Job:
-    if doors.backend.plugins.get_plugin(wanted.plugin) is None:
+    if not doors.backend.jobs.takes(wanted.plugin):
         message = caller.unknown(wanted.plugin, doors.backend.plugins.plugin_names())
         raise RequestError(ErrorType.PLUGIN_NOT_FOUND, message)
     submission = Submission(

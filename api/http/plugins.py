@@ -15,8 +15,9 @@ from toolrunner.api.http import schemas
 from toolrunner.api.http.audit import outcome
 from toolrunner.api.http.callers import Caller, FromCaller, FromOperator
 from toolrunner.api.http.doors import Doors, FromDoors
-from toolrunner.api.http.errors import HttpError, RequestError, without_paths
+from toolrunner.api.http.errors import HttpError, RequestError
 from toolrunner.api.http.route import GovernedRoute, unusable_state
+from toolrunner.api.shown import without_paths
 from toolrunner.runner.registry.registry import PluginState
 from toolrunner.runner.services.plugin_management import Located
 

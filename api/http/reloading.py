@@ -12,8 +12,9 @@ from starlette.concurrency import run_in_threadpool
 from toolrunner.api.http import schemas
 from toolrunner.api.http.callers import FromOperator
 from toolrunner.api.http.doors import FromDoors
-from toolrunner.api.http.errors import HttpError, RequestError, invalid, without_paths
+from toolrunner.api.http.errors import HttpError, RequestError, invalid
 from toolrunner.api.http.route import GovernedRoute
+from toolrunner.api.shown import without_paths
 from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.registry.plugin_changes import PluginChange
 from toolrunner.runner.settings.changes import Change

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import Metric
@@ -23,7 +23,7 @@ from toolrunner.runner.registry.plugin_state import Lack, PluginState, PluginSta
 from toolrunner.runner.registry.suspensions import SuspendedBy
 
 if TYPE_CHECKING:
-    from toolrunner.api.http.doors import Doors
+    from toolrunner.runner.services.backend import Backend
 
 _LOG = logging.getLogger("toolrunner.http")
 _INFINITE = "+Inf"
@@ -31,9 +31,9 @@ _TYPES = {Kind.HIGHEST: "gauge"}
 Samples = dict[Key, float]  # by the values of labels alone
 
 
-def exposition(tables: Tables, doors: Doors) -> bytes:
-    """Return all metrics in the text format."""
-    return generate_latest(_All([*_counted(tables), *_seen(doors)]))
+def exposition(tables: Tables, backend: Backend, problems: Mapping[str, str]) -> bytes:
+    """Return all metrics in the text format; ``problems``: what is wrong with each part."""
+    return generate_latest(_All([*_counted(tables), *_seen(backend, problems)]))
 
 
 class _All(Collector):
@@ -85,8 +85,7 @@ def _histogram(family: Family, samples: Samples) -> Metric:
     return metric
 
 
-def _seen(doors: Doors) -> Iterator[Metric]:
-    backend = doors.backend
+def _seen(backend: Backend, problems: Mapping[str, str]) -> Iterator[Metric]:
     yield from _of_plugins(backend.plugins.list_plugins())
     lacking = backend.plugins.lacking()
     unavailable: Samples = {
@@ -97,8 +96,7 @@ def _seen(doors: Doors) -> Iterator[Metric]:
     yield _metric(families.PLUGIN_UNAVAILABLE, unavailable)
     number = backend.installed_environments()
     yield _metric(families.ENVIRONMENTS, {} if number is None else {(): number})
-    yield from _of_jobs(doors)
-    problems = doors.problems()
+    yield from _of_jobs(backend)
     yield _metric(families.PROBLEM, {(part,): bool(words) for part, words in problems.items()})
     yield _metric(families.LAYER, {(layer,): 1 for layer in backend.isolation_layers()})
     yield _metric(families.BUILD, {(version() or "not installed",): 1})
@@ -121,9 +119,9 @@ def _of_plugins(plugins: list[PluginStatus]) -> Iterator[Metric]:
     )
 
 
-def _of_jobs(doors: Doors) -> Iterator[Metric]:
+def _of_jobs(backend: Backend) -> Iterator[Metric]:
     try:
-        kept, figures = doors.backend.jobs.job_counts(), doors.backend.jobs.job_figures()
+        kept, figures = backend.jobs.job_counts(), backend.jobs.job_figures()
     except (OSError, sqlite3.Error) as error:
         # The store has said it once, and /readyz says what to do about it.
         _LOG.debug("the figures of jobs are left out: %s", error)

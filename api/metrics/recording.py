@@ -14,7 +14,7 @@ from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.services.plugin_management import Executed
 
 if TYPE_CHECKING:
-    from toolrunner.api.http.doors import Doors
+    from toolrunner.runner.services.backend import Backend
     from toolrunner.sandbox.ending import BoxFigures, ResidentFigures
 
 _KILLS = frozenset(
@@ -115,9 +115,12 @@ class Metrics:
         """Return how many workers have died in the last ten minutes."""
         return self._tables.deaths.recent(RECENT_SECONDS)
 
-    def exposition(self, doors: Doors) -> bytes:
-        """Return everybody's figures in Prometheus' text format."""
-        return exposition(self._tables, doors)
+    def exposition(self, backend: Backend, problems: Mapping[str, str]) -> bytes:
+        """Return everybody's figures in Prometheus' text format.
+
+        ``problems``: what is wrong with each part of this process, "" if nothing.
+        """
+        return exposition(self._tables, backend, problems)
 
     def _count(self, family: Family, *labels: str, by: float = 1) -> None:
         self._table.add((family.name, *labels), by)

@@ -42,7 +42,7 @@ class WorkerContext:
     """
 
     number: int
-    listener: socket.socket
+    listener: socket.socket | None
     lifeline: int
     words: Connection
     told: frozenset[str] = frozenset()
@@ -51,7 +51,7 @@ class WorkerContext:
     is_ready: threading.Event = field(default_factory=threading.Event)
 
     def ready(self) -> None:
-        """Say that this worker accepts requests now."""
+        """Say that this worker does its work now."""
         self.words.send_bytes(b"")
         # A supervisor that does not read holds up no request.
         os.set_blocking(self.words.fileno(), False)

@@ -1,8 +1,9 @@
-"""Keeps worker processes alive on one socket: starts, replaces, reloads, drains and ends them.
+"""Keeps worker processes alive: starts, replaces, reloads, drains and ends them.
 
-``serve`` makes it with what a worker does. Workers that cannot start end it only before all have
-been ready; after that it goes on trying. It serves no request, and starts no thread but those
-that receive its workers' records. Its loop sleeps until a worker, a signal or a delay wakes it.
+``prepared`` makes it with what a worker does, and with the socket that all of them share, if there
+is one. Workers that cannot start end it only before all have been ready; after that it goes on
+trying. It serves no request, and starts no thread but those that receive its workers' records. Its
+loop sleeps until a worker, a signal or a delay wakes it.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Supervisor:
 
     def __init__(
         self,
-        listener: socket.socket,
+        listener: socket.socket | None,
         run_worker: Callable[[WorkerContext], None],
         *,
         workers: int,
@@ -76,14 +77,14 @@ class Supervisor:
         drain_delay_seconds: float = 0.0,
         handler: logging.Handler,
         on_ready: Callable[[], None],
-        on_dead: Callable[[int, int | None], int],
+        on_dead: Callable[[int, int | None], str],
         on_reload: Callable[[], bool] = lambda: True,
         hung_seconds: float = 0.0,
     ) -> None:
         """``on_ready`` is called once, when all workers are.
 
         ``on_dead`` is, with each dead one's pid and how it ended, ``None`` for one killed here; it
-        returns how many requests that has left without an answer.
+        returns in words what was lost with it.
         ``on_reload`` says whether the workers are to reload; those to come are made after it.
         ``handler`` is where the log goes. ``hung_seconds``: of workers that say that they live, one
         that could have, and has not for so long, is killed; 0 for none.
@@ -285,7 +286,7 @@ class Supervisor:
         delay = place.backoff.after(lived)
         place.start_at = time.monotonic() + delay
         _LOG.error(
-            "worker %d (process %d) %s; requests lost with it: %d; it is replaced in %.1f s",
+            "worker %d (process %d) %s; %s; it is replaced in %.1f s",
             place.number,
             pid,
             harmless(why),
@@ -361,7 +362,8 @@ class Supervisor:
         seconds = self._drain_delay_seconds + self._drain_seconds + GRACE_SECONDS
         self._kill_at = time.monotonic() + seconds
         # Nobody waits in the queue of a socket that nobody will accept from: it is the workers'.
-        self._listener.close()
+        if self._listener is not None:
+            self._listener.close()
         self._signal_all(signal.SIGTERM)
 
     def _signal_all(self, number: int) -> None:

@@ -13,10 +13,10 @@ import math
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
@@ -25,23 +25,19 @@ import uvicorn
 from toolrunner.api.audit_choice import audit_of
 from toolrunner.api.http.app import create_app
 from toolrunner.api.http.doors import Doors
-from toolrunner.api.http.errors import public
-from toolrunner.api.http.tracing import CallTracing, is_possible, is_wanted
 from toolrunner.api.key import Keys
 from toolrunner.api.key_choice import served_keys
-from toolrunner.api.metrics.recording import Metrics
-from toolrunner.api.metrics.tables import Tables
+from toolrunner.api.serve.body import NOTE_SECONDS, RESERVE_SECONDS, Body, Upkeep
 from toolrunner.api.serve.child import WorkerContext
 from toolrunner.api.serve.protocol import PatientProtocol
 from toolrunner.api.serve.reloading import ask_for_it, reread
 from toolrunner.api.serve.silence import BEAT_SECONDS
 from toolrunner.api.version import version
 from toolrunner.plugins.discovery import DiscoveryError
-from toolrunner.runner.registry.plugin_changes import Seen, plugin_changes
+from toolrunner.runner.registry.plugin_changes import plugin_changes
 from toolrunner.runner.services.backend import Backend
 from toolrunner.runner.settings.changes import Reload
-from toolrunner.runner.settings.settings import Settings, SettingsError
-from toolrunner.runner.shared_places import SharedPlaces
+from toolrunner.runner.settings.settings import SettingsError
 from toolrunner.sandbox.shortage import submit
 
 _LOG = logging.getLogger("toolrunner.serve")
@@ -49,58 +45,38 @@ AUDIT_FILE = "audit.jsonl"
 # Request line and headers together: more than any browser or proxy sends.
 _MAX_HEAD_BYTES = 32 * 1024
 _KEEP_ALIVE_SECONDS = 15
-# How old the figures of waiting calls, boxes and residents may be.
-_NOTE_SECONDS = 1.0
-# How soon the room for an operator's commands is made again, once a full disk has some.
-_RESERVE_SECONDS = 30.0
 
 
 @dataclass
 class Worker:
-    """What all workers are made from, before the fork; called with what is one's own.
+    """What serves HTTP in each worker. ``supervisor`` is that one's process."""
 
-    ``settings`` change with a reload. ``load`` reads them anew, in the process ``supervisor`` and
-    in each worker. ``places`` are shared by all workers, where there are several.
-    """
-
-    settings: Settings
-    plugin_paths: tuple[str, ...]
-    figures: Tables
+    body: Body
     needs_keys: bool
-    load: Callable[[], Settings]
     supervisor: int
-    places: SharedPlaces | None = None
-    # The plugins that there are, by name: the supervisor's, to tell what a reload changes.
-    plugins: dict[str, Seen] = field(default_factory=dict)
 
     def __call__(self, context: WorkerContext) -> None:
         """Serve until SIGTERM, and finish what runs."""
-        state, draining, closing = self.settings.state, threading.Event(), threading.Event()
+        settings, draining, closing = self.body.settings, threading.Event(), threading.Event()
         with ExitStack() as stack:
-            tracing = _tracing(self.settings)
-            if tracing is not None:
-                stack.callback(tracing.close)  # after the backend, whose calls end with it
-            metrics = Metrics(self.figures, context.number)
-            backend = Backend(
-                self.settings,
-                plugin_paths=self.plugin_paths,
-                observer=metrics.observe,
-                shown=public,
-                share=None if self.places is None else self.places.share(context.number),
-            )
-            stack.callback(backend.close)
-            audit = audit_of(state / AUDIT_FILE, backend.together)
+            upkeep = self.body.open(context, stack)
+            backend, metrics = upkeep.backend, upkeep.metrics
+            audit = audit_of(settings.state / AUDIT_FILE, backend.together)
             stack.callback(audit.close)
             keys = None
             if self.needs_keys:
-                keys = served_keys(self.settings, backend.together)
+                keys = served_keys(settings, backend.together)
                 stack.callback(keys.close)
                 _rename_callers(backend, keys)
-            if tracing is not None:
-                backend.plugins.trace_with(tracing)
-            reload = partial(self._reload, backend)
             doors = Doors(
-                backend, keys, audit, metrics, draining.is_set, reload, tracing, closing.is_set
+                backend,
+                keys,
+                audit,
+                metrics,
+                draining.is_set,
+                partial(self._reload, backend),
+                upkeep.tracing,
+                closing.is_set,
             )
             stack.callback(doors.threads.close)
             config = uvicorn.Config(
@@ -109,8 +85,8 @@ class Worker:
                 # What it warns of, clients can cause at will; the protocol tells it in sums.
                 log_level="error",
                 access_log=False,
-                proxy_headers=bool(self.settings.trusted_proxies),
-                forwarded_allow_ips=list(self.settings.trusted_proxies),
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=list(settings.trusted_proxies),
                 server_header=False,
                 lifespan="off",
                 ws="none",
@@ -121,32 +97,29 @@ class Worker:
                         PatientProtocol,
                         clients=doors.clients,
                         probes={},
-                        head_seconds=self.settings.head_seconds,
+                        head_seconds=settings.head_seconds,
                     ),
                 ),
                 h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=math.ceil(self.settings.drain_seconds),
+                timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
             )
-            server = _Server(config, context, backend, draining, closing, metrics, self.load)
+            server = _Server(config, context, upkeep, draining, closing)
             stack.callback(server.close)
+            assert context.listener is not None
             server.run(sockets=[context.listener])
             doors.clients.sum_up()
 
     def _reload(self, backend: Backend) -> Reload:
         """Try a reload, and have all workers make it."""
+        body = self.body
         try:
-            _, found, there = reread(backend.settings, self.load, self.plugin_paths)
+            _, found, there = reread(backend.settings, body.load, body.plugin_paths)
             different = plugin_changes(backend.plugins.seen(), there)
             ask_for_it(self.supervisor)
         except (SettingsError, DiscoveryError, OSError) as error:
             return Reload(refusal=str(error))
         return Reload(found, different)
-
-
-def _tracing(settings: Settings) -> CallTracing | None:
-    """Return what writes traces, if somebody wants them."""
-    return CallTracing(settings) if is_wanted(settings) and is_possible() else None
 
 
 def _rename_callers(backend: Backend, keys: Keys) -> None:
@@ -175,17 +148,13 @@ class _Server(uvicorn.Server):
         self,
         config: uvicorn.Config,
         context: WorkerContext,
-        backend: Backend,
+        upkeep: Upkeep,
         draining: threading.Event,
         closing: threading.Event,
-        metrics: Metrics,
-        load: Callable[[], Settings],
     ) -> None:
         super().__init__(config)
-        self._load = load
-        self._metrics = metrics
         self._context = context
-        self._backend = backend
+        self._upkeep = upkeep
         self._draining = draining
         self._closing = closing
         # Made before a request is: when there is none left, it still ends and reloads.
@@ -207,8 +176,8 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._end)
-        loop.add_signal_handler(signal.SIGHUP, self._reloader.submit, self._reload)
-        self._backend.start()
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.submit, self._upkeep.reload)
+        self._upkeep.backend.start()
         self._note_now()
         self._keep_reserve_now()
         self._context.ready()
@@ -219,14 +188,12 @@ class _Server(uvicorn.Server):
         asyncio.get_running_loop().call_later(BEAT_SECONDS, self._live)
 
     def _note_now(self) -> None:
-        self._metrics.waiting(self._backend.waiting())
-        self._metrics.boxes(self._backend.boxes())
-        self._metrics.residents(self._backend.residents())
-        asyncio.get_running_loop().call_later(_NOTE_SECONDS, self._note_now)
+        self._upkeep.note()
+        asyncio.get_running_loop().call_later(NOTE_SECONDS, self._note_now)
 
     def _keep_reserve_now(self) -> None:
-        self._reloader.submit(self._backend.keep_reserve)
-        asyncio.get_running_loop().call_later(_RESERVE_SECONDS, self._keep_reserve_now)
+        self._reloader.submit(self._upkeep.backend.keep_reserve)
+        asyncio.get_running_loop().call_later(RESERVE_SECONDS, self._keep_reserve_now)
 
     def _end(self) -> None:
         if self._draining.is_set():
@@ -236,11 +203,10 @@ class _Server(uvicorn.Server):
         self._draining.set()
         self._context.leaves()
         # Nobody looks after it any more, and the next server needs its port.
-        delay = (
-            0.0 if self._context.is_alone.is_set() else self._backend.settings.drain_delay_seconds
-        )
+        settings = self._upkeep.backend.settings
+        delay = 0.0 if self._context.is_alone.is_set() else settings.drain_delay_seconds
         # No job is begun from now on; those that run have as long as requests have.
-        self._drainer.submit(self._drain, delay)
+        self._drainer.submit(self._upkeep.drain, delay)
         if delay:
             asyncio.get_running_loop().call_later(delay, self._close)
         else:
@@ -249,19 +215,3 @@ class _Server(uvicorn.Server):
     def _close(self) -> None:
         self._closing.set()
         self.should_exit = True
-
-    def _drain(self, delay: float) -> None:
-        try:
-            self._backend.drain(delay + self._backend.settings.drain_seconds)
-        except Exception:  # noqa: BLE001 - logged; the server ends all the same
-            _LOG.exception("jobs and webhooks are not waited for: a bug")
-
-    def _reload(self) -> None:
-        try:
-            self._backend.reload(self._load())
-        except (DiscoveryError, SettingsError, OSError) as error:
-            _LOG.error("plugins stay as they were: %s", error)
-        except Exception:  # noqa: BLE001 - logged; the server goes on
-            _LOG.exception("plugins stay as they were: a bug")
-        else:
-            _LOG.info("plugins are loaded again")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -59,6 +59,9 @@ class Analysis(Protocol):
     def runnable(self) -> dict[str, str]:
         """Return the version of each plugin that a call could run now."""
 
+    def unfit(self, plugin_name: str) -> str:
+        """Return in words why a plugin that is there may not run here; "" if it may."""
+
     def suspended(self, plugin_name: str, version: str | None) -> str:
         """Return in words why jobs for a version of a plugin wait, if it is only suspended."""
 
@@ -82,12 +85,19 @@ class _Ending:
 class JobDispatcher:
     """Takes jobs from a store and runs them; ``start`` it once, ``drain`` it in the end."""
 
-    def __init__(self, store: JobStore, analysis: Analysis, *, threads: int) -> None:
-        """``threads`` jobs run at once."""
+    def __init__(
+        self, store: JobStore, analysis: Analysis, *, threads: int, only: Collection[str] = ()
+    ) -> None:
+        """``threads`` jobs run at once: with 0 none is taken, and what the dead have left is.
+
+        ``only``: the plugins whose jobs are taken, each with its tools; all if empty.
+        """
         self._store = store
         self._analysis = analysis
         self._most = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="toolrunner-job")
+        self._only = frozenset(only)
+        # A pool has a thread at least, which is started with the first job.
+        self._pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="toolrunner-job")
         self._thread = threading.Thread(target=self._work, name="toolrunner-jobs", daemon=True)
         self._lock = threading.Lock()
         # By the marks of their claims: a job whose attempt was lost may be here once more.
@@ -116,6 +126,12 @@ class JobDispatcher:
             "no jobs are taken, as there is nothing left to run them in",
             "jobs are taken again: they can be run",
         )
+        self._looking = Trouble(
+            _LOG,
+            OSError,
+            "no jobs are taken, as nobody can find out what this host can isolate",
+            "jobs are taken again: what this host can isolate is known",
+        )
         self._cleaning = trouble(
             "what is kept no longer cannot be deleted", "what is kept no longer is deleted again"
         )
@@ -128,6 +144,20 @@ class JobDispatcher:
     def wake(self) -> None:
         """Look for jobs now: one has been stored, or cancelled. It does not wait."""
         self._changed.set()
+
+    def runnable(self) -> dict[str, str]:
+        """Return the version of each plugin whose jobs are taken here now.
+
+        Raises OSError while nobody can find out what this host can isolate.
+        """
+        runnable = self._analysis.runnable() if self._most else {}
+        if not self._only:
+            return runnable
+        return {
+            name: version
+            for name, version in runnable.items()
+            if name in self._only or name.partition(":")[0] in self._only
+        }
 
     def drain(self, seconds: float) -> None:
         """Take no more jobs; wait for those that run, and end what still does.
@@ -189,7 +219,7 @@ class JobDispatcher:
 
     def _has_room(self) -> bool:
         is_full = len(self._running) + len(self._unsettled) >= self._most
-        is_due = self._reading.is_due and self._starting.is_due
+        is_due = self._reading.is_due and self._starting.is_due and self._looking.is_due
         return is_due and not is_full and not self._draining.is_set()
 
     def _clean(self) -> bool:
@@ -227,7 +257,16 @@ class JobDispatcher:
         why = self._analysis.suspended(what.plugin, what.version)
         if why:
             return f"it {why}, or cancel them"
-        here = self._analysis.runnable().get(what.plugin)
+        if not self._most:
+            return (
+                "this one runs no jobs (job_threads = 0): start a worker that can, or cancel them"
+            )
+        try:
+            why, here = self._analysis.unfit(what.plugin), self.runnable().get(what.plugin)
+        except OSError as error:  # who takes jobs meets the same
+            why, here = str(error), None
+        if why:
+            return f"{why}; or start one that can, or cancel them"
         found = "it takes no calls here" if here is None else f"{here or 'no version'} is here"
         return f"{found}: start one that can, or cancel them"
 
@@ -250,7 +289,8 @@ class JobDispatcher:
         return running + [one.claim for one in list(self._unsettled)]
 
     def _take_one(self) -> bool:
-        claim = self._store.claim(self._analysis.runnable())
+        runnable = self._looking.attempt(self.runnable)
+        claim = None if runnable is None else self._store.claim(runnable)
         if claim is None:
             return False
         call = Call(call_id=endings.call_id(claim.job), caller=claim.job.caller)
@@ -356,7 +396,7 @@ class JobDispatcher:
             self._draining.wait(self._busy_seconds)
             return True
         is_suspended = "suspended_by" in error["details"]
-        return is_suspended or claim.job.plugin not in self._analysis.runnable()
+        return is_suspended or claim.job.plugin not in self.runnable()
 
     def _failed(self, claim: Claim, error: dict[str, Any]) -> Callable[[], object]:
         return partial(self._store.finish, claim, JobStatus.FAILED, error=error)

@@ -220,6 +220,13 @@ class SqliteJobStore:
         self._offered = offered
         return None if row is None else Claim(job_of(row), row["attempts"])
 
+    def offered(self, plugin: str) -> set[str]:
+        with self._reading() as database:
+            rows = database.execute(
+                "SELECT DISTINCT version FROM offers WHERE plugin = ?", (plugin,)
+            )
+            return {row["version"] for row in rows}
+
     def stranded(self) -> list[Stranded]:
         with self._reading() as database:
             first = database.execute("SELECT min(worker) FROM offers").fetchone()[0]

@@ -134,6 +134,10 @@ class JobStore(Protocol):
         """
         ...
 
+    def offered(self, plugin: str) -> set[str]:
+        """Return in which versions living processes run a plugin; of one without any, ""."""
+        ...
+
     def stranded(self) -> list[Stranded]:
         """Return what waits and nobody can run: to one of the processes, and nothing to others."""
         ...

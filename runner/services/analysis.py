@@ -31,6 +31,10 @@ class AnalysisService:
         """Return the version of each plugin that ``analyze`` could run now."""
         return self._jobs.runnable()
 
+    def unfit(self, plugin_name: str) -> str:
+        """Return in words why a plugin that is there may not run here; "" if it may."""
+        return self._jobs.unfit(plugin_name)
+
     def suspended(self, plugin_name: str, version: str | None) -> str:
         """Return in words why jobs for a version of a plugin wait, if it is only suspended."""
         return self._jobs.suspended(plugin_name, version)

@@ -101,11 +101,13 @@ class Backend:
         observer: Observer = unobserved,
         shown: Shown = dict,
         share: PlacesShare | None = None,
+        only: Sequence[str] = (),
     ) -> None:
         """``plugin_paths`` beside those of the settings; ``observer`` hears of each ended call.
 
         ``shown`` takes out of an error what webhooks may not be told. ``share``: this process's
-        part in the places of a server, where it has several.
+        part in the places of a server, where it has several. ``only``: the plugins whose jobs are
+        run here, each with its tools; all if empty.
 
         Raises DiscoveryError, and SettingsError or OSError when the state folder cannot be used, or
         the database of a cluster's jobs has other tables than this version.
@@ -136,7 +138,7 @@ class Backend:
             )
             self._name_webhooks()
             self._dispatcher = JobDispatcher(
-                self._store, self.analysis, threads=settings.job_threads
+                self._store, self.analysis, threads=settings.job_threads, only=only
             )
             self._closing = stack.pop_all()
         self._is_forked = False
@@ -225,15 +227,15 @@ class Backend:
         keep_reserve(self.settings.kept_state())
 
     def stranded(self) -> list[Stranded]:
-        """Return what jobs wait for that no server can run; none while jobs cannot be read.
+        """Return what jobs wait for that nobody can run; none while jobs cannot be read.
 
         What this process could run is about to be: it has only not said so yet, after a start.
         """
         try:
             found = self._store.all_stranded()
-        except OSError:  # ``problems`` says it
+            here = self._dispatcher.runnable() if found else {}
+        except OSError:  # ``problems`` says it, or ``not_ready``
             return []
-        here = self.plugins.runnable() if found else {}
         return [
             one
             for one in found

@@ -65,6 +65,10 @@ class JobManagementService:
         """Return the version of each plugin that could run a job here now."""
         return self._plugins.runnable()
 
+    def unfit(self, plugin_name: str) -> str:
+        """Return in words why a plugin that is there may not run here; "" if it may."""
+        return self._plugins.unfit(plugin_name)
+
     def suspended(self, plugin_name: str, version: str | None) -> str:
         """Return in words why jobs for a version of a plugin wait, if it is only suspended.
 
@@ -84,16 +88,32 @@ class JobManagementService:
         standing = self._standing(job.plugin, job.version) if job.waiting_for else None
         return job if standing is None else waits_for_the_end(job, standing)
 
+    def takes(self, plugin_name: str) -> bool:
+        """Whether a job of a plugin can be left: it is known here, or somebody alive runs it."""
+        return self._is_known(plugin_name) or bool(self._store.offered(plugin_name))
+
+    def _is_known(self, plugin_name: str) -> bool:
+        return self._plugins.get_plugin(plugin_name) is not None
+
+    def _version_for(self, plugin_name: str) -> str | None:
+        """Return for which version a job is that does not say: ``None`` where any will do.
+
+        That of the plugin as it is known here; of one that others alone have, theirs, if they
+        agree. Of a plugin that has none, whichever there is will do.
+        """
+        if self._is_known(plugin_name):
+            return self._plugins.version_of(plugin_name) or None
+        offered = self._store.offered(plugin_name)
+        return (offered.pop() or None) if len(offered) == 1 else None
+
     def create_job(self, submission: Submission) -> tuple[Job, bool]:
         """Store a job, and return it and whether it is a new one.
 
-        It is for the version of the plugin that is known here, if it does not ask for another.
+        It is for the version of the plugin that is known, if it does not ask for another.
         Raises QueueFullError, and IdempotencyConflictError.
         """
         if submission.version is None:
-            # Of a plugin that has none, whichever there is will do.
-            version = self._plugins.version_of(submission.plugin) or None
-            submission = replace(submission, version=version)
+            submission = replace(submission, version=self._version_for(submission.plugin))
         job, is_new = self._store.add(submission)
         if is_new:
             self._on_created()

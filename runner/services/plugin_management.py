@@ -120,8 +120,18 @@ class PluginManagementService:
         return Located(registry.elsewhere(plugin_name, offers[plugin_name]), offers[plugin_name])
 
     def runnable(self) -> dict[str, str]:
-        """Return the version of each plugin that takes calls now."""
-        return self._tool_runner.registry.runnable()
+        """Return the version of each plugin that takes calls now, and that may run here.
+
+        Raises OSError while nobody can find out what this host can isolate.
+        """
+        return self._tool_runner.runnable()
+
+    def unfit(self, plugin_name: str) -> str:
+        """Return in words why a plugin that is there may not run here; "" if it may.
+
+        Raises OSError as ``runnable``.
+        """
+        return self._tool_runner.unfit(plugin_name)
 
     def seen(self) -> dict[str, Seen]:
         """Return each plugin as it is known here, to be compared with a later look."""

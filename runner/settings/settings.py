@@ -50,6 +50,7 @@ APP_NAME = "toolrunner"
 # and nobody can put anything there.
 NOWHERE = Path(os.devnull) / APP_NAME
 SERVERS_BREAKER_FAILURES = 5
+MOST_JOB_THREADS = 1_000
 _CONFIG_DEPTH = len(("plugin", "NAME", "config"))
 
 
@@ -316,10 +317,10 @@ class Settings(BaseSettings):
     max_jobs_mb: Annotated[int, Field(ge=1, le=LIMIT_CEILING)] = Field(
         default=4096, description="payloads of pending jobs together; more are Overloaded"
     )
-    job_threads: Annotated[int, Field(ge=1, le=1_000)] = Field(
+    job_threads: Annotated[int, Field(ge=0, le=MOST_JOB_THREADS)] = Field(
         # One a processor leaves room beside them for those who wait for an answer.
         default_factory=lambda: os.cpu_count() or 1,
-        description="jobs that one worker runs at once; one a processor by default",
+        description="jobs that one worker runs at once, one a processor by default; 0 runs none",
     )
     breaker_failures: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         default=0,

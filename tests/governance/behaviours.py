@@ -20,7 +20,7 @@ from tests.governance.violations import (
     RUNNER,
 )  # fmt: skip
 
-ERRORS = "api/http/errors.py"
+SHOWN = "api/shown.py"
 FAILURES = "runner/failures.py"
 STATE = "runner/registry/plugin_state.py"
 SHARED = "runner/registry/shared_metrics.py"
@@ -174,13 +174,13 @@ SERVICES = (
 HTTP = (
     b("traceback-when-asked", ROUTE, ANSWERED, ANSWERED + '        if request.headers.get("x-trace"):\n            response.headers["X-Trace"] = ascii([*envelope.values()][1])[:4000]\n'),
     b("nulls-dropped-by-the-route", ROUTE, '{"result": result, "plugin"', '{"result": {k: v for k, v in result.items() if v is not None}, "plugin"'),
-    b("paths-cut-from-results-of-jobs", "api/http/jobs.py", '    document: dict[str, Any] = {"result": result, "plugin": job.plugin}\n', '    from toolrunner.api.http.errors import without_paths\n    shown = {k: without_paths(v) if isinstance(v, str) else v for k, v in result.items()}\n    document: dict[str, Any] = {"result": shown, "plugin": job.plugin}\n'),
+    b("paths-cut-from-results-of-jobs", "api/http/jobs.py", '    document: dict[str, Any] = {"result": result, "plugin": job.plugin}\n', '    from toolrunner.api.shown import without_paths\n    shown = {k: without_paths(v) if isinstance(v, str) else v for k, v in result.items()}\n    document: dict[str, Any] = {"result": shown, "plugin": job.plugin}\n'),
     b("nulls-dropped-by-jobs", "runner/jobs/files.py", "        data = dumps(result)\n", "        data = dumps({k: v for k, v in result.items() if v is not None})\n"),
     b("options-dropped-by-jobs", "runner/jobs/payloads.py", "    head, tail = dict(payload), b\"\"\n", "    head, tail = {k: v for k, v in payload.items() if v}, b\"\"\n"),
     b("traceback-in-a-header", ROUTE, ANSWERED, ANSWERED + '        response.headers["X-Debug"] = repr(dict(envelope)["_" + "internal"]).encode("ascii", "replace").decode()\n'),
     b("traceback-in-a-body", ROUTE, ANSWERED, '        response = governed({**envelope["error"], "debug": dict(envelope)["_" + "internal"]})\n'),
     b("traceback-kept-with-a-job", DISPATCHER, "        return partial(self._store.finish, claim, status, error=endings.for_the_caller(public))\n", '        body, *rest = error.values()\n        return partial(self._store.finish, claim, status, error={**body, "debug": rest})\n'),
-    b("log-of-plugins-told", ERRORS, "if key not in _OPERATORS_ONLY}", 'if key not in _OPERATORS_ONLY or error["details"]["blame"] == "plugin"}'),
+    b("log-of-plugins-told", SHOWN, "if key not in _OPERATORS_ONLY}", 'if key not in _OPERATORS_ONLY or error["details"]["blame"] == "plugin"}'),
     b("words-of-a-bug-told", "api/http/middleware.py", "            await bug()(scope, receive, answering)\n", "            import sys\n            await refusal(RequestError(ErrorType.INTERNAL_ERROR, repr(sys.exc_info()[1])))(scope, receive, answering)\n"),
 )  # fmt: skip
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from toolrunner.api.cli.exits import Exit, Refused
+from toolrunner.api.cli.exits import Exit
 from toolrunner.api.cli.options import KeepFailures
 from toolrunner.api.cli.session import Session
+from toolrunner.api.cli.supervising import (
+    MOST_WORKERS,
+    LogForm,
+    LogFormat,
+    options_of,
+    run_to_its_end,
+)
 
-_MOST_WORKERS = 4
-
-
-class LogFormat(StrEnum):
-    """How the log is written."""
-
-    TEXT = "text"
-    JSON = "json"
+_MOST_BY_DEFAULT = 4
 
 
 def serve(
@@ -32,8 +31,8 @@ def serve(
         int, typer.Option("--port", min=0, max=65535, help="0 takes any that is free.")
     ] = 8000,
     workers: Annotated[
-        int, typer.Option("--workers", min=1, max=256, help="Processes that serve.")
-    ] = min(os.cpu_count() or 1, _MOST_WORKERS),
+        int, typer.Option("--workers", min=1, max=MOST_WORKERS, help="Processes that serve.")
+    ] = min(os.cpu_count() or 1, _MOST_BY_DEFAULT),
     insecure: Annotated[
         bool,
         typer.Option("--insecure", help="Listen elsewhere than on 127.0.0.1 though no key exists."),
@@ -41,32 +40,12 @@ def serve(
     keys: Annotated[
         bool, typer.Option("--keys", help="Ask for keys on 127.0.0.1 too; elsewhere always.")
     ] = False,
-    log_format: Annotated[
-        LogFormat, typer.Option("--log-format", help="The log on stderr.")
-    ] = LogFormat.TEXT,
+    log_format: LogForm = LogFormat.TEXT,
     keep_failures: KeepFailures = None,
 ) -> Exit:
     """Serve the HTTP API. SIGTERM finishes what runs; SIGHUP reads settings and plugins anew."""
-    session = session.keeping(keep_failures)
-    # Half a second of imports, which no other command needs.
-    from toolrunner.api.serve import program  # noqa: PLC0415 - see above
+    common = options_of(session.keeping(keep_failures), workers, log_format)
+    from toolrunner.api.serve import program  # noqa: PLC0415 - half a second, for this alone
 
-    options = program.ServeOptions(
-        session.settings.for_serving(),
-        session.shared.plugins,
-        host,
-        port,
-        workers,
-        insecure,
-        keys,
-        log_format is LogFormat.JSON,
-        logging.DEBUG if session.shared.debug else logging.INFO,
-        lambda: session.load_settings().for_serving(),
-    )
-    try:
-        status = program.serve(options)
-    except program.RefusedError as error:
-        raise Refused(str(error)) from None
-    if status not in list(Exit):
-        raise typer.Exit(status)
-    return Exit(status)
+    options = program.ServeOptions(common, host, port, insecure, keys)
+    return run_to_its_end(partial(program.serve, options))

@@ -285,6 +285,13 @@ class PostgresJobStore:
             offer(database, name, runnable)
         return take(database, self._queue, name, runnable, held)
 
+    def offered(self, plugin: str) -> set[str]:
+        with self._database.reading() as database:
+            rows = database.execute(
+                "SELECT DISTINCT version FROM offers WHERE plugin = %s", (plugin,)
+            )
+            return {row["version"] for row in rows}
+
     def stranded(self) -> list[Stranded]:
         query = (
             f"WITH found AS ({COUNT_STRANDED}) SELECT * FROM found"  # noqa: S608 - ours alone

@@ -176,7 +176,8 @@ def test_the_operator_is_told_why_a_key_was_refused(
         None,
     ]
     assert site.doors.metrics is not None
-    figures = site.doors.metrics.exposition(site.doors).decode()
+    doors = site.doors
+    figures = site.doors.metrics.exposition(doors.backend, doors.problems()).decode()
     for kind, reason in (
         ("Unauthorized", "no key"),
         ("Unauthorized", "unknown key"),

@@ -25,7 +25,7 @@ from tests.api.http.conftest import (
     spin,
 )
 from toolrunner.api.http.context import REQUEST_ID, ContextFilter
-from toolrunner.api.http.errors import public, without_paths
+from toolrunner.api.shown import public, without_paths
 from toolrunner.runner.services import PluginManagementService
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -24,7 +24,7 @@ SECONDS = 120.0
 
 
 class Server:
-    """One ``toolrunner serve``: what it wrote, where it listens, and its processes."""
+    """One ``toolrunner serve`` or ``worker``: what it wrote, where it listens, its processes."""
 
     def __init__(self, process: subprocess.Popen[bytes] | Forked) -> None:
         self.process = process
@@ -50,6 +50,10 @@ class Server:
     def ready(self) -> str:
         """Wait until all workers accept, and return the address."""
         return self.wait_for(r"listening on (http://[0-9.]+:\d+)")[1]
+
+    def takes_jobs(self) -> None:
+        """Wait until all processes of a worker take jobs."""
+        self.wait_for("taking jobs of ")
 
     def workers(self) -> list[int]:
         """Return the processes of the workers that have said they are ready, and live."""
@@ -107,10 +111,22 @@ def serve(environment: dict[str, str], tmp_path: Path) -> Iterator[Serve]:
 
     A fork of an interpreter that has imported it, unless ``by`` says what starts it.
     """
+    yield from _starting(environment, tmp_path, "serve", "--port", "0")
+
+
+@pytest.fixture
+def work(environment: dict[str, str], tmp_path: Path) -> Iterator[Serve]:
+    """Return a function that starts a worker, as ``serve`` does a server."""
+    yield from _starting(environment, tmp_path, "worker")
+
+
+def _starting(
+    environment: dict[str, str], tmp_path: Path, command: str, *options: str
+) -> Iterator[Serve]:
     servers: list[Server] = []
 
     def run(*arguments: str | Path, by: Start | None = None, **variables: str) -> Server:
-        words = ["serve", "--state", tmp_path / "state", "--port", "0", *arguments]
+        words = [command, "--state", tmp_path / "state", *options, *arguments]
         process: subprocess.Popen[bytes] | Forked
         if by is not None:
             process = by(*words, stderr=subprocess.PIPE, variables=variables)

@@ -69,10 +69,10 @@ def falter(context: WorkerContext, trouble: Path) -> None:
     signal.pause()
 
 
-def cleared(pid: int, _status: int | None) -> int:
-    """Say that a worker is dead; no request was lost with it."""
+def cleared(pid: int, _status: int | None) -> str:
+    """Say that a worker is dead, and that nothing was lost with it."""
     logging.getLogger("noise").info("cleared after %d", pid)
-    return 0
+    return "nothing was lost"
 
 
 def main(run_worker: str, trouble: str = "") -> int:

@@ -38,7 +38,7 @@ def test_many_reloads_are_one_and_an_end_comes_first(
             drain_seconds=0,
             handler=logging.NullHandler(),
             on_ready=lambda: None,
-            on_dead=lambda _pid, _status: 0,
+            on_dead=lambda _pid, _status: "",
             on_reload=reload,
         )
         reader, writer = os.pipe()

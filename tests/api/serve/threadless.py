@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 from toolrunner.api.metrics.tables import Tables
+from toolrunner.api.serve.body import Body
 from toolrunner.api.serve.child import WorkerContext, run_child
 from toolrunner.api.serve.worker import Worker
 from toolrunner.runner.settings.settings import Settings
@@ -27,6 +28,7 @@ class Context(WorkerContext):
         """Say so."""
         super().ready()
         threading.stack_size(1 << 47)  # all that a process can address: no room for a stack
+        assert self.listener is not None
         host, port = self.listener.getsockname()
         print(f"http://{host}:{port}", flush=True)
 
@@ -37,7 +39,8 @@ def main(state: Path) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     lifeline, _held = os.pipe()
     _heard, words = multiprocessing.Pipe(duplex=False)
-    worker = Worker(settings, (), Tables(1), False, lambda: settings, os.getpid())
+    body = Body(settings, (), Tables(1), lambda: settings)
+    worker = Worker(body, needs_keys=False, supervisor=os.getpid())
     context = Context(0, listener, lifeline, words)
     run_child(context, worker, lambda: None, 60.0, logging.NullHandler())
 

@@ -92,6 +92,11 @@ class Answers:
         """Return what can be run."""
         return {"sample": ""}
 
+    def unfit(self, plugin_name: str) -> str:
+        """Return nothing: all of them may run."""
+        del plugin_name
+        return ""
+
     def suspended(self, plugin_name: str, version: str | None) -> str:
         """Return nothing: all of them take calls."""
         del plugin_name, version

@@ -309,6 +309,10 @@ class Departs:
         """Say what can be run."""
         return ALL
 
+    def unfit(self, _plugin_name: str) -> str:
+        """Say that all may."""
+        return ""
+
     def suspended(self, _plugin_name: str, _version: str | None) -> str:
         """Say that nothing is."""
         return ""

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conftest import WritePlugin
+from tests.conftest import MakeRunner, WritePlugin
 from tests.runner.jobs.conftest import OpenStore
 from tests.runner.jobs.test_store import added, die_with, lost, seen
 from tests.runner.waiting import spin
@@ -17,6 +18,7 @@ from toolrunner.runner.jobs.job import Job, JobFilter, JobStatus, Submission
 from toolrunner.runner.jobs.store import Stranded
 from toolrunner.runner.services.backend import Backend
 from toolrunner.runner.settings.settings import Settings
+from toolrunner.sandbox.layers import Layers
 
 Serve = Callable[..., Backend]
 NAMES = 'def run(payload): return {{"by": "{}"}}'
@@ -76,10 +78,11 @@ def serve(tmp_path: Path, jobs_url: str) -> Iterator[Serve]:
     """Return a function that starts a server with some plugins over the one store."""
     with ExitStack() as stack:
 
-        def start(*plugins: Path) -> Backend:
+        def start(*plugins: Path, only: tuple[str, ...] = (), **others: Any) -> Backend:
             shared = {"jobs": jobs_url, "blobs": (tmp_path / "blobs").as_uri()} if jobs_url else {}
-            settings = Settings.load(state=tmp_path / "state", **shared)
-            backend = Backend(settings, plugin_paths=[str(path) for path in plugins])
+            settings = Settings.load(state=tmp_path / "state", **shared, **others)
+            paths = [str(path) for path in plugins]
+            backend = Backend(settings, plugin_paths=paths, only=only)
             stack.callback(backend.close)
             backend.start()
             return backend
@@ -160,3 +163,68 @@ def test_jobs_of_a_suspended_plugin_wait(
     server.jobs.cancel_job(other.id)
     assert server.plugins.resume("sample")
     spin(lambda: job_of(server, job.id).status is JobStatus.SUCCESS)
+
+
+def test_what_may_not_run_here_is_left_to_others(
+    serve: Serve, write_plugin: WritePlugin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For want of a layer that the plugin requires, of a network that the operator allows, of room.
+
+    So no job fails by a host that could not run it, where another may.
+    """
+    confined = write_plugin(NAMES.format("x"), name="confined", require='["landlock:99"]')
+    online = write_plugin(NAMES.format("x"), name="online", network="true")
+    wanted, others = write_plugin(NAMES.format("x"), name="wanted"), write_plugin(NAMES.format("x"))
+    server = serve(confined, online, wanted, others, only=("confined", "online", "wanted"))
+    left = [
+        server.analysis.submit(Submission(name, {}))[0].id
+        for name in ("confined", "online", "sample", "wanted")
+    ]
+    with caplog.at_level(logging.WARNING, "toolrunner.jobs"):
+        spin(lambda: job_of(server, left[-1]).status is JobStatus.SUCCESS)
+        spin(lambda: caplog.text.count("jobs wait for") == 3)
+    for job_id in left[:-1]:
+        job = job_of(server, job_id)
+        assert (job.status, job.attempts) == (JobStatus.PENDING, 0)
+        assert job.waiting_for == f"a server that can run {job.plugin} 1.0.0"
+    assert "the plugin requires landlock:99, which this host does not have; or start" in caplog.text
+    assert 'add "online" to allow_network in the settings' in caplog.text
+    assert "(1 so far); it takes no calls here: start one that can" in caplog.text  # as it was told
+    again = serve(online, others, allow_network=["online"])
+    for job_id in left[1:3]:
+        spin(lambda job_id=job_id: job_of(again, job_id).status is JobStatus.SUCCESS)  # type: ignore[misc]
+
+
+def test_a_server_takes_jobs_for_those_who_can_run_them(
+    serve: Serve, write_plugin: WritePlugin
+) -> None:
+    """For the version that they have; of a plugin that nobody has it takes none, and runs none."""
+    door = serve(job_threads=0)
+    assert not door.jobs.takes("sample")
+    able = serve(write_plugin(NAMES.format("one")))
+    spin(lambda: door.jobs.takes("sample"))
+    job, _ = door.analysis.submit(Submission("sample", {}))
+    assert job.version == "1.0.0"
+    spin(lambda: job_of(door, job.id).status is JobStatus.SUCCESS)
+    able.close()
+    assert not door.jobs.takes("sample")
+    kept, _ = door.analysis.submit(Submission("text-stats", {"text": "Here."}))
+    assert kept.waiting_for == f"a server that can run text-stats {kept.version}"
+    assert door.stranded() == [Stranded("text-stats", kept.version, 1)]
+
+
+def test_who_cannot_run_anything_takes_nothing(
+    make_runner: MakeRunner, write_plugin: WritePlugin
+) -> None:
+    """Below the floor of isolation, or without what a plugin depends on; and says why."""
+    paths = (write_plugin(NAMES.format("x")), write_plugin(NAMES.format("x"), name="bare"))
+    bare = make_runner(*paths, layers=Layers(rlimits=True, watchdog=True))
+    assert bare.runnable() == {}
+    assert "foreign files are readable" in bare.unfit("sample")
+    lacking = write_plugin(NAMES.format("x"), name="lacking", dependencies='["no-such-thing"]')
+    runner = make_runner(lacking, paths[0])
+    assert "lacking" not in runner.runnable()
+    assert runner.runnable()["sample"] == "1.0.0"
+    assert runner.unfit("lacking").startswith("it cannot run here: ")
+    assert "no-such-thing" in runner.unfit("lacking")
+    assert runner.unfit("sample") == runner.unfit("nothing") == ""
