@@ -5,6 +5,7 @@
     python scripts/soak.py --minutes 60 --threads 8
     python scripts/soak.py --calls 500 --seed 7 --start cold --json
     python scripts/soak.py --serve --minutes 60     # the HTTP service, troubled: see soak_serve.py
+    python scripts/soak.py --cluster --jobs 5000 --kills 30   # see soak_cluster.py
 
 The calls are drawn from all shipped faults and from harmless ones, in several threads of one
 runner. In the end there may be no more descriptors, threads, processes and files than before,
@@ -33,7 +34,9 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import soak_cluster
 import soak_serve
+from members.program import ProgramError
 
 from toolrunner import PluginRegistry, ToolRunner
 from toolrunner.api.attack.surroundings import Surroundings, surroundings
@@ -259,6 +262,20 @@ def serve(seconds: float, seed: int, *, as_json: bool) -> int:
     return 0 if report.is_clean else 1
 
 
+def cluster(*, jobs: int, kills: int, stop_seconds: float, seed: int, as_json: bool) -> int:
+    """Run the soak of a cluster; return the status."""
+    try:
+        report = soak_cluster.soak(jobs=jobs, kills=kills, stop_seconds=stop_seconds, seed=seed)
+    except ProgramError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if as_json:
+        print(json.dumps({**asdict(report), "clean": report.is_clean}))
+    else:
+        soak_cluster.show(report)
+    return 0 if report.is_clean else 1
+
+
 def main(arguments: list[str]) -> int:
     """Run a soak as the arguments say; return the exit status."""
     parser = argparse.ArgumentParser(
@@ -272,12 +289,28 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--start", choices=["auto", "cold"], default="auto", help="as in manifests")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--serve", action="store_true", help="trouble a server instead")
+    parser.add_argument("--cluster", action="store_true", help="trouble a cluster instead")
+    parser.add_argument("--jobs", type=int, default=1000, help="of --cluster (default: 1000)")
+    parser.add_argument("--kills", type=int, default=10, help="of --cluster (default: 10)")
+    parser.add_argument(
+        "--stop", type=float, default=30.0, help="seconds that a worker is stopped (default: 30)"
+    )
     options = parser.parse_args(arguments)
     if options.minutes <= 0 or options.calls < 0 or options.threads < 1:
         parser.error("--minutes has to be above 0, --calls at least 0, --threads at least 1")
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     if options.serve:
         return serve(options.minutes * 60, seed, as_json=options.json)
+    if options.cluster:
+        if options.jobs < 100 or not 0 <= options.kills <= options.jobs // 10:
+            parser.error("--jobs has to be 100 at least, --kills a tenth of that at most")
+        return cluster(
+            jobs=options.jobs,
+            kills=options.kills,
+            stop_seconds=options.stop,
+            seed=seed,
+            as_json=options.json,
+        )
     logging.disable(logging.CRITICAL)  # the faults log much
     summary = soak(
         seconds=options.minutes * 60,
