@@ -53,7 +53,9 @@ class Row:
 
 def rows(url: str) -> dict[str, Row]:
     """Return all jobs, by their ids."""
-    with psycopg.connect(url, options="-c search_path=toolrunner", row_factory=dict_row) as database:
+    with psycopg.connect(
+        url, options="-c search_path=toolrunner", row_factory=dict_row
+    ) as database:
         return {
             row["id"]: Row(
                 row["caller"],

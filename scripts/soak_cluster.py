@@ -12,6 +12,7 @@ import collections
 import contextlib
 import http.client
 import json
+import math
 import os
 import random
 import re
@@ -20,7 +21,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,6 @@ from members.toolrunners import Toolrunner
 from members.whole import Cluster, Plan
 from soak_books import Left
 
-from toolrunner.api.keys import KeyStore, Role
 from toolrunner.runner.jobs.endings import lost
 from toolrunner.runner.jobs.postgres.store import PostgresJobStore
 from toolrunner.runner.settings.database_url import DatabaseUrl
@@ -88,8 +88,8 @@ class Report:
 class Callers:
     """Who leaves jobs, and what they were told. Thread-safe."""
 
-    def __init__(self, servers: Sequence[Toolrunner], tokens: dict[str, dict[str, str]], seed: int):
-        """``tokens``: of each server's name, those of its callers."""
+    def __init__(self, servers: Sequence[Toolrunner], tokens: Mapping[str, str], seed: int):
+        """``tokens``: those of all callers."""
         self._servers = servers
         self._tokens = tokens
         self._random = random.Random(seed)  # noqa: S311 - what a job is like is no secret
@@ -110,9 +110,12 @@ class Callers:
         server = self._random.choice(self._servers)
         address = server.address.removeprefix("http://")
         connection = http.client.HTTPConnection(address, timeout=120)
-        headers = {"Authorization": f"Bearer {self._tokens[server.name][caller]}"}
+        headers = {"Authorization": f"Bearer {self._tokens[caller]}"}
         if body is not None:
-            headers |= {"Content-Type": "application/json", "Idempotency-Key": f"{caller} {body}"[:99]}
+            headers |= {
+                "Content-Type": "application/json",
+                "Idempotency-Key": f"{caller} {body}"[:99],
+            }
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
@@ -188,7 +191,9 @@ class Callers:
             if document.get("status") != "SUCCESS":
                 continue
             if document["attempts"] > asked.retries + 1:
-                self.complain(f"job {job}: {document['attempts']} attempts, {asked.retries} retries")
+                self.complain(
+                    f"job {job}: {document['attempts']} attempts, {asked.retries} retries"
+                )
             status, told = self.ask(asked.caller, "GET", f"/v1/jobs/{job}/result")
             if status != 200 or told["result"] != {"n": asked.number}:
                 self.complain(f"the result of job {job}: {status} {told}")
@@ -211,12 +216,12 @@ class Troubles:
     def run(self, first: int, last: int, is_over: Callable[[], bool]) -> None:
         """Make them, while the number of ended jobs goes from ``first`` to ``last``."""
         when = sorted(self._random.sample(range(first, last), len(self._turns)))
-        stop_at = when[len(when) // 3] if when and self._stop_seconds else last
+        stop_at: float = when[len(when) // 3] if when and self._stop_seconds else math.inf
         while not is_over() or when or self._stopped is not None:
             now = soak_books.ended(self._cluster.postgres.url())
-            if stop_at <= now and self._stop_seconds:
+            if stop_at <= now:
                 self._stop()
-                stop_at = last + 1
+                stop_at = math.inf
             if self._stopped is not None and time.monotonic() >= self._stopped[0]:
                 self._continue()
             if when and (now >= when[0] or is_over()):
@@ -304,38 +309,66 @@ def soak(
         folder = Path(name)
         folder.chmod(0o711)  # PostgreSQL may be another user's
         (folder / "plugin.py").write_text(PLUGIN, encoding="utf-8")
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("TOOLRUNNER_")}
+        clean = {
+            key: value for key, value in os.environ.items() if not key.startswith("TOOLRUNNER_")
+        }
         plugins = (str(folder / "plugin.py"),)
-        plan = Plan(servers, workers, plugins=plugins, keys=True, settings=clean)
-        tokens = {f"server-{n}": _keys(folder / f"server-{n}") for n in range(1, plan.servers + 1)}
-        cluster = Cluster(folder, plan)
+        keys = {HEAVY: "caller", **dict.fromkeys(LIGHT, "caller"), OPERATOR: "operator"}
+        cluster = Cluster(
+            folder, Plan(servers, workers, plugins=plugins, keys=keys, settings=clean)
+        )
         try:
-            cluster.start(); print('T', 'cluster.start()', time.monotonic()-begun, os.times())
-            callers = Callers(cluster.servers, tokens, seed)
+            cluster.start()
+            print("T", "cluster.start()", time.monotonic() - begun, os.times()[:4], flush=True)
+            callers = Callers(cluster.servers, cluster.tokens, seed)
             troubles = Troubles(cluster, seed, kills=kills, stop_seconds=stop_seconds)
-            _load(callers, troubles, jobs); print('T', '_load(callers, troubles, jobs)', time.monotonic()-begun, os.times())
-            callers.check_answers(); print('T', 'callers.check_answers()', time.monotonic()-begun, os.times())
-            _judge(report, cluster, callers); print('T', '_judge(report, cluster, callers)', time.monotonic()-begun, os.times())
+            _load(callers, troubles, jobs)
+            print(
+                "T",
+                "_load(callers, troubles, jobs)",
+                time.monotonic() - begun,
+                os.times()[:4],
+                flush=True,
+            )
+            callers.check_answers()
+            print(
+                "T", "callers.check_answers()", time.monotonic() - begun, os.times()[:4], flush=True
+            )
+            _judge(report, cluster, callers)
+            print(
+                "T",
+                "_judge(report, cluster, callers)",
+                time.monotonic() - begun,
+                os.times()[:4],
+                flush=True,
+            )
             report.killed = dict(troubles.killed)
-            _clear(report, cluster, folder); print('T', '_clear(report, cluster, folder)', time.monotonic()-begun, os.times())
+            _clear(report, cluster, folder)
+            print(
+                "T",
+                "_clear(report, cluster, folder)",
+                time.monotonic() - begun,
+                os.times()[:4],
+                flush=True,
+            )
         finally:
             statuses = cluster.stop()
-        report.wrong += [f"{name} ended with {status}" for name, status in statuses.items() if status]
+        report.wrong += [
+            f"{name} ended with {status}" for name, status in statuses.items() if status
+        ]
         if os.environ.get("SOAK_DEBUG"):
             import shutil
-            shutil.copytree(folder, os.environ["SOAK_DEBUG"], dirs_exist_ok=True, ignore=shutil.ignore_patterns("data", ".s.*", "*.sock"))
+
+            shutil.copytree(
+                folder,
+                os.environ["SOAK_DEBUG"],
+                dirs_exist_ok=True,
+                ignore=shutil.ignore_patterns("data", ".s.*", "*.sock"),
+            )
         for member in cluster.members:
             report.wrong += [f"{member.name}: {end}" for end in _tracebacks(member.log)]
     report.seconds = round(time.monotonic() - begun, 1)
     return report
-
-
-def _keys(state: Path) -> dict[str, str]:
-    """Make the keys of a server; return their tokens."""
-    state.mkdir(mode=0o700)
-    with contextlib.closing(KeyStore(state)) as keys:
-        tokens = {name: keys.create(name)[1] for name in (HEAVY, *LIGHT)}
-        return {**tokens, OPERATOR: keys.create(OPERATOR, role=Role.OPERATOR)[1]}
 
 
 def _load(callers: Callers, troubles: Troubles, jobs: int) -> None:
@@ -412,7 +445,9 @@ def _judge(report: Report, cluster: Cluster, callers: Callers) -> None:
 def _miscounted(callers: Callers, jobs: dict[str, int]) -> Iterator[str]:
     """Yield where a server's figures are not the database's."""
     _, text = callers.ask(OPERATOR, "GET", "/metrics")
-    told = re.findall(r'^toolrunner_jobs_ended_total\{status="(\w+)"\} ([\d.e+]+)', text or "", re.M)
+    told = re.findall(
+        r'^toolrunner_jobs_ended_total\{status="(\w+)"\} ([\d.e+]+)', text or "", re.M
+    )
     figures = {status: int(float(number)) for status, number in told if float(number)}
     if figures != jobs:
         yield f"/metrics tells of {figures}, and there are {jobs}"

@@ -49,7 +49,9 @@ def _options() -> argparse.Namespace:
     add("--workers", type=int, default=3, metavar="N", help="(3)")
     add("--port", type=int, default=0, help="of the first server; 0 takes any that are free (0)")
     add("--s3", action="store_true", help="keep files in a bucket instead of a folder")
-    add("--plugins", metavar="PATH", action="append", default=[], help="as toolrunner's; repeatable")
+    add(
+        "--plugins", metavar="PATH", action="append", default=[], help="as toolrunner's; repeatable"
+    )
     options = parser.parse_args()
     if min(options.servers, options.workers) < 0 or options.servers + options.workers == 0:
         parser.error("--servers and --workers have to be 0 or more, and one of them above it")

@@ -59,7 +59,9 @@ class Postgres(Program):
     def __init__(self, folder: Path, bin_folder: Path) -> None:
         """``folder`` is made if it is not there; where root starts it, it becomes another user's."""
         # SIGINT does not wait for who is connected.
-        super().__init__("PostgreSQL", folder.with_name(f"{folder.name}.log"), asked_by=signal.SIGINT)
+        super().__init__(
+            "PostgreSQL", folder.with_name(f"{folder.name}.log"), asked_by=signal.SIGINT
+        )
         self._folder = folder
         self._bin = bin_folder
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,21 +16,25 @@ from members.postgres import Postgres, programs
 from members.program import ProgramError
 from members.toolrunners import ROOT, Toolrunner, server, worker
 
-_BUCKET = "toolrunner"
+_BUCKET, _KEYS = "toolrunner", "keys.sqlite3"
 # Longer than ``drain_seconds``, in which servers and workers let their jobs end.
 _END_SECONDS = 45
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a cluster has. ``python``: what runs toolrunner. ``settings``: variables of all of it."""
+    """What a cluster has.
+
+    ``keys``: roles by the names of the callers that get one. ``python``: what runs toolrunner.
+    ``settings``: variables of all of it.
+    """
 
     servers: int = 2
     workers: int = 3
     s3: bool = False
     plugins: tuple[str, ...] = ()
     first_port: int = 0
-    keys: bool = False
+    keys: Mapping[str, str] = field(default_factory=dict)
     python: str = sys.executable
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -40,10 +46,12 @@ class Cluster:
         """``folder`` is there, and this cluster's alone. Raises ProgramError without PostgreSQL."""
         self.folder = folder
         self._plan = plan
+        self._operators = folder / "operator"
         self._toolrunner = [plan.python, "-P", "-m", "toolrunner"]
         self.postgres = Postgres(folder / "postgres", programs())
         self.bucket = BucketServer(folder / "bucket.log", plan.python) if plan.s3 else None
         self.blobs = (folder / "blobs").as_uri()
+        self.tokens: dict[str, str] = {}
         self.servers: list[Toolrunner] = []
         self.workers: list[Toolrunner] = []
 
@@ -64,6 +72,7 @@ class Cluster:
         say("its tables: toolrunner migrate")
         self.run("migrate")
         self._make_members()
+        self._make_keys()
         for member in self.members:
             say(member.name)
             member.start_soon()
@@ -73,7 +82,7 @@ class Cluster:
     def _make_members(self) -> None:
         plan, environment = self._plan, self.environment()
         plugins = [word for path in plan.plugins for word in ("--plugins", path)]
-        keys = ["--keys"] * plan.keys
+        keys = ["--keys"] if plan.keys else []
         for number in range(plan.servers):
             port = ["--port", str(plan.first_port and plan.first_port + number)]
             name = f"server-{number + 1}"
@@ -83,6 +92,15 @@ class Cluster:
         for number in range(plan.workers):
             name = f"worker-{number + 1}"
             self.workers.append(worker(name, self.folder, self._toolrunner, environment, *plugins))
+
+    def _make_keys(self) -> None:
+        for name, role in self._plan.keys.items():
+            made = json.loads(self.run("keys", "create", name, "--role", role, "--json"))
+            self.tokens[name] = made["token"]
+        kept = self._operators / _KEYS
+        for one in self.servers if kept.exists() else []:
+            one.state.mkdir(mode=0o700, exist_ok=True)
+            shutil.copyfile(kept, one.state / _KEYS)
 
     def environment(self) -> dict[str, str]:
         """Return the variables of every member."""
@@ -103,7 +121,7 @@ class Cluster:
             env={
                 **self.environment(),
                 "PYTHONPATH": str(ROOT),
-                "TOOLRUNNER_STATE": str(self.folder / "operator"),
+                "TOOLRUNNER_STATE": str(self._operators),
             },
             cwd="/",
             capture_output=True,

@@ -254,7 +254,12 @@ def test_the_run_time_lock_holds_every_dependency() -> None:
 def test_the_locks_agree() -> None:
     """What is tested is what is run: same versions, same files."""
     development = locked("requirements-dev.lock")
-    for (name, _), pinned in locked("requirements.txt").items():
+    cluster = locked("requirements-cluster.txt")
+    assert {name for name, _ in cluster} >= {
+        Requirement(line).name for line in PROJECT["project"]["optional-dependencies"]["cluster"]
+    }
+    assert locked("requirements.txt").items() <= cluster.items()
+    for (name, _), pinned in cluster.items():
         # Its marker may be wider there, since more needs it.
         assert pinned in [pin for (other, _), pin in development.items() if other == name], name
     libraries = locked("requirements-libraries.lock")
@@ -342,7 +347,7 @@ def test_the_image_is_made_of_pinned_and_existing_things() -> None:
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
 
 
-@pytest.mark.parametrize("name", ["SECURITY.md", "docs/deploy/README.md", "docs/http.md"])
+@pytest.mark.parametrize("name", ["SECURITY.md", "docs/deploy/README.md", "docs/deploy/cluster.md", "docs/http.md"])
 def test_links_lead_to_files_and_headings(name: str) -> None:
     """Those between documents; the web is not asked."""
     path = ROOT / name

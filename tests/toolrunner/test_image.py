@@ -16,7 +16,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "docs/deploy"
 VENV, WHEELS = "/opt/toolrunner", "/wheels"
-REQUIREMENTS = f"{VENV}/bin/pip install --require-hashes -r requirements.txt"
+ARGUMENT = ("ARG", "REQUIREMENTS=requirements.txt")
+REQUIREMENTS = f'{VENV}/bin/pip install --require-hashes -r "$REQUIREMENTS"'
 
 
 def steps() -> Iterator[tuple[str, str]]:
@@ -77,7 +78,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for name in names:
                 copy(ROOT / name, source / to / name if to == "./" else source / to)
         else:
-            assert (instruction, words) in {("ENV", words), ("WORKDIR", "/src")}
+            assert (instruction, words) in {("ENV", words), ("WORKDIR", "/src"), ARGUMENT}
     return root
 
 
