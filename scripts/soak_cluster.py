@@ -38,6 +38,9 @@ from toolrunner.runner.settings.database_url import DatabaseUrl
 
 HEAVY, LIGHT, OPERATOR = "heavy", ("light-1", "light-2"), "operator"
 HEAVY_THREADS = 2
+JOB_SECONDS = (0.0, 0.1, 0.4)
+# So many jobs wait or run when something is killed.
+BACKLOG = 40
 # Whom a kill is for, one after the other, in another order each time.
 TURNS = ("worker", "worker", "server", "postgres")
 HEAVY_DELAY = 2.0  # the most by which the heavy caller may delay the others
@@ -88,7 +91,7 @@ class Report:
 class Callers:
     """Who leaves jobs, and what they were told. Thread-safe."""
 
-    def __init__(self, servers: Sequence[Toolrunner], tokens: Mapping[str, str], seed: int):
+    def __init__(self, servers: Sequence[Toolrunner], tokens: Mapping[str, str], seed: int) -> None:
         """``tokens``: those of all callers."""
         self._servers = servers
         self._tokens = tokens
@@ -96,6 +99,8 @@ class Callers:
         self._lock = threading.Lock()
         self._number = 0
         self.gave_up = threading.Event()
+        # No more jobs are left than that, for as long as something is to happen while they run.
+        self.most = math.inf
         self.left: dict[str, Left] = {}
         self.answers: collections.Counter[str] = collections.Counter()
         self.wrong: list[str] = []
@@ -135,11 +140,13 @@ class Callers:
 
     def leave(self, caller: str, phase: str) -> str:
         """Leave a job, as often as it takes to be told that it is there; return its id."""
+        while self._number >= self.most and not self.gave_up.is_set():
+            time.sleep(LOOK_SECONDS)
         with self._lock:
             self._number += 1
             number = self._number
             retries = self._random.choice([0, 1, 3])
-            seconds = self._random.choice([0.0, 0.05, 0.1])
+            seconds = self._random.choice(JOB_SECONDS)
         payload = {"n": number, "seconds": seconds}
         body = {"payload": payload, "plugin": "slow-echo", "retries": retries}
         status, document = self._until(
@@ -202,8 +209,11 @@ class Callers:
 class Troubles:
     """What happens to a cluster."""
 
-    def __init__(self, cluster: Cluster, seed: int, *, kills: int, stop_seconds: float) -> None:
+    def __init__(
+        self, cluster: Cluster, callers: Callers, seed: int, *, kills: int, stop_seconds: float
+    ) -> None:
         self._cluster = cluster
+        self._callers = callers
         self._random = random.Random(seed)  # noqa: S311 - which trouble comes when is no secret
         turns: list[str] = []
         while len(turns) < kills:
@@ -227,6 +237,7 @@ class Troubles:
             if when and (now >= when[0] or is_over()):
                 when.pop(0)
                 self._kill(self._turns.pop())
+            self._callers.most = when[0] + BACKLOG if when else math.inf
             time.sleep(LOOK_SECONDS)
 
     def _kill(self, what: str) -> None:
@@ -305,7 +316,7 @@ def soak(
     """Trouble a cluster while so many jobs run; return what was found."""
     report = Report(seed)
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="soak-") as name:  # noqa: S108 - a socket's path is short
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="soak-") as name:
         folder = Path(name)
         folder.chmod(0o711)  # PostgreSQL may be another user's
         (folder / "plugin.py").write_text(PLUGIN, encoding="utf-8")
@@ -321,7 +332,7 @@ def soak(
             cluster.start()
             print("T", "cluster.start()", time.monotonic() - begun, os.times()[:4], flush=True)
             callers = Callers(cluster.servers, cluster.tokens, seed)
-            troubles = Troubles(cluster, seed, kills=kills, stop_seconds=stop_seconds)
+            troubles = Troubles(cluster, callers, seed, kills=kills, stop_seconds=stop_seconds)
             _load(callers, troubles, jobs)
             print(
                 "T",
@@ -446,7 +457,7 @@ def _miscounted(callers: Callers, jobs: dict[str, int]) -> Iterator[str]:
     """Yield where a server's figures are not the database's."""
     _, text = callers.ask(OPERATOR, "GET", "/metrics")
     told = re.findall(
-        r'^toolrunner_jobs_ended_total\{status="(\w+)"\} ([\d.e+]+)', text or "", re.M
+        r'^toolrunner_jobs_ended_total\{status="(\w+)"\} ([\d.e+]+)', text or "", re.MULTILINE
     )
     figures = {status: int(float(number)) for status, number in told if float(number)}
     if figures != jobs:

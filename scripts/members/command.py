@@ -145,9 +145,9 @@ def _tell(cluster: Cluster) -> None:
         address, last = cluster.servers[0].address, cluster.servers[-1].address
         print(f"""
 Leave a job at a server, and ask for it at another one:
-  job=$(curl -s {address}/v1/jobs -H 'Content-Type: application/json' \\
-    -d '{{"plugin": "text-stats", "payload": {{"text": "one two"}}}}' | grep -o '[0-9a-f]\\{{32\\}}' | head -1)
-  curl -s {last}/v1/jobs/$job/result
+  curl -s {address}/v1/jobs -H 'Content-Type: application/json' \\
+    -d '{{"plugin": "text-stats", "payload": {{"text": "one two"}}}}'
+  curl -s {last}/v1/jobs/ID/result
 Its page: {address}/""")
     print(
         f"\nSee what an end does: kill -9 the process of a worker, or of a server."

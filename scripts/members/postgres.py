@@ -57,7 +57,7 @@ class Postgres(Program):
     """One server."""
 
     def __init__(self, folder: Path, bin_folder: Path) -> None:
-        """``folder`` is made if it is not there; where root starts it, it becomes another user's."""
+        """``folder`` is made if it is not there; of another user, where root starts it."""
         # SIGINT does not wait for who is connected.
         super().__init__(
             "PostgreSQL", folder.with_name(f"{folder.name}.log"), asked_by=signal.SIGINT
