@@ -3,64 +3,35 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
-import subprocess
 import sys
+import tempfile
 import threading
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import pytest
+from members.bucket import KEYS, BucketServer, make_bucket
 
-SECRET = "not-for-any-log"
-KEYS = {"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": SECRET}
+__all__ = ["KEYS", "bucket", "make_bucket", "s3_address", "s3_keys"]
+
+SECRET = KEYS["AWS_SECRET_ACCESS_KEY"]
 _BYTES = 1 << 16
 
 
 @contextmanager
 def bucket_server() -> Iterator[str]:
     """Run a server that speaks S3, on the loopback alone; yield its address."""
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
-        env={**os.environ, **KEYS},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    with process.stderr:
+    with tempfile.TemporaryDirectory(prefix="buckets-") as folder:
+        server = BucketServer(Path(folder) / "log", sys.executable)
         try:
-            for line in process.stderr:
-                if found := re.search(r"Running on (http://127\.0\.0\.1:\d+)", line):
-                    break
-            else:
-                message = "moto's server has ended"
-                raise OSError(message)
-            # It writes a line for each request, which somebody has to take.
-            reader = threading.Thread(target=_read_all, args=(process,), daemon=True)
-            reader.start()
-            yield found[1]
+            server.start()
+            yield server.address
         finally:
-            process.kill()
-            process.wait()
-    reader.join()
-
-
-def _read_all(process: subprocess.Popen[str]) -> None:
-    assert process.stderr is not None
-    with suppress(OSError, ValueError):
-        while process.stderr.read(_BYTES):
-            pass
-
-
-def make_bucket(address: str, name: str) -> None:
-    """Make a bucket."""
-    request = urllib.request.Request(f"{address}/{name}", method="PUT")
-    with urllib.request.urlopen(request, timeout=120) as answer:
-        assert answer.status == 200
+            server.ask_to_end()
+            server.wait()
 
 
 class Door:

@@ -78,4 +78,5 @@ def _serve(name: str) -> None:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / "scripts"))  # what starts such servers is there
     _serve(sys.argv[1])

@@ -76,6 +76,15 @@ class Postgres(Program):
 
     def make(self) -> None:
         """Make its files, if they are not there. Raises ProgramError."""
+        self.make_folder()
+        data = self._folder / "data"
+        if (data / "PG_VERSION").exists():
+            return
+        command = [str(self._bin / "initdb"), "-D", str(data), "-U", _USER, "-A", "trust"]
+        self._run([*command, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"])
+
+    def make_folder(self) -> None:
+        """Make its folder, of its own user. Raises ProgramError."""
         if len(os.fsencode(f"{self._folder}{_SOCKET}")) > _MOST_SOCKET:
             message = f"{self._folder} is too long for the path of a socket: name a shorter folder"
             raise ProgramError(message)
@@ -84,11 +93,6 @@ class Postgres(Program):
             user = _ordinary()
             os.chown(self._folder, user.pw_uid, user.pw_gid)
             self._insist(user.pw_name)
-        data = self._folder / "data"
-        if (data / "PG_VERSION").exists():
-            return
-        command = [str(self._bin / "initdb"), "-D", str(data), "-U", _USER, "-A", "trust"]
-        self._run([*command, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"])
 
     def _insist(self, user: str) -> None:
         """Raise ProgramError where the user whose it is does not get."""
@@ -112,17 +116,12 @@ class Postgres(Program):
             message = f"{Path(command[0]).name} has failed:\n{words}"
             raise ProgramError(message)
 
-    def standby(self, folder: Path) -> Postgres:
-        """Make the files of one that follows this one, which runs, in another folder."""
-        other = Postgres(folder, self._bin)
-        folder.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            user = _ordinary()
-            os.chown(folder, user.pw_uid, user.pw_gid)
-        command = [str(self._bin / "pg_basebackup"), "-D", str(folder / "data")]
+    def copy_to(self, other: Postgres) -> None:
+        """Make the files of a standby of this one, which runs. Raises ProgramError."""
+        other.make_folder()
+        command = [str(self._bin / "pg_basebackup"), "-D", str(other.folder / "data")]
         command += ["-h", str(self._folder), "-U", _USER, "--checkpoint=fast", "--no-sync"]
         self._run([*command, "--write-recovery-conf", "--wal-method=stream"])
-        return other
 
     def start(self, *options: str) -> None:
         """Start it, and return when it answers; ``options`` are those of ``postgres``."""

@@ -64,9 +64,20 @@ SELECT heartbeat < clock_timestamp() - make_interval(secs => %(late)s) AS is_lat
   pg_try_advisory_xact_lock(%(locks)s, key) AS is_free
 FROM workers WHERE worker = %(worker)s FOR UPDATE SKIP LOCKED
 """
-_IS_FRESH = """
-SELECT pg_postmaster_start_time() > clock_timestamp() - make_interval(secs => %s) AS is_fresh
+# Which run of which server this is: another one after a start, where a standby has taken over, and
+# once a process of PostgreSQL has crashed, which ends all others (it forgets its statistics then).
+_RUN = """
+'run ' || extract(epoch FROM pg_postmaster_start_time())
+  || ' ' || coalesce(extract(epoch FROM (SELECT stats_reset FROM pg_stat_bgwriter)), 0)
 """
+_RUNS_SINCE = f"""
+SELECT value > extract(epoch FROM clock_timestamp()) - %s AS is_fresh FROM notes WHERE name = {_RUN}
+"""  # noqa: S608 - ours alone
+_NOTE_RUN = f"""
+WITH others AS (DELETE FROM notes WHERE name LIKE 'run %' AND name <> {_RUN})
+INSERT INTO notes (name, value) VALUES ({_RUN}, extract(epoch FROM clock_timestamp()))
+  ON CONFLICT (name) DO NOTHING
+"""  # noqa: S608 - same
 
 
 class Membership:
@@ -261,9 +272,15 @@ def suspects(connection: Connection, me: str, late_seconds: float) -> list[str]:
 
 
 def is_fresh(connection: Connection, seconds: float) -> bool:
-    """Whether PostgreSQL was started so lately that the living may not be back yet."""
-    row = connection.execute(_IS_FRESH, (seconds,)).fetchone()
-    return row is not None and bool(row["is_fresh"])
+    """Whether PostgreSQL can be written so shortly that the living may not be back yet.
+
+    Their locks have ended with what it was before. Who asks first notes since when that is.
+    """
+    row = connection.execute(_RUNS_SINCE, (seconds,)).fetchone()
+    if row is None:
+        connection.execute(_NOTE_RUN)
+        row = connection.execute(_RUNS_SINCE, (seconds,)).fetchone()
+    return row is None or bool(row["is_fresh"])
 
 
 def remove_dead(connection: Connection, worker: str, late_seconds: float) -> bool:

@@ -1,0 +1,124 @@
+"""PostgreSQL goes on as another run of it, or as another server: nobody is taken for dead for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.postgres import Postgres, programs
+from tests.runner.jobs.conftest import OpenStore, Store, in_postgres
+from tests.runner.jobs.test_store import added, claimed, lost, seen
+from tests.runner.waiting import spin
+from toolrunner.runner.jobs.job import JobStatus
+from toolrunner.runner.jobs.postgres.schema import migrate
+from toolrunner.runner.jobs.postgres.store import PostgresJobStore
+from toolrunner.runner.jobs.store import StoreError
+from toolrunner.runner.settings.database_url import DatabaseUrl
+
+BOUNDS = {"max_pending": 10, "keep_seconds": 3600.0, "keep_bytes": 1 << 30}
+
+
+@in_postgres
+def test_a_crash_in_postgresql_is_nobodys_death(open_store: OpenStore) -> None:
+    """It ends all connections, and so all locks: also those of who lives, and is back soon."""
+    store, other = open_store(), open_store(fresh_seconds=1e6)
+    assert other.recover(lost) == 0
+    _age(open_store.url)
+    job = added(store)
+    claim = claimed(store)
+    with closing(psycopg.connect(open_store.url)) as witness:
+        with closing(psycopg.connect(open_store.url)) as victim:
+            os.kill(victim.info.backend_pid, signal.SIGKILL)
+        spin(lambda: _is_broken(witness))
+    spin(lambda: _answers(other))
+    assert other.recover(lost) == 0
+    assert store.finish(claim, JobStatus.SUCCESS, result={"n": 1})
+    assert seen(store, job.id).status is JobStatus.SUCCESS
+
+
+def _age(url: str) -> None:
+    """Let it be long ago that this run of a server was first seen."""
+    with psycopg.connect(url, autocommit=True) as database:
+        aged = database.execute("UPDATE toolrunner.notes SET value = 0 WHERE name LIKE 'run%'")
+        assert aged.rowcount == 1
+
+
+def _is_broken(connection: psycopg.Connection[object]) -> bool:
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return True
+    return False
+
+
+def _answers(store: Store) -> bool:
+    try:
+        store.counts()
+    except StoreError:
+        return False
+    return True
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Postgres, Postgres]]:
+    """A server with the tables, and a standby that has all that it has committed."""
+    bin_folder = programs()
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="postgres-") as name:
+        folder = Path(name)
+        folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        first = Postgres(folder / "1", bin_folder)
+        first.make()
+        try:
+            first.start()
+            migrate(DatabaseUrl(first.url()))
+            second = Postgres(folder / "2", bin_folder)
+            first.copy_to(second)
+            second.start()
+            try:
+                with psycopg.connect(first.url(), autocommit=True) as database:
+                    database.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+                    database.execute("SELECT pg_reload_conf()")
+                yield first, second
+            finally:
+                second.stop()
+        finally:
+            first.stop()
+
+
+def test_a_standby_that_takes_over_loses_nothing(
+    pair: tuple[Postgres, Postgres], tmp_path: Path
+) -> None:
+    """It refuses changes at first. Then who ran a job ends it, and no other process has it."""
+    first, second = pair
+    url = DatabaseUrl(f"{first.url()},{second.folder}")
+    stores = [PostgresJobStore(url, tmp_path, **BOUNDS) for _ in range(2)]
+    with closing(stores[0]) as store, closing(stores[1]) as other:
+        assert other.recover(lost) == 0
+        job, waiting = added(store), added(store)
+        claim = claimed(store)
+        _age(first.url())
+        first.stop(signal.SIGKILL)
+        spin(lambda: _refuses(store) and _refuses(other))
+        assert seen(other, job.id).status is JobStatus.RUNNING
+        with psycopg.connect(second.url(), autocommit=True) as database:
+            database.execute("SELECT pg_promote()")
+        spin(lambda: not _refuses(store))
+        assert other.recover(lost) == 0
+        assert store.finish(claim, JobStatus.SUCCESS, result={"n": 1})
+        assert claimed(other).job.id == waiting.id
+        assert store.result(job.id) == {"n": 1}
+
+
+def _refuses(store: Store) -> bool:
+    try:
+        store.check()
+    except StoreError as error:
+        return "read-only" in str(error)
+    return False
