@@ -22,7 +22,10 @@ from toolrunner.runner.jobs.postgres.store import PostgresJobStore
 from toolrunner.runner.jobs.store import StoreError
 from toolrunner.runner.settings.database_url import DatabaseUrl
 
-BOUNDS = {"max_pending": 10, "keep_seconds": 3600.0, "keep_bytes": 1 << 30}
+
+def opened(url: DatabaseUrl, folder: Path) -> PostgresJobStore:
+    """Return the jobs of a database, as another process would have them."""
+    return PostgresJobStore(url, folder, max_pending=10, keep_seconds=3600.0, keep_bytes=1 << 30)
 
 
 @in_postgres
@@ -98,8 +101,7 @@ def test_a_standby_that_takes_over_loses_nothing(
     """It refuses changes at first. Then who ran a job ends it, and no other process has it."""
     first, second = pair
     url = DatabaseUrl(f"{first.url()},{second.folder}")
-    stores = [PostgresJobStore(url, tmp_path, **BOUNDS) for _ in range(2)]
-    with closing(stores[0]) as store, closing(stores[1]) as other:
+    with closing(opened(url, tmp_path)) as store, closing(opened(url, tmp_path)) as other:
         assert other.recover(lost) == 0
         job, waiting = added(store), added(store)
         claim = claimed(store)

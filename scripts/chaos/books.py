@@ -147,7 +147,7 @@ def left_over(url: str, folder: Path) -> Iterator[str]:
     """Yield what is there after all jobs were purged and every process has ended."""
     with psycopg.connect(url, options="-c search_path=toolrunner") as database:
         for table in _TABLES:
-            found = database.execute(f"SELECT count(*) FROM {table}").fetchone()  # type: ignore[arg-type]  # noqa: S608 - see above
+            found = database.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - see above
             if found is not None and found[0]:
                 yield f"{found[0]} rows of {table}"
     kept = sorted(blobs(folder))
