@@ -46,7 +46,6 @@ class Cluster:
         """``folder`` is there, and this cluster's alone. Raises ProgramError without PostgreSQL."""
         self.folder = folder
         self._plan = plan
-        self._operators = folder / "operator"
         self._toolrunner = [plan.python, "-P", "-m", "toolrunner"]
         self.postgres = Postgres(folder / "postgres", programs())
         self.bucket = BucketServer(folder / "bucket.log", plan.python) if plan.s3 else None
@@ -97,7 +96,7 @@ class Cluster:
         for name, role in self._plan.keys.items():
             made = json.loads(self.run("keys", "create", name, "--role", role, "--json"))
             self.tokens[name] = made["token"]
-        kept = self._operators / _KEYS
+        kept = self.folder / "operator" / _KEYS
         for one in self.servers if kept.exists() else []:
             one.state.mkdir(mode=0o700, exist_ok=True)
             shutil.copyfile(kept, one.state / _KEYS)
@@ -121,7 +120,7 @@ class Cluster:
             env={
                 **self.environment(),
                 "PYTHONPATH": str(ROOT),
-                "TOOLRUNNER_STATE": str(self._operators),
+                "TOOLRUNNER_STATE": str(self.folder / "operator"),
             },
             cwd="/",
             capture_output=True,

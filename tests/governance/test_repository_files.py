@@ -347,7 +347,9 @@ def test_the_image_is_made_of_pinned_and_existing_things() -> None:
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
 
 
-@pytest.mark.parametrize("name", ["SECURITY.md", "docs/deploy/README.md", "docs/deploy/cluster.md", "docs/http.md"])
+@pytest.mark.parametrize(
+    "name", ["SECURITY.md", "docs/deploy/README.md", "docs/deploy/cluster.md", "docs/http.md"]
+)
 def test_links_lead_to_files_and_headings(name: str) -> None:
     """Those between documents; the web is not asked."""
     path = ROOT / name

@@ -1,4 +1,4 @@
-"""PostgreSQL goes on as another run of it, or as another server: nobody is taken for dead for it."""
+"""PostgreSQL goes on, as another run of it or another server: that is nobody's death."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.postgres import Postgres, programs
-from tests.runner.jobs.conftest import OpenStore, Store, in_postgres
+from tests.runner.jobs.conftest import Store
 from tests.runner.jobs.test_store import added, claimed, lost, seen
 from tests.runner.waiting import spin
 from toolrunner.runner.jobs.job import JobStatus
@@ -28,22 +28,24 @@ def opened(url: DatabaseUrl, folder: Path) -> PostgresJobStore:
     return PostgresJobStore(url, folder, max_pending=10, keep_seconds=3600.0, keep_bytes=1 << 30)
 
 
-@in_postgres
-def test_a_crash_in_postgresql_is_nobodys_death(open_store: OpenStore) -> None:
+def test_a_crash_in_postgresql_is_nobodys_death(postgres: Postgres, tmp_path: Path) -> None:
     """It ends all connections, and so all locks: also those of who lives, and is back soon."""
-    store, other = open_store(), open_store(fresh_seconds=1e6)
-    assert other.recover(lost) == 0
-    _age(open_store.url)
-    job = added(store)
-    claim = claimed(store)
-    with closing(psycopg.connect(open_store.url)) as witness:
-        with closing(psycopg.connect(open_store.url)) as victim:
-            os.kill(victim.info.backend_pid, signal.SIGKILL)
-        spin(lambda: _is_broken(witness))
-    spin(lambda: _answers(other))
-    assert other.recover(lost) == 0
-    assert store.finish(claim, JobStatus.SUCCESS, result={"n": 1})
-    assert seen(store, job.id).status is JobStatus.SUCCESS
+    with ExitStack() as stack:
+        url = DatabaseUrl(stack.enter_context(postgres.database()))
+        store = stack.enter_context(closing(opened(url, tmp_path)))
+        other = stack.enter_context(closing(opened(url, tmp_path)))
+        assert other.recover(lost) == 0
+        _age(url.secret)
+        job = added(store)
+        claim = claimed(store)
+        with closing(psycopg.connect(url.secret)) as witness:
+            with closing(psycopg.connect(url.secret)) as victim:
+                os.kill(victim.info.backend_pid, signal.SIGKILL)
+            spin(lambda: _is_broken(witness))
+        spin(lambda: _answers(other))
+        assert other.recover(lost) == 0
+        assert store.finish(claim, JobStatus.SUCCESS, result={"n": 1})
+        assert seen(store, job.id).status is JobStatus.SUCCESS
 
 
 def _age(url: str) -> None:
