@@ -196,7 +196,6 @@ def _miscounted(callers: Callers, jobs: dict[str, int]) -> Iterator[str]:
 def _clear(report: Report, cluster: Cluster, folder: Path) -> None:
     """Purge everything, end everybody, and see what is left once two hours have gone by."""
     url, place = cluster.postgres.url(), folder / "blobs"
-    cluster.run("jobs", "purge", "--all")
     for member in cluster.members:
         member.ask_to_end()
     for member in cluster.members:
@@ -207,6 +206,7 @@ def _clear(report: Report, cluster: Cluster, folder: Path) -> None:
     )
     with contextlib.closing(store):
         store.recover(lost)  # what those were that were killed last
+        store.purge(list(books.rows(url)))
         store.clean()
     report.leaked += books.left_over(url, place)
 

@@ -14,9 +14,9 @@ from tests.postgres import programs
 def test_whatever_is_killed_each_job_ends_once() -> None:
     """Workers, servers and PostgreSQL, while jobs run; nothing is lost, doubled or left over."""
     programs()
-    report = soak_cluster.soak(jobs=150, kills=4, stop_seconds=0, seed=4, workers=2)
+    report = soak_cluster.soak(jobs=120, kills=4, stop_seconds=0, seed=4, workers=2)
     assert (report.wrong, report.leaked) == ([], [])
-    assert sum(report.jobs.values()) == 150
+    assert sum(report.jobs.values()) == 120
     assert sum(report.killed.values()) == 4
 
 
