@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ from members.postgres import Postgres, programs
 from members.program import ProgramError
 from members.toolrunners import ROOT, Toolrunner, server, worker
 
-_BUCKET, _KEYS = "toolrunner", "keys.sqlite3"
+_BUCKET = "toolrunner"
 # Longer than ``drain_seconds``, in which servers and workers let their jobs end.
 _END_SECONDS = 45
 
@@ -96,10 +95,6 @@ class Cluster:
         for name, role in self._plan.keys.items():
             made = json.loads(self.run("keys", "create", name, "--role", role, "--json"))
             self.tokens[name] = made["token"]
-        kept = self.folder / "operator" / _KEYS
-        for one in self.servers if kept.exists() else []:
-            one.state.mkdir(mode=0o700, exist_ok=True)
-            shutil.copyfile(kept, one.state / _KEYS)
 
     def environment(self) -> dict[str, str]:
         """Return the variables of every member."""
