@@ -35,7 +35,9 @@ def rows(
         add(f"{step} a job without a file: ms", alone[step])
     add("jobs a second that the database gives out and ends", alone["jobs_per_second"])
     costs = model.Costs(
-        *(alone[step] / 1000 for step in ("accept", "claim", "end")),
+        accept=alone["accept"] / 1000,
+        claim=alone["claim"] / 1000,
+        end=alone["end"] / 1000,
         at_once=max(1, round(alone["at_once"])),
     )
     rates: dict[int, float] = {}
