@@ -205,6 +205,8 @@ class Membership:
             try:
                 with explained(self._url):
                     self._check(connection)
+                    # Now, and not at the first death in it, which is to be found at once.
+                    connection.execute(_NOTE_RUN)
                     if self._name and not self._resume(connection):
                         self.taken_for_dead()
                     if not self._name:
@@ -274,7 +276,7 @@ def suspects(connection: Connection, me: str, late_seconds: float) -> list[str]:
 def is_fresh(connection: Connection, seconds: float) -> bool:
     """Whether PostgreSQL can be written so shortly that the living may not be back yet.
 
-    Their locks have ended with what it was before. Who asks first notes since when that is.
+    Their locks have ended with what it was before. Who joins first notes since when that is.
     """
     row = connection.execute(_RUNS_SINCE, (seconds,)).fetchone()
     if row is None:
