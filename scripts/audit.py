@@ -16,6 +16,7 @@ import ast
 import dataclasses
 import difflib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -140,7 +141,8 @@ def collected(suite: str) -> int:
 def pass_suite(suite: str) -> None:
     """Run a suite; raise AuditError unless it passes."""
     print(f"running {suite}", file=sys.stderr)
-    run("-m", "pytest", "-q", "-p", "no:cacheprovider", suite)
+    at_once = str(2 * (os.cpu_count() or 1))
+    run("-m", "pytest", "-q", "-p", "no:cacheprovider", "--parallel", at_once, suite)
 
 
 def allowed() -> list[str]:

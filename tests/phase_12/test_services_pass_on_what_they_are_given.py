@@ -70,6 +70,14 @@ class Answering:
             call.artifacts = self.artifacts
         return self.answer
 
+    def runnable(self) -> dict[str, str]:
+        """Say that all that is known may run."""
+        return self.registry.runnable()
+
+    def unfit(self, _plugin_name: str) -> str:
+        """Say the same of one."""
+        return ""
+
 
 class Stage:
     """The real services and a real store, over such a one."""
