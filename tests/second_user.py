@@ -36,6 +36,27 @@ SAME = {
         f"{FUZZ}/test_payloads.py",
     ],
     "what libraries leave behind does not care who calls them": ["tests/libraries"],
+    "its rules are those of a store or a service, and calls are run for them as for all": [
+        "tests/phase_11",
+        "tests/phase_12",
+        "tests/runner/jobs",
+        "tests/runner/services",
+    ],
+    "what is built is the same": [
+        "tests/test_cluster.py",
+        "tests/test_examples.py",
+        "tests/api/test_manifests.py",
+        "tests/toolrunner/test_image.py",
+        "tests/toolrunner/test_wheel.py",
+    ],
+    "a resident is a cell like any other, and its end does not depend on its user": [
+        "tests/faults/test_corpus.py::test_a_fault_harms_no_later_call_of_a_resident",
+    ],
+    "it is about many calls and many deaths, each of which is tried by itself as well": [
+        "tests/faults/test_soak.py",
+        "tests/faults/test_soak_cluster.py",
+        "tests/faults/test_soak_serve.py",
+    ],
     "it is about what a command says, not about what may be done": [
         f"{CLI}/test_bad_input.py",
         f"{CLI}/test_check_samples.py",
@@ -72,6 +93,12 @@ SAME = {
         f"{HTTP}/test_untaken_answers.py",
         f"{SERVE}/test_clients.py",
         f"{SERVE}/test_cluster.py",
+        f"{SERVE}/test_figures.py",
+        f"{SERVE}/test_jobs_kept.py",
+        f"{SERVE}/test_load.py",
+        f"{SERVE}/test_logs.py",
+        f"{SERVE}/test_places.py",
+        f"{SERVE}/test_reloading.py",
         f"{SERVE}/test_jobs_in_a_bucket.py",
         f"{SERVE}/test_made_up.py",
         f"{SERVE}/test_traces.py",
@@ -83,10 +110,10 @@ SAME = {
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave them out."""
-    same = {ROOT / name for names in SAME.values() for name in names}
+    same = tuple(name for names in SAME.values() for name in names)
     by_both: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
-        (left_out if same & {item.path, *item.path.parents} else by_both).append(item)
+        (left_out if item.nodeid.startswith(same) else by_both).append(item)
     items[:] = by_both
     config.hook.pytest_deselected(items=left_out)
