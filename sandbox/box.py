@@ -24,7 +24,6 @@ from toolrunner.sandbox import box_users, forks
 from toolrunner.sandbox.box_end import (
     CLOSE_SECONDS,
     kill,
-    readable,
     reap_launcher,
     reap_warden,
 )
@@ -41,6 +40,7 @@ from toolrunner.sandbox.interpreter import held
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.layers import Layers
 from toolrunner.sandbox.limits import MIB, Limits
+from toolrunner.sandbox.polling import readable
 from toolrunner.sandbox.processes import (
     children_of,
     group_of,

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
-import socket
 import subprocess
 import time
+
+from toolrunner.sandbox.polling import readable
 
 CLOSE_SECONDS = 2.0
 
@@ -62,10 +62,3 @@ def _reap_by_asking(warden: int) -> None:
             if time.monotonic() > deadline:
                 kill(warden)
             time.sleep(0.001)
-
-
-def readable(source: socket.socket | int, seconds: float) -> bool:
-    """Wait until a descriptor of any number is readable."""
-    poll = select.poll()
-    poll.register(source, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))

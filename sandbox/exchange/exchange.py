@@ -43,6 +43,7 @@ from toolrunner.sandbox.frames import FrameError, ReplyTooLargeError
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.polling import wait
 from toolrunner.sandbox.shortage import remedy_of
 from toolrunner.sandbox.turn import Turn
 from toolrunner.sandbox.watch import Watch
@@ -146,7 +147,7 @@ class Exchange(abc.ABC):
         cell.check_it_is_ours()
         self._listen_to_the_channel()
         left = self._deadline - time.monotonic()
-        ready = dict(self._poll.poll(max(0.0, left) * 1000))
+        ready = wait(self._poll, max(0.0, left))
         if self._interrupt.fileno() in ready:
             self._poll.unregister(self._interrupt)
             self._interrupted()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import select
 import time
 from collections.abc import Sequence
 
@@ -14,6 +13,7 @@ from toolrunner.sandbox.input_files import InputFile
 from toolrunner.sandbox.input_folders import Given
 from toolrunner.sandbox.interrupt import Interrupt
 from toolrunner.sandbox.limits import MIB
+from toolrunner.sandbox.polling import readable
 from toolrunner.sandbox.processes import memory_of
 from toolrunner.sandbox.processor_time import ProcessorTime
 from toolrunner.sandbox.scratch import MountedScratch
@@ -112,9 +112,7 @@ class ResidentProcess:
     def _is_renewed(self) -> bool:
         deadline = time.monotonic() + _RENEW_SECONDS
         while self._renewing:
-            poll = select.poll()
-            poll.register(self._cell.status, select.POLLIN)
-            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            if not readable(self._cell.status, max(0.0, deadline - time.monotonic())):
                 return False
             for event in self._cell.read_status() or [{"event": "exit"}]:
                 if event["event"] == "renewed":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
-import select
 import socket
 import threading
 import time
@@ -23,6 +22,7 @@ from toolrunner.sandbox.cell import Cell
 from toolrunner.sandbox.inside import protocol
 from toolrunner.sandbox.limits import MIB
 from toolrunner.sandbox.modes.ending_cell import ENDING_SECONDS, EndingCell
+from toolrunner.sandbox.polling import readable
 from toolrunner.sandbox.processes import process_seconds
 from toolrunner.sandbox.watch import Watch
 from toolrunner.sandbox.watchdog import Watchdog
@@ -171,9 +171,7 @@ class WarmBox:
             if not self._standby:
                 return ""  # none was ordered
             first = self._standby[0]
-            poll = select.poll()
-            poll.register(first.channel, select.POLLIN)
-            if not poll.poll(seconds * 1000):
+            if not readable(first.channel, seconds):
                 return "its import does not come to an end, whatever it says"
             if first.channel.recv(1, socket.MSG_PEEK):
                 return ""
