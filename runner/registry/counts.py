@@ -15,7 +15,7 @@ from typing import Protocol
 from toolrunner.runner.registry.plugin_state import AVERAGED_CALLS, PluginState, PluginStatus
 
 
-class Counts(Protocol):
+class SharedCounts(Protocol):
     """What is counted together. Thread-safe; nothing here ends a call."""
 
     def problem(self) -> str:

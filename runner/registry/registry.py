@@ -17,7 +17,7 @@ from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.manifest import ManifestError
 from toolrunner.runner.environments.choice import Choice, Environments
-from toolrunner.runner.registry.counts import Counts
+from toolrunner.runner.registry.counts import SharedCounts
 from toolrunner.runner.registry.offers import MaybeOffers, Offer
 from toolrunner.runner.registry.plugin_changes import Seen
 from toolrunner.runner.registry.plugin_state import Entry, Lack, PluginState, PluginStatus
@@ -50,7 +50,7 @@ class PluginRegistry:
     def __init__(self) -> None:
         self._unlocked()
         self._entries: dict[str, Entry] = {}
-        self._shared: Counts | None = None
+        self._shared: SharedCounts | None = None
         self._told: set[str] = set()  # unknown names that the log has
         self._suspensions = Suspensions()
         self._switches: Switches | None = None
@@ -185,7 +185,7 @@ class PluginRegistry:
         self._stamp = None
         self._choose_anew()
 
-    def share(self, metrics: Counts) -> None:
+    def share(self, metrics: SharedCounts) -> None:
         """Count together with other processes from now on: what is shown is of all of them."""
         self._shared = metrics
 

@@ -68,7 +68,7 @@ _BESIDE = ("", "-wal", "-shm")
 
 
 class SharedMetrics:
-    """Counts of all processes that share a state folder; see ``Counts``. Thread-safe."""
+    """Counts of all processes that share a state folder; see ``SharedCounts``. Thread-safe."""
 
     def __init__(self, folder: Path, lease: Lease) -> None:
         """Open the file, or make it; ``lease`` says when this process is no more."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from toolrunner.runner.jobs.cluster import open_together
 from toolrunner.runner.jobs.store import StoreError
-from toolrunner.runner.registry.counts import Counts
+from toolrunner.runner.registry.counts import SharedCounts
 from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.runner.registry.shared_metrics import SharedMetrics
 from toolrunner.runner.settings.settings import Settings
@@ -30,7 +30,7 @@ _LOG = logging.getLogger("toolrunner.cluster")
 class SharedState:
     """``together`` is what a cluster has, for keys and the audit; ``None`` where there is none."""
 
-    counts: Counts
+    counts: SharedCounts
     together: Together | None = None
 
 
@@ -65,7 +65,7 @@ def as_servers_have_it(settings: Settings, registry: PluginRegistry) -> Iterator
             yield
 
 
-def _join(registry: PluginRegistry, together: Together) -> Counts:
+def _join(registry: PluginRegistry, together: Together) -> SharedCounts:
     from toolrunner.runner.jobs.postgres.counts import ClusterCounts  # noqa: PLC0415 - needs the extra
     from toolrunner.runner.jobs.postgres.switches import ClusterSwitches  # noqa: PLC0415 - same
 

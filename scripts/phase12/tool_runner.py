@@ -18,7 +18,7 @@ _MARKS = {"mark_running", "mark_initialized", "mark_failed", "mark_unavailable",
 # What every call takes, and nothing may take the place of.
 _WAY = {"run", "arun", "analyze", "run_job", "execute_plugin"}
 _COUNTING = {"begin", "record", "settle"}  # of what processes count together
-_COUNTS = ("Counts", "SharedMetrics", "ClusterCounts")
+_COUNTS = ("SharedCounts", "SharedMetrics", "ClusterCounts")
 _FOUR = ("plugin_name", "state", "elapsed_ms", "had_error")
 _OURS = ("api/", "runner/", "plugins/", "sandbox/")
 # Who makes the ToolRunner of a process: a server's backend, a command, a trial of the sandbox.

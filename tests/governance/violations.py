@@ -16,7 +16,10 @@ JOB_ROUTE = "api/http/jobs.py"
 CALLS = "api/cli/calls.py"
 
 RUN_HEAD = "    def run(\n        self, plugin_name: str, payload: Mapping[str, Any], *, call: Call | None = None\n"
-RECORD = "            self.registry.update_execution_metrics(name, state, elapsed_ms, failure is not None)\n"
+RECORD = """\
+            with _apart(call):
+                self.registry.update_execution_metrics(name, state, elapsed_ms, failure is not None)
+"""
 CALL = "        result, error = self._tool_runner.run(plugin_name, payload, call=call)\n"
 EXECUTE = "        return self._plugins.execute_plugin(plugin_name, payload, call=call)\n"
 RUN_JOB = "        return self._jobs.run_job(plugin_name, payload, call=call)\n"
@@ -168,7 +171,7 @@ TOOL_RUNNER = (
     added("P12-TOOLRUNNER", "sandbox-made", "from toolrunner.sandbox.sandbox import Sandbox\n\n\ndef go(program, limits, request):\n    with Sandbox() as box:\n        return box.call(program, limits, request)\n", DISPATCHER),
 )  # fmt: skip
 
-STRIPPED = RECORD.strip()
+STRIPPED = RECORD.splitlines()[-1].strip()
 UNRECORDED = {
     "gone": "",
     "in-a-branch": f"            if failure is None:\n                {STRIPPED}\n",
@@ -284,7 +287,7 @@ HELPERS = (
     added("P12-METRICS", "entry-settled", "from toolrunner.runner.registry.plugin_state import Entry, PluginState\n\n\ndef go(entry: Entry):\n    entry.settle(PluginState.INITIALIZED)\n", "runner/jobs/quick.py"),
     added("P12-METRICS", "shared-counts-settled", "from toolrunner.runner.registry.shared_metrics import SharedMetrics\n\n\ndef go(counts: SharedMetrics, name):\n    counts.settle(name, 'INITIALIZED', '')\n", "runner/services/quick.py"),
     added("P12-METRICS", "cluster-counts-settled", "from toolrunner.runner.jobs.postgres.counts import ClusterCounts\n\n\ndef go(counts: ClusterCounts, name):\n    counts.settle(name, 'INITIALIZED', '')\n", "runner/services/quick.py"),
-    added("P12-METRICS", "any-counts-settled", "from toolrunner.runner.registry.counts import Counts\n\n\ndef go(counts: Counts, name):\n    counts.settle(name, 'INITIALIZED', '')\n", "runner/services/quick.py"),
+    added("P12-METRICS", "any-counts-settled", "from toolrunner.runner.registry.counts import SharedCounts\n\n\ndef go(counts: SharedCounts, name):\n    counts.settle(name, 'INITIALIZED', '')\n", "runner/services/quick.py"),
     added("P12-METRICS", "marked-by-a-lying-type", "class Watched:\n    def mark_failed(self, reason):\n        self.reason = reason\n\n\ndef go(registry):\n    child: Watched = registry\n    child.mark_failed('x')\n", "api/serve/quick.py"),
     added("P12-RAW-ERROR", "traceback-of-a-job", "import traceback\n\n\ndef go(store, claim):\n    store.finish(claim, 'FAILED', error={'message': traceback.format_exc()})\n", "runner/jobs/quick.py"),
 )  # fmt: skip

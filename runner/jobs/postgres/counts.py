@@ -68,7 +68,7 @@ _FORGET = "DELETE FROM counters WHERE seen < clock_timestamp() - make_interval(s
 
 
 class ClusterCounts:
-    """The counts of all processes of a cluster; see ``Counts``. Thread-safe."""
+    """The counts of all processes of a cluster; see ``SharedCounts``. Thread-safe."""
 
     def __init__(self, together: Together) -> None:
         """Nothing is written before something is counted."""
