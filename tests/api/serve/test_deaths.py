@@ -151,6 +151,8 @@ def test_a_worker_of_a_server_says_that_it_lives(serve: Serve) -> None:
     server = serve(TOOLRUNNER_HUNG_SECONDS="8")
     address = server.ready()
     pid = int(re.findall(READY, server.log)[0])
+    # It waits for requests: it has said once that it lives, as it does when it is ready.
+    spin(lambda: psutil.Process(pid).status() == psutil.STATUS_SLEEPING)
     os.kill(pid, signal.SIGSTOP)
     server.wait_for(rf"process {pid}\) was hung, .*stopped \(SIGSTOP\); requests lost with it: 0")
     server.wait_for(READY)
