@@ -41,6 +41,7 @@ NAPS = f"""# /// script
 # name = "nap"
 # version = "1.0.0"
 # description = "sleeps for a moment"
+# input = "json"
 # ///
 import time
 
@@ -97,7 +98,7 @@ def accepting(_number: int, calls: int) -> Figures:
         for _ in range(calls):  # in turns
             for name, store in (("sqlite", one_machine), ("postgresql", postgres)):
                 taken[name].append(_timed(lambda: store.add(Submission("image", IMAGE))))  # noqa: B023 - called here
-    return {name: quantile(seconds, 50) * 1000 for name, seconds in taken.items()}
+    return {name: quantile(seconds, 50) for name, seconds in taken.items()}
 
 
 def database(_number: int, calls: int) -> Figures:
@@ -114,7 +115,7 @@ def database(_number: int, calls: int) -> Figures:
         alone = calls / sum(claim + end)
         together = _together(store, 4, calls)
     milliseconds = {
-        name: quantile(seconds, 50) * 1000
+        name: quantile(seconds, 50)
         for name, seconds in (("accept", accept), ("claim", claim), ("end", end))
     }
     return {**milliseconds, "at_once": together / alone, "jobs_per_second": together}
