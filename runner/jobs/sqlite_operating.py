@@ -11,50 +11,20 @@ import sqlite3
 import time
 from collections.abc import Sequence
 
+from toolrunner.runner.jobs.chosen import KEPT, beyond, chosen
 from toolrunner.runner.jobs.job import Job, JobFilter, JobStatus
 from toolrunner.runner.jobs.rows import job_of
 from toolrunner.runner.jobs.sqlite_rows import SELECT_JOBS, tell_status
 
-# Who holds most loses its oldest, until the rest fits: so no caller pushes out what others have.
-# ``held`` is what a caller has left once all that are older than this one have gone, so the jobs
-# go in its order, the most first.
-_BEYOND = """
-SELECT id FROM (
-  SELECT id, sum(weight) OVER (ORDER BY held, ended DESC, seq DESC) AS total FROM (
-    SELECT id, seq, ended, {weight} AS weight,
-      sum({weight}) OVER (PARTITION BY caller ORDER BY ended DESC, seq DESC) AS held
-    FROM jobs WHERE {which}
-  )
-) WHERE total > ?
-"""
-_DEAD = "dead_bytes IS NOT NULL"
-_KEPT = "ended IS NOT NULL AND dead_bytes IS NULL"
+_MARK = ":{}"
 
 
 def listed(
     database: sqlite3.Connection, which: JobFilter, *, limit: int, before: str | None
 ) -> list[Job]:
     """Return jobs, the newest first; those older than the job ``before``."""
-    wanted = {
-        "caller = :caller": which.caller is not None,
-        "status = :status": which.status is not None,
-        "plugin = :plugin": which.plugin is not None,
-        "(dead_bytes IS NOT NULL) = :is_dead": which.is_dead is not None,
-        "ended < :ended_before": which.ended_before is not None,
-        "seq < (SELECT seq FROM jobs WHERE id = :before)": before is not None,
-    }
-    conditions = " AND ".join(words for words, is_wanted in wanted.items() if is_wanted) or "TRUE"
-    values = {
-        "caller": which.caller,
-        "status": which.status,
-        "plugin": which.plugin,
-        "is_dead": which.is_dead,
-        "ended_before": None if which.ended_before is None else which.ended_before.timestamp(),
-        "before": before,
-        "limit": limit,
-    }
-    query = f"{SELECT_JOBS} WHERE {conditions} ORDER BY seq DESC LIMIT :limit"
-    return [job_of(row) for row in database.execute(query, values)]
+    words, values = chosen(which, limit, before, _MARK)
+    return [job_of(row) for row in database.execute(f"{SELECT_JOBS} {words}", values)]
 
 
 def bury(database: sqlite3.Connection, job_id: str, payload_bytes: int) -> None:
@@ -77,15 +47,6 @@ def revive(database: sqlite3.Connection, seq: int) -> None:
     tell_status(database, seq, JobStatus.PENDING)
 
 
-def too_many_dead(database: sqlite3.Connection, most: int, most_bytes: int) -> list[str]:
-    """Return the ids of those that may be dead no more, as they are too many or too large."""
-    beyond = (
-        _beyond(database, _DEAD, "1", most),
-        _beyond(database, _DEAD, "dead_bytes", most_bytes),
-    )
-    return list(dict.fromkeys(job_id for ids in beyond for job_id in ids))
-
-
 def let_rest(database: sqlite3.Connection, job_ids: Sequence[str]) -> list[str]:
     """Let some be dead no more: they are kept as all that have ended.
 
@@ -101,24 +62,19 @@ def forget_old(
 ) -> list[sqlite3.Row]:
     """Delete so many of those that ended too long ago; return ``id`` and ``attempts`` of each."""
     return database.execute(
-        f"DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE {_KEPT} AND ended < ?"  # noqa: S608 - ours
+        f"DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE {KEPT} AND ended < ?"  # noqa: S608 - ours
         " ORDER BY ended LIMIT ?) RETURNING id, attempts",
         (time.time() - keep_seconds, at_once),
     ).fetchall()
 
 
-def too_large(database: sqlite3.Connection, most_bytes: int) -> list[str]:
-    """Return the ids of those whose results are too large together, the first to go first."""
-    return _beyond(database, _KEPT, "result_bytes", most_bytes)
-
-
-def _beyond(database: sqlite3.Connection, which: str, weight: str, bound: int) -> list[str]:
-    """Return the ids of those of such jobs that go, since all of them weigh more than a bound."""
+def too_much(database: sqlite3.Connection, which: str, weight: str, most: int) -> list[str]:
+    """Return the ids of those of such jobs that go, since all of them weigh more than ``most``."""
     query = f"SELECT coalesce(sum({weight}), 0) FROM jobs WHERE {which}"  # noqa: S608 - ours
-    if database.execute(query).fetchone()[0] <= bound:
+    if database.execute(query).fetchone()[0] <= most:
         return []
-    query = _BEYOND.format(which=which, weight=weight)
-    return [row["id"] for row in database.execute(query, (bound,))]
+    rows = database.execute(beyond(which, weight, _MARK), {"most": most})
+    return [row["id"] for row in rows]
 
 
 def purge(database: sqlite3.Connection, job_ids: Sequence[str]) -> list[sqlite3.Row]:

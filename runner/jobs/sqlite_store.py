@@ -13,48 +13,32 @@ import logging
 import sys
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Connection, Error, Row
 from typing import Any
 
-from toolrunner.runner.artifacts import ArtifactInfo
 from toolrunner.runner.errors import CancelledBy, ErrorType
-from toolrunner.runner.jobs.artifacts import KeptArtifact
+from toolrunner.runner.jobs import sqlite_adding, sqlite_operating
 from toolrunner.runner.jobs.blobs import AwayError, Blobs, RefusedError
 from toolrunner.runner.jobs.files import JobFiles
 from toolrunner.runner.jobs.folder_blobs import check_disk, full_words
 from toolrunner.runner.jobs.job import (
     Event,
     Job,
-    JobFilter,
     JobStatus,
-    NotDeadError,
     QueueFullError,
     Submission,
 )
 from toolrunner.runner.jobs.payloads import encode_payload, fingerprint
+from toolrunner.runner.jobs.row_store import RowStore
+from toolrunner.runner.jobs.rows import Row as AnyRow
 from toolrunner.runner.jobs.rows import cancelled_by, event_of, job_of
-from toolrunner.runner.jobs.rules import (
-    MOST_AT_ONCE,
-    Room,
-    in_parts,
-    is_callers_fault,
-    why_not_dead,
-)
-from toolrunner.runner.jobs.sqlite_adding import check_room, insert, known
+from toolrunner.runner.jobs.rules import Bounds
+from toolrunner.runner.jobs.sqlite_adding import insert
 from toolrunner.runner.jobs.sqlite_file import JobDatabase
-from toolrunner.runner.jobs.sqlite_operating import (
-    bury,
-    forget_old,
-    let_rest,
-    listed,
-    purge,
-    revive,
-    too_large,
-    too_many_dead,
-)
+from toolrunner.runner.jobs.sqlite_operating import revive
 from toolrunner.runner.jobs.sqlite_rows import COUNT_STRANDED, SELECT_JOBS
 from toolrunner.runner.jobs.sqlite_running import (
     abandon,
@@ -79,7 +63,6 @@ from toolrunner.runner.state.leases import Lease
 from toolrunner.runner.state.reopened import remedy
 from toolrunner.runner.trouble import Trouble
 from toolrunner.runner.webhooks.sqlite_outbox import SqliteOutbox
-from toolrunner.sandbox.artifacts import Artifact
 
 _LOG = logging.getLogger("toolrunner.jobs")
 
@@ -89,7 +72,7 @@ _FOLLOW_SECONDS = 0.5
 _LOST_BEFORE = "lost_before"
 
 
-class SqliteJobStore:
+class SqliteJobStore(RowStore[Connection]):
     """Jobs of one state folder; see ``JobStore`` for what each method does."""
 
     tick_seconds = 0.1
@@ -120,21 +103,21 @@ class SqliteJobStore:
         ``lease`` stays with the jobs that this process runs, and says when it is no more.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._room = Room(max_pending, max_pending_bytes)
-        self._keep_seconds = keep_seconds
-        self._keep_bytes = keep_bytes
-        self._keep_dead = keep_dead
-        self._keep_dead_bytes = keep_dead_bytes
+        bounds: Bounds = {
+            "max_pending": max_pending,
+            "max_pending_bytes": max_pending_bytes,
+            "keep_seconds": keep_seconds,
+            "keep_bytes": keep_bytes,
+            "keep_dead": keep_dead,
+            "keep_dead_bytes": keep_dead_bytes,
+        }
+        files = JobFiles(folder) if blobs is None else JobFiles(blobs, owner=lambda: _id_of(folder))
+        super().__init__(files, bounds, sqlite_adding, sqlite_operating)
         self._folder = folder
-        self._files = (
-            JobFiles(folder) if blobs is None else JobFiles(blobs, owner=lambda: _id_of(folder))
-        )
         self._beside = "beside it" if blobs is None else f"in {blobs.where}"
         self._lease = lease
         self._database = JobDatabase(folder, self._is_new, may_migrate=may_migrate)
         self.outbox = SqliteOutbox(self._database)
-        # What is still to go, of what was found to be too large together.
-        self._large: list[str] = []
         # What the file says that this process can run, and by which opening of it.
         self._offered: tuple[int, Mapping[str, str]] = (0, {})
         self._adding = Trouble(
@@ -189,15 +172,6 @@ class SqliteJobStore:
         self._files.drop_payload(job_id)
         return same, False
 
-    def get(self, job_id: str) -> Job | None:
-        with self._reading() as database:
-            row = _row(database, job_id)
-        return None if row is None else job_of(row)
-
-    def listed(self, which: JobFilter, *, limit: int, before: str | None) -> list[Job]:
-        with self._reading() as database:
-            return listed(database, which, limit=limit, before=before)
-
     def rename_callers(self, names: Mapping[str, str]) -> None:
         with self._writing() as database:
             # IGNORE: of two with one Idempotency-Key the older one's stays where nobody sees it.
@@ -238,9 +212,6 @@ class SqliteJobStore:
         with self._reading() as database:
             return [Stranded(*row) for row in database.execute(COUNT_STRANDED)]
 
-    def payload(self, claim: Claim) -> Mapping[str, Any]:
-        return self._files.kept_payload(claim.job.id)
-
     def begin(self, claim: Claim) -> bool:
         with self._writing() as database:
             return begin(database, claim, self._lease.name)
@@ -249,96 +220,9 @@ class SqliteJobStore:
         with self._writing() as database:
             note_progress(database, claim, self._lease.name, fraction, message)
 
-    def finish(
-        self,
-        claim: Claim,
-        status: JobStatus,
-        *,
-        result: dict[str, Any] | None = None,
-        artifacts: Sequence[Artifact] = (),
-        error: dict[str, Any] | None = None,
-    ) -> bool:
-        job = claim.job
-        size = 0
-        if result is not None:
-            size = self._files.keep_result(job.id, claim.number, result, artifacts)
-        with self._writing() as database:
-            has_ended = end(
-                database, claim, self._lease.name, status, error=error, result_bytes=size
-            )
-            is_dead = has_ended and self._bury(database, job.id, status, error)
-        if not has_ended:
-            with suppress(OSError):
-                self._files.drop_result(job.id, claim.number)
-            return False
-        if not is_dead:
-            with suppress(OSError):  # it has ended; what is left goes with it
-                self._files.drop_payload(job.id)
-        return True
-
-    def _bury(
-        self,
-        database: Connection,
-        job_id: str,
-        status: JobStatus,
-        error: dict[str, Any] | None = None,
-    ) -> bool:
-        """Let a job that has failed be dead, if another try may do better; whether it is."""
-        if status is not JobStatus.FAILED or not self._keep_dead or is_callers_fault(error):
-            return False
-        size = self._files.payload_bytes(job_id)
-        if size is None:
-            return False
-        bury(database, job_id, size)
-        return True
-
     def give_back(self, claim: Claim) -> None:
         with self._writing() as database:
             put_back(database, claim, self._lease.name)
-
-    def abandon(self, claim: Claim, error: dict[str, Any]) -> None:
-        with self._writing() as database:
-            one = abandon(database, claim, self._lease.name, error)
-            taken = [] if one is None else [one]
-            dead = self._bury_lost(database, taken)
-        self._clear(taken, dead)
-
-    def _bury_lost(self, database: Connection, taken: list[tuple[Row, JobStatus]]) -> set[str]:
-        return {row["id"] for row, status in taken if self._bury(database, row["id"], status)}
-
-    def cancel(self, job_id: str, by: CancelledBy = CancelledBy.CALLER) -> Job | None:
-        with self._writing() as database:
-            has_ended = withdraw(database, job_id, by)
-            now = _row(database, job_id)
-        if has_ended:
-            with suppress(OSError):
-                self._files.drop_payload(job_id)
-        return None if now is None else job_of(now)
-
-    def retry(self, job_id: str) -> Job | None:
-        with self._writing() as database:
-            row = _row(database, job_id)
-            if row is None:
-                return None
-            if row["dead_bytes"] is None:
-                raise NotDeadError(why_not_dead(job_of(row)))
-            check_room(database, self._room, row["caller"], row["dead_bytes"])
-            revive(database, row["seq"])
-            row = _row(database, job_id)
-        return None if row is None else job_of(row)
-
-    def purge(self, job_ids: Sequence[str]) -> int:
-        with self._writing() as database:
-            gone = purge(database, job_ids)
-        self._forget(gone)
-        return len(gone)
-
-    def _forget(self, gone: Sequence[Row]) -> None:
-        """Delete the files of jobs that are kept no longer."""
-        for row in gone:
-            with suppress(OSError):  # it is a stray from here on
-                self._files.drop_payload(row["id"])
-                self._files.drop_result(row["id"], row["attempts"])
 
     def spare_room(self) -> None:
         """Have the next change need as little room as can be: for a disk that is full."""
@@ -353,18 +237,6 @@ class SqliteJobStore:
                 (self._lease.name,),
             )
             return {row["id"]: cancelled_by(row["withdrawn"]) for row in rows}
-
-    def result(self, job_id: str) -> dict[str, Any] | None:
-        attempt = self._successful(job_id)
-        return None if attempt is None else self._files.read_result(job_id, attempt)
-
-    def artifacts(self, job_id: str) -> list[ArtifactInfo]:
-        attempt = self._successful(job_id)
-        return [] if attempt is None else self._files.read_artifacts(job_id, attempt)
-
-    def open_artifact(self, job_id: str, name: str) -> KeptArtifact | None:
-        attempt = self._successful(job_id)
-        return None if attempt is None else self._files.open_artifact(job_id, attempt, name)
 
     def events(self, job_id: str, after: int) -> list[Event]:
         with self._reading() as database:
@@ -424,7 +296,7 @@ class SqliteJobStore:
     def clean(self) -> int:
         self._bound_dead()
         with self._writing() as database:
-            gone = forget_old(database, self._keep_seconds, MOST_AT_ONCE)
+            gone = self._forget_old(database)
             since = _lost_before(database)
         if not gone:
             gone = self._forget_large()
@@ -433,27 +305,6 @@ class SqliteJobStore:
         if not gone:
             self._files.drop_strays(self._is_known, since=since)
         return len(gone)
-
-    def _bound_dead(self) -> None:
-        with self._database.aside() as database:
-            ids = too_many_dead(database, self._keep_dead, self._keep_dead_bytes)
-        for part in in_parts(ids):
-            with self._writing() as database:
-                resting = let_rest(database, part)
-            for job_id in resting:
-                with suppress(OSError):  # it is a stray from here on
-                    self._files.drop_payload(job_id)
-
-    def _forget_large(self) -> list[Row]:
-        """Delete some of those whose results are too large together."""
-        if not self._large:
-            with self._database.aside() as database:
-                self._large = too_large(database, self._keep_bytes)
-        part, self._large = self._large[:MOST_AT_ONCE], self._large[MOST_AT_ONCE:]
-        if not part:
-            return []
-        with self._writing() as database:
-            return purge(database, part)
 
     def check(self) -> None:
         with self._file_faults():
@@ -475,6 +326,45 @@ class SqliteJobStore:
 
     def _writing(self) -> AbstractContextManager[Connection]:
         return self._database.writing()
+
+    def _aside(self) -> AbstractContextManager[Connection]:
+        return self._database.aside()
+
+    def _row(self, database: Connection, job_id: str) -> Row | None:
+        found: Row | None = database.execute(f"{SELECT_JOBS} WHERE id = ?", (job_id,)).fetchone()
+        return found
+
+    def _row_to_change(self, database: Connection, job_id: str) -> Row | None:
+        return self._row(database, job_id)  # one process at a time writes
+
+    def _attempt_of(self, database: Connection, job_id: str) -> int | None:
+        row = database.execute(
+            "SELECT attempts FROM jobs WHERE id = ? AND status = 'SUCCESS'", (job_id,)
+        ).fetchone()
+        return None if row is None else int(row["attempts"])
+
+    def _end(
+        self,
+        database: Connection,
+        claim: Claim,
+        status: JobStatus,
+        *,
+        error: dict[str, Any] | None,
+        result_bytes: int,
+    ) -> bool:
+        worker = self._lease.name
+        return end(database, claim, worker, status, error=error, result_bytes=result_bytes)
+
+    def _abandon(
+        self, database: Connection, claim: Claim, error: dict[str, Any]
+    ) -> tuple[Row, JobStatus] | None:
+        return abandon(database, claim, self._lease.name, error)
+
+    def _withdraw(self, database: Connection, job_id: str, by: CancelledBy) -> bool:
+        return withdraw(database, job_id, by)
+
+    def _revive(self, database: Connection, row: AnyRow) -> None:
+        revive(database, row["seq"])
 
     @contextmanager
     def _file_faults(self) -> Iterator[None]:
@@ -515,40 +405,6 @@ class SqliteJobStore:
             return error
         place = self._folder if isinstance(error, StoreError) else self._files.where
         return StoreError(errno.ENOSPC, full_words(place))
-
-    def _is_known(self, job_id: str) -> bool:
-        return self.get(job_id) is not None
-
-    def _clear(self, taken: list[tuple[Row, JobStatus]], dead: set[str]) -> None:
-        """Delete the files of attempts that were lost; those that cannot be are strays later."""
-        for row, status in taken:
-            with suppress(OSError):
-                # It may have died between its files and the word that it has ended.
-                self._files.drop_result(row["id"], row["attempts"])
-                if status.has_ended and row["id"] not in dead:
-                    self._files.drop_payload(row["id"])
-
-    def _successful(self, job_id: str) -> int | None:
-        """Return which claim of a job has succeeded, ``None`` when none has."""
-        with self._reading() as database:
-            row = database.execute(
-                "SELECT attempts FROM jobs WHERE id = ? AND status = 'SUCCESS'", (job_id,)
-            ).fetchone()
-        return None if row is None else int(row["attempts"])
-
-    def _same(
-        self, database: Connection, submission: Submission, mark: str, payload_bytes: int
-    ) -> Job | None:
-        """Return the job that this submission is a repetition of, or make sure of its room."""
-        same = known(database, submission, mark)
-        if same is None:
-            check_room(database, self._room, submission.caller, payload_bytes)
-        return same
-
-
-def _row(database: Connection, job_id: str) -> Row | None:
-    found: Row | None = database.execute(f"{SELECT_JOBS} WHERE id = ?", (job_id,)).fetchone()
-    return found
 
 
 def _lost_before(database: Connection) -> float:

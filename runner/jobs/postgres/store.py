@@ -14,14 +14,13 @@ import os
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from psycopg.errors import UniqueViolation
 
-from toolrunner.runner.artifacts import ArtifactInfo
 from toolrunner.runner.errors import CancelledBy, ErrorType
 from toolrunner.runner.jobs.blobs import Blobs, RefusedError
 from toolrunner.runner.jobs.files import JobFiles
@@ -29,14 +28,13 @@ from toolrunner.runner.jobs.folder_blobs import full_words
 from toolrunner.runner.jobs.job import (
     Event,
     Job,
-    JobFilter,
     JobStatus,
-    NotDeadError,
     QueueFullError,
     Submission,
 )
 from toolrunner.runner.jobs.payloads import encode_payload, fingerprint
-from toolrunner.runner.jobs.postgres.adding import check_room, insert, known
+from toolrunner.runner.jobs.postgres import adding, operating
+from toolrunner.runner.jobs.postgres.adding import insert, known
 from toolrunner.runner.jobs.postgres.connections import Connection, Connections, read_only
 from toolrunner.runner.jobs.postgres.membership import (
     BEAT_SECONDS,
@@ -48,17 +46,7 @@ from toolrunner.runner.jobs.postgres.membership import (
     suspects,
 )
 from toolrunner.runner.jobs.postgres.notices import OF_JOB, WAITING, WITHDRAWN, Notices
-from toolrunner.runner.jobs.postgres.operating import (
-    bury,
-    forget_old,
-    let_rest,
-    listed,
-    purge,
-    rename_caller,
-    revive,
-    too_large,
-    too_many_dead,
-)
+from toolrunner.runner.jobs.postgres.operating import rename_caller, revive
 from toolrunner.runner.jobs.postgres.queue import JobQueue
 from toolrunner.runner.jobs.postgres.rows import COUNT_STRANDED, NOW, SELECT_JOBS, Row, one
 from toolrunner.runner.jobs.postgres.running import (
@@ -75,16 +63,11 @@ from toolrunner.runner.jobs.postgres.running import (
 )
 from toolrunner.runner.jobs.postgres.schema import SchemaError, check
 from toolrunner.runner.jobs.postgres.webhooks import PostgresOutbox, PostgresSecrets
+from toolrunner.runner.jobs.row_store import RowStore
+from toolrunner.runner.jobs.rows import Row as AnyRow
 from toolrunner.runner.jobs.rows import cancelled_by, event_of, job_of
-from toolrunner.runner.jobs.rules import (
-    MOST_AT_ONCE,
-    Room,
-    in_parts,
-    is_callers_fault,
-    why_not_dead,
-)
+from toolrunner.runner.jobs.rules import Bounds
 from toolrunner.runner.jobs.store import (
-    ArtifactReader,
     Claim,
     JobFigures,
     StoreError,
@@ -93,7 +76,6 @@ from toolrunner.runner.jobs.store import (
 from toolrunner.runner.settings.database_url import DatabaseUrl
 from toolrunner.runner.state.database import FULL_DISK_SECONDS, is_full
 from toolrunner.runner.trouble import Trouble
-from toolrunner.sandbox.artifacts import Artifact
 
 _LOG = logging.getLogger("toolrunner.jobs")
 
@@ -101,7 +83,7 @@ _LOG = logging.getLogger("toolrunner.jobs")
 _CLEANING = 0x74726A63
 
 
-class PostgresJobStore:
+class PostgresJobStore(RowStore[Connection]):
     """Jobs of one database; see ``JobStore`` for what each method does."""
 
     # Heartbeats look after what no notice has told.
@@ -131,14 +113,17 @@ class PostgresJobStore:
         Raises SchemaError for a database with other tables. Where it cannot be reached, each method
         says so by StoreError, until it can.
         """
-        self._room = Room(max_pending, max_pending_bytes)
-        self._keep_seconds = keep_seconds
-        self._keep_bytes = keep_bytes
-        self._keep_dead = keep_dead
-        self._keep_dead_bytes = keep_dead_bytes
+        bounds: Bounds = {
+            "max_pending": max_pending,
+            "max_pending_bytes": max_pending_bytes,
+            "keep_seconds": keep_seconds,
+            "keep_bytes": keep_bytes,
+            "keep_dead": keep_dead,
+            "keep_dead_bytes": keep_dead_bytes,
+        }
+        super().__init__(JobFiles(place, owner=self._id), bounds, adding, operating)
         self._late_seconds = late_seconds
         self._fresh_seconds = fresh_seconds
-        self._files = JobFiles(place, owner=self._id)
         self._url = url
         self._queue = JobQueue()
         self._database = Connections(url, self._check_schema)
@@ -148,8 +133,6 @@ class PostgresJobStore:
         self._notices = Notices(url)
         self.outbox = PostgresOutbox(self._database, self._notices)
         self.secrets = PostgresSecrets(self._database)
-        # What is still to go, of what was found to be too large together.
-        self._large: list[str] = []
         # What the database says that this process can run, and by which name.
         self._offered: tuple[str, Mapping[str, str]] = ("", {})
         # The claims that this process has not given up, by their jobs, also those that it has lost.
@@ -236,24 +219,6 @@ class PostgresJobStore:
                 raise
             return same, False
 
-    def _same(
-        self, database: Connection, submission: Submission, mark: str, payload_bytes: int
-    ) -> Job | None:
-        """Return the job that this submission is a repetition of, or make sure of its room."""
-        same = known(database, submission, mark)
-        if same is None:
-            check_room(database, self._room, submission.caller, payload_bytes)
-        return same
-
-    def get(self, job_id: str) -> Job | None:
-        with self._database.reading() as database:
-            row = one(database, job_id)
-        return None if row is None else job_of(row)
-
-    def listed(self, which: JobFilter, *, limit: int, before: str | None) -> list[Job]:
-        with self._database.reading() as database:
-            return listed(database, which, limit=limit, before=before)
-
     def rename_callers(self, names: Mapping[str, str]) -> None:
         with self._database.writing() as database:
             for old, new in names.items():
@@ -304,9 +269,6 @@ class PostgresJobStore:
         with self._database.reading() as database:
             return _stranded(database, COUNT_STRANDED)
 
-    def payload(self, claim: Claim) -> Mapping[str, Any]:
-        return self._files.kept_payload(claim.job.id)
-
     def begin(self, claim: Claim) -> bool:
         with self._database.writing() as database:
             return begin(database, claim)
@@ -315,102 +277,15 @@ class PostgresJobStore:
         with self._database.writing() as database:
             note_progress(database, claim, fraction, message)
 
-    def finish(
-        self,
-        claim: Claim,
-        status: JobStatus,
-        *,
-        result: dict[str, Any] | None = None,
-        artifacts: Sequence[Artifact] = (),
-        error: dict[str, Any] | None = None,
-    ) -> bool:
-        job = claim.job
-        size = 0
-        if result is not None:
-            size = self._files.keep_result(job.id, claim.number, result, artifacts)
-        with self._database.writing() as database:
-            has_ended = end(database, claim, status, error=error, result_bytes=size)
-            is_dead = has_ended and self._bury(database, job.id, status, error)
-        self._let_go(claim)
-        if not has_ended:
-            with suppress(OSError):
-                self._files.drop_result(job.id, claim.number)
-            return False
-        if not is_dead:
-            with suppress(OSError):  # it has ended; what is left goes with it
-                self._files.drop_payload(job.id)
-        return True
-
-    def _bury(
-        self,
-        database: Connection,
-        job_id: str,
-        status: JobStatus,
-        error: dict[str, Any] | None = None,
-    ) -> bool:
-        """Let a job that has failed be dead, if another try may do better; whether it is."""
-        if status is not JobStatus.FAILED or not self._keep_dead or is_callers_fault(error):
-            return False
-        size = self._files.payload_bytes(job_id)
-        if size is None:
-            return False
-        bury(database, job_id, size)
-        return True
-
     def give_back(self, claim: Claim) -> None:
         with self._database.writing() as database:
             put_back(database, self._queue, claim)
         self._let_go(claim)
 
-    def abandon(self, claim: Claim, error: dict[str, Any]) -> None:
-        with self._database.writing() as database:
-            lost = abandon(database, self._queue, claim, error)
-            taken = [] if lost is None else [lost]
-            dead = self._bury_lost(database, taken)
-        self._let_go(claim)
-        self._clear(taken, dead)
-
-    def _bury_lost(self, database: Connection, taken: list[tuple[Row, JobStatus]]) -> set[str]:
-        return {row["id"] for row, status in taken if self._bury(database, row["id"], status)}
-
     def _let_go(self, claim: Claim) -> None:
         with self._holding:
             if self._held.get(claim.job.id) == claim.number:
                 del self._held[claim.job.id]
-
-    def cancel(self, job_id: str, by: CancelledBy = CancelledBy.CALLER) -> Job | None:
-        with self._database.writing() as database:
-            has_ended = withdraw(database, self._queue, job_id, by)
-            now = one(database, job_id)
-        if has_ended:
-            with suppress(OSError):
-                self._files.drop_payload(job_id)
-        return None if now is None else job_of(now)
-
-    def retry(self, job_id: str) -> Job | None:
-        with self._database.writing() as database:
-            row = database.execute(f"{SELECT_JOBS} WHERE id = %s FOR UPDATE", (job_id,)).fetchone()
-            if row is None:
-                return None
-            if row["dead_bytes"] is None:
-                raise NotDeadError(why_not_dead(job_of(row)))
-            check_room(database, self._room, row["caller"], row["dead_bytes"])
-            revive(database, self._queue, row)
-            row = one(database, job_id)
-        return None if row is None else job_of(row)
-
-    def purge(self, job_ids: Sequence[str]) -> int:
-        with self._database.writing() as database:
-            gone = purge(database, job_ids)
-        self._forget(gone)
-        return len(gone)
-
-    def _forget(self, gone: Sequence[Row]) -> None:
-        """Delete the files of jobs that are kept no longer."""
-        for row in gone:
-            with suppress(OSError):  # it is a stray from here on
-                self._files.drop_payload(row["id"])
-                self._files.drop_result(row["id"], row["attempts"])
 
     def withdrawn(self) -> dict[str, CancelledBy]:
         """Return also those that were taken from this process: nobody wants what they bring."""
@@ -429,26 +304,6 @@ class PostgresJobStore:
             }
         taken = dict.fromkeys(held.keys() - ours.keys(), CancelledBy.SERVER)
         return taken | {one: cancelled_by(mark) for one, mark in ours.items() if mark}
-
-    def result(self, job_id: str) -> dict[str, Any] | None:
-        attempt = self._successful(job_id)
-        return None if attempt is None else self._files.read_result(job_id, attempt)
-
-    def artifacts(self, job_id: str) -> list[ArtifactInfo]:
-        attempt = self._successful(job_id)
-        return [] if attempt is None else self._files.read_artifacts(job_id, attempt)
-
-    def open_artifact(self, job_id: str, name: str) -> ArtifactReader | None:
-        attempt = self._successful(job_id)
-        return None if attempt is None else self._files.open_artifact(job_id, attempt, name)
-
-    def _successful(self, job_id: str) -> int | None:
-        """Return which claim of a job has succeeded, ``None`` when none has."""
-        with self._database.reading() as database:
-            row = database.execute(
-                "SELECT attempts FROM jobs WHERE id = %s AND status = 'SUCCESS'", (job_id,)
-            ).fetchone()
-        return None if row is None else int(row["attempts"])
 
     def events(self, job_id: str, after: int) -> list[Event]:
         with self._database.reading() as database:
@@ -518,21 +373,12 @@ class PostgresJobStore:
         self._clear(taken, dead)
         return len(taken)
 
-    def _clear(self, taken: list[tuple[Row, JobStatus]], dead: set[str]) -> None:
-        """Delete the files of attempts that were lost; those that cannot be are strays later."""
-        for row, status in taken:
-            with suppress(OSError):
-                # It may have died between its files and the word that it has ended.
-                self._files.drop_result(row["id"], row["attempts"])
-                if status.has_ended and row["id"] not in dead:
-                    self._files.drop_payload(row["id"])
-
     def clean(self) -> int:
         self._bound_dead()
         with self._database.writing() as database:
-            if not _is_ours_to_clean(database):  # another process is at it
+            if not self._may_clean(database):  # another process is at it
                 return 0
-            gone = forget_old(database, self._keep_seconds, MOST_AT_ONCE)
+            gone = self._forget_old(database)
             made = database.execute("SELECT value FROM notes WHERE name = 'made'").fetchone()
         if not gone:
             gone = self._forget_large()
@@ -544,30 +390,6 @@ class PostgresJobStore:
         since = float("inf") if made is None else made["value"]
         self._files.drop_strays(self._is_known, since=since)
         return 0
-
-    def _bound_dead(self) -> None:
-        with self._database.reading() as database:
-            ids = too_many_dead(database, self._keep_dead, self._keep_dead_bytes)
-        for part in in_parts(ids):
-            with self._database.writing() as database:
-                resting = let_rest(database, part)
-            for job_id in resting:
-                with suppress(OSError):  # it is a stray from here on
-                    self._files.drop_payload(job_id)
-
-    def _forget_large(self) -> list[Row]:
-        """Delete some of those whose results are too large together."""
-        if not self._large:
-            with self._database.reading() as database:
-                self._large = too_large(database, self._keep_bytes)
-        part, self._large = self._large[:MOST_AT_ONCE], self._large[MOST_AT_ONCE:]
-        if not part:
-            return []
-        with self._database.writing() as database:
-            return purge(database, part) if _is_ours_to_clean(database) else []
-
-    def _is_known(self, job_id: str) -> bool:
-        return self.get(job_id) is not None
 
     def check(self) -> None:
         try:
@@ -597,14 +419,56 @@ class PostgresJobStore:
             raise StoreError(errno.EIO, message)
         return str(row["id"])
 
+    def _reading(self) -> AbstractContextManager[Connection]:
+        return self._database.reading()
+
+    def _writing(self) -> AbstractContextManager[Connection]:
+        return self._database.writing()
+
+    def _aside(self) -> AbstractContextManager[Connection]:
+        return self._database.reading()
+
+    def _row(self, database: Connection, job_id: str) -> Row | None:
+        return one(database, job_id)
+
+    def _row_to_change(self, database: Connection, job_id: str) -> Row | None:
+        return database.execute(f"{SELECT_JOBS} WHERE id = %s FOR UPDATE", (job_id,)).fetchone()
+
+    def _attempt_of(self, database: Connection, job_id: str) -> int | None:
+        row = database.execute(
+            "SELECT attempts FROM jobs WHERE id = %s AND status = 'SUCCESS'", (job_id,)
+        ).fetchone()
+        return None if row is None else int(row["attempts"])
+
+    def _end(
+        self,
+        database: Connection,
+        claim: Claim,
+        status: JobStatus,
+        *,
+        error: dict[str, Any] | None,
+        result_bytes: int,
+    ) -> bool:
+        return end(database, claim, status, error=error, result_bytes=result_bytes)
+
+    def _abandon(
+        self, database: Connection, claim: Claim, error: dict[str, Any]
+    ) -> tuple[Row, JobStatus] | None:
+        return abandon(database, self._queue, claim, error)
+
+    def _withdraw(self, database: Connection, job_id: str, by: CancelledBy) -> bool:
+        return withdraw(database, self._queue, job_id, by)
+
+    def _revive(self, database: Connection, row: AnyRow) -> None:
+        revive(database, self._queue, row)
+
+    def _may_clean(self, database: Connection) -> bool:
+        query = "SELECT pg_try_advisory_xact_lock(%s) AS mine"
+        mine = database.execute(query, (_CLEANING,)).fetchone()
+        return mine is not None and bool(mine["mine"])
+
     def _check_schema(self, connection: Connection) -> None:
         check(self._url, connection)
-
-
-def _is_ours_to_clean(database: Connection) -> bool:
-    """Whether no other process deletes what is kept no longer, until this transaction ends."""
-    mine = database.execute("SELECT pg_try_advisory_xact_lock(%s) AS mine", (_CLEANING,)).fetchone()
-    return mine is not None and bool(mine["mine"])
 
 
 def _stranded(

@@ -14,7 +14,7 @@ from tests.runner.jobs.conftest import OpenStore, Store
 from tests.runner.jobs.test_begun_jobs import Answers
 from tests.runner.waiting import spin
 from toolrunner.runner.errors import ErrorType
-from toolrunner.runner.jobs import rules, sqlite_store
+from toolrunner.runner.jobs import row_store, rules
 from toolrunner.runner.jobs.dispatcher import JobDispatcher
 from toolrunner.runner.jobs.job import (
     Job,
@@ -24,7 +24,6 @@ from toolrunner.runner.jobs.job import (
     Submission,
     TooLargeError,
 )
-from toolrunner.runner.jobs.postgres import store as postgres_store
 
 RUNNABLE = {"sample": "1"}
 EVERYBODY = JobFilter(None)
@@ -205,7 +204,7 @@ def test_what_is_kept_no_longer_goes_a_part_at_a_time(
     open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     """No transaction changes more rows than that: others want to write between them."""
-    for module in (rules, sqlite_store, postgres_store):
+    for module in (rules, row_store):
         monkeypatch.setattr(module, "MOST_AT_ONCE", 3)
     bounds: dict[str, dict[str, Any]] = {
         "old": {"keep_seconds": -1.0},

@@ -207,7 +207,11 @@ def test_a_broken_connection_is_made_again_before_anybody_notices(open_store: Op
         "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()",
     )
-    locks = "SELECT 1 FROM pg_locks JOIN workers ON objid = key WHERE locktype = 'advisory'"
+    locks = (
+        "SELECT 1 FROM pg_locks JOIN workers ON objid = key WHERE locktype = 'advisory'"
+        # The server is that of other tests too.
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
     spin(lambda: rows(open_store, locks))  # by its next word that it lives
     assert rows(open_store, "SELECT worker FROM workers") == [(name,)]
     assert other.recover(lost) == 0

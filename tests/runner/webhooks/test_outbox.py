@@ -72,7 +72,8 @@ def test_whatever_ends_a_job_is_posted(make_sending: Callable[[], Sending]) -> N
 def test_a_job_that_ends_twice_is_posted_twice(sending: Sending) -> None:
     """One that is retried: under another id, by which receivers know what they have had."""
     sending.outbox.set_addresses([URL])
-    sending.store._keep_dead, sending.store._keep_dead_bytes = 9, 1 << 20
+    sending.store._bounds["keep_dead"] = 9
+    sending.store._bounds["keep_dead_bytes"] = 1 << 20
     job = sending.ended(JobStatus.FAILED)
     assert sending.store.retry(job.id) is not None
     again = sending.store.claim({"sample": ""})
