@@ -269,7 +269,14 @@ class BodyLimit:
             if taken + size > most:
                 raise self._too_large()
             caller = caller or caller_in(scope)  # a body is read when its key has been looked up
-            self._count(caller, size)
+            try:
+                self._held.take(caller, size)
+            except RequestError as too_many:
+                # Free at once, or bodies that come at the same time give each other up, all of them.
+                self._held.give(caller, taken)
+                taken = 0
+                too_many.headers.update(_CLOSING)
+                raise
             taken += size
             patience += size / LEAST_BYTES_A_SECOND - (time.monotonic() - began)
             patience = min(patience, PATIENCE_SECONDS)
@@ -279,13 +286,6 @@ class BodyLimit:
             await self._app(scope, counting, send)
         finally:
             self._held.give(caller, taken)
-
-    def _count(self, caller: str, size: int) -> None:
-        try:
-            self._held.take(caller, size)
-        except RequestError as too_many:
-            too_many.headers.update(_CLOSING)
-            raise
 
     def _too_large(self) -> RequestError:
         message = f"the body is larger than {self._megabytes} MB, the most that is read here"
