@@ -64,7 +64,8 @@ def in_each_child(owner: Owner, step: Callable[[Owner], None]) -> None:
     """Call ``step(owner)`` in every fork of this process, as long as ``owner`` lives.
 
     It must neither wait nor take a lock of the parent's, which may be held by a thread that is
-    not there.
+    not there. A descriptor that it closes has to be forgotten before it is closed elsewhere: the
+    fork may happen in between, when another file has its number already.
     """
     _FORKS.steps[owner] = step
 

@@ -130,10 +130,13 @@ class Inputs:
 
     def _let_go(self) -> None:
         """In a fork: close the copy, since a lock lives as long as any; the folder is not ours."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = -1
+        self._unlock()
         self.folder = ""
+
+    def _unlock(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _slot(self, slot: int) -> str:
         return f"{self.folder}/{slot}"
@@ -209,8 +212,7 @@ class Inputs:
         """Remove it with all that is in it; in a fork, it is the parent's to remove."""
         if self._descriptor >= 0:
             remove_tree(self.folder)
-            os.close(self._descriptor)
-            self._descriptor = -1
+            self._unlock()
 
 
 class Given:

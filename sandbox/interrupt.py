@@ -111,6 +111,7 @@ class Interrupt:
             self._close()
 
     def _close(self) -> None:
-        for descriptor in {self._read, self._write} - {-1}:
-            os.close(descriptor)
+        descriptors = {self._read, self._write} - {-1}
         self._read = self._write = -1
+        for descriptor in descriptors:
+            os.close(descriptor)

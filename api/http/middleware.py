@@ -272,7 +272,7 @@ class BodyLimit:
             try:
                 self._held.take(caller, size)
             except RequestError as too_many:
-                # Free at once, or bodies that come at the same time give each other up, all of them.
+                # Free at once, or bodies that come at the same time are refused all together.
                 self._held.give(caller, taken)
                 taken = 0
                 too_many.headers.update(_CLOSING)

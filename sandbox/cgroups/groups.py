@@ -162,9 +162,8 @@ def _lock(folder: str) -> int:
 
 
 def _unlock(locks: list[int]) -> None:
-    for lock in locks:
-        os.close(lock)
-    locks.clear()
+    while locks:
+        os.close(locks.pop())
 
 
 def sweep(place: Place) -> None:

@@ -45,6 +45,6 @@ class Peak:
 
     def close(self) -> None:
         """Let go of the descriptor."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
