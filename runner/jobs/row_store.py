@@ -7,6 +7,7 @@ jobs, and which processes are dead.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -82,8 +83,13 @@ class RowStore(ABC, Generic[C]):
     ) -> None:
         """Keep files beside the rows, and jobs within bounds."""
         self._files = files
-        self._bounds = bounds
-        self._room = Room(bounds["max_pending"], bounds["max_pending_bytes"])
+        self._bounds: Bounds = {
+            "max_pending_bytes": sys.maxsize,
+            "keep_dead": 0,
+            "keep_dead_bytes": 0,
+            **bounds,
+        }
+        self._room = Room(self._bounds["max_pending"], self._bounds["max_pending_bytes"])
         self._adding_steps = adding
         self._operating = operating
         # What is still to go, of what was found to be too large together.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from toolrunner.runner.errors import Blame, ErrorType
 from toolrunner.runner.fair_share import is_fair
@@ -33,14 +33,18 @@ _NEAR, _MANY = 4, 1000
 
 
 class Bounds(TypedDict):
-    """How much a store of jobs holds, and for how long."""
+    """How much a store of jobs holds, and for how long.
+
+    So many jobs may be pending, with payloads of so many bytes together. Ended ones are kept for a
+    time, and up to a size; dead ones up to a number, and a size of their payloads: none without it.
+    """
 
     max_pending: int
-    max_pending_bytes: int
+    max_pending_bytes: NotRequired[int]
     keep_seconds: float
     keep_bytes: int
-    keep_dead: int
-    keep_dead_bytes: int
+    keep_dead: NotRequired[int]
+    keep_dead_bytes: NotRequired[int]
 
 
 def bounds_of(settings: Settings) -> Bounds:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import errno
 import logging
-import sys
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Connection, Error, Row
-from typing import Any
+from typing import Any, Unpack
 
 from toolrunner.runner.errors import CancelledBy, ErrorType
 from toolrunner.runner.jobs import sqlite_adding, sqlite_operating
@@ -82,19 +81,12 @@ class SqliteJobStore(RowStore[Connection]):
         folder: Path,
         lease: Lease,
         *,
-        max_pending: int,
-        keep_seconds: float,
-        keep_bytes: int,
-        max_pending_bytes: int = sys.maxsize,
-        keep_dead: int = 0,
-        keep_dead_bytes: int = 0,
         blobs: Blobs | None = None,
         may_migrate: bool = True,
+        **bounds: Unpack[Bounds],
     ) -> None:
-        """Open the store, or make it. Ended jobs are kept for a time, and up to a size.
+        """Open the store, or make it.
 
-        So many may be pending, with payloads of so many bytes together.
-        Dead ones are kept up to a number, and a size of their payloads; with 0 none is dead.
         A file of an older version is brought up to date only if it may be: servers that are of that
         version and run would lose it.
 
@@ -103,14 +95,6 @@ class SqliteJobStore(RowStore[Connection]):
         ``lease`` stays with the jobs that this process runs, and says when it is no more.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        bounds: Bounds = {
-            "max_pending": max_pending,
-            "max_pending_bytes": max_pending_bytes,
-            "keep_seconds": keep_seconds,
-            "keep_bytes": keep_bytes,
-            "keep_dead": keep_dead,
-            "keep_dead_bytes": keep_dead_bytes,
-        }
         files = JobFiles(folder) if blobs is None else JobFiles(blobs, owner=lambda: _id_of(folder))
         super().__init__(files, bounds, sqlite_adding, sqlite_operating)
         self._folder = folder

@@ -87,6 +87,21 @@ class Uncounted:
         self.times.append(max(0, elapsed_ms))
 
 
+class Unwritten(dict[str, Uncounted]):
+    """What waits to be written of each plugin, by name."""
+
+    def used(self, name: str) -> Uncounted:
+        """Return what waits of a plugin; it has been used now."""
+        counts = self.setdefault(name, Uncounted())
+        counts.last_used = time.time()
+        return counts
+
+    def settle(self, name: str, state: PluginState, reason: str) -> None:
+        """Note a state that no call has left behind, and why."""
+        counts = self.setdefault(name, Uncounted())
+        counts.state, counts.reason = state, reason
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """What is known of a plugin from the calls of all; ``times`` are the last ones, in order."""

@@ -12,13 +12,12 @@ import logging
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from toolrunner.runner.registry.counts import Counted, Uncounted, merged
+from toolrunner.runner.registry.counts import Counted, Uncounted, Unwritten, merged
 from toolrunner.runner.registry.plugin_state import AVERAGED_CALLS, PluginState, PluginStatus
 from toolrunner.runner.state.database import open_database, transaction
 from toolrunner.runner.state.leases import Lease
@@ -82,7 +81,7 @@ class SharedMetrics:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._unwritten: dict[str, Uncounted] = {}
+        self._unwritten = Unwritten()
 
     def problem(self) -> str:
         with self._lock:
@@ -158,7 +157,7 @@ class SharedMetrics:
 
     def begin(self, name: str) -> None:
         with self._lock:
-            counts = self._counts_of(name)
+            counts = self._unwritten.used(name)
             counts.in_flight += 1
             self._write_counts()
 
@@ -173,14 +172,13 @@ class SharedMetrics:
         failure: str = "",
     ) -> None:
         with self._lock:
-            counts = self._counts_of(name)
+            counts = self._unwritten.used(name)
             counts.end(state, elapsed_ms, had_error=had_error, reason=reason, failure=failure)
             self._write_counts()
 
     def settle(self, name: str, state: PluginState, reason: str) -> None:
         with self._lock:
-            counts = self._unwritten.setdefault(name, Uncounted())
-            counts.state, counts.reason = state, reason
+            self._unwritten.settle(name, state, reason)
             self._write_counts()
 
     def applied(self, own: list[PluginStatus]) -> list[PluginStatus]:
@@ -224,12 +222,6 @@ class SharedMetrics:
                 self._write_counts()
             self._write(partial(_forget, worker=self._lease.name))
             self._file.close()
-
-    def _counts_of(self, name: str) -> Uncounted:
-        """Return what of a plugin waits to be written; it has been used now."""
-        counts = self._unwritten.setdefault(name, Uncounted())
-        counts.last_used = time.time()
-        return counts
 
     def _write_counts(self) -> None:
         """Write all counts; on a full disk, say, they wait for the next time."""

@@ -87,6 +87,41 @@ def connect(url: DatabaseUrl, **settings: str) -> Connection:
         return connection
 
 
+class Opener:
+    """Opens connections to a database that can be used, and asks none often that has refused."""
+
+    def __init__(self, url: DatabaseUrl, check: Callable[[Connection], None]) -> None:
+        """``check`` is asked of each new one whether its database can be used."""
+        self._url = url
+        self._check = check
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what has been refused."""
+        self._failed: tuple[float, StoreError] | None = None
+
+    def open(self, prepare: Callable[[Connection], None] | None = None) -> Connection:
+        """Return one that has been prepared; raises StoreError, the same again for a moment."""
+        failed = self._failed
+        if failed is not None and time.monotonic() < failed[0]:
+            raise StoreError(failed[1].errno, str(failed[1]))
+        try:
+            connection = connect(self._url)
+            try:
+                with explained(self._url):
+                    self._check(connection)
+                    if prepare is not None:
+                        prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+        except StoreError as error:
+            self._failed = (time.monotonic() + _RETRY_SECONDS, error)
+            raise
+        self._failed = None
+        return connection
+
+
 class Connections:
     """Those of one process. Thread-safe; a fork has none of them."""
 
@@ -95,7 +130,7 @@ class Connections:
     ) -> None:
         """``check`` is asked of each new one whether its database can be used."""
         self.url = url
-        self._check = check
+        self._opener = Opener(url, check)
         self._most = most
         self._begin()
         forks.in_each_child(self, Connections._in_child)
@@ -104,7 +139,7 @@ class Connections:
         self._lock = threading.Lock()
         self._places = threading.BoundedSemaphore(self._most)
         self._idle: list[tuple[float, Connection]] = []
-        self._failed: tuple[float, StoreError] | None = None
+        self._opener.begin()
         self._is_closed = False
 
     def _in_child(self) -> None:
@@ -154,25 +189,7 @@ class Connections:
             if time.monotonic() - since < _IDLE_SECONDS or _works(connection):
                 return connection
             connection.close()
-        return self._open()
-
-    def _open(self) -> Connection:
-        failed = self._failed
-        if failed is not None and time.monotonic() < failed[0]:
-            raise StoreError(failed[1].errno, str(failed[1]))
-        try:
-            connection = connect(self.url)
-            try:
-                with explained(self.url):
-                    self._check(connection)
-            except BaseException:
-                connection.close()
-                raise
-        except StoreError as error:
-            self._failed = (time.monotonic() + _RETRY_SECONDS, error)
-            raise
-        self._failed = None
-        return connection
+        return self._opener.open()
 
     def _put_back(self, connection: Connection) -> None:
         with self._lock:

@@ -20,7 +20,7 @@ from toolrunner.runner.jobs.postgres.connections import Connection
 from toolrunner.runner.jobs.postgres.rows import NOW, Row
 from toolrunner.runner.jobs.postgres.together import Together, Versions
 from toolrunner.runner.jobs.store import StoreError
-from toolrunner.runner.registry.counts import Counted, Uncounted, merged
+from toolrunner.runner.registry.counts import Counted, Uncounted, Unwritten, merged
 from toolrunner.runner.registry.plugin_state import AVERAGED_CALLS, PluginState, PluginStatus
 from toolrunner.sandbox import forks
 
@@ -86,9 +86,9 @@ class ClusterCounts:
         self._part = int(self._process, 16) % _PARTS
         self._batch = 0
         # What was sent as the batch of that number, and may have been counted.
-        self._sent: dict[str, Uncounted] = {}
+        self._sent = Unwritten()
         self._seen = float("-inf")
-        self._uncounted: dict[str, Uncounted] = {}
+        self._uncounted = Unwritten()
         self._in_flight: dict[str, int] = {}
 
     def problem(self) -> str:
@@ -102,7 +102,7 @@ class ClusterCounts:
 
     def begin(self, name: str) -> None:
         with self._lock:
-            self._counts_of(name).in_flight += 1
+            self._uncounted.used(name).in_flight += 1
             self._in_flight[name] = self._in_flight.get(name, 0) + 1
 
     def record(
@@ -116,20 +116,13 @@ class ClusterCounts:
         failure: str = "",
     ) -> None:
         with self._lock:
-            counts = self._counts_of(name)
+            counts = self._uncounted.used(name)
             counts.end(state, elapsed_ms, had_error=had_error, reason=reason, failure=failure)
             self._in_flight[name] = max(0, self._in_flight.get(name, 0) - 1)
 
     def settle(self, name: str, state: PluginState, reason: str) -> None:
         with self._lock:
-            counts = self._uncounted.setdefault(name, Uncounted())
-            counts.state, counts.reason = state, reason
-
-    def _counts_of(self, name: str) -> Uncounted:
-        """Return what of a plugin waits to be written; it has been used now."""
-        counts = self._uncounted.setdefault(name, Uncounted())
-        counts.last_used = time.time()
-        return counts
+            self._uncounted.settle(name, state, reason)
 
     def is_due(self, versions: Versions) -> bool:  # noqa: ARG002 - nothing is read of others
         """Whether something was counted, or is in flight and has to be shown to be so."""
@@ -143,7 +136,7 @@ class ClusterCounts:
         with self._writing:
             with self._lock:
                 if not self._sent and self._uncounted:
-                    self._sent, self._uncounted = self._uncounted, {}
+                    self._sent, self._uncounted = self._uncounted, Unwritten()
                     self._batch += 1
                 calls = {name: self._in_flight.get(name, 0) for name in self._sent}
             with connection.transaction():
@@ -151,7 +144,7 @@ class ClusterCounts:
                     self._write(connection, calls)
                 else:
                     connection.execute(_SEEN, (self._process,))
-            self._sent, self._seen = {}, time.monotonic()
+            self._sent, self._seen = Unwritten(), time.monotonic()
 
     def _write(self, connection: Connection, calls: Mapping[str, int]) -> None:
         """Write the batch, unless it was counted before, and what is in flight."""

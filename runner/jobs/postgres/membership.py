@@ -12,7 +12,6 @@ import errno
 import logging
 import platform
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +20,7 @@ import psycopg
 
 from toolrunner.runner.jobs.postgres.connections import (
     Connection,
-    connect,
+    Opener,
     explained,
     let_go_of_copy,
 )
@@ -33,7 +32,6 @@ _LOG = logging.getLogger("toolrunner.jobs")
 
 LATE_SECONDS = 15.0
 BEAT_SECONDS = 3.0
-_RETRY_SECONDS = 1.0
 # The first half of the number of every such lock; the other is the process's ``key``.
 _LOCKS = 0x74726A77
 _HOLDERS = (
@@ -93,7 +91,7 @@ class Membership:
     ) -> None:
         """``check`` is asked of each new connection whether its database can be used."""
         self._url = url
-        self._check = check
+        self._opener = Opener(url, check)
         self._late_seconds = late_seconds
         self._beat_seconds = beat_seconds
         # Called when this process should look at the jobs; it neither waits nor raises.
@@ -107,7 +105,7 @@ class Membership:
         self._lock = threading.RLock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
-        self._failed: tuple[float, StoreError] | None = None
+        self._opener.begin()
 
     def _in_child(self) -> None:
         if self._connection is not None:
@@ -198,27 +196,15 @@ class Membership:
 
     def _join(self) -> None:
         """Be a member: the one that this process was, if nobody has noticed that it was none."""
-        if self._failed is not None and time.monotonic() < self._failed[0]:
-            raise StoreError(self._failed[1].errno, str(self._failed[1]))
-        try:
-            connection = connect(self._url)
-            try:
-                with explained(self._url):
-                    self._check(connection)
-                    # Now, and not at the first death in it, which is to be found at once.
-                    connection.execute(_NOTE_RUN)
-                    if self._name and not self._resume(connection):
-                        self.taken_for_dead()
-                    if not self._name:
-                        self._name = _enter(connection)
-            except BaseException:
-                connection.close()
-                raise
-        except StoreError as error:
-            self._failed = (time.monotonic() + _RETRY_SECONDS, error)
-            raise
-        self._failed = None
-        self._connection = connection
+        self._connection = self._opener.open(self._prepare)
+
+    def _prepare(self, connection: Connection) -> None:
+        # Now, and not at the first death in it, which is to be found at once.
+        connection.execute(_NOTE_RUN)
+        if self._name and not self._resume(connection):
+            self.taken_for_dead()
+        if not self._name:
+            self._name = _enter(connection)
 
     def _resume(self, connection: Connection) -> bool:
         """Take the lock again that a broken connection has held; ``False`` if it is too late."""

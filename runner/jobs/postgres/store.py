@@ -11,13 +11,12 @@ import errno
 import logging
 import math
 import os
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from psycopg.errors import UniqueViolation
 
@@ -94,33 +93,20 @@ class PostgresJobStore(RowStore[Connection]):
         url: DatabaseUrl,
         place: Path | Blobs,
         *,
-        max_pending: int,
-        keep_seconds: float,
-        keep_bytes: int,
-        max_pending_bytes: int = sys.maxsize,
-        keep_dead: int = 0,
-        keep_dead_bytes: int = 0,
         late_seconds: float = LATE_SECONDS,
         fresh_seconds: float = LATE_SECONDS,
         beat_seconds: float = BEAT_SECONDS,
+        **bounds: Unpack[Bounds],
     ) -> None:
         """Use a database, and a place for files, that all processes of the cluster reach.
 
-        The bounds are those of ``SqliteJobStore``. A process is dead that has said nothing for
+        A process is dead that has said nothing for
         ``late_seconds``; none is in the first ``fresh_seconds`` of PostgreSQL's, in which the
         living come back to it. This one says that it lives every ``beat_seconds``.
 
         Raises SchemaError for a database with other tables. Where it cannot be reached, each method
         says so by StoreError, until it can.
         """
-        bounds: Bounds = {
-            "max_pending": max_pending,
-            "max_pending_bytes": max_pending_bytes,
-            "keep_seconds": keep_seconds,
-            "keep_bytes": keep_bytes,
-            "keep_dead": keep_dead,
-            "keep_dead_bytes": keep_dead_bytes,
-        }
         super().__init__(JobFiles(place, owner=self._id), bounds, adding, operating)
         self._late_seconds = late_seconds
         self._fresh_seconds = fresh_seconds
