@@ -9,6 +9,7 @@
     scripts/libraries && .venv-libraries/bin/python scripts/bench.py libraries resident --markdown
     python scripts/bench.py environments             # installs some from the index; needs uv
     python scripts/bench.py cluster                  # starts a PostgreSQL of its own; best as root
+    python scripts/bench.py scale --calls 200        # 10 to 10,000 workers, simulated
 
 All sides do the same: JSON in, a NumPy sum, JSON out. Each is measured in a process of its own,
 in turns, so that a noisy machine is noisy for all. Trust the ratios; milliseconds are this
@@ -30,11 +31,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cluster_section, plot, sides
+from benchmarks import cluster_section, plot, scale_section, sides
 
 SECTIONS = (
     "compare", "payload", "concurrency", "http", "plugins", "size", "limits", "intake", "idle",
-    "soak", "libraries", "resident", "environments", "cluster",
+    "soak", "libraries", "resident", "environments", "cluster", "scale",
 )  # fmt: skip
 OPTIONAL = (
     "soak",
@@ -42,6 +43,7 @@ OPTIONAL = (
     "resident",
     "environments",
     "cluster",
+    "scale",
 )  # measured when they are asked for
 PAYLOADS = (1 << 10, 64 << 10, 1 << 20, 10_000_000, 64 << 20)
 THREADS = (1, 2, 4, 8, 16, 32)
@@ -52,7 +54,7 @@ REUSED = ("reused process", "reused pool", "toolrunner warm", "toolrunner reside
 HTTP_LAST = ("reused", "door")  # directly, then over HTTP
 PLUGIN_FILES = Path(__file__).parent.parent / "tests/libraries/plugins"
 OVER_HTTP = ("opencv_edges", "onnxruntime_direction")
-CLUSTER_PARTS = ("accepting", "database", "short_jobs", "fairness")
+CLUSTER_PARTS = ("accepting", "database", "one_of_each", "short_jobs", "fairness")
 NOT_INSTALLED = 3  # exit status of a part that lacks something
 
 Row = dict[str, Any]
@@ -373,11 +375,16 @@ def cluster(rounds: int, calls: int, tell: Progress) -> Table:
     return "cluster", cluster_section.rows(part, rounds, calls, tell)
 
 
+def scale(rounds: int, calls: int, tell: Progress) -> Table:
+    """Many workers, on paper: what they run, how busy the database is, how long others wait."""
+    return "scale", scale_section.rows(part, rounds, calls, tell)
+
+
 MEASURED = {
     "compare": compare, "payload": payload, "concurrency": concurrency, "http": http,
     "plugins": plugins, "size": size, "limits": limits, "intake": intake,
     "idle": idle, "soak": soak, "libraries": libraries, "resident": resident,
-    "environments": environments, "cluster": cluster,
+    "environments": environments, "cluster": cluster, "scale": scale,
 }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ SAME = {
         "tests/governance",
         "tests/test_architecture.py",
         "tests/test_bench.py",
+        "tests/test_bench_cluster.py",
         "tests/test_kernels.py",
         "tests/api/test_typed_source.py",
         "tests/api/metrics",

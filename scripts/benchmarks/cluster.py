@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 from members.whole import Cluster, Plan
 
@@ -57,15 +58,17 @@ Figures = dict[str, Any]
 
 
 @contextmanager
-def cluster(workers: int) -> Iterator[tuple[Cluster, JobStore]]:
-    """Run workers that take one job at a time, and give a store to leave jobs in."""
+def cluster(
+    workers: int, *, servers: int = 0, job_threads: str = "1"
+) -> Iterator[tuple[Cluster, JobStore]]:
+    """Run servers, and workers that take one job at a time; give a store to leave jobs in."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
         folder.chmod(0o711)
         (folder / "nap.py").write_text(NAPS)
-        settings = {**os.environ, "TOOLRUNNER_JOB_THREADS": "1"}
+        settings = {**os.environ, "TOOLRUNNER_JOB_THREADS": job_threads}
         plugins = (str(folder / "nap.py"),)
-        plan = Plan(servers=0, workers=workers, plugins=plugins, settings=settings)
+        plan = Plan(servers=servers, workers=workers, plugins=plugins, settings=settings)
         made = Cluster(folder, plan)
         stack.callback(made.stop)
         made.start()
@@ -130,13 +133,36 @@ def _together(store: JobStore, threads: int, calls: int) -> float:
         while (claimed := store.claim({"nap": "1.0.0"})) is not None:
             store.finish(claimed, JobStatus.SUCCESS, result={})
 
+    return threads * calls / _at_once(threads, work)
+
+
+def _at_once(threads: int, work: Callable[[], None]) -> float:
+    """Return how many seconds it takes until each of so many threads has done it."""
     working = [threading.Thread(target=work) for _ in range(threads)]
     begun = time.perf_counter()
     for thread in working:
         thread.start()
     for thread in working:
         thread.join()
-    return threads * calls / (time.perf_counter() - begun)
+    return time.perf_counter() - begun
+
+
+def one_of_each(_number: int, calls: int) -> Figures:
+    """Jobs a second that one server accepts from four clients, and that one worker runs."""
+    body = {"plugin": "text-stats", "payload": {"text": "one two"}}
+    with cluster(0, servers=1) as (made, _):
+        address = made.servers[0].address
+
+        def leave() -> None:
+            with httpx.Client(base_url=address) as client:
+                for _ in range(calls):
+                    client.post("/v1/jobs", json=body).raise_for_status()
+
+        accepted = 4 * calls / _at_once(4, leave)
+    with cluster(1, job_threads=str(os.cpu_count())) as (_, store):
+        _run_all(store, [("warming", 0.0)] * 10, "text-stats", {"text": "one two"})
+        jobs = _run_all(store, [("", 0.0)] * 4 * calls, "text-stats", {"text": "one two"})
+    return {"accepted": accepted, "run": _per_second(jobs)}
 
 
 def short_jobs(workers: int, calls: int) -> Figures | None:
@@ -148,9 +174,7 @@ def short_jobs(workers: int, calls: int) -> Figures | None:
             stack.enter_context(_held(member.pid, number))
         _run_all(store, [("warming", 0.0)] * 10 * workers, "text-stats", {"text": "one two"})
         jobs = _run_all(store, [("", 0.0)] * calls, "text-stats", {"text": "one two"})
-    seconds = [job.ended_at for job in jobs if job.ended_at is not None]
-    begun = min(job.started_at for job in jobs if job.started_at is not None)
-    return {"per_second": len(jobs) / (max(seconds) - begun).total_seconds()}
+    return {"per_second": _per_second(jobs)}
 
 
 def fairness(workers: int, _calls: int) -> Figures:
@@ -193,6 +217,12 @@ def _run_all(
     return ended
 
 
+def _per_second(jobs: Sequence[Job]) -> float:
+    ends = [job.ended_at for job in jobs if job.ended_at is not None]
+    begun = min(job.started_at for job in jobs if job.started_at is not None)
+    return len(jobs) / (max(ends) - begun).total_seconds()
+
+
 def _seconds(job: Job) -> float:
     assert job.ended_at is not None
     return (job.ended_at - job.created_at).total_seconds()
@@ -225,5 +255,6 @@ def _held(pid: int, number: int) -> Iterator[None]:
 
 
 PARTS = {
-    "accepting": accepting, "database": database, "short_jobs": short_jobs, "fairness": fairness,
+    "accepting": accepting, "database": database, "one_of_each": one_of_each,
+    "short_jobs": short_jobs, "fairness": fairness,
 }  # fmt: skip

@@ -1,9 +1,10 @@
 """A cluster on paper: callers leave jobs, workers take them by the store's own rule.
 
 A discrete simulation without chance; the times of jobs are given. The database does so much at
-once and the rest in order; a worker asks it for a job, runs that, and tells its end. Whose turn it
-is, is what ``runner/jobs/postgres/running.py`` decides: the caller with the fewest running jobs,
-then the lowest tag, then the oldest. All jobs are of one plugin.
+once, and each step the slower the more there are. A client leaves a job once its last one is
+accepted; a worker asks for a job, runs that, and tells its end. Whose turn it is, is what
+``runner/jobs/postgres/running.py`` decides: the caller with the fewest running jobs, then the
+lowest tag, then the oldest. All jobs are of one plugin.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import heapq
 import itertools
 import statistics
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 # A caller with many jobs, by worker, beside two that leave one after the other.
 HEAVY_JOBS = 120
@@ -22,12 +23,12 @@ LIGHT_JOBS, LIGHT_EVERY = 30, 0.3  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Seconds of the database for one step of a job, and how many steps it does at once."""
+    """Seconds of the database for one step of a job, and how many such it does in that time."""
 
     accept: float
     claim: float
     end: float
-    at_once: int = 1
+    at_once: float = 1.0
 
 
 @dataclass(slots=True)
@@ -47,30 +48,48 @@ class SimulatedJob:
         return self.ended_at - self.left_at
 
 
-@dataclass(slots=True)
 class _Database:
-    """Does ``at_once`` steps at a time, in the order in which they were asked for."""
+    """Does steps beside each other: one at full speed, and all together ``at_once`` as fast."""
 
-    at_once: int
-    busy_seconds: float = 0.0
-    _doing: int = 0
-    _waiting: deque[tuple[float, Callable[[], None]]] = field(default_factory=deque)
+    def __init__(self, clock: _Clock, at_once: float) -> None:
+        self.busy_seconds = 0.0
+        self._clock = clock
+        self._at_once = at_once
+        # What a step that is there all the time has been given, and at how much of it each ends.
+        self._given = 0.0
+        self._given_at = 0.0
+        self._doing: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._plan = 0
 
-    def ask(self, clock: _Clock, seconds: float, then: Callable[[], None]) -> None:
-        self._waiting.append((seconds, then))
-        self._begin(clock)
+    def ask(self, seconds: float, then: Callable[[], None]) -> None:
+        """Do a step that takes so long alone."""
+        self._go_on()
+        self.busy_seconds += seconds
+        heapq.heappush(self._doing, (self._given + seconds, next(self._order), then))
+        self._look_again()
 
-    def _begin(self, clock: _Clock) -> None:
-        while self._waiting and self._doing < self.at_once:
-            seconds, then = self._waiting.popleft()
-            self._doing += 1
-            self.busy_seconds += seconds
-            clock.after(seconds, lambda then=then: self._done(clock, then))  # type: ignore[misc]  # mypy cannot type a lambda's default
+    def _speed(self) -> float:
+        return min(1.0, self._at_once / len(self._doing)) if self._doing else 0.0
 
-    def _done(self, clock: _Clock, then: Callable[[], None]) -> None:
-        self._doing -= 1
+    def _go_on(self) -> None:
+        self._given += (self._clock.now - self._given_at) * self._speed()
+        self._given_at = self._clock.now
+
+    def _look_again(self) -> None:
+        """Be there when the next step is done, as long as nothing else begins or ends before."""
+        self._plan += 1
+        if self._doing:
+            plan, left = self._plan, self._doing[0][0] - self._given
+            self._clock.after(max(0.0, left) / self._speed(), lambda: self._done(plan))
+
+    def _done(self, plan: int) -> None:
+        if plan != self._plan:
+            return
+        self._go_on()
+        _, _, then = heapq.heappop(self._doing)
+        self._look_again()
         then()
-        self._begin(clock)
 
 
 class _Clock:
@@ -99,8 +118,8 @@ class Simulated:
 
     @property
     def seconds(self) -> float:
-        """From the first job left to the last end."""
-        return max(job.ended_at for job in self.jobs) - min(job.left_at for job in self.jobs)
+        """From the first job's start to the last end."""
+        return max(job.ended_at for job in self.jobs) - min(job.started_at for job in self.jobs)
 
     @property
     def per_second(self) -> float:
@@ -111,7 +130,7 @@ class Simulated:
 class _Cluster:
     def __init__(self, workers: int, costs: Costs) -> None:
         self.clock = _Clock()
-        self.database = _Database(costs.at_once)
+        self.database = _Database(self.clock, costs.at_once)
         self._costs = costs
         self._idle = workers
         self._pending: dict[str, deque[SimulatedJob]] = {}
@@ -121,8 +140,21 @@ class _Cluster:
         self._waiting = 0
         self._asked = 0
 
-    def leave(self, job: SimulatedJob) -> None:
-        self.database.ask(self.clock, self._costs.accept, lambda: self._accepted(job))
+    def leave(self, jobs: Iterator[SimulatedJob]) -> None:
+        """Have one client leave jobs, one after the other, none before its time."""
+        job = next(jobs, None)
+        if job is None:
+            return
+        job.left_at = max(job.left_at, self.clock.now)
+
+        def accepted() -> None:
+            self._accepted(job)
+            self.leave(jobs)
+
+        self.clock.after(
+            job.left_at - self.clock.now,
+            lambda: self.database.ask(self._costs.accept, accepted),
+        )
 
     def _accepted(self, job: SimulatedJob) -> None:
         own = self._pending.setdefault(job.caller, deque())
@@ -147,7 +179,7 @@ class _Cluster:
         while self._idle and self._asked < self._waiting:
             self._idle -= 1
             self._asked += 1
-            self.database.ask(self.clock, self._costs.claim, self._claimed)
+            self.database.ask(self._costs.claim, self._claimed)
 
     def _claimed(self) -> None:
         self._asked -= 1
@@ -165,7 +197,7 @@ class _Cluster:
         self.clock.after(job.runs_seconds, lambda: self._ran(job))
 
     def _ran(self, job: SimulatedJob) -> None:
-        self.database.ask(self.clock, self._costs.end, lambda: self._ended(job))
+        self.database.ask(self._costs.end, lambda: self._ended(job))
 
     def _ended(self, job: SimulatedJob) -> None:
         job.ended_at = self.clock.now
@@ -175,23 +207,27 @@ class _Cluster:
         self._ask()
 
 
-def simulate(jobs: Iterable[SimulatedJob], workers: int, costs: Costs) -> Simulated:
-    """Run jobs to their ends; ``workers``: jobs that run at once in the cluster."""
+def simulate(clients: Iterable[Sequence[SimulatedJob]], workers: int, costs: Costs) -> Simulated:
+    """Run each client's jobs to their ends; ``workers``: jobs that run at once in the cluster."""
     cluster = _Cluster(workers, costs)
-    left = list(jobs)
-    for job in left:
-        cluster.clock.after(job.left_at, lambda job=job: cluster.leave(job))  # type: ignore[misc]  # the same
+    left = list(clients)
+    for jobs in left:
+        cluster.leave(iter(jobs))
     cluster.clock.run()
     seconds = cluster.clock.now or 1.0
-    return Simulated(left, cluster.database.busy_seconds / (seconds * costs.at_once))
+    busy = cluster.database.busy_seconds / (seconds * costs.at_once)
+    return Simulated([job for jobs in left for job in jobs], busy)
 
 
 def simulated_light_wait(workers: int, runs_seconds: float, costs: Costs) -> float:
-    """Return the median of the seconds that jobs of two callers take beside one with many."""
+    """Return the median of the seconds that jobs of two callers take beside one with many.
+
+    One client leaves them all, as the measurement does.
+    """
     heavy = [SimulatedJob("heavy", 0.0, runs_seconds) for _ in range(HEAVY_JOBS * workers)]
     light = [
         SimulatedJob(f"light-{number % 2}", number * LIGHT_EVERY, runs_seconds)
         for number in range(LIGHT_JOBS)
     ]
-    simulate([*heavy, *light], workers, costs)
+    simulate([[*heavy, *light]], workers, costs)
     return statistics.median(job.waited for job in light)

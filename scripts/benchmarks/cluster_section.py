@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import cluster_model as model
+from benchmarks.scale_section import costs_of
 
 COLUMNS = ("what", "measured", "simulated", "of it")
 
@@ -34,12 +35,11 @@ def rows(
     for step in ("accept", "claim", "end"):
         add(f"{step} a job without a file: ms", alone[step])
     add("jobs a second that the database gives out and ends", alone["jobs_per_second"])
-    costs = model.Costs(
-        accept=alone["accept"] / 1000,
-        claim=alone["claim"] / 1000,
-        end=alone["end"] / 1000,
-        at_once=max(1, round(alone["at_once"])),
-    )
+    costs = costs_of(alone)
+    tell("one server, and one worker")
+    one = part("one_of_each", 0, calls)
+    add("jobs a second that one server accepts over HTTP", one["accepted"])
+    add("short jobs a second that one worker runs", one["run"])
     rates: dict[int, float] = {}
     for workers in (1, 2, 3):
         rates_found = []
@@ -51,7 +51,7 @@ def rows(
             rates[workers] = statistics.median(rates_found)
             runs = 1 / rates[1] - costs.claim - costs.end
             jobs = [model.SimulatedJob("", 0.0, runs) for _ in range(100 * workers)]
-            told = model.simulate(jobs, workers, costs).per_second
+            told = model.simulate([jobs], workers, costs).per_second
             add(f"short jobs a second, {workers} workers", rates[workers], told)
     if rates:
         add("three workers, of one", rates[3] / rates[1])
