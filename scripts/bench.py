@@ -54,7 +54,7 @@ REUSED = ("reused process", "reused pool", "toolrunner warm", "toolrunner reside
 HTTP_LAST = ("reused", "door")  # directly, then over HTTP
 PLUGIN_FILES = Path(__file__).parent.parent / "tests/libraries/plugins"
 OVER_HTTP = ("opencv_edges", "onnxruntime_direction")
-CLUSTER_PARTS = ("accepting", "database", "one_of_each", "short_jobs", "fairness")
+CLUSTER_PARTS = ("accepting", "database", "one_of_each", "at_rest", "short_jobs", "fairness")
 NOT_INSTALLED = 3  # exit status of a part that lacks something
 
 Row = dict[str, Any]

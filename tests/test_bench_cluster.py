@@ -81,8 +81,9 @@ def test_times_of_jobs_spread_around_what_is_said() -> None:
 @pytest.mark.parametrize(
     ("name", "names"),
     [
-        ("database", {"accept", "claim", "end", "at_once", "jobs_per_second"}),
+        ("database", {"accept", "claim", "end", "look", "at_once", "jobs_per_second"}),
         ("one_of_each", {"accepted", "run"}),
+        ("at_rest", {"connections", "per_second"}),
     ],
 )
 def test_each_part_has_its_figures(name: str, names: set[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 from . import landlock, protocol
 from .syscalls import (
@@ -94,7 +95,8 @@ def _write(path: str, text: str) -> None:
 def build_root(kernel: Kernel, profile: dict[str, Any]) -> None:
     """Build a new root that holds what the plugin may see, and make it this process's root."""
     sources = [path for path in profile["read"] if os.path.exists(path)]
-    stage = _stage([*sources, profile["inputs"], *profile["write"]])
+    # This process may yet import something of its own.
+    stage = _stage([*sources, profile["inputs"], *profile["write"], sys.base_prefix])
     kernel.mount("", "/", "", MS_REC | MS_PRIVATE)
     kernel.mount("tmpfs", stage, "tmpfs", MS_NOSUID | MS_NODEV, "size=4m,mode=755")
     _bind_all(kernel, profile, stage, sources)

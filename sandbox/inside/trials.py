@@ -108,12 +108,16 @@ def in_child(trial: Callable[[], object]) -> dict[str, object]:
         text = pipe.read()
     _, status = os.waitpid(pid, 0)
     if not text:
-        return refused(f"the trial ended with status {os.waitstatus_to_exitcode(status)}")
+        return refused(_ended(status))
     try:
         answer: dict[str, object] = json.loads(text)
     except ValueError:  # its end, as for want of memory, came in the middle of its words
-        return refused(f"the trial ended with status {os.waitstatus_to_exitcode(status)}")
+        return refused(_ended(status))
     return answer
+
+
+def _ended(status: int) -> str:
+    return f"the trial ended with status {os.waitstatus_to_exitcode(status)}"
 
 
 def try_namespaces(
@@ -136,10 +140,11 @@ def try_namespaces(
         os.write(say_mapped, b"m")
         os.close(write)
         with os.fdopen(read, "rb") as pipe:
-            result = json.loads(pipe.read() or b'{"errno": null, "message": "it died"}')
+            text = pipe.read()
     finally:
         os.close(say_mapped)
-        os.waitpid(pid, 0)
+        _, status = os.waitpid(pid, 0)
+    result = json.loads(text) if text else {"errno": None, "message": _ended(status)}
     if "message" in result:
         raise OSError(result["errno"] or errno.EIO, result["message"])
     return None

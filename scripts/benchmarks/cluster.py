@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 import psutil
+import psycopg
 from members.whole import Cluster, Plan
 
 from benchmarks.cluster_model import HEAVY_JOBS, LIGHT_EVERY, LIGHT_JOBS
@@ -115,11 +116,12 @@ def database(_number: int, calls: int) -> Figures:
             claim.append(time.perf_counter() - begun)
             assert claimed is not None
             end.append(_timed(lambda: store.finish(claimed, JobStatus.SUCCESS, result={})))  # noqa: B023 - same
+        look = [_timed(lambda: store.claim({"nap": "1.0.0"})) for _ in range(calls)]
         alone = calls / sum(claim + end)
         together = _together(store, 4, calls)
     milliseconds = {
         name: quantile(seconds, 50)
-        for name, seconds in (("accept", accept), ("claim", claim), ("end", end))
+        for name, seconds in (("accept", accept), ("claim", claim), ("end", end), ("look", look))
     }
     return {**milliseconds, "at_once": together / alone, "jobs_per_second": together}
 
@@ -145,6 +147,32 @@ def _at_once(threads: int, work: Callable[[], None]) -> float:
     for thread in working:
         thread.join()
     return time.perf_counter() - begun
+
+
+def at_rest(_number: int, calls: int) -> Figures:
+    """What a worker with nothing to do asks of PostgreSQL: connections, transactions a second."""
+    workers = 3
+    with cluster(workers) as (made, store), psycopg.connect(made.postgres.url()) as witness:
+        store.close()
+        witness.autocommit = True
+
+        def asked() -> tuple[int, int]:
+            row = witness.execute(
+                "SELECT xact_commit, (SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'toolrunner')"
+                " FROM pg_stat_database WHERE datname = current_database()"
+            ).fetchone()
+            assert row is not None
+            return int(row[0]), int(row[1])
+
+        begun, (before, _) = time.monotonic(), asked()
+        time.sleep(calls / 5)
+        after, connections = asked()
+        seconds = time.monotonic() - begun
+    return {
+        "connections": connections / workers,
+        "per_second": (after - before) / seconds / workers,
+    }
 
 
 def one_of_each(_number: int, calls: int) -> Figures:
@@ -255,6 +283,6 @@ def _held(pid: int, number: int) -> Iterator[None]:
 
 
 PARTS = {
-    "accepting": accepting, "database": database, "one_of_each": one_of_each,
+    "accepting": accepting, "database": database, "one_of_each": one_of_each, "at_rest": at_rest,
     "short_jobs": short_jobs, "fairness": fairness,
 }  # fmt: skip

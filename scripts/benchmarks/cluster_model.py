@@ -28,6 +28,7 @@ class Costs:
     accept: float
     claim: float
     end: float
+    look: float = 0.0  # of an idle worker, of which each is told of each job that waits
     at_once: float = 1.0
 
 
@@ -167,6 +168,8 @@ class _Cluster:
         )
         own.append(job)
         self._waiting += 1
+        for _ in range(self._idle - 1):
+            self.database.ask(self._costs.look, lambda: None)
         self._ask()
 
     def _highest_running(self) -> int:

@@ -34,12 +34,17 @@ def rows(
     alone = part("database", 0, calls)
     for step in ("accept", "claim", "end"):
         add(f"{step} a job without a file: ms", alone[step])
+    add("look for a job, where none waits: ms", alone["look"])
     add("jobs a second that the database gives out and ends", alone["jobs_per_second"])
     costs = costs_of(alone)
     tell("one server, and one worker")
     one = part("one_of_each", 0, calls)
     add("jobs a second that one server accepts over HTTP", one["accepted"])
     add("short jobs a second that one worker runs", one["run"])
+    tell("workers with nothing to do")
+    rest = part("at_rest", 0, calls)
+    add("connections of a worker with nothing to do", rest["connections"])
+    add("its transactions a second", rest["per_second"])
     rates: dict[int, float] = {}
     for workers in (1, 2, 3):
         rates_found = []

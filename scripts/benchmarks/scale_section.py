@@ -38,6 +38,7 @@ def costs_of(alone: dict[str, float]) -> model.Costs:
         accept=alone["accept"] / 1000,
         claim=alone["claim"] / 1000,
         end=alone["end"] / 1000,
+        look=alone["look"] / 1000,
         at_once=max(1.0, alone["at_once"]),
     )
 

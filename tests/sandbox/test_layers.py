@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
+from toolrunner.sandbox.inside import namespaces, trials
+from toolrunner.sandbox.inside.syscalls import Kernel
 from toolrunner.sandbox.layers import LAYER_NAMES, NAMESPACES, Layers, floor_gaps
 
 FULL = Layers(
@@ -70,3 +74,25 @@ def test_calls_are_isolated_only_where_something_isolates_them() -> None:
     assert "call_isolation" in FULL.names()
     assert "call_isolation" in FULL.without("namespaces").names()
     assert "call_isolation" in Layers(rlimits=True, watchdog=True, portable=True).missing()
+
+
+class Recorder(Kernel):
+    """Says where a root would be built, and builds none."""
+
+    def mount(self, source: str, target: str, kind: str, flags: int, data: str = "") -> None:  # noqa: ARG002 - the real one's
+        """Mount nothing."""
+        if source == "tmpfs":
+            raise StopIteration(target)
+
+
+def test_a_root_is_built_where_it_hides_no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who builds it may yet import something of its own, whatever the plugin may see."""
+
+    def place() -> str:
+        with pytest.raises(StopIteration) as built:
+            namespaces.build_root(Recorder(), trials.trial_profile(proc=False))
+        return str(built.value.args[0])
+
+    first = place()
+    monkeypatch.setattr(sys, "base_prefix", f"{first}/python")
+    assert place() != first

@@ -46,6 +46,8 @@ SELECT worker FROM workers WHERE worker <> %(me)s AND (
 )
 """  # noqa: S608 - ours alone
 # That a process lives; and whether anything may have to be done that nobody has told it of.
+# Of very many some look whether others are dead, since each of them looks at all.
+_LOOKS_A_BEAT = 20
 _BEAT = f"""
 WITH beat AS (
   UPDATE workers SET heartbeat = clock_timestamp() WHERE worker = %(me)s RETURNING 1
@@ -53,7 +55,8 @@ WITH beat AS (
 SELECT EXISTS (SELECT FROM beat) AS is_known, (
   EXISTS (SELECT FROM jobs WHERE status = 'PENDING')
   OR EXISTS (SELECT FROM jobs WHERE status = 'RUNNING' AND worker = %(me)s AND withdrawn <> 0)
-  OR EXISTS ({_SUSPECTS})
+  OR CASE WHEN random() * (SELECT count(*) FROM workers) < %(looks)s
+    THEN EXISTS ({_SUSPECTS}) ELSE false END
 ) AS is_stirring
 """  # noqa: S608 - ours alone
 _END_HOLDER = f"SELECT pg_terminate_backend(pid) FROM {_HOLDERS} AND objid = %(key)s"  # noqa: S608 - same
@@ -182,7 +185,13 @@ class Membership:
         try:
             with explained(self._url):
                 told = connection.execute(
-                    _BEAT, {"me": self._name, "late": self._late_seconds, "locks": _LOCKS}
+                    _BEAT,
+                    {
+                        "me": self._name,
+                        "late": self._late_seconds,
+                        "locks": _LOCKS,
+                        "looks": _LOOKS_A_BEAT,
+                    },
                 ).fetchone()
         except StoreError:
             self._leave()

@@ -24,22 +24,47 @@ from toolrunner.runner.jobs.store import Claim
 
 # Of what a process can run, whose turn it is: the caller, then the plugin, with the fewest running
 # jobs; then who has had least, then the oldest. What another process takes just now is passed over.
+# Looked at are the first few of each caller's jobs of a plugin alone, found by their index one
+# caller and plugin after the other, so that it takes no longer when many jobs wait.
 _CLAIM = f"""
-WITH next AS (
-  SELECT waiting.seq FROM jobs AS waiting
+WITH RECURSIVE lines AS (
+  (SELECT caller, plugin, coalesce(version, '') AS version FROM jobs WHERE status = 'PENDING'
+   ORDER BY caller, plugin, coalesce(version, '') LIMIT 1)
+  UNION ALL
+  SELECT following.* FROM lines CROSS JOIN LATERAL (
+    SELECT caller, plugin, coalesce(version, '') AS version FROM jobs WHERE status = 'PENDING'
+      AND (caller, plugin, coalesce(version, '')) > (lines.caller, lines.plugin, lines.version)
+    ORDER BY caller, plugin, coalesce(version, '') LIMIT 1
+  ) AS following
+), first AS (
+  SELECT head.seq, lines.caller, lines.plugin FROM lines
   JOIN unnest(%(plugins)s::text[], %(versions)s::text[]) AS able (plugin, version)
-    ON able.plugin = waiting.plugin AND able.version = coalesce(waiting.version, able.version)
+    ON able.plugin = lines.plugin AND lines.version IN ('', able.version)
+  CROSS JOIN LATERAL (
+    SELECT seq FROM jobs WHERE status = 'PENDING' AND caller = lines.caller
+      AND plugin = lines.plugin AND coalesce(version, '') = lines.version
+      AND id <> ALL (%(held)s::text[])
+    ORDER BY tag, seq LIMIT %(depth)s
+  ) AS head
+), next AS (
+  SELECT waiting.seq FROM first JOIN jobs AS waiting ON waiting.seq = first.seq
   LEFT JOIN (SELECT caller, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY caller)
-    AS mine ON mine.caller = waiting.caller
+    AS mine ON mine.caller = first.caller
   LEFT JOIN (SELECT plugin, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY plugin)
-    AS same ON same.plugin = waiting.plugin
-  WHERE waiting.status = 'PENDING' AND waiting.id <> ALL (%(held)s::text[])
+    AS same ON same.plugin = first.plugin
+  WHERE waiting.status = 'PENDING'
   ORDER BY coalesce(mine.n, 0), coalesce(same.n, 0), waiting.tag, waiting.seq
   LIMIT 1 FOR UPDATE OF waiting SKIP LOCKED
+), taken AS (
+  UPDATE jobs SET status = 'RUNNING', started = {NOW}, worker = %(worker)s, attempts = attempts + 1
+  FROM next WHERE jobs.seq = next.seq RETURNING jobs.*
 )
-UPDATE jobs SET status = 'RUNNING', started = {NOW}, worker = %(worker)s, attempts = attempts + 1
-FROM next WHERE jobs.seq = next.seq RETURNING jobs.*
+SELECT taken.*, counted.first FROM (SELECT count(*) AS first FROM first) AS counted
+LEFT JOIN taken ON true
 """  # noqa: S608 - ours alone
+# How many of each are looked at: more where others take all of these just now.
+_DEPTHS = (4, 256, 2**31 - 1)
+ANYTHING_WAITS = "SELECT 1 FROM jobs WHERE status = 'PENDING' LIMIT 1"
 _LOSE = (
     "UPDATE jobs SET deaths = deaths + 1, worker = NULL, progress = NULL WHERE status = 'RUNNING'"
 )
@@ -62,19 +87,22 @@ def take(
     held: Collection[str],
 ) -> Row | None:
     """Give the next job that a process can run to it; none whose lost attempt it still runs."""
-    row = connection.execute(
-        _CLAIM,
-        {
-            "worker": worker,
-            "plugins": list(runnable),
-            "versions": list(runnable.values()),
-            "held": list(held),
-        },
-    ).fetchone()
-    if row is not None:
-        queue.drop(connection, row["entry"])
-        tell_status(connection, row)
-    return row
+    able = {
+        "worker": worker,
+        "plugins": list(runnable),
+        "versions": list(runnable.values()),
+        "held": list(held),
+    }
+    for depth in _DEPTHS:
+        row = connection.execute(_CLAIM, {**able, "depth": depth}).fetchone()
+        assert row is not None
+        if not row.pop("first"):
+            return None
+        if row["seq"] is not None:
+            queue.drop(connection, row["entry"])
+            tell_status(connection, row)
+            return row
+    return None
 
 
 def offer(connection: Connection, worker: str, runnable: Mapping[str, str]) -> None:

@@ -167,6 +167,11 @@ CREATE TRIGGER jobs_told AFTER UPDATE OF ended ON jobs
   FOR EACH ROW WHEN (OLD.ended IS NULL AND NEW.ended IS NOT NULL)
   EXECUTE FUNCTION tell_webhooks();
 """,
+    # By which whose turn it is is found without a look at all that waits.
+    """
+CREATE INDEX jobs_waiting ON jobs (caller, plugin, coalesce(version, ''), tag, seq)
+  WHERE status = 'PENDING';
+""",
 )
 # Any number that nobody else locks in this database.
 _MIGRATING = 0x746F6F6C

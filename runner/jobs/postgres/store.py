@@ -49,6 +49,7 @@ from toolrunner.runner.jobs.postgres.operating import rename_caller, revive
 from toolrunner.runner.jobs.postgres.queue import JobQueue
 from toolrunner.runner.jobs.postgres.rows import COUNT_STRANDED, NOW, SELECT_JOBS, Row, one
 from toolrunner.runner.jobs.postgres.running import (
+    ANYTHING_WAITS,
     abandon,
     begin,
     end,
@@ -214,6 +215,8 @@ class PostgresJobStore(RowStore[Connection]):
         with self._holding:
             held = list(self._held)
         name = self._membership.insist()
+        if self._offered == (name, runnable) and not self._anything_waits():
+            return None
         with self._database.writing() as database:
             is_known = is_member(database, name)
             if is_known:
@@ -228,6 +231,11 @@ class PostgresJobStore(RowStore[Connection]):
         with self._holding:
             self._held[claim.job.id] = claim.number
         return claim
+
+    def _anything_waits(self) -> bool:
+        """Look in one step: of a job that waits every idle process is told, and one gets it."""
+        with self._database.reading() as database:
+            return database.execute(ANYTHING_WAITS).fetchone() is not None
 
     def _take(
         self, database: Connection, name: str, runnable: Mapping[str, str], held: list[str]

@@ -41,6 +41,7 @@ def test_a_crash_in_postgresql_is_nobodys_death(postgres: Postgres, tmp_path: Pa
             with closing(psycopg.connect(url.secret)) as victim:
                 os.kill(victim.info.backend_pid, signal.SIGKILL)
             spin(lambda: _is_broken(witness))
+        spin(lambda: _takes_connections(url.secret))  # not before all that were there are gone
         spin(lambda: _answers(other))
         assert other.recover(lost) == 0
         assert store.finish(claim, JobStatus.SUCCESS, result={"n": 1})
@@ -60,6 +61,14 @@ def _is_broken(connection: psycopg.Connection[object]) -> bool:
     except psycopg.OperationalError:
         return True
     return False
+
+
+def _takes_connections(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _answers(store: Store) -> bool:
