@@ -22,15 +22,18 @@ from referencing.exceptions import Unresolvable
 
 from toolrunner.runner.errors import ErrorType, GovernedError, cut_end
 from toolrunner.runner.payloads.json_values import quote
-from toolrunner.runner.payloads.patterns import MAX_STEPS, worst_steps
+from toolrunner.runner.payloads.patterns import MAX_BYTES, MAX_STEPS, worst_cost
 from toolrunner.runner.payloads.told import briefly_told
 
 MAX_SECONDS = 10.0
+MAX_PATTERN_STEPS = 60 * MAX_STEPS  # for all strings and keys of a value
 _SHORT = 64  # characters; a pattern that is too slow for so few is the author's fault
 _ERRORS_LOOKED_AT = 20
 _SHOWN_BYTES = 500
 _KEYS_NAMED = 5
-_MOST_UNEVALUATED = 20_000  # all of them are sorted in one step where they are not allowed
+# All of them are sorted in one step where they are not allowed; of items, each is looked for
+# among all that are.
+_MOST_UNEVALUATED = {"unevaluatedProperties": 20_000, "unevaluatedItems": 2_000}
 
 _Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
@@ -112,6 +115,7 @@ def _validator_class(schema_text: str) -> type[Validator]:
     plain.check_schema(schema)
     keywords: dict[str, _Keyword] = {**plain.VALIDATORS, "uniqueItems": _unique_items}
     keywords["additionalProperties"] = _additional(keywords["additionalProperties"])
+    keywords["multipleOf"] = _multiple_of(keywords["multipleOf"])
     guarded = {name: _guarded(name, keyword) for name, keyword in keywords.items()}
     return cast("type[Validator]", extend(plain, guarded))  # type: ignore[no-untyped-call]  # its stub lacks types
 
@@ -127,6 +131,7 @@ class _Allowance(FormatChecker):
         super().__init__(formats=())
         self._what = what
         self._end = time.thread_time() + seconds
+        self._pattern_steps = 0.0
 
     def spend(self) -> None:
         """Raise when nothing is left."""
@@ -136,6 +141,13 @@ class _Allowance(FormatChecker):
                 f" took longer than {MAX_SECONDS:g} s",
             )
             raise _TooMuchError(before, after, f"a smaller {self._what}")
+
+    def spend_on_pattern(self, pattern: str, text: str) -> None:
+        """Raise if a match would take too long, or too much of it has been done."""
+        self._pattern_steps += _steps_of(pattern, text)
+        if self._pattern_steps > MAX_PATTERN_STEPS:
+            before = f"matching all strings of the {self._what} with the patterns of"
+            raise _TooMuchError(before, " takes too long", f"a smaller {self._what}")
 
 
 def _guarded(name: str, keyword: _Keyword) -> _Keyword:
@@ -147,13 +159,13 @@ def _guarded(name: str, keyword: _Keyword) -> _Keyword:
     ) -> Iterator[ValidationError] | None:
         validator.format_checker.spend()
         if name == "pattern" and isinstance(instance, str):
-            _check_pattern(value, instance)
+            validator.format_checker.spend_on_pattern(value, instance)
         if name in _KEY_PATTERNS and isinstance(instance, dict):
             for pattern in schema.get("patternProperties", ()):
                 for key in instance:
-                    _check_pattern(pattern, key)
-        if name == "unevaluatedProperties" and isinstance(instance, dict):
-            _check_number(name, len(instance))
+                    validator.format_checker.spend_on_pattern(pattern, key)
+        if name in _MOST_UNEVALUATED and isinstance(instance, dict | list):
+            _check_number(name, instance)
         return keyword(validator, value, instance, schema)
 
     return guarded
@@ -198,24 +210,45 @@ def _extras(instance: dict[str, Any], known: Collection[str], pattern: str) -> I
             yield key
 
 
-def _check_number(keyword: str, number: int) -> None:
-    if number > _MOST_UNEVALUATED:
-        before = f"an object of {number:,} properties is too large to be checked against {keyword}"
-        raise _TooMuchError(f"{before} of", "", f"{_MOST_UNEVALUATED:,} at most")
+def _multiple_of(plain: _Keyword) -> _Keyword:
+    """The keyword, with words for numbers that no float can hold."""
+
+    def keyword(
+        validator: Any,  # noqa: ANN401 - jsonschema's own signature
+        divisor: Any,  # noqa: ANN401
+        instance: Any,  # noqa: ANN401
+        schema: Any,  # noqa: ANN401
+    ) -> Iterator[ValidationError]:
+        try:
+            yield from plain(validator, divisor, instance, schema) or ()
+        except OverflowError:
+            before = "a number is too large to be checked against multipleOf of"
+            raise _TooMuchError(before, "", "a smaller one") from None
+
+    return keyword
+
+
+def _check_number(keyword: str, instance: Collection[Any]) -> None:
+    most = _MOST_UNEVALUATED[keyword]
+    if len(instance) > most:
+        what = "an object of {:,} properties" if isinstance(instance, dict) else "a list of {:,}"
+        before = f"{what.format(len(instance))} is too large to be checked against {keyword}"
+        raise _TooMuchError(f"{before} of", "", f"{most:,} at most")
 
 
 # additionalProperties and unevaluatedProperties match the keys against patternProperties as well.
 _KEY_PATTERNS = frozenset({"patternProperties", "additionalProperties", "unevaluatedProperties"})
 
 
-def _check_pattern(pattern: str, text: str) -> None:
+def _steps_of(pattern: str, text: str) -> float:
     try:
-        if worst_steps(pattern, len(text)) <= MAX_STEPS:
-            return
-        is_slow_on_short = worst_steps(pattern, _SHORT) > MAX_STEPS
+        steps, held = worst_cost(pattern, len(text))
+        if steps <= MAX_STEPS and held <= MAX_BYTES:
+            return steps
+        steps, held = worst_cost(pattern, _SHORT)
     except re.error as error:
         _refuse(f"{quote(pattern)} is not a pattern: {error}")
-    if is_slow_on_short:
+    if steps > MAX_STEPS or held > MAX_BYTES:
         _refuse(
             f"the pattern {quote(pattern)} may take exponential time; write it without repeats "
             "inside repeats and back references, or check this in run and raise InvalidInput"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolrunner.runner.errors import ErrorType, GovernedError
-from toolrunner.runner.payloads.patterns import MAX_STEPS, worst_steps
+from toolrunner.runner.payloads.patterns import MAX_BYTES, MAX_STEPS, worst_cost
 from toolrunner.runner.payloads.validation import validate_json_payload
 
 PERSON = {
@@ -67,6 +67,30 @@ LARGE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         (
             "an object of 30,000 properties is too large to be checked against"
             " unevaluatedProperties of the plugin's input_schema; send 20,000 at most"
+        ),
+    ),
+    "items of nobody": (
+        {"a": [0] * 2_001},
+        {"properties": {"a": {"contains": True, "unevaluatedItems": False}}},
+        (
+            "a list of 2,001 is too large to be checked against unevaluatedItems of the plugin's"
+            " input_schema; send 2,000 at most"
+        ),
+    ),
+    "a number that no float holds": (
+        {"a": 10**400},
+        {"properties": {"a": {"multipleOf": 0.5}}},
+        (
+            "a number is too large to be checked against multipleOf of the plugin's input_schema;"
+            " send a smaller one"
+        ),
+    ),
+    "keys that take long together": (
+        {f"{'a' * 100}{number}": 0 for number in range(20_000)},
+        {"patternProperties": {"a.*a.*b": {}}},
+        (
+            "matching all strings of the payload with the patterns of the plugin's input_schema"
+            " takes too long; send a smaller payload"
         ),
     ),
 }
@@ -190,6 +214,50 @@ def test_pattern_that_explodes_is_never_matched(pattern: str) -> None:
         assert "exponential" in error.message
 
 
+@pytest.mark.parametrize(
+    ("pattern", "length"),
+    [
+        (r"(?:(?=a)){1000}x", 500_000),
+        (r"(?:(?=a)){6000}x", 500_000),
+        (r"a{20000}b", 1_000_000),
+        (r"^(?:(?:(?=a)){10000}){1200}x", 1),
+        (r"^(?:(?:(?=a)){30000}){3000}x", 1),
+        (r"^(?:(?:(?=a)){4000000000}){4000000000}x", 1),
+        (r"^(?:(?:ab)(?:c)?)*$", 10_000_000),
+    ],
+)
+def test_work_that_leaves_no_choice_counts_too(pattern: str, length: int) -> None:
+    """What is repeated without a choice takes its time all the same, and is remembered."""
+    schema = {"properties": {"a": {"pattern": pattern}}}
+    message = refusal({"a": "a" * length}, schema).message
+    assert "exponential" in message or "is too long to be checked" in message
+
+
+@pytest.mark.parametrize(
+    ("pattern", "length"),
+    [
+        (r"^[^@\s]+@[^@\s]+\.[a-z]{2,}$", 320),
+        (r"^[A-Za-z0-9+/]+={0,2}$", 1_000_000),
+        (r"^.*\.png$", 4_000),
+        (r"^(?!.*\.\.)[a-z.]+$", 500),
+    ],
+)
+def test_a_repeat_ends_where_no_more_of_it_comes(pattern: str, length: int) -> None:
+    """If what follows begins otherwise: no other end is worth a try."""
+    steps, held = worst_cost(pattern, length)
+    assert steps <= MAX_STEPS
+    assert held <= MAX_BYTES
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"^a+a+$", r"^a+[ab]+$", r"^[^b]+a+$", r"^a+b*a+$", r"^.+a+$", r"^\w+a+$", r"^a+(?:a)+$"],
+)
+def test_elsewhere_each_end_of_a_repeat_is_one_to_try(pattern: str) -> None:
+    """What follows may begin with more of it."""
+    assert worst_cost(pattern, 10_000)[0] > 10_000**2
+
+
 def test_pattern_too_slow_for_a_long_string_blames_the_string() -> None:
     """A quadratic pattern is fine for a line, and not for a book."""
     schema = {"properties": {"a": {"pattern": "a.*b"}}}
@@ -228,8 +296,9 @@ def test_cost_of_any_pattern_is_known(pattern: str, length: int) -> None:
         re.compile(pattern)
     except re.error:
         return
-    assert 1 <= worst_steps(pattern, length) <= worst_steps(pattern, length + 1)
-    if worst_steps(pattern, 20) <= MAX_STEPS:
+    assert 1 <= worst_cost(pattern, length)[0] <= worst_cost(pattern, length + 1)[0]
+    steps, held = worst_cost(pattern, 20)
+    if steps <= MAX_STEPS and held <= MAX_BYTES:
         re.search(pattern, "a" * 20)
 
 
