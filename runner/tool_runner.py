@@ -120,7 +120,7 @@ class ToolRunner:
         try:
             plugin = self._look_up(name)
             _check_means(call)
-            checked = self._validate(plugin, payload)
+            checked = self._validate(plugin, payload, call)
             reader = _reader(plugin)
             ending = self._call(name, plugin, checked, call, reader)
             outcome = judge(replace(ending, log_tail=ending.log_tail[-LOG_TAIL_CHARACTERS:]))
@@ -391,13 +391,15 @@ class ToolRunner:
         if standing is not None:
             raise SuspendedError(name, standing)
 
-    def _validate(self, plugin: Plugin, payload: Mapping[str, Any]) -> Payload:
+    def _validate(self, plugin: Plugin, payload: Mapping[str, Any], call: Call) -> Payload:
         """Check the payload against what the plugin takes; return it ready to be sent."""
         manifest = plugin.manifest
         cap = self._settings.caps.get("payload_mb", manifest.limits.payload_mb)
         most = min(manifest.limits.payload_mb, cap)
         if manifest.input == "json":
-            checked = validation.validate_json_payload(payload, manifest.input_schema, most)
+            checked = validation.validate_json_payload(
+                payload, manifest.input_schema, most, lambda: call.cancelled
+            )
         elif manifest.input == "files":
             checked = validate_files_payload(payload, manifest.accepts, manifest.name)
         else:

@@ -45,6 +45,10 @@ class _UnusableError(Exception):
     """A schema that nothing can be held against; the message says why."""
 
 
+class _WithdrawnError(Exception):
+    """Nobody waits for the check any more."""
+
+
 class _TooMuchError(Exception):
     """A value that is too much for a schema: how so, and what would be less of it."""
 
@@ -54,10 +58,23 @@ class _TooMuchError(Exception):
         self.before, self.after, self.less = before, after, less
 
 
-def check_schema(payload: dict[str, Any], schema: Mapping[str, Any]) -> None:
-    """Raise ``GovernedError`` unless the payload is what the ``input_schema`` describes."""
+def _never() -> bool:
+    return False
+
+
+def check_schema(
+    payload: dict[str, Any],
+    schema: Mapping[str, Any],
+    is_withdrawn: Callable[[], bool] = _never,
+) -> None:
+    """Raise ``GovernedError`` unless the payload is what the ``input_schema`` describes.
+
+    A check that ``is_withdrawn`` ends, whatever it would have found.
+    """
     try:
-        problem = _problem("payload", payload, schema)
+        problem = _problem("payload", payload, schema, is_withdrawn)
+    except _WithdrawnError:
+        return
     except _UnusableError as error:
         message = f"the plugin's input_schema cannot be used: {error}"
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from None
@@ -79,15 +96,20 @@ def check_output(result: dict[str, Any], schema: Mapping[str, Any]) -> None:
         raise GovernedError(ErrorType.OUTPUT_VALIDATION_ERROR, f"{UNFIT}: {problem}")
 
 
-def _problem(what: str, value: dict[str, Any], schema: Mapping[str, Any]) -> str:
+def _problem(
+    what: str,
+    value: dict[str, Any],
+    schema: Mapping[str, Any],
+    is_withdrawn: Callable[[], bool] = _never,
+) -> str:
     """Return what does not fit, beginning with its place, or ""."""
     try:
         validator = _validator_class(json.dumps(schema, sort_keys=True))
         errors = validator(
-            schema, registry=Registry(), format_checker=_Allowance(MAX_SECONDS, what)
+            schema, registry=Registry(), format_checker=_Allowance(MAX_SECONDS, what, is_withdrawn)
         ).iter_errors(briefly_told(value))
         worst = best_match(islice(errors, _ERRORS_LOOKED_AT))
-    except (_UnusableError, _TooMuchError):
+    except (_UnusableError, _TooMuchError, _WithdrawnError):
         raise
     except RecursionError:
         _refuse("it refers to itself without end")
@@ -126,15 +148,18 @@ class _Allowance(FormatChecker):
     It knows no formats: ``format`` stays the annotation that it is by default.
     """
 
-    def __init__(self, seconds: float, what: str) -> None:
-        """``what`` is checked."""
+    def __init__(self, seconds: float, what: str, is_withdrawn: Callable[[], bool]) -> None:
+        """``what`` is checked, until it ``is_withdrawn``."""
         super().__init__(formats=())
         self._what = what
         self._end = time.thread_time() + seconds
+        self._is_withdrawn = is_withdrawn
         self._pattern_steps = 0.0
 
     def spend(self) -> None:
-        """Raise when nothing is left."""
+        """Raise when nothing is left, or nobody waits."""
+        if self._is_withdrawn():
+            raise _WithdrawnError
         if time.thread_time() > self._end:
             before, after = (
                 f"checking the {self._what} against",

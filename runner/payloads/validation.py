@@ -5,7 +5,7 @@ and parsed replies, never plugin code, and raise nothing but ``GovernedError``.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,10 +84,12 @@ def validate_json_payload(
     payload: Mapping[str, Any],
     schema: Mapping[str, Any] | None = None,
     payload_mb: float = math.inf,
+    is_withdrawn: Callable[[], bool] = lambda: False,
 ) -> Payload:
     """Check the payload of a plugin with ``input = "json"``, against its schema if it has one.
 
-    One that is larger than ``payload_mb`` is not held against the schema, which would take long.
+    One that is larger than ``payload_mb`` is not held against the schema, which would take long;
+    nor is the rest of one that ``is_withdrawn``.
     """
     _check_no_image(payload)
     head = object_of(payload)
@@ -95,7 +97,7 @@ def validate_json_payload(
     checked = Payload(head)
     if schema is not None:
         check_size(checked, payload_mb)
-        check_schema(head, schema)
+        check_schema(head, schema, is_withdrawn)
     return checked
 
 

@@ -1,5 +1,6 @@
 """Schemas of plugins: what they refuse, and that none of them can hurt the host."""
 
+import math
 import re
 from typing import Any
 
@@ -185,16 +186,30 @@ def test_recursive_schema_that_ends_is_fine() -> None:
     validate_json_payload(payload, schema)
 
 
+DOUBLING: dict[str, Any] = {
+    "$ref": "#/$defs/0",
+    "$defs": {
+        **{str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(40)},
+        "40": {"type": "object"},
+    },
+}
+
+
 def test_schema_that_multiplies_itself_runs_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty doublings would take for ever; the allowance of processor time ends it."""
     monkeypatch.setattr("toolrunner.runner.payloads.schema.MAX_SECONDS", 0.2)
-    both: dict[str, Any] = {
-        str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(40)
-    }
-    schema: dict[str, Any] = {"$ref": "#/$defs/0", "$defs": {**both, "40": {"type": "object"}}}
-    error = refusal({"a": 1}, schema)
+    error = refusal({"a": 1}, DOUBLING)
     assert error.error_type is ErrorType.VALIDATION_ERROR
     assert "took longer" in error.message
+
+
+def test_a_check_ends_when_nobody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would go on for ever; that it was withdrawn is its caller's to tell."""
+    monkeypatch.setattr("toolrunner.runner.payloads.schema.MAX_SECONDS", math.inf)
+    asked = iter(range(1000))
+    payload = {"a": 1}
+    checked = validate_json_payload(payload, DOUBLING, is_withdrawn=lambda: next(asked) == 999)
+    assert checked.head == payload
 
 
 @pytest.mark.parametrize(
