@@ -71,14 +71,17 @@ class _Running:
     claim: Claim
     call: Call
     is_interrupted: bool = False
+    # Held while progress is told, so that it is told in order.
+    telling: threading.Lock = field(default_factory=threading.Lock)
     told: float = field(default=-1.0)
+    newest: tuple[float, str] | None = None  # progress that is held back, and not told yet
 
 
 @dataclass(slots=True)
 class _Ending:
     """How a job is to end: a step of the store, which holds what the job has brought."""
 
-    claim: Claim
+    running: _Running
     step: Callable[[], object]
 
 
@@ -105,6 +108,7 @@ class JobDispatcher:
         # What the store would not take, as on a full disk. Each keeps its place until it does.
         self._unsettled: list[_Ending] = []
         self._changed = threading.Event()
+        self._asked = threading.Event()  # to look for jobs; without it a change is progress alone
         self._draining = threading.Event()
         self._next_recovery = self._next_cleaning = 0.0
         self._busy_seconds = 0.0
@@ -132,6 +136,7 @@ class JobDispatcher:
             "no jobs are taken, as nobody can find out what this host can isolate",
             "jobs are taken again: what this host can isolate is known",
         )
+        self._telling = trouble("progress of jobs cannot be told", "progress of jobs is told again")
         self._cleaning = trouble(
             "what is kept no longer cannot be deleted", "what is kept no longer is deleted again"
         )
@@ -143,6 +148,7 @@ class JobDispatcher:
 
     def wake(self) -> None:
         """Look for jobs now: one has been stored, or cancelled. It does not wait."""
+        self._asked.set()
         self._changed.set()
 
     def runnable(self) -> dict[str, str]:
@@ -170,8 +176,9 @@ class JobDispatcher:
             self._thread.join()
         deadline = time.monotonic() + seconds
         while self._is_busy() and (left := deadline - time.monotonic()) > 0:
-            self._changed.wait(min(left, self._pause_seconds()))
+            self._changed.wait(min(left, self._pause_seconds(), self._telling_seconds()))
             self._changed.clear()
+            self._telling.attempt(self._tell_all_held)
             if self._taking.is_due:
                 self._taking.attempt(self._end_withdrawn)
             self._settle_if_due()
@@ -183,12 +190,18 @@ class JobDispatcher:
         self._settling.attempt(self._settle)
 
     def _work(self) -> None:
+        next_look = 0.0
         while not self._draining.is_set():
-            self._settle_if_due()
-            # One attempt, so that what works does not hide what fails.
-            if self._taking.is_due and self._taking.attempt(self._look_after_and_take) is None:
-                self._next_recovery = 0.0  # it may have claimed what it does not know of
-            self._changed.wait(self._pause_seconds())
+            self._telling.attempt(self._tell_all_held)
+            if self._asked.is_set() or time.monotonic() >= next_look:
+                self._asked.clear()
+                self._settle_if_due()
+                # One attempt, so that what works does not hide what fails.
+                if self._taking.is_due and self._taking.attempt(self._look_after_and_take) is None:
+                    self._next_recovery = 0.0  # it may have claimed what it does not know of
+                next_look = time.monotonic() + self._pause_seconds()
+            left = max(0.0, next_look - time.monotonic())
+            self._changed.wait(min(left, self._telling_seconds()))
             self._changed.clear()
 
     def _pause_seconds(self) -> float:
@@ -286,7 +299,7 @@ class JobDispatcher:
     def _claims(self) -> list[Claim]:
         """Return all that are known here. One that ends goes from the first to the second."""
         running = [one.claim for one in self._all_running()]
-        return running + [one.claim for one in list(self._unsettled)]
+        return running + [one.running.claim for one in list(self._unsettled)]
 
     def _take_one(self) -> bool:
         runnable = self._looking.attempt(self.runnable)
@@ -303,7 +316,7 @@ class JobDispatcher:
         try:
             future = submit(self._pool, partial(self._run, running))
         except Exception as error:
-            self._end(claim, partial(self._store.give_back, claim))
+            self._end(running, partial(self._store.give_back, claim))
             with self._lock:
                 del self._running[claim.mark]
             if not isinstance(error, NoThreadError):
@@ -329,11 +342,11 @@ class JobDispatcher:
         try:
             payload = self._store.payload(claim)
         except UnreadableError as damaged:
-            self._end(claim, self._failed(claim, endings.unreadable(claim.job, damaged)))
+            self._end(running, self._failed(claim, endings.unreadable(claim.job, damaged)))
             return
         except OSError as failed:
             self._reading.failed(failed)
-            self._end(claim, partial(self._store.give_back, claim))
+            self._end(running, partial(self._store.give_back, claim))
             return
         self._reading.worked()
         try:
@@ -348,13 +361,13 @@ class JobDispatcher:
             self._busy_seconds = 0.0
             artifacts = running.call.artifacts
             self._end(
-                claim,
+                running,
                 partial(
                     self._store.finish, claim, JobStatus.SUCCESS, result=result, artifacts=artifacts
                 ),
             )
         else:
-            self._end(claim, self._ending(running, error))
+            self._end(running, self._ending(running, error))
 
     def _left(self, running: _Running, future: Future[None]) -> None:
         """Note that a job runs no more, in the thread that ran it."""
@@ -363,10 +376,10 @@ class JobDispatcher:
         if bug is not None:
             # The job is RUNNING and this process alive: nobody else would ever end it.
             _LOG.error("job %s met a bug", claim.job.id, exc_info=bug)
-            self._end(claim, self._lost(claim, endings.buggy(claim.job, bug)))
+            self._end(running, self._lost(claim, endings.buggy(claim.job, bug)))
         with self._lock:
             del self._running[claim.mark]
-        self._changed.set()
+        self.wake()
 
     def _ending(self, running: _Running, error: Envelope) -> Callable[[], object]:
         """Return the step that ends a job which has failed, or has not run."""
@@ -404,9 +417,9 @@ class JobDispatcher:
     def _lost(self, claim: Claim, error: dict[str, Any]) -> Callable[[], object]:
         return partial(self._store.abandon, claim, error)
 
-    def _end(self, claim: Claim, step: Callable[[], object]) -> None:
+    def _end(self, running: _Running, step: Callable[[], object]) -> None:
         """End a job now, or as soon as the store takes it."""
-        ending = _Ending(claim, step)
+        claim, ending = running.claim, _Ending(running, step)
         try:
             self._try_to_end(ending)
         except Exception as error:  # noqa: BLE001 - logged, and tried again
@@ -417,18 +430,20 @@ class JobDispatcher:
 
     def _try_to_end(self, ending: _Ending) -> None:
         """End a job, with less than it has brought if that cannot be kept."""
-        job = ending.claim.job
+        claim, job = ending.running.claim, ending.running.claim.job
         try:
+            with ending.running.telling:
+                self._tell_newest(ending.running)
             ending.step()
         except StoreError:
             raise
         except NotKeptError as failed:  # as on a full disk: less may find room
             _LOG.error("what job %s has brought could not be kept in %s", job.id, failed)
-            ending.step = self._failed(ending.claim, endings.not_kept(job, failed))
+            ending.step = self._failed(claim, endings.not_kept(job, failed))
             ending.step()
         except Exception as bug:  # noqa: BLE001 - logged, and what the job ends with
             _LOG.exception("job %s met a bug at its end", job.id)
-            ending.step = self._lost(ending.claim, endings.buggy(job, bug))
+            ending.step = self._lost(claim, endings.buggy(job, bug))
             ending.step()
 
     def _is_busy(self) -> bool:
@@ -454,8 +469,33 @@ class JobDispatcher:
 
     def _tell(self, running: _Running, fraction: float, message: str) -> None:
         """Pass a plugin's progress on, but not as fast as a hostile one can report it."""
-        now = time.monotonic()
-        if now - running.told >= _PROGRESS_SECONDS and self._taking.is_due:
-            running.told = now
+        with running.telling:
+            is_first = running.newest is None
+            running.newest = (fraction, message)
+            self._tell_if_due(running)
+            is_held = running.newest is not None
+        if is_first and is_held:
+            self._changed.set()  # who takes jobs tells it in time, unless a newer one comes
+
+    def _tell_all_held(self) -> bool:
+        for running in self._all_running():
+            with running.telling:
+                self._tell_if_due(running)
+        return True
+
+    def _telling_seconds(self) -> float:
+        """Return after how long to look again for progress that is held back."""
+        is_held = any(running.newest is not None for running in self._all_running())
+        return _PROGRESS_SECONDS if is_held else threading.TIMEOUT_MAX
+
+    def _tell_if_due(self, running: _Running) -> None:
+        if time.monotonic() - running.told >= _PROGRESS_SECONDS and self._taking.is_due:
             with suppress(StoreError):  # who takes jobs meets the same, and says so
-                self._store.progress(running.claim, fraction, message)
+                self._tell_newest(running)
+
+    def _tell_newest(self, running: _Running) -> None:
+        """Tell progress that is held back, if there is any; it stays until the store has it."""
+        if running.newest is not None:
+            running.told = time.monotonic()
+            self._store.progress(running.claim, *running.newest)
+            running.newest = None

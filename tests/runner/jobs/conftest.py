@@ -41,6 +41,8 @@ OBEDIENT = """
 
     def run(payload, context):
         if "progress" in payload:
+            for step in range(payload.get("steps", 0)):
+                context.progress(0, f"step {step}")
             context.progress(payload["progress"], "so far")
         while payload.get("wait"):
             time.sleep(0.01)

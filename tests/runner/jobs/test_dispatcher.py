@@ -66,6 +66,29 @@ def test_progress_becomes_events(start_server: StartServer) -> None:
     assert job.progress == 1.0
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_last_progress_is_told_before_the_end(
+    start_server: StartServer, *, fails: bool
+) -> None:
+    """Though it comes too soon after others, which are left out."""
+    server = start_server()
+    job = server.ended(server.create(progress=0.5, steps=1000, fail=fails))
+    *_, last, end = server.jobs.job_events(job.id)
+    assert last.data == {"fraction": 0.5, "message": "so far"}
+    assert end.data == {"status": job.status}
+    assert job.progress == (0.5 if fails else 1.0)
+
+
+def test_progress_that_is_held_back_is_told_while_its_job_works_on(
+    start_server: StartServer,
+) -> None:
+    """So who follows a job sees what it is at now, and not what came a moment before."""
+    server = start_server()
+    job_id = server.create(progress=0.5, steps=3, wait=True)
+    spin(lambda: server.job(job_id).progress == 0.5)
+    assert server.job(job_id).status is JobStatus.RUNNING
+
+
 def test_no_more_run_at_once_than_may(start_server: StartServer) -> None:
     """The others stay pending until there is room."""
     server = start_server(threads=2)
