@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -13,9 +14,12 @@ from typing import Any
 
 import pytest
 import typer
+from PIL import Image
 
 from tests.api.http.test_openapi import OPERATIONS
+from tests.conftest import MakeRunner
 from toolrunner.api.cli.app import app
+from toolrunner.api.cli.starters import image
 from toolrunner.api.http.errors import STATUS, HttpError, Reason
 from toolrunner.api.metrics.families import COUNTED, SEEN, Kind
 from toolrunner.plugins.instance import plugin_at
@@ -127,6 +131,33 @@ def test_every_plugin_of_the_documents_works(clone: Path, source: str) -> None:
     command = [str(Path(sys.executable).parent / "toolrunner"), "plugins", "check", "plugin.py"]
     done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+OF_PICTURES = [
+    *(source for source in SOURCES if 'payload["image"]' in source),
+    image.PLUGIN,
+]
+
+
+@pytest.mark.parametrize("source", OF_PICTURES, ids=range(len(OF_PICTURES)))
+def test_plugins_to_begin_with_blame_the_caller_for_a_damaged_picture(
+    tmp_path: Path, make_runner: MakeRunner, source: str
+) -> None:
+    """Not themselves: as the bundled ones do, whatever it is that is damaged."""
+    tmp_path.chmod(0o755)
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(source)
+    tool_runner, name = make_runner(plugin), plugin_at(plugin, "a test").manifest.name
+    picture = Image.radial_gradient("L")
+    for kind in ("PNG", "JPEG"):
+        file = io.BytesIO()
+        picture.save(file, kind)
+        whole = file.getvalue()
+        for length in (0, 20, len(whole) // 2):
+            payload = {"image": whole[:length] or b"junk", "mime_type": f"image/{kind.lower()}"}
+            _, error = tool_runner.run(name, payload)
+            assert error is not None
+            assert error["error"]["type"] == "ValidationError", error
 
 
 def test_the_folder_plugin_of_the_documents_needs_what_it_says(tmp_path: Path) -> None:

@@ -27,6 +27,11 @@ for number in (1, 2):
     canvas.drawString(100, 700, f"page {number} of the report")
     canvas.showPage()
 canvas.save()
+from pypdf import PdfWriter
+for name, password in (("locked", "secret"), ("restricted", "")):
+    writer = PdfWriter(clone_from="report.pdf")
+    writer.encrypt(password, "owner's", algorithm="AES-256")
+    writer.write(f"{name}.pdf")
 """
 
 
@@ -115,10 +120,11 @@ def test_text_out_of_a_pdf(open_folder: Path) -> None:
     subprocess.run(
         [ENVIRONMENT.resolve() / "bin/python", "-c", REPORT], cwd=open_folder, check=True
     )
-    write_wheel_again(open_folder / "wheels", "pypdf")
+    for name in ("pypdf", "cryptography", "cffi", "pycparser"):
+        write_wheel_again(open_folder / "wheels", name)
     reader.environment |= {"UV_OFFLINE": "1", "UV_FIND_LINKS": str(open_folder / "wheels")}
     said = reader.types(reader.commands)
-    assert "pdf-text: installed 1 package, " in said
+    assert "pdf-text: installed 4 packages, " in said
     assert "page 2 of the report" in said
     direct, of_the_job = reader.asks_a_server()
     for document in (direct, of_the_job):
@@ -126,15 +132,19 @@ def test_text_out_of_a_pdf(open_folder: Path) -> None:
         [pages] = document["result"]["pages"].values()
         assert [page.strip() for page in pages] == ["page 1 of the report", "page 2 of the report"]
     (open_folder / "broken.pdf").write_bytes((open_folder / "report.pdf").read_bytes()[:300])
-    run = "toolrunner --plugins pdf_text.py --json run pdf-text broken.pdf || test $? = 2"
-    assert json.loads(reader.types(run))["error"]["type"] == "ValidationError"
+    run = "toolrunner --plugins pdf_text.py --json run pdf-text"
+    for name in ("broken", "locked"):
+        error = json.loads(reader.types(f"{run} {name}.pdf || test $? = 2"))["error"]
+        assert error["type"] == "ValidationError"
+    [pages] = json.loads(reader.types(f"{run} restricted.pdf"))["result"]["pages"].values()
+    assert pages[1].strip() == "page 2 of the report"
 
 
 def write_wheel_again(folder: Path, name: str) -> None:
     """Write the wheel that a library of the libraries' environment was installed from."""
     [site] = ENVIRONMENT.resolve().glob("lib/python3*/site-packages")
     [found] = distributions(name=name, path=[str(site)])
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(folder / f"{name}-{found.version}-py3-none-any.whl", "w") as wheel:
         for file in found.files or ():
             if file.suffix != ".pyc" and ".." not in file.parts:
