@@ -7,15 +7,20 @@ what they in turn require is their installer's business.
 import importlib.metadata
 import platform
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.plugins.origins import Hidden, hidden_from_boxes, is_from
+
+# What a marker raises that cannot be judged.
+_UNJUDGED = (UndefinedComparison, UndefinedEnvironmentName, ValueError)
 
 
 def missing_requirements(manifest: Manifest) -> str | None:
@@ -55,6 +60,47 @@ def unmet(manifest: Manifest) -> str | None:
     return f"{found.exception}: {'; '.join(words)}"
 
 
+def unnamed(manifest: Manifest, modules: Iterable[str]) -> list[str]:
+    """Return the distributions here that have these modules, and that no dependency brings.
+
+    None of a module that several have: nobody knows which of them is meant.
+    """
+    wanted = list(modules)
+    owners = importlib.metadata.packages_distributions() if wanted else {}
+    brought = _brought_by(manifest.dependencies)
+    found: dict[str, None] = {}
+    for module in wanted:
+        names = {canonicalize_name(name) for name in owners.get(module, ())}
+        if len(names) == 1 and not names & brought:
+            found |= dict.fromkeys(names)
+    return list(found)
+
+
+def _brought_by(dependencies: Iterable[str]) -> set[str]:
+    """Return the distributions that these lead to, by the metadata of those that are here."""
+    found: set[str] = set()
+    seen: set[tuple[str, str]] = set()
+    left = [Requirement(text) for text in dependencies]
+    while left:
+        requirement = left.pop()
+        name = canonicalize_name(requirement.name)
+        found.add(name)
+        for extra in ("", *sorted(requirement.extras)):
+            if (name, extra) not in seen:
+                seen.add((name, extra))
+                left += _required_by(name, extra)
+    return found
+
+
+def _required_by(name: str, extra: str) -> list[Requirement]:
+    try:
+        texts = importlib.metadata.requires(name) or ()
+        required = [Requirement(text) for text in texts]
+        return [one for one in required if not one.marker or one.marker.evaluate({"extra": extra})]
+    except (importlib.metadata.PackageNotFoundError, InvalidRequirement, *_UNJUDGED):
+        return []
+
+
 @dataclass(frozen=True, slots=True)
 class _Unmet:
     """What a plugin asks for that is not here; ``unfit``: with the version that is.
@@ -91,7 +137,7 @@ def _looked_up(manifest: Manifest) -> _Unmet | str | None:
         try:
             if requirement.marker is not None and not requirement.marker.evaluate():
                 continue
-        except (UndefinedComparison, UndefinedEnvironmentName, ValueError) as error:
+        except _UNJUDGED as error:
             return f"{type(error).__name__}: the marker of {text!r} cannot be judged: {error}"
         installed = _installed_version(requirement.name)
         if installed is None:

@@ -5,8 +5,9 @@ Called by ``check``. Pure: nothing here measures or runs anything.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from toolrunner.api.cli.console import counted
 from toolrunner.api.cli.examined import Examined
@@ -35,6 +36,19 @@ def advise(manifest: Manifest, start: Start, measured: Measured) -> tuple[str, .
         )
         for words in group
     )
+
+
+def advise_to_name(manifest: Manifest, unnamed: Sequence[str]) -> tuple[str, ...]:
+    """Return what to write where a plugin uses what the runner has, and does not name it."""
+    if not unnamed:
+        return ()
+    line = ", ".join(json.dumps(name) for name in (*manifest.dependencies, *unnamed))
+    verb = "is" if len(unnamed) == 1 else "are"
+    words = (
+        f"write dependencies = [{line}] in the manifest: {', '.join(unnamed)} {verb} the runner's "
+        "own, and missing in an environment of the plugin's, or where the runner has others"
+    )
+    return (words,)
 
 
 def advise_after_failure(manifest: Manifest, start: Start, tried: Tried) -> tuple[str, ...]:

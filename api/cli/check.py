@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toolrunner.api.cli.advice import advise, advise_after_failure, told_ms
+from toolrunner.api.cli.advice import advise, advise_after_failure, advise_to_name, told_ms
 from toolrunner.api.cli.bench import MEASURING_SECONDS, Answer, Bench, NotTakenError
 from toolrunner.api.cli.calls import Done
 from toolrunner.api.cli.exits import Exit, Refused, exit_of
@@ -27,6 +27,7 @@ from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.errors import shown
 from toolrunner.plugins.input_schema import misspelled
 from toolrunner.plugins.manifest import Manifest
+from toolrunner.plugins.requirements import unnamed
 from toolrunner.runner.environments.choice import Choice, Environments
 from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.start_mode import Start
@@ -128,6 +129,10 @@ def _checked(session: Session, plugin: Plugin, sample: Sample) -> Report:
             report = _load(plugin, bench, report, sample)
         else:
             report = _run(session, plugin, bench, report, sample)
+    found = None if report.measured is None else report.measured.examined
+    if found is not None and choice.kind == "runner":
+        named = advise_to_name(manifest, unnamed(manifest, found.libraries))
+        report = replace(report, advice=(*named, *report.advice))
     if taken:
         return replace(report, status=max(report.status, Exit.PLUGIN))
     if all(step.ok for step in report.steps) and not sample.is_made_up:

@@ -48,7 +48,10 @@ class Left(_Model):
 
 
 class Examined(_Model):
-    """What a load and two calls in a process of their own took, and what the load has left."""
+    """What a load and two calls in a process of their own took, and what the load has left.
+
+    ``libraries``: the modules beyond Python's that the plugin's own code has imported.
+    """
 
     load_ms: _Milliseconds
     loading: Imported
@@ -58,6 +61,7 @@ class Examined(_Model):
     first_ms: _Milliseconds
     second_ms: _Milliseconds
     calling: Imported
+    libraries: Annotated[tuple[_Name, ...], Field(max_length=40, strict=False)]
 
 
 def examined(result: object) -> Examined | None:

@@ -14,7 +14,7 @@ import os
 import sys
 import time
 
-from toolrunner_inside import protocol, worker  # type: ignore[import-not-found]  # the box's own
+from toolrunner_inside import mistakes, protocol, worker  # type: ignore[import-not-found]  # the box's own
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 _IMPORTING: Any = _frozen_importlib  # has functions that its stub does not tell of
-_MOST_PACKAGES, _MOST_LEFT, _LONGEST_NAME = 6, 12, 60
+_MOST_PACKAGES, _MOST_LEFT, _MOST_LIBRARIES, _LONGEST_NAME = 6, 12, 40, 60
 _OWN = "the plugin"
+_IMPORTERS = ("<frozen importlib", os.path.dirname(os.__file__) + "/importlib/")
 
 
 class Imports:
     """Times every import of the thread that made it, and tells which one has left what behind."""
 
-    def __init__(self) -> None:
+    def __init__(self, order: dict[str, Any]) -> None:
+        self._order = order
         self._original: Callable[[str, object], object] = _IMPORTING._find_and_load
         self._thread = _thread.get_ident()
         self._inner: list[float] = []  # for each import under way, what those within it took
@@ -37,6 +39,7 @@ class Imports:
         self._known = set(present())
         self._left: dict[tuple[str, str], str] = {}
         self._packages: dict[str, list[float]] = {}
+        self._wanted: dict[str, None] = {}  # by the plugin's own code, in order
         _IMPORTING._find_and_load = self._find_and_load
 
     def now(self) -> float:
@@ -46,6 +49,8 @@ class Imports:
     def _find_and_load(self, name: str, import_: object) -> object:
         if _thread.get_ident() != self._thread or name in sys.modules:
             return self._original(name, import_)
+        if mistakes.is_own(importer(sys._getframe(1)), self._order):
+            self._wanted[name.partition(".")[0]] = None
         began = self.now()
         self._inner.append(0.0)
         try:
@@ -82,6 +87,16 @@ class Imports:
             ],
         }
 
+    def libraries(self) -> list[str]:
+        """Return the modules beyond Python's and the plugin's that its own code has imported."""
+        found = [
+            name
+            for name in self._wanted
+            if name not in sys.stdlib_module_names
+            and not any(f"{place}/".startswith(f"{self._order['path']}/") for place in places(name))
+        ]
+        return [name[:_LONGEST_NAME] for name in found[:_MOST_LIBRARIES]]
+
     def left(self) -> list[dict[str, str]]:
         """Return what is here still, with its name and whose import has made it."""
         found = present()
@@ -90,6 +105,21 @@ class Imports:
             {"kind": kind, "name": found[kind, key][-_LONGEST_NAME:], "by": package}
             for (kind, key), package in sorted(things)[:_MOST_LEFT]
         ]
+
+
+def importer(frame: Any) -> Any:
+    """Return the frame that an import stands in, also one by ``importlib.import_module``."""
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_IMPORTERS):
+        frame = frame.f_back
+    return frame
+
+
+def places(name: str) -> list[str]:
+    """Return where a module has been found."""
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    if spec is None:
+        return []
+    return [str(place) for place in (spec.origin, *(spec.submodule_search_locations or ()))]
 
 
 def present() -> dict[tuple[str, str], str]:
@@ -126,7 +156,7 @@ class Examination:
     """What is known of a plugin that has been loaded here."""
 
     def __init__(self, order: dict[str, Any], source: bytes) -> None:
-        self._imports = imports = Imports()
+        self._imports = imports = Imports(order)
         began = imports.now()
         self._plugin = worker.load_plugin(order, source)
         imports.look(_OWN)
@@ -159,6 +189,7 @@ class Examination:
             "first_ms": times[0],
             "second_ms": times[1],
             "calling": calling,
+            "libraries": self._imports.libraries(),
         }
 
 

@@ -11,7 +11,7 @@ import pytest
 from toolrunner.plugins.manifest import (
     Manifest,
 )
-from toolrunner.plugins.requirements import missing_requirements, unmet
+from toolrunner.plugins.requirements import missing_requirements, unmet, unnamed
 
 
 def test_requirements_that_are_met_give_no_reason() -> None:
@@ -152,3 +152,19 @@ def test_another_python_is_asked_for() -> None:
     """A plugin for another Python says so."""
     reason = missing_requirements(Manifest(name="m", requires_python=">=99")) or ""
     assert reason.startswith("RuntimeError: needs Python >=99 and this is 3.")
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "left"),
+    [
+        ((), ["httpx", "anyio", "pillow"]),
+        (("HTTPX>=0",), ["pillow"]),
+        (("absent-thing", "Pillow"), ["httpx", "anyio"]),
+    ],
+)
+def test_what_is_imported_and_brought_by_no_dependency_is_told(
+    dependencies: tuple[str, ...], left: list[str]
+) -> None:
+    """By the distributions of the modules; what a named one requires itself comes with it."""
+    modules = ("httpx", "anyio", "PIL", "json", "nobodys")
+    assert unnamed(Manifest(name="m", dependencies=dependencies), modules) == left

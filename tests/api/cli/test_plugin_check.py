@@ -50,6 +50,7 @@ FOUND: dict[str, Any] = {
     "first_ms": 2.0,
     "second_ms": 1.0,
     "calling": {"modules": 0, "ms": 0.0, "packages": []},
+    "libraries": ["numpy"],
 }  # fmt: skip
 
 
@@ -127,6 +128,29 @@ def test_check_names_what_an_import_leaves_and_whose_it_is(cli: Cli, tmp_path: P
     assert "(untidy)" in cli("plugins", "check", folder).out
 
 
+def test_libraries_of_the_runner_that_no_dependency_names_are_advised(
+    cli: Cli, tmp_path: Path
+) -> None:
+    """Whatever way its own code imports them, and not its own modules, nor what others import."""
+    tmp_path.chmod(0o755)
+    folder = tmp_path / "sample"
+    folder.mkdir()
+    manifest = '[tool.toolrunner]\nname = "sample"\ninput = "json"\nentry = "main:run"\n'
+    (folder / "toolrunner.toml").write_text(manifest)
+    (folder / "attr.py").write_text("")  # by the name of a module of attrs
+    (folder / "own.py").write_text(
+        "import importlib\nimportlib.import_module('numpy')\nfrom PIL import Image\n"
+    )
+    (folder / "main.py").write_text(
+        "import json, attr\ndef run(payload):\n    import own\n    return {}\n"
+    )
+    [named, *_] = report_of(cli, folder)["advice"]
+    assert named.startswith('write dependencies = ["numpy", "pillow"] in the manifest: ')
+    all_named = f'dependencies = ["pillow>=11", "numpy"]\n{manifest}'
+    (folder / "toolrunner.toml").write_text(all_named)
+    assert not any("dependencies" in words for words in report_of(cli, folder)["advice"])
+
+
 @pytest.mark.parametrize("held_mb", [136, 250, 700])
 def test_the_memory_that_check_advises_is_enough(
     held_mb: int, cli: Cli, write_plugin: WritePlugin
@@ -180,6 +204,7 @@ def run(payload):
         'found["left"] = [{"kind": "thread", "name": "x" * 10_000_000, "by": ""}]',
         'found["load_ms"] = 1e300',
         'found["calling"]["packages"] *= 100_000',
+        'found["libraries"] = ["\\x1b[31mred", "numpy", "\\u202ex"]',
         'found["more"] = {}',
         'found = {"modules": []}',
         'sys.stdout.write("\\x1b[31m" * 1000)',
@@ -209,6 +234,7 @@ def test_what_a_plugin_tells_of_itself_harms_nobody(
         {"left": FOUND["left"] * 13},
         {"has_warm_up": 1},
         {"calling": None},
+        {"libraries": ["x"] * 41},
         {"more": 1},
     ],
 )
