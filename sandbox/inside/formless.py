@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _PLAINLY = "return dict, list, str, numbers, bool or None"
 _CALL_IT = "it was not called: write its parentheses"
+_FROM_ITS_BEGINNING = "return what is in it: value.seek(0), and then value.read()"
 # What to return instead of a value of these types: (library, name).
 _WHOLE = "result"
 _INSTEAD = {
@@ -27,7 +28,11 @@ _INSTEAD = {
     ("builtins", "module"): "return what it has, not the module",
     ("builtins", "BaseException"): "raise it, or return str(value)",
     ("builtins", "ellipsis"): "write a value in place of the three dots",
-    ("_io", "_IOBase"): "return what is in it, value.read()",
+    # Before what they also are: what has been written into them is behind where they stand.
+    ("_io", "BytesIO"): "return what is in it, value.getvalue()",
+    ("_io", "StringIO"): "return what is in it, value.getvalue()",
+    ("tempfile", "_TemporaryFileWrapper"): _FROM_ITS_BEGINNING,
+    ("tempfile", "SpooledTemporaryFile"): _FROM_ITS_BEGINNING,
     ("re", "Match"): "return value.group(), or value.groupdict()",
     ("pandas", "GroupBy"): "return what is computed of it, such as value.sum().reset_index()",
     ("polars", "LazyFrame"): "return value.collect()",
@@ -117,6 +122,8 @@ def instead(value: Any) -> str:
     for known, words in _INSTEAD.items():
         if known in names:
             return words
+    if ("_io", "_IOBase") in names:
+        return of_a_file(value)
     if hasattr(kind, "keys") and hasattr(kind, "__getitem__"):
         return "return dict(value)"
     for name in _OFFERED:
@@ -127,6 +134,17 @@ def instead(value: Any) -> str:
     if hasattr(kind, "__float__"):
         return "return float(value), or str(value)"
     return _PLAINLY
+
+
+def of_a_file(value: Any) -> str:
+    """Return what to write in place of an open file, or of one that has been closed."""
+    try:
+        name, mode = value.name, str(value.mode)
+    except Exception:  # noqa: BLE001 - a plugin's own code raises anything
+        name, mode = None, ""
+    if not set(mode) & set("wax+"):
+        return "return what is in it, value.read()"
+    return "close it, and return Path(value.name)" if isinstance(name, str) else _FROM_ITS_BEGINNING
 
 
 def names_of(kind: type) -> set[tuple[str, str]]:

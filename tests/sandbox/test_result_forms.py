@@ -14,13 +14,15 @@ import enum
 import fractions
 import io
 import json
+import os
 import pathlib
 import re
+import tempfile
 import types
 import typing
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import numpy
 import pydantic
@@ -225,6 +227,7 @@ def generator() -> Any:
     yield 1
 
 
+FROM_ITS_BEGINNING = "return what is in it: value.seek(0), and then value.read()"
 FORMLESS: list[tuple[object, str]] = [
     (decimal.Decimal("NaN"), "is Decimal('NaN'), which is no number; return None or a string"),
     (
@@ -248,7 +251,6 @@ FORMLESS: list[tuple[object, str]] = [
     (Colour, "return an object of that class, or its name as a string"),
     (asyncio, "is of type module, which has no JSON form; return what it has"),
     (ValueError("x"), "is of type ValueError, which has no JSON form; raise it, or return str"),
-    (io.StringIO(), "is of type _io.StringIO, which has no JSON form; return what is in it"),
     (re.match("a", "a"), "is of type re.Match, which has no JSON form; return value.group()"),
     (Image.new("RGB", (1, 1)), "save it to an io.BytesIO, and return what that holds"),
     (pydantic.SecretStr("x"), "which has no JSON form; return value.get_secret_value()"),
@@ -267,6 +269,28 @@ def test_what_has_no_form_is_named_with_its_place(value: object, message: str) -
         found = refusal(given)
         assert found.startswith(f"result{where} "), found
         assert message in found
+
+
+@pytest.mark.parametrize(
+    ("make", "instead"),
+    [
+        (io.StringIO, "return what is in it, value.getvalue()"),
+        (lambda: io.BytesIO(b"x"), "return what is in it, value.getvalue()"),
+        (lambda: open(__file__), "return what is in it, value.read()"),  # noqa: SIM115
+        (lambda: open(os.devnull, "w"), "close it, and return Path(value.name)"),  # noqa: SIM115
+        (lambda: open(os.devnull, "r+b"), "close it, and return Path(value.name)"),  # noqa: SIM115
+        (tempfile.TemporaryFile, FROM_ITS_BEGINNING),
+        (tempfile.NamedTemporaryFile, FROM_ITS_BEGINNING),
+        (tempfile.SpooledTemporaryFile, FROM_ITS_BEGINNING),
+    ],
+)
+def test_an_open_file_is_told_how_its_content_is_returned(
+    make: Callable[[], IO[Any]], instead: str
+) -> None:
+    """All of it: what has just been written is behind where ``read`` begins."""
+    with make() as file:
+        assert refusal(file).endswith(f"has no JSON form; {instead}")
+    assert refusal(file).endswith(f"has no JSON form; {instead}")  # and once it is closed
 
 
 def test_a_place_is_told_however_deep_it_is() -> None:
