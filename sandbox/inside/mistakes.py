@@ -68,6 +68,9 @@ _NO_PICTURE = (
 
 def hint(error: BaseException, order: dict[str, Any]) -> str:
     """Return what may be meant, or ""; ``order``: the one to load the plugin."""
+    opened = of_the_bytes(error, order)
+    if opened:
+        return opened
     for kind, said in _HINTS:
         if isinstance(error, kind):
             advice: str = said(error, last_frame(error), order)
@@ -91,9 +94,42 @@ def last_frame(error: BaseException) -> types.FrameType | None:
     return None if last is None else last.tb_frame
 
 
-def of_a_name(error: NameError, frame: types.FrameType | None, _order: dict[str, Any]) -> str:
+def of_the_bytes(error: BaseException, order: dict[str, Any]) -> str:
+    """Return how a picture is opened, where its bytes were taken for one, or for a path.
+
+    So may be the payload that they are in, if a function of Pillow was given it.
+    """
+    import re
+
+    steps = own_steps(error, order)
+    payload = payload_of(steps)
+    image = payload.get("image")
+    if not steps or type(image) is not bytes:
+        return ""
+    is_whole = False
+    if isinstance(error, AttributeError):
+        by_pillow = is_pillows(last_frame(error))
+        is_whole = by_pillow and error.obj is payload
+        is_it = is_whole or (error.obj is image and (by_pillow or steps[-1] is last_step(error)))
+    elif isinstance(error, OSError):
+        is_it = type(error.filename) is bytes and error.filename == image
+    else:
+        is_it = type(error) is ValueError and str(error) == "embedded null byte"
+    if not is_it:
+        return ""
+    names = steps[-1].tb_frame.f_locals
+    for name in re.findall(r"\w+", hints.source_of(steps[-1])):
+        value = names.get(name)
+        if value is image or value is payload:
+            written = name if value is image else f'{name}["image"]'
+            whose = f"{name} is the payload, and " if is_whole else ""
+            return f"; {whose}{written} are bytes: Image.open(io.BytesIO({written}))"
+    return ""
+
+
+def of_a_name(error: NameError, frame: types.FrameType | None, order: dict[str, Any]) -> str:
     """Return the name that was meant; some interpreters say it only in a traceback."""
-    if frame is None:
+    if frame is None or not is_own(frame, order):
         return ""
     if isinstance(error, UnboundLocalError):
         return "; it is set further down in the same function, so it is another one there"
@@ -102,11 +138,13 @@ def of_a_name(error: NameError, frame: types.FrameType | None, _order: dict[str,
 
 
 def of_an_attribute(
-    error: AttributeError, frame: types.FrameType | None, _order: dict[str, Any]
+    error: AttributeError, frame: types.FrameType | None, order: dict[str, Any]
 ) -> str:
     """Return the attribute that was meant, or how what it names is reached."""
     if error.obj is None:
         return "" if error.name is None else "; what gave it has found nothing, or has no return"
+    if frame is None or not is_own(frame, order):  # a line that is not its author's to change
+        return of_an_instance(error.obj, error.name)
     if isinstance(error.obj, dict) and type(error.name) is str:
         similar = meant(error.name, dir(error.obj))
         is_key = error.name in error.obj
@@ -114,10 +152,9 @@ def of_an_attribute(
     return meant(error.name, dir(error.obj)) or of_an_instance(error.obj, error.name)
 
 
-def by_key(owner: dict[Any, Any], key: str, frame: types.FrameType | None) -> str:
+def by_key(owner: dict[Any, Any], key: str, frame: types.FrameType) -> str:
     """Return how to reach what a dict holds, and whether it holds that."""
-    names = {} if frame is None else frame.f_locals
-    name = next((name for name, value in names.items() if value is owner), "it")
+    name = next((name for name, value in frame.f_locals.items() if value is owner), "it")
     written = f"; it is a dict: write {name}[{key!r:.80}]"
     return (
         written if key in owner else f"{written}, but it has no such key{present(name, owner, key)}"
@@ -147,23 +184,20 @@ def of_a_key(error: KeyError, frame: types.FrameType | None, order: dict[str, An
     value = frame.f_locals.get(name)
     if type(value) is not dict or type(key) is not str or key in value:
         return ""
-    if not is_of_the_payload(value, error, order):
+    payload = payload_of(own_steps(error, order))
+    if not any(value is one for one in (payload, *payload.values())):
         return ""
     return f"; {name} has no {key!r:.80}{present(name, value, key)}"
 
 
-def is_of_the_payload(value: dict[Any, Any], error: BaseException, order: dict[str, Any]) -> bool:
-    """Tell whether a value is the dict that the plugin was called with, or one right in it."""
-    frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
-    while frames is not None and not is_own(frames.tb_frame, order):
-        frames = frames.tb_next
-    if frames is None:
-        return False
-    frame = frames.tb_frame
+def payload_of(steps: list[types.TracebackType]) -> dict[Any, Any]:
+    """Return the dict that the plugin was called with, by the first of its own steps."""
+    if not steps:
+        return {}
+    frame = steps[0].tb_frame
     names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
     given = [frame.f_locals.get(name) for name in names]
-    payload = next((one for one in given if type(one) is dict), {})
-    return any(value is one for one in (payload, *payload.values()))
+    return next((one for one in given if type(one) is dict), {})
 
 
 def looked_into(error: KeyError) -> str:
@@ -248,15 +282,15 @@ def of_an_import(error: ImportError, _frame: types.FrameType | None, order: dict
 
 def of_a_type(error: TypeError, frame: types.FrameType | None, order: dict[str, Any]) -> str:
     """Return what to write for a call that does not fit what is called."""
-    return of_a_signature(error, frame, order) or of_a_class(error, frame)
+    return of_a_signature(error, frame, order) or of_a_class(error, frame, order)
 
 
-def of_a_class(error: TypeError, frame: types.FrameType | None) -> str:
+def of_a_class(error: TypeError, frame: types.FrameType | None, order: dict[str, Any]) -> str:
     """Return what to write where a method was called on its class, instead of on an instance."""
     import re
 
     missing = re.match(r"(\w+)\.(\w+)\(\) missing \d+ required positional", str(error))
-    if frame is None or missing is None:
+    if frame is None or missing is None or not is_own(frame, order):
         return ""
     name, method = missing.groups()
     owner = frame.f_locals.get(name, frame.f_globals.get(name))
@@ -326,10 +360,24 @@ def of_input(error: EOFError, _frame: types.FrameType | None, _order: dict[str, 
 
 def is_of_a_picture(error: BaseException) -> bool:
     """Tell whether Pillow could not read what it was given."""
-    frame = last_frame(error)
-    is_pillows = frame is not None and str(frame.f_globals.get("__name__")).startswith("PIL.")
     is_damage = isinstance(error, SyntaxError) or (isinstance(error, OSError) and not error.errno)
-    return is_pillows and is_damage
+    return is_damage and is_pillows(last_frame(error))
+
+
+def is_pillows(frame: types.FrameType | None) -> bool:
+    """Tell whether a frame is of Pillow's code."""
+    return frame is not None and str(frame.f_globals.get("__name__")).startswith("PIL.")
+
+
+def own_steps(error: BaseException, order: dict[str, Any]) -> list[types.TracebackType]:
+    """Return the steps of an exception's traceback that are of the plugin's own code."""
+    frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
+    found = []
+    while frames is not None:
+        if is_own(frames.tb_frame, order):
+            found.append(frames)
+        frames = frames.tb_next
+    return found
 
 
 def is_own(frame: types.FrameType, order: dict[str, Any]) -> bool:

@@ -88,6 +88,59 @@ def test_a_dict_that_is_used_as_an_object(
 
 
 @pytest.mark.parametrize(
+    ("body", "advice"),
+    [
+        (
+            'Image.open(payload["image"])',
+            'payload["image"] are bytes: Image.open(io.BytesIO(payload["image"]))',
+        ),
+        (
+            'data = payload["image"]; Image.open(data)',
+            "data are bytes: Image.open(io.BytesIO(data))",
+        ),
+        (
+            'payload["image"].size',
+            'payload["image"] are bytes: Image.open(io.BytesIO(payload["image"]))',
+        ),
+        (
+            'ImageOps.grayscale(payload["image"])',
+            'payload["image"] are bytes: Image.open(io.BytesIO(payload["image"]))',
+        ),
+        (
+            "Image.open(payload)",
+            (
+                'payload is the payload, and payload["image"] are bytes: '
+                'Image.open(io.BytesIO(payload["image"]))'
+            ),
+        ),
+        ('open("\\0")', ""),
+        ("colorsys.rgb_to_hsv(payload, 1, 1)", ""),
+        ('json.load(payload["image"])', ""),
+        ("json.load(payload)", ""),
+    ],
+)
+def test_a_picture_is_told_how_it_is_opened(
+    body: str, advice: str, cli: Cli, png: Path, write_plugin: WritePlugin
+) -> None:
+    """Its bytes are no picture, nor a path; of a variable of Pillow's own nothing is said."""
+    imports = "import colorsys, io, json\nfrom PIL import Image, ImageOps\n"
+    path = write_plugin(f"{imports}def run(payload):\n    {body}\n", input="image")
+    ended = cli("--plugins", path, "analyze", "sample", png, COLUMNS="1000")
+    line = next(line for line in ended.err.splitlines() if "Error: " in line)
+    assert line.partition("; ")[2] == advice
+
+
+def test_the_bytes_of_a_picture_are_no_path(
+    cli: Cli, tmp_path: Path, write_plugin: WritePlugin
+) -> None:
+    """Also where one of that name could be looked for."""
+    path = write_plugin("def run(payload):\n    open(payload['image'])\n", input="image")
+    (tmp_path / "short.gif").write_bytes(b"GIF89a")
+    ended = cli("--plugins", path, "analyze", "sample", tmp_path / "short.gif", COLUMNS="1000")
+    assert "No such file or directory: b'GIF89a'; payload[\"image\"] are bytes: " in ended.err
+
+
+@pytest.mark.parametrize(
     ("written", "said", "make"),
     [
         (
