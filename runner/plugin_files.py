@@ -1,7 +1,7 @@
 """What is read of plugins' files before each call: the source of single ones, changes of others.
 
-A file is read again only when its state says that it has changed; folders are looked through once
-a second at most.
+A file is read again only when its state says that it has changed; folders, also those that plugins
+ask to read, are looked through once a second at most.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.for_everybody import private_in
 from toolrunner.sandbox import forks, paths
 from toolrunner.sandbox.ending import SCARCE
 from toolrunner.sandbox.limits import MIB
@@ -34,9 +35,11 @@ class PluginFiles:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
+        self._looking = threading.Lock()
         self._sources: dict[str, tuple[_State, bytes]] = {}
         self._stamps: dict[Path, tuple[float, int]] = {}
         self._found: dict[str, tuple[float, paths.Found]] = {}
+        self._private: dict[paths.Found, tuple[float, str]] = {}
 
     def find(self, path: str) -> paths.Found:
         """Return what a path leads to; ``OSError``, as ``ForeignLinkError``, if to nothing.
@@ -53,6 +56,15 @@ class PluginFiles:
         with self._lock:
             self._found[path] = (time.monotonic(), found)
         return found
+
+    def private(self, found: paths.Found) -> str:
+        """Return in words what of a file or folder is not for everybody to read; "" for nothing."""
+        with self._looking:  # the calls that wait here need no look of their own
+            looked, words = self._private.get(found, (0.0, ""))
+            if not looked or time.monotonic() - looked >= CHECK_SECONDS:
+                words = private_in(found.path)
+                self._private[found] = (time.monotonic(), words)
+            return words
 
     def forget(self) -> None:
         """Have every path walked anew: what one led to was not there any more."""

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
-import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,40 +11,14 @@ from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.environments.choice import Choice, install_command
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.runner.payloads.samples import rehearsal
-from toolrunner.runner.plugin_files import PluginFiles, unreadable
-from toolrunner.runner.settings.settings import PluginSettings, Settings
+from toolrunner.runner.plugin_files import PluginFiles
+from toolrunner.runner.readable import found, readable_by
+from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.start_mode import calls_together
-from toolrunner.sandbox.ending import SCARCE
 from toolrunner.sandbox.interpreter import Interpreter, UnusableError
-from toolrunner.sandbox.paths import ForeignLinkError, Found
-from toolrunner.sandbox.profile import SCRATCH_PREFIX, Program
+from toolrunner.sandbox.profile import Program
 
 LOGGER_PREFIX = "toolrunner.plugin"
-
-# What a manifest may never ask to read, nor a folder that contains one of these: there are
-# secrets in them, or other processes. The operator's own settings may still name them.
-_NEVER = (
-    "/etc",
-    "/proc",
-    "/sys",
-    "/dev",
-    "/run",
-    "/var/run",
-    "/boot",
-    "/var/lib",
-    "/var/log",
-    "/var/spool",
-    "/var/mail",
-    "/var/backups",
-)
-# Where programs put what is for nobody else, scratch folders of calls as well: of these, only what
-# everybody may read.
-_SCRATCH = re.compile(rf"{SCRATCH_PREFIX}(inputs-)?\w{{8}}")  # as tempfile names it
-_SHARED = ("/tmp", "/var/tmp")  # noqa: S108 - looked at, not written to
-
-
-# Below these are the homes of people; nothing in one is a plugin's for the asking.
-_HOMES = ("/home", "/root", "/Users")
 
 
 def build_program(
@@ -70,11 +40,11 @@ def build_program(
     named, package = plugin.found_at, ""
     if plugin.kind == "installed" and choice is not None and choice.environment is not None:
         named, package = _package(plugin)
-    code = _found(named, files)
+    code = found(named, files)
     if code is None:
         message = f"OSError: {named} cannot be read: it is not there, or not for this user"
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
-    readable = _readable(manifest, own, settings, files)
+    readable = readable_by(manifest, settings, files)
     return Program(
         name=box_name(plugin, settings.caps),
         path=code.path,
@@ -182,68 +152,3 @@ def _rehearsal(manifest: Manifest) -> str:
 
 def _file_entry(entry: str) -> str:
     return f":{entry}" if entry else ""
-
-
-def _found(path: str, files: PluginFiles) -> Found | None:
-    """Return what a path leads to, ``None`` for nothing; refuse a way that others could change."""
-    try:
-        return files.find(path)
-    except ForeignLinkError as error:
-        message = f"PermissionError: {path}: {error.strerror}"
-        raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message) from None
-    except OSError as error:
-        if error.errno in SCARCE:
-            raise unreadable(path, error) from error
-        return None
-
-
-def _readable(
-    manifest: Manifest, own: PluginSettings | None, settings: Settings, files: PluginFiles
-) -> dict[str, Found]:
-    """Return the paths beside its own that a plugin may read, and what each leads to."""
-    granted = {str(path): _found(str(path), files) for path in (own.read if own else ())}
-    readable: dict[str, Found] = {}
-    for path in manifest.read:
-        found = _found(path, files)
-        if found is None:
-            continue
-        if not any(given and _lies_in(found.path, given.path) for given in granted.values()):
-            _check(path, found, manifest.plugin, settings)
-        readable[found.path] = found
-    for path, given in granted.items():
-        if given is not None:
-            # By the name that the operator gave, and by the one that Landlock sees.
-            readable |= {path: given, given.path: given}
-    return readable
-
-
-def _check(path: str, found: Found, name: str, settings: Settings) -> None:
-    """Refuse a folder that a manifest asks to read, if it holds what no plugin may see."""
-    never = {os.path.realpath(secret) for secret in (*_NEVER, *_HOMES, settings.state)}
-    home = os.path.expanduser("~")  # noqa: PTH111 - Path's raises for users without one
-    if home.startswith("/") and os.path.realpath(home) != "/":  # the "home" of a service
-        never.add(os.path.realpath(home))
-    shared = {os.path.realpath(folder) for folder in (*_SHARED, tempfile.gettempdir())}
-    for secret in sorted(never | shared):
-        is_inside = _lies_in(found.path, secret) and not (
-            secret in shared and found.path != secret and _is_for_all(found.path)
-        )
-        if is_inside or _lies_in(secret, found.path):
-            message = (
-                f"{name} asks to read {path}, which plugins may not see for the sake of {secret}; "
-                "move the data to where every user may read it, or allow it in the settings: "
-                f'[plugin.{name}] read = ["{path}"]'
-            )
-            raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
-
-
-def _is_for_all(path: str) -> bool:
-    """Tell whether everybody may read a file, or list a folder and go into it."""
-    mode = Path(path).stat().st_mode
-    wanted = 0o005 if stat.S_ISDIR(mode) else 0o004
-    is_scratch = any(map(_SCRATCH.fullmatch, Path(path).parts))
-    return mode & wanted == wanted and not is_scratch
-
-
-def _lies_in(path: str, folder: str) -> bool:
-    return Path(path).is_relative_to(folder)

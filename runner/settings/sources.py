@@ -4,6 +4,7 @@ Only ``settings`` calls it: the arguments, the environment (``TOOLRUNNER_*``) an
 Values are read here, not judged; but a variable or a text that nobody can read is refused.
 """
 
+import contextlib
 import json
 import os
 import tomllib
@@ -152,13 +153,26 @@ def _put(values: dict[str, Any], path: KeyPath, value: object) -> None:
 # The file
 
 
+def settings_files() -> list[Path]:
+    """Return where a settings file is or could be: the one that is named, and the default one."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    files = [Path(named)] if named else []
+    with contextlib.suppress(RuntimeError):  # a user without a home
+        files.append(_default_file())
+    return files
+
+
+def _default_file() -> Path:
+    return user_config_path("toolrunner") / CONFIG_FILE
+
+
 def _file() -> Layer:
     named = os.environ.get(CONFIG_VARIABLE)
     if named == "":
         message = f"environment {CONFIG_VARIABLE}: is empty; name a TOML file, or unset it"
         raise SettingsError(message)
     try:
-        path = Path(named) if named else user_config_path("toolrunner") / CONFIG_FILE
+        path = Path(named) if named else _default_file()
     except RuntimeError:  # a user without a home, who cannot have a file in it
         return Layer({}, lambda _key: "")
     text = _text(path, must_exist=named is not None)

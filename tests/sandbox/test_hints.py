@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeRunner, WritePlugin
+from toolrunner.runner.settings.settings import PluginSettings
 from toolrunner.sandbox.layers import Layers
 
 NO_NETWORK = 'set network = true in its manifest, and "sample" in allow_network of the operator'
@@ -96,14 +97,15 @@ def test_files_elsewhere_are_for_read(
     (open_folder / "model").write_text("here")
     body = f"def run(payload):\n    return {{'text': open('{open_folder}/model').read()}}\n"
     assert message_of(make_runner, write_plugin(body), layers).endswith(UNSEEN)
-    granted = write_plugin(body, read=f'["{open_folder}"]')
-    assert message_of(make_runner, granted, layers) == ""
+    asking = write_plugin(body, read=f'["{open_folder}"]')
+    assert message_of(make_runner, asking, layers) == ""
+    granted = {"sample": PluginSettings(read=(open_folder,))}
     (open_folder / "model").chmod(0)
     if os.geteuid() != 0:  # a box's user is the runner's then, and owns the file
         (open_folder / "model").chmod(0o600)
-        assert message_of(make_runner, granted, layers) == ""
+        assert message_of(make_runner, asking, layers, plugin=granted) == ""
     else:
-        assert NOT_FOR_ALL in message_of(make_runner, granted, layers)
+        assert NOT_FOR_ALL in message_of(make_runner, asking, layers, plugin=granted)
 
 
 @pytest.mark.parametrize(
