@@ -1,10 +1,12 @@
 """The line of a plugin's own code that an error came through, for those who see no traceback.
 
-Called by the command line, and for the log. The traceback is the plugin's word, and only shown.
+Called by the command line, and for the log. The traceback is the plugin's word, and only shown:
+whatever stands in it, what it belongs to is told.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -12,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_LOG = logging.getLogger("toolrunner.runner")
 # As Python writes it; "| " stands before those of an exception group. Without a function: code that
 # could not be compiled.
 _FRAME = re.compile(
-    r'^[ |]*File "(?P<file>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<function>[^\n]+))?'
+    r'^[ |]*File "(?P<file>[^"\n\0]+)", line (?P<line>[0-9]{1,9})(?![0-9])'
+    r"(?:, in (?P<function>[^\n]+))?"
     r"(?:\n[ |]{4,}(?P<source>[^\n]+))?",
     re.MULTILINE,
 )
@@ -44,29 +48,39 @@ def own_place(envelope: Mapping[str, Any], path: Path) -> Place | None:
 
 
 def place_in(traceback: str, path: Path) -> Place | None:
-    """Return the same, from the traceback itself."""
-    found = None
+    """Return the same, from the traceback itself; nothing if it is none that can be read."""
+    try:
+        return _place_in(traceback, path)
+    except Exception:  # noqa: BLE001 - logged; the error that it belongs to is to be told all the same
+        _LOG.exception("the line that an error of %s came through is not told", path)
+        return None
+
+
+def _place_in(traceback: str, path: Path) -> Place | None:
     own = {str(path), os.path.realpath(path)}
+    last = None
     for frame in _FRAME.finditer(traceback):
-        name = _own_name(frame["file"], path, own)
-        if name:
-            function = f" in {frame['function'][:_LONGEST]}" if frame["function"] else ""
-            source = (frame["source"] or "").strip()[:_LONGEST]
-            is_source = not _MARKS.issuperset(source) and not source.startswith("File ")
-            source = source if is_source else _line(frame["file"], int(frame["line"]), path, own)
-            found = Place(f"{name}:{frame['line']}{function}", source)
-    return found
+        if _own_name(frame["file"], path, own):
+            last = frame
+    if last is None:
+        return None
+    name = _own_name(last["file"], path, own)
+    function = f" in {last['function'][:_LONGEST]}" if last["function"] else ""
+    source = (last["source"] or "").strip()[:_LONGEST]
+    is_source = not _MARKS.issuperset(source) and not source.startswith("File ")
+    source = source if is_source else _line(last["file"], int(last["line"]), path, own)
+    return Place(f"{name}:{last['line']}{function}", source)
 
 
 def _line(file: str, number: int, path: Path, own: set[str]) -> str:
     """Return a line of a plugin's own file, where a stack names it and does not quote it."""
-    real = Path(os.path.realpath(file))
-    if not (real.is_file() and _own_name(str(real), path, own)):
-        return ""
     try:
+        real = Path(os.path.realpath(file))
+        if not (real.is_file() and _own_name(str(real), path, own)):
+            return ""
         with real.open("rb") as opened:
             lines = opened.read(_MOST_BYTES).splitlines()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: of a name that no file can have
         return ""
     found = lines[number - 1] if 0 < number <= len(lines) else b""
     return found.decode("utf-8", "replace").strip()[:_LONGEST]

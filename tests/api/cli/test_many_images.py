@@ -71,6 +71,18 @@ def test_a_damaged_picture_in_a_folder_is_an_error_of_its_own(cli: Cli, photos: 
     )
 
 
+def test_an_error_of_any_words_is_one_image_of_many(
+    cli: Cli, photos: Path, write_plugin: WritePlugin
+) -> None:
+    """Such as a line of a traceback that names a line which no file has: the others are done."""
+    words = r"""'x\n  File "%s", line %s, in run\n' % (__file__, "9" * 5000)"""
+    path = write_plugin(f"def run(payload):\n    raise ValueError({words})\n", input="image")
+    ended = cli("--plugins", path, "analyze", "sample", photos)
+    assert ended.status == 1
+    assert ended.err.count("ExecutionError (the plugin") == 2
+    assert "a bug of" not in ended.err
+
+
 def test_recursive_takes_the_folders_of_a_folder(cli: Cli, photos: Path) -> None:
     """But none that a link leads to, so that no circle of links is endless."""
     (photos / "trip" / "circle").symlink_to(photos)
