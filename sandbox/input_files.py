@@ -89,6 +89,8 @@ def copy(file: InputFile, target: int, is_withdrawn: Callable[[], bool]) -> None
 def _copy_unchanged(
     file: InputFile, source: int, target: int, is_withdrawn: Callable[[], bool]
 ) -> None:
+    if file.size == 0 and _holds_more_than_its_size(file, source):
+        _made_up(file, "more")  # as those of /proc, which also look as if they changed
     _check_same(file, source)
     done = 0
     by_kernel = hasattr(os, "copy_file_range")
@@ -108,17 +110,13 @@ def _copy_unchanged(
             continue
         if copied == 0:
             if _stamp(os.fstat(source)) == file.stamp:  # as those of /sys
-                message = (
-                    f"the file {file.name!r} holds {done} bytes, and its size says {file.size}: "
-                    "the kernel makes it up as it is read; give a copy of it, or its bytes"
-                )
-                raise ChangedError(message)
+                _made_up(file, f"{done} bytes")
             _changed(file, "it has become smaller")
         done += copied
     _check_same(file, source)
-    # Files that the kernel makes up as they are read say that they are empty.
     if _read(file, source, 1, file.size):
-        _changed(file, _OTHER)
+        _check_same(file, source)
+        _made_up(file, "more")
 
 
 def _copy_piece(file: InputFile, source: int, target: int, most: int, offset: int) -> int:
@@ -146,6 +144,19 @@ def _check(is_withdrawn: Callable[[], bool]) -> None:
 def _check_same(file: InputFile, source: int) -> None:
     if _stamp(os.fstat(source)) != file.stamp:
         _changed(file, _OTHER)
+
+
+def _holds_more_than_its_size(file: InputFile, source: int) -> bool:
+    size = os.fstat(source).st_size
+    return bool(_read(file, source, 1, size)) and os.fstat(source).st_size == size
+
+
+def _made_up(file: InputFile, holds: str) -> NoReturn:
+    message = (
+        f"the file {file.name!r} holds {holds}, and its size says {file.size}: "
+        "the kernel makes it up as it is read; give a copy of it, or its bytes"
+    )
+    raise ChangedError(message)
 
 
 def _changed(file: InputFile, what: str) -> NoReturn:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -73,11 +74,11 @@ def _given(name: str, max_bytes: int) -> dict[str, Any]:
     if name == STDIN:
         return {"name": "stdin", "data": _read(name, max_bytes)}
     path = Path(name)
-    with _told_why(name):
-        path.open("rb").close()
-    if path.is_file():
-        return {"name": path.name, "path": path}
-    return {"name": path.name, "data": _read(name, max_bytes)}
+    with _told_why(name), path.open("rb") as file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return {"name": path.name, "path": path}
+        # What writes to a pipe may do so for its first reader alone.
+        return {"name": path.name, "data": _capped(file, name, max_bytes)}
 
 
 def _free_name(wanted: str, taken: set[str]) -> str:

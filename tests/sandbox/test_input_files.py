@@ -6,6 +6,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,22 @@ def test_a_file_that_says_less_than_it_holds_is_no_copy(
         refuse_to_copy(monkeypatch)
     file = given("/proc/self/status")
     assert file.size == 0
+    with pytest.raises(
+        ChangedError, match="holds more, and its size says 0: the kernel makes it up"
+    ):
+        copied(file)
+    assert file.stamp is not None
+    seen_before = replace(file, stamp=(0, *file.stamp[1:]))
+    with pytest.raises(ChangedError, match="the kernel makes it up"):
+        copied(seen_before)
+
+
+def test_an_empty_file_that_was_written_to_is_no_copy(tmp_path: Path) -> None:
+    """What it holds now agrees with its size, so it is none that the kernel makes up."""
+    path = tmp_path / "empty"
+    path.touch()
+    file = given(str(path))
+    path.write_bytes(CONTENT)
     with pytest.raises(ChangedError, match="it is another file, or was written to"):
         copied(file)
 

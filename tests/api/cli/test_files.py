@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
 from tests.api.conftest import Cli
 from tests.conftest import WritePlugin
+from toolrunner.api.cli.payloads import files_payload
 
 READS = """
     def run(payload):
@@ -87,6 +91,31 @@ def test_what_is_on_no_disk_is_read(cli: Cli, reads: Path) -> None:
     assert json.loads(ended.out)["result"]["files"] == [
         ["stdin", "application/octet-stream", "typed"]
     ]
+
+
+def test_a_pipe_of_a_name_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who writes to it may do so for its first reader alone, as a shell's ``<(…)``."""
+    pipe = tmp_path / "pipe.txt"
+    os.mkfifo(pipe)
+    opened: list[str] = []
+    whole_open = Path.open
+
+    def counted(path: Path, *args: Any, **options: Any) -> Any:
+        opened.append(path.name)
+        if opened.count(pipe.name) > 1:  # it would be waited for, for ever
+            pytest.fail("the pipe is opened again")
+        return whole_open(path, *args, **options)
+
+    def write() -> None:
+        with whole_open(pipe, "wb") as file:
+            file.write(b"written once")
+
+    monkeypatch.setattr(Path, "open", counted)
+    writer = Thread(target=write, daemon=True)
+    writer.start()
+    given = files_payload([str(pipe)], mime_type=None, options={}, max_bytes=1000)
+    writer.join()
+    assert given == {"files": [{"name": "pipe.txt", "data": b"written once"}]}
 
 
 WRONG = {
