@@ -1,7 +1,7 @@
 """Heads of requests, as strictly as they have to be read; HTTP's grammar itself is h11's.
 
 What two readers could take for two different requests is refused, and a target that names its
-host is made one that does not.
+host is made one that does not. So is a body that is mostly the frames of its chunks.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from toolrunner.runner.hosts import name_in
 
 _SCHEMES = (b"http://", b"https://")
 _TOO_LARGE = 431
+# A chunk costs some microseconds of the event loop, whatever is in it: beyond so many of one body
+# they have to carry something. Lines do, and a short document may come token by token.
+MOST_SMALL_CHUNKS = 10_000
+LEAST_MEAN_BYTES = 32
 
 
 class StrictConnection(h11.Connection):
@@ -25,6 +29,9 @@ class StrictConnection(h11.Connection):
     is_too_large = False
     is_beyond = False
     complaint = ""
+    # Of the body that is read.
+    _chunks = 0
+    _chunked_bytes = 0
 
     def __init__(self, most_head: int) -> None:
         """``most_head``: how many bytes a head may have."""
@@ -33,14 +40,18 @@ class StrictConnection(h11.Connection):
 
     def next_event(self) -> type[h11.NEED_DATA | h11.PAUSED] | h11.Event:
         """Return the next event; raises h11.RemoteProtocolError."""
-        waiting = self._waiting()
+        # Asking copies all that waits, so it is done once a head and not for each chunk of a body.
+        waiting = self._waiting() if self.their_state is h11.IDLE else 0
         try:
             event = super().next_event()
         except h11.RemoteProtocolError as error:
             self.is_too_large = error.error_status_hint == _TOO_LARGE
             raise
+        if isinstance(event, h11.Data):
+            self._count(event)
         if not isinstance(event, h11.Request):
             return event
+        self._chunks = self._chunked_bytes = 0
         # h11 holds its bound against heads that are incomplete: one that has come whole is larger.
         if waiting > self._most_head and waiting - self._waiting() > self._most_head:
             self.is_too_large = True
@@ -56,6 +67,20 @@ class StrictConnection(h11.Connection):
             message = "no room for anything but a probe"
             raise h11.RemoteProtocolError(message)
         return request
+
+    def _count(self, data: h11.Data) -> None:
+        """Count a chunk; raises h11.RemoteProtocolError for too many that carry next to nothing."""
+        self._chunks += data.chunk_end  # one of which all bytes have come, and are counted
+        self._chunked_bytes += len(data.data)
+        if (
+            self._chunks > MOST_SMALL_CHUNKS
+            and self._chunked_bytes < self._chunks * LEAST_MEAN_BYTES
+        ):
+            self.complaint = (
+                f"the body comes in chunks that are too small; beyond {MOST_SMALL_CHUNKS:,} of them"
+                f" send {LEAST_MEAN_BYTES} bytes or more in each, on average"
+            )
+            raise h11.RemoteProtocolError(self.complaint)
 
     def _waiting(self) -> int:
         """Return how many bytes have come that are no event yet."""

@@ -1,4 +1,7 @@
-"""Heads of requests: too large, to be read in two ways, of another form, several at once."""
+"""Heads of requests: too large, to be read in two ways, of another form, several at once.
+
+And the frames of bodies: how many there may be, and what reading them costs others.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,22 @@ import json
 import logging
 import socket
 
+import h11
 import pytest
 
 from tests.api.http.conftest import Site, spin
 from tests.api.http.test_edges import detail_in, read_all
+from toolrunner.api.serve.heads import MOST_SMALL_CHUNKS, StrictConnection
+from toolrunner.api.serve.protocol import MOST_READ_BYTES, PatientProtocol
 
 HOST = b"Host: localhost\r\n"
 GOOD = json.dumps({"plugin": "sample", "payload": {"n": 1}}).encode()
+CHUNKED = (
+    b"POST /v1/analyze HTTP/1.1\r\n"
+    + HOST
+    + b"Content-Type: application/json\r\nConnection: close\r\n"
+    + b"Transfer-Encoding: chunked\r\n\r\n"
+)
 
 
 def exchanged(site: Site, request: bytes) -> bytes:
@@ -157,12 +169,7 @@ def test_a_body_that_breaks_the_grammar_ends_its_request(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     """400, once, and no bug in the log."""
-    answer = exchanged(
-        site,
-        b"POST /v1/analyze HTTP/1.1\r\n"
-        + HOST
-        + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    )
+    answer = exchanged(site, CHUNKED + b"zz\r\n")
     assert answer.count(b"HTTP/1.1 ") == 1
     assert detail_in(answer)["type"] == "ValidationError"
     assert site.get("/healthz").status_code == 200
@@ -185,3 +192,68 @@ def test_who_leaves_in_the_middle_of_a_body_is_no_bug(
         spin(lambda: "'/v1/analyze'" in caplog.text)
     assert "Traceback" not in caplog.text
     assert site.executed == []
+
+
+def chunk(data: bytes) -> bytes:
+    """Return bytes as one chunk of a body."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [chunk(b" ") * (MOST_SMALL_CHUNKS - 1), chunk(b" " * 32) * (MOST_SMALL_CHUNKS * 2)],
+    ids=["of a byte each", "of a line each"],
+)
+def test_a_body_in_many_small_chunks_is_read(site: Site, chunks: bytes) -> None:
+    """As from a program that streams its JSON token by token, or line by line."""
+    answer = exchanged(site, CHUNKED + chunks + chunk(GOOD) + chunk(b""))
+    assert b" 200 " in answer.splitlines()[0]
+
+
+def test_a_body_of_next_to_nothing_but_chunks_is_refused(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the first that is too many, before the body has ended; others are answered."""
+    with socket.create_connection(site.address[:2]) as client:
+        client.sendall(CHUNKED + chunk(b" ") * MOST_SMALL_CHUNKS)
+        assert site.get("/healthz").status_code == 200
+        client.sendall(chunk(b" "))
+        answer = read_all(client)
+    assert b" 400 " in answer.splitlines()[0]
+    assert b"connection: close" in answer.lower()
+    assert "chunks that are too small" in detail_in(answer)["message"]
+    assert site.get("/healthz").status_code == 200
+    assert "Traceback" not in caplog.text
+
+
+def test_what_waits_to_be_read_is_not_copied_for_each_chunk() -> None:
+    """Or each would cost as much as all that are behind it."""
+    looks = 0
+
+    class Counting(StrictConnection):
+        @property
+        def trailing_data(self) -> tuple[bytes, bool]:
+            nonlocal looks
+            looks += 1
+            return super().trailing_data
+
+    connection = Counting(16_384)
+    connection.receive_data(CHUNKED + chunk(b" ") * 1000)
+    events = [connection.next_event() for _ in range(1001)]
+    assert all(type(event) is h11.Data for event in events[1:])
+    assert looks <= 2
+
+
+def test_one_read_of_a_connection_is_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much has come: what it costs to look at it, all others wait for."""
+    sizes: list[int] = []
+    receive = PatientProtocol.data_received
+
+    def noting(self: PatientProtocol, data: bytes) -> None:
+        sizes.append(len(data))
+        receive(self, data)
+
+    monkeypatch.setattr(PatientProtocol, "data_received", noting)
+    assert site.post("/v1/analyze", b" " * (1 << 20) + GOOD).status_code == 200
+    assert sum(sizes) > 1 << 20
+    assert max(sizes) <= MOST_READ_BYTES
