@@ -1,6 +1,7 @@
 """The layers that settings are read from, each able to tell where a value of its stands.
 
-Only ``settings`` calls it: the arguments, the environment (``TOOLRUNNER_*``) and one TOML file.
+Called by ``settings``, and by who tells which file is read: the arguments, the environment
+(``TOOLRUNNER_*``) and one TOML file.
 Values are read here, not judged; but a variable or a text that nobody can read is refused.
 """
 
@@ -166,16 +167,23 @@ def _default_file() -> Path:
     return user_config_path("toolrunner") / CONFIG_FILE
 
 
-def _file() -> Layer:
+def settings_file() -> Path | None:
+    """Return the configuration file, which need not be there; ``None`` if there can be none."""
     named = os.environ.get(CONFIG_VARIABLE)
     if named == "":
         message = f"environment {CONFIG_VARIABLE}: is empty; name a TOML file, or unset it"
         raise SettingsError(message)
     try:
-        path = Path(named) if named else _default_file()
+        return Path(named) if named else _default_file()
     except RuntimeError:  # a user without a home, who cannot have a file in it
+        return None
+
+
+def _file() -> Layer:
+    path = settings_file()
+    if path is None:
         return Layer({}, lambda _key: "")
-    text = _text(path, must_exist=named is not None)
+    text = _text(path, must_exist=CONFIG_VARIABLE in os.environ)
     try:
         values = tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError, and an integer of too many digits

@@ -9,6 +9,7 @@ from toolrunner.api.cli.exits import Exit
 from toolrunner.api.cli.options import command, examples, group
 from toolrunner.api.cli.session import Session
 from toolrunner.api.cli.views.settings import settings_view
+from toolrunner.runner.settings.sources import settings_file
 
 config_app = typer.Typer(rich_markup_mode=None)
 
@@ -21,12 +22,15 @@ def show_config(
         bool, typer.Option("--reveal", help="Show also what [plugin.NAME] config holds.")
     ] = False,
 ) -> Exit:
-    """Show every setting, its value, and where it came from."""
+    """Show the settings file, and every setting, its value, and where it came from."""
+    file = settings_file()
+    is_there = file is not None and file.exists()
     rows = documents.settings_document(session.settings, session.shared.plugins, reveal=reveal)
     if session.shared.as_json:
-        session.terminal.document({"settings": rows})
+        told = {"file": None if file is None else str(file), "file_is_there": is_there}
+        session.terminal.document({**told, "settings": rows})
     else:
-        session.terminal.show(settings_view(rows))
+        session.terminal.show(settings_view(rows, file, is_there=is_there))
     return Exit.DONE
 
 

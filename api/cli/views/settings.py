@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from toolrunner.api.cli.console import plain, table_of
+from toolrunner.api.cli.console import Hanging, plain, table_of
+from toolrunner.plugins.errors import shown
 
 
-def settings_view(rows: Iterable[Mapping[str, Any]]) -> RenderableType:
-    """Return a table of settings."""
+def settings_view(
+    rows: Iterable[Mapping[str, Any]], file: Path | None, *, is_there: bool
+) -> RenderableType:
+    """Return the file that settings are read from, and a table of them all."""
     table = table_of("setting", "value", "from")
     for row in rows:
         value = _value(row["value"])
         if "serve" in row:
             value.append_text(plain(f"; of a server: {_number(row['serve'])}"))
         table.add_row(plain(row["setting"], "cyan"), value, plain(row["source"]))
-    return table
+    return Group(Hanging("settings file: ", _file_words(file, is_there=is_there), "  "), table)
+
+
+def _file_words(file: Path | None, *, is_there: bool) -> str:
+    if file is None:
+        return "none, as this user has no home; TOOLRUNNER_CONFIG names one"
+    return shown(file) if is_there else f"{shown(file)} (it is not there)"
 
 
 def _value(value: object) -> Text:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.api.conftest import Cli
 from toolrunner.api.cli import doctor
 from toolrunner.api.cli.console import Terminal
@@ -117,7 +119,9 @@ def test_config_shows_where_each_value_came_from(cli: Cli, tmp_path: Path) -> No
     assert "--plugins" in rows["plugins"]["source"]
     assert (rows["breaker_failures"]["value"], rows["breaker_failures"]["serve"]) == (0, 5)
     assert "serve" not in rows["queue_seconds"]
-    people = cli("config", "show", **variables)
+    assert (document["file"], document["file_is_there"]) == (str(file), True)
+    people = cli("config", "show", COLUMNS="500", **variables)
+    assert people.out.startswith(f"settings file: {file}\n")
     shown = {line.split()[0]: line.split()[1:] for line in people.out.splitlines() if line.strip()}
     assert shown["breaker_failures"][:5] == ["0;", "of", "a", "server:", "5"]
     assert shown["keep_failures"][0] == "none"
@@ -127,6 +131,21 @@ def test_config_shows_where_each_value_came_from(cli: Cli, tmp_path: Path) -> No
     assert all("serve" not in row for row in set_to)
     assert "secret" not in people.out + ended.out
     assert "secret" in cli("config", "show", "--reveal", **variables).out
+
+
+def test_config_names_the_settings_file_that_is_not_there(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So who is told to write something in the settings knows where; a broken one it names too."""
+    monkeypatch.delenv("TOOLRUNNER_CONFIG", raising=False)
+    home = {"XDG_CONFIG_HOME": str(tmp_path), "COLUMNS": "500"}
+    file = tmp_path / "toolrunner/config.toml"
+    assert cli("config", **home).out.startswith(f"settings file: {file} (it is not there)\n")
+    [document] = cli("config", "--json", **home).documents
+    assert (document["file"], document["file_is_there"]) == (str(file), False)
+    file.parent.mkdir()
+    file.write_text("max_waiting = 7\n")
+    assert cli("config", **home).out.startswith(f"settings file: {file}\n")
 
 
 def test_version_is_one_line(cli: Cli) -> None:
