@@ -12,9 +12,11 @@ from typing import Any
 
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.errors import ManifestError
+from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.environments.store import Environment
 from toolrunner.runner.errors import GovernedError
 from toolrunner.runner.jobs.job import Job
+from toolrunner.runner.readable import absent_paths
 from toolrunner.runner.registry.offers import Offer
 from toolrunner.runner.registry.plugin_state import PluginStatus
 from toolrunner.runner.registry.registry import PluginRegistry
@@ -74,6 +76,7 @@ def plugin_document(
         "error_key": manifest.error_key,
         "limits": asdict(manifest.limits.capped(settings.caps)),
         "read": [*manifest.read, *(str(path) for path in (own.read if own else ()))],
+        "absent": absent_words(manifest, settings),
         "network": _network(plugin, settings),
         "threads_per_call": settings.threads_per_call,
         "batch": _batch(plugin, settings),
@@ -83,6 +86,14 @@ def plugin_document(
         "dependencies": list(manifest.dependencies),
         **({} if environment is None else environment_document(environment)),
     }
+
+
+def absent_words(manifest: Manifest, settings: Settings) -> list[str]:
+    """Return a sentence for each path that a plugin is to read, and that is not here."""
+    return [
+        f"{path}, which {by} names, cannot be found on this host"
+        for path, by in absent_paths(manifest, settings).items()
+    ]
 
 
 def environment_document(environment: Environment) -> dict[str, Any]:

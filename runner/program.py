@@ -44,7 +44,7 @@ def build_program(
     if code is None:
         message = f"OSError: {named} cannot be read: it is not there, or not for this user"
         raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
-    readable = readable_by(manifest, settings, files)
+    readable, absent = readable_by(manifest, settings, files)
     return Program(
         name=box_name(plugin, settings.caps),
         path=code.path,
@@ -55,6 +55,7 @@ def build_program(
         package=package,
         stamp=0 if is_file else files.stamp(Path(code.path)),
         read=tuple(readable),
+        absent=absent,
         found={path: (what.device, what.inode) for path, what in readable.items()}
         | {code.path: (code.device, code.inode)},
         network=manifest.network,

@@ -54,50 +54,90 @@ def found(path: str, files: PluginFiles) -> Found | None:
         return None
 
 
-def readable_by(manifest: Manifest, settings: Settings, files: PluginFiles) -> dict[str, Found]:
+def readable_by(
+    manifest: Manifest, settings: Settings, files: PluginFiles
+) -> tuple[dict[str, Found], tuple[str, ...]]:
     """Return the paths beside its own that a plugin may read, and what each leads to.
 
-    Raises ``GovernedError`` for one that its manifest may not ask for.
+    And those that lead to nothing. Raises ``GovernedError`` for one that its manifest may not ask
+    for.
     """
     own = settings.plugin.get(manifest.plugin)
     granted = {str(path): found(str(path), files) for path in (own.read if own else ())}
+    allowed = [os.path.realpath(path) for path in granted]
+    allowed += [given.path for given in granted.values() if given is not None]
     readable: dict[str, Found] = {}
+    absent = [path for path, given in granted.items() if given is None]
     for path in manifest.read:
         asked = found(path, files)
+        # What is not there yet is judged by where it would be.
+        real = os.path.realpath(path) if asked is None else asked.path
+        if not any(_lies_in(real, given) for given in allowed):
+            _check(path, real, manifest.plugin, settings)
+            if asked is not None:
+                _check_for_all(path, asked, manifest.plugin, files)
         if asked is None:
-            continue
-        if not any(given and _lies_in(asked.path, given.path) for given in granted.values()):
-            _check(path, asked, manifest.plugin, settings, files)
-        readable[asked.path] = asked
+            absent.append(path)
+        else:
+            readable[asked.path] = asked
     for path, given in granted.items():
         if given is not None:
             # By the name that the operator gave, and by the one that Landlock sees.
             readable |= {path: given, given.path: given}
-    return readable
+    return readable, tuple(dict.fromkeys(absent))
 
 
-def _check(path: str, asked: Found, name: str, settings: Settings, files: PluginFiles) -> None:
+def absent_paths(manifest: Manifest, settings: Settings) -> dict[str, str]:
+    """Return the paths that a plugin is to read and that cannot be found, with who names each."""
+    own = settings.plugin.get(manifest.plugin)
+    by_operator = f"read of [plugin.{manifest.plugin}] in the settings"
+    named = dict.fromkeys((str(path) for path in (own.read if own else ())), by_operator)
+    named |= dict.fromkeys(manifest.read, "read of its manifest")
+    files = PluginFiles()
+    return {path: by for path, by in named.items() if _is_absent(path, files)}
+
+
+def _is_absent(path: str, files: PluginFiles) -> bool:
+    try:
+        return found(path, files) is None
+    except GovernedError:  # it is there, and refused, which calls are told
+        return False
+
+
+def _check(path: str, real: str, name: str, settings: Settings) -> None:
     """Refuse what a manifest asks to read, if it is, holds or lies in what no plugin may see."""
-    grant = f'allow it in the settings: [plugin.{name}] read = ["{path}"]'
-    shared = {os.path.realpath(folder) for folder in (*_SHARED, tempfile.gettempdir())}
+    shared, grant = _shared(), _grant(path, name)
     never = {os.path.realpath(secret) for secret in (*_NEVER, *_HOMES)} | _home()
     own = {os.path.realpath(secret): what for secret, what in _own_places(settings).items()}
     for secret in sorted(never | shared | own.keys()):
-        is_inside = _lies_in(asked.path, secret) and (secret not in shared or asked.path == secret)
-        if is_inside or _lies_in(secret, asked.path):
+        is_inside = _lies_in(real, secret) and (secret not in shared or real == secret)
+        if is_inside or _lies_in(secret, real):
             of = f", {own[secret]}" if secret in own else ""
             raise _refused(
                 f"{name} asks to read {path}, which plugins may not see for the sake of "
                 f"{secret}{of}; move the data to where every user may read it, or {grant}"
             )
-    if any(_lies_in(asked.path, folder) for folder in shared):
-        private = files.private(asked)
-        if private:
-            raise _refused(
-                f"{name} asks to read {path}, of which plugins may see only what everybody may "
-                f"read, and {private}; put what it needs where nothing else is, let everybody "
-                f"read that (chmod -R a+rX), or {grant}"
-            )
+
+
+def _check_for_all(path: str, asked: Found, name: str, files: PluginFiles) -> None:
+    """Refuse what lies in a shared folder, and is not all for everybody to read."""
+    if not any(_lies_in(asked.path, folder) for folder in _shared()):
+        return
+    private = files.private(asked)
+    if private:
+        raise _refused(
+            f"{name} asks to read {path}, of which plugins may see only what everybody may "
+            f"read, and {private}; put what it needs where nothing else is, let everybody "
+            f"read that (chmod -R a+rX), or {_grant(path, name)}"
+        )
+
+
+def _shared() -> set[str]:
+    return {os.path.realpath(folder) for folder in (*_SHARED, tempfile.gettempdir())}
+
+
+def _grant(path: str, name: str) -> str:
+    return f'allow it in the settings: [plugin.{name}] read = ["{path}"]'
 
 
 def _own_places(settings: Settings) -> dict[str, str]:

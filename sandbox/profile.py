@@ -57,11 +57,12 @@ class Program:
     arguments. ``source``: a single file's bytes, so that the box need not be able to open it.
     ``folder``: what to put on the module path, or "". ``package``: the name of the package that
     ``path`` is, where it is to be found by that alone, or "". ``read``: more folders
-    it may read. ``log_level``: which ``logging`` records it sends. ``stamp``: another number when
-    its files have changed. ``found``: device and inode of what ``path`` and ``read``
-    led to when they were checked; the box refuses anything else in their place. ``rehearsal``: a
-    request to run once after loading, as JSON ``{"payload", "image"}`` with the image in base64,
-    or "". ``misses_threads``: threads that its import starts keep it from being forked.
+    it may read. ``absent``: what it was to read as well, and cannot be found. ``log_level``:
+    which ``logging`` records it sends. ``stamp``: another number when its files have changed.
+    ``found``: device and inode of what ``path`` and ``read`` led to when they were checked; the
+    box refuses anything else in their place. ``rehearsal``: a request to run once after loading,
+    as JSON ``{"payload", "image"}`` with the image in base64, or "".
+    ``misses_threads``: threads that its import starts keep it from being forked.
     ``examined``: its calls tell what they take, instead of their result. ``batch``: the most calls
     that a resident serves at once; for ``batch_ms``, more are waited for. ``write``: folders of the
     host that it may write to, which are made the box's user's with all that is in them.
@@ -79,6 +80,7 @@ class Program:
     folder: str = ""
     package: str = ""
     read: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     network: bool = False
     config: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))

@@ -21,7 +21,7 @@ from toolrunner.api.cli.measuring import Measured, after_failure, measure
 from toolrunner.api.cli.own_samples import Sample, sample_of
 from toolrunner.api.cli.remedies import CALLED_AGAIN, of_a_resident, sample, what_to_do
 from toolrunner.api.cli.session import Session
-from toolrunner.api.documents import started
+from toolrunner.api.documents import absent_words, started
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.errors import shown
@@ -121,7 +121,11 @@ def _checked(session: Session, plugin: Plugin, sample: Sample) -> Report:
     steps.append(Step("requirements", True, f"{needs}{where}"))
     taken = _taken_name(session, plugin)
     steps += taken
-    notes = [*_name_notes(session, plugin), *_schema_notes(manifest)]
+    notes = [
+        *_name_notes(session, plugin),
+        *_schema_notes(manifest),
+        *absent_words(manifest, session.settings),
+    ]
     with Bench(plugin, session.settings, sample.payload) as bench:
         report = Report(plugin.name, shown(plugin.path), tuple(steps), Exit.DONE, tuple(notes))
         report = replace(report, is_program=bench.is_program)

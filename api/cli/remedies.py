@@ -94,12 +94,16 @@ _PARAMETERS = "write run(payload), or run(payload, context): it is called with n
 # What code raises that does not find in a payload what it looks for.
 _OF_NOTHING = frozenset({"KeyError", "IndexError", "TypeError", "AttributeError", "ValueError"})
 # What the message itself says to do: see ``sandbox/inside/hints.py``.
-_OF_THE_SCRATCH = ("a plugin may write to the", "the working directory is the call's scratch")
+_OF_FILES = (
+    "a plugin may write to the",
+    "the working directory is the call's scratch",
+    "which cannot be found on this host",
+)
 _SAID = (
     "a plugin has no network",
     "a single-file plugin has no",
     "name its folder in read",
-    *_OF_THE_SCRATCH,
+    *_OF_FILES,
 )
 _PRINTED = "standard output "  # of a program: see ``sandbox/inside/printed.py``
 _AS_IT_SAYS = "do what the message says"
@@ -196,7 +200,7 @@ def _of_a_load(
     if by_words:
         return by_words
     is_typo = details.get("exception") == "ModuleNotFoundError" and "; did you mean " in message
-    if is_typo or any(words in message for words in _OF_THE_SCRATCH):
+    if is_typo or any(words in message for words in _OF_FILES):
         return _AS_IT_SAYS
     if details.get("exception") in _BY_EXCEPTION:
         return _BY_EXCEPTION[details["exception"]]

@@ -94,6 +94,7 @@ def load_order(
         "folder": program.folder,
         "network": program.network,
         "read": list(program.read),
+        "absent": list(program.absent),
         "config": dict(program.config),
         "log_level": program.log_level,
         "sys_path": program.module_path,

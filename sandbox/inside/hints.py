@@ -50,6 +50,7 @@ _WRITTEN = (
 )
 UNSEEN = "if it is there, a plugin may not see it: name its folder in read of the manifest"
 
+ABSENT = "read names {path}, which cannot be found on this host: put it there, or correct the name"
 _NOT_FOR_ALL = (
     "; read names it, but not every user may read it: a plugin is a user of its own, who needs "
     "that, and to enter the folders on the way (chmod a+rX)"
@@ -135,8 +136,14 @@ def file_hint(error: BaseException, order: dict[str, Any]) -> str:
         elif isinstance(error, PermissionError) and lies_in(path, order["read"]):
             return _NOT_FOR_ALL
         elif isinstance(error, (FileNotFoundError, PermissionError)) and is_foreign(path, order):
-            return f"; {UNSEEN}"
+            return f"; {unseen(path, order)}"
     return ""
+
+
+def unseen(path: str, order: dict[str, Any]) -> str:
+    """Return what to do about a path that a plugin does not see."""
+    absent = [named for named in order["absent"] if lies_in(path, [named])]
+    return ABSENT.format(path=absent[0]) if absent else UNSEEN
 
 
 def relative_hint(error: FileNotFoundError, order: dict[str, Any], *, is_file: bool) -> str:

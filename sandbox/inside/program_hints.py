@@ -48,7 +48,7 @@ def advice(said: str, code: int, order: dict[str, Any]) -> str:
     if program and code == _NOT_FOUND:
         name = program[1] or program[2]
         if "/" in name:
-            return f"{name}: {hints.UNSEEN}"
+            return f"{name}: {hints.unseen(name, order)}"
         return lookup.remedy_in(os.environ.get("PATH", ""), name)
     package = _NO_PACKAGE.search(said)
     if package:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -48,14 +47,25 @@ def test_nothing_in_a_home_folder_is_for_the_asking(
         assert _error(make_runner, plugin, plugin=granted) == ""
 
 
-@pytest.mark.parametrize("path", ["/home", "/root", "/etc", "/proc/self", "/var/lib"])
+@pytest.mark.parametrize(
+    "path", ["/home", "/root", "/etc", "/proc/self", "/var/lib", "/root/no-such", "/etc/no/such"]
+)
 def test_where_secrets_are_is_the_operators_to_grant(
     path: str, write_plugin: WritePlugin, make_runner: MakeRunner
 ) -> None:
-    """On every host, whoever runs it."""
-    if not os.path.isdir(path):
-        pytest.skip(f"this host has no {path}")
+    """On every host, whoever runs it, and before it is there."""
     assert "may not see" in _error(make_runner, write_plugin(READS, read=f'["{path}"]'))
+
+
+def test_what_cannot_be_found_is_no_secret_of_anybodys(
+    open_folder: Path, write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """Where everybody may put something, or the operator has granted it, the plugin runs."""
+    plugin = write_plugin(READS, read=f'["{open_folder}/no-such", "/srv/no-such"]')
+    assert _error(make_runner, plugin) == ""
+    granted = {"sample": PluginSettings(read=(Path("/root/no-such"),))}
+    plugin = write_plugin(READS, read='["/root/no-such/deep"]')
+    assert _error(make_runner, plugin, plugin=granted) == ""
 
 
 def test_a_grant_is_for_what_it_names(

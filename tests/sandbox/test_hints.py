@@ -108,6 +108,21 @@ def test_files_elsewhere_are_for_read(
         assert NOT_FOR_ALL in message_of(make_runner, asking, layers, plugin=granted)
 
 
+@pytest.mark.parametrize("by_operator", [False, True])
+def test_a_folder_that_is_named_and_cannot_be_found_is_told_so(
+    layers: Layers, write_plugin: WritePlugin, make_runner: MakeRunner, *, by_operator: bool
+) -> None:
+    """That it has to be named would be no advice."""
+    body = "def run(payload):\n    open('/srv/modles/a/b')\n"
+    granted: dict[str, object] = {"plugin": {"sample": {"read": ["/srv/modles"]}}}
+    plugin = write_plugin(body, **({} if by_operator else {"read": '["/srv/modles"]'}))
+    message = message_of(make_runner, plugin, layers, **(granted if by_operator else {}))
+    assert message.endswith(
+        "; read names /srv/modles, which cannot be found on this host: put it there, or correct "
+        "the name"
+    )
+
+
 @pytest.mark.parametrize(
     "body",
     [

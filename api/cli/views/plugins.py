@@ -122,14 +122,15 @@ def plugin_view(
     return Group(*parts)
 
 
-_NOTHING = {"read": "nothing more", "accepts": "any type"}
+_NOTHING = {"read": "nothing more", "accepts": "any type", "absent": ""}
+_BETWEEN = {"absent": "; "}
 
 
 def _add_manifest(grid: Table, document: Mapping[str, Any]) -> None:
     """Add rows about what its manifest says, and what came of it."""
     known = ("name", "version", "description", "state", "reason", "suspended", "last_failure")
     names = (*known, "from", "path", "input")
-    lists = ("accepts", "read", "require", "dependencies")
+    lists = ("accepts", "read", "absent", "require", "dependencies")
     for name in (*names, "command", *lists, "requires_python", "environment", "network", "start"):
         value: Any = document.get(name)
         if name == "suspended" and document["suspended_by"]:
@@ -137,7 +138,7 @@ def _add_manifest(grid: Table, document: Mapping[str, Any]) -> None:
         if name == "last_failure" and value:
             value = f"{value} ({document['last_failure_at']})"
         if name in lists and name in document:
-            value = ", ".join(value) or _NOTHING.get(name, "none")
+            value = _BETWEEN.get(name, ", ").join(value) or _NOTHING.get(name, "none")
         if name == "accepts" and document.get("input") == "json":
             continue
         if name == "command" and value:

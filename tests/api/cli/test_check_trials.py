@@ -14,6 +14,7 @@ from toolrunner.api.cli.measuring import Measured, Missed, Tried
 from toolrunner.api.cli.remedies import what_to_do
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.start_mode import Start
+from toolrunner.sandbox.inside.hints import ABSENT
 
 RUN = "\ndef run(payload):\n    return {}\n"
 # What a call waits for only a thread of the import can do.
@@ -278,6 +279,17 @@ def test_no_line_of_a_plugin_passes_for_one_of_the_checks(
     own = ("  ✓ runs: fine", "    what to do: run this", "  advice: run that", "✓ ", "loads:")
     assert not [line for line in lines if line.startswith(own)]
     assert any("|   ✓ runs: fine" in line for line in lines)
+
+
+@pytest.mark.parametrize("kind", ["ExecutionError", "PluginLoadError"])
+def test_a_folder_that_is_named_already_is_not_told_to_be_named(kind: str) -> None:
+    """The message says what is wrong with its name."""
+    error = {
+        "type": kind,
+        "message": f"FileNotFoundError: no such file; {ABSENT.format(path='/srv/modles')}",
+        "details": {"exception": "FileNotFoundError"},
+    }
+    assert what_to_do(error, "") == "do what the message says"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -299,6 +300,29 @@ def test_the_advice_about_what_may_be_read_works(
     assert f"{open_folder}/models" in cli("config", "show", "--json", **advised).out
     done = cli("--plugins", path, "run", "sample", "--json", **advised)
     assert done.documents[0]["result"] == {"text": "here"}
+
+
+def test_folders_to_read_that_cannot_be_found_are_told(
+    cli: Cli, write_plugin: WritePlugin, open_folder: Path
+) -> None:
+    """By name, before any call: those of the manifest, and those of the settings."""
+    body = "def run(payload):\n    return {}\n"
+    path = write_plugin(body, read=f'["/srv/modles", "{open_folder}"]')
+    granted = {"TOOLRUNNER_PLUGIN": json.dumps({"sample": {"read": ["/srv/grnated"]}})}
+    told = [
+        f"{path}, which read of {by} names, cannot be found on this host"
+        for path, by in (
+            ("/srv/grnated", "[plugin.sample] in the settings"),
+            ("/srv/modles", "its manifest"),
+        )
+    ]
+    checked = cli("plugins", "check", path, "--json", **granted)
+    assert (checked.status, checked.documents[0]["notes"][:2]) == (0, told)
+    shown = cli("--plugins", path, "plugins", "show", "sample", "--json", **granted)
+    assert shown.documents[0]["absent"] == told
+    for_people = cli("--plugins", path, "plugins", "show", "sample", COLUMNS="500", **granted)
+    assert "; ".join(told) in for_people.out
+    assert "absent" not in cli("--plugins", write_plugin(body), "plugins", "show", "sample").out
 
 
 def test_disable_takes_no_calls_until_enable(
