@@ -28,7 +28,14 @@ from toolrunner.plugins.plugin import Broken, Plugin
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Broken", "DiscoveryError", "Plugin", "discover", "resolve_instance"]
+__all__ = [
+    "Broken",
+    "DiscoveryError",
+    "Plugin",
+    "discover",
+    "resolve_instance",
+    "runs_code_of_callers",
+]
 
 _LONGEST_NAME = 64
 # Bundled plugins that run what callers send, and are there for those alone who allow them.
@@ -66,6 +73,11 @@ def discover(
     for path in beneath:
         found += [plugin for plugin in _at(path) if plugin.name not in names]
     return _sorted_out(_each_file_once(found))
+
+
+def runs_code_of_callers(plugin: Plugin) -> bool:
+    """Tell whether what a plugin's calls do is its callers' own doing."""
+    return plugin.name in OFF_BY_DEFAULT and plugin.path.parent == BUNDLED
 
 
 def _bundled(disabled: Iterable[str], allowed: Iterable[str]) -> list[Plugin | Broken]:

@@ -6,6 +6,8 @@ import math
 import time
 from dataclasses import asdict
 
+from toolrunner.plugins.discovery import runs_code_of_callers
+from toolrunner.plugins.plugin import Plugin
 from toolrunner.runner.call import Call
 from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import (
@@ -60,11 +62,16 @@ def _with_who_cancelled(failure: GovernedError, call: Call) -> dict[str, object]
     return {**failure.details, CANCELLED_BY: call.cancelled_by}
 
 
-def verdict_of(failure: GovernedError | None) -> Verdict:
-    """Return what the end of a call says of its plugin. One that cannot run was not tried."""
+def verdict_of(failure: GovernedError | None, plugin: Plugin | None = None) -> Verdict:
+    """Return what the end of a call says of its plugin. One that cannot run was not tried.
+
+    Where callers send the code, only what they have not begun yet is the plugin's own failure.
+    """
     if failure is None:
         return Verdict.WORKS
     kind = failure.error_type
+    if plugin is not None and runs_code_of_callers(plugin):
+        return Verdict.FAILED if kind is ErrorType.PLUGIN_LOAD_ERROR else Verdict.NONE
     is_its_own = kind.blame is Blame.PLUGIN and kind is not ErrorType.PLUGIN_UNAVAILABLE
     return Verdict.FAILED if is_its_own else Verdict.NONE
 

@@ -513,7 +513,7 @@ class ToolRunner:
                 )
                 log_failure(name, call, failure, plugin, version)
         with _apart(call):
-            self.registry.heard(name, call.call_id, verdict_of(failure), why)
+            self.registry.heard(name, call.call_id, verdict_of(failure, plugin), why)
 
     def _keep(
         self,

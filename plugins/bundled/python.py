@@ -185,7 +185,7 @@ def redirected(stdin: str) -> Iterator[list[str]]:
             yield said
         finally:
             for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(Exception):  # the code may have put anything there
+                with contextlib.suppress(BaseException):  # the code may have put anything there
                     stream.flush()
             sys.stdin, sys.stdout, sys.stderr = streams
             for number, descriptor in enumerate(kept):
@@ -225,24 +225,30 @@ def executed(code: str) -> object:
 
 def told(error: BaseException) -> dict[str, Any] | None:
     """Return what there is to tell of an exception; ``None`` for an end that is none."""
-    if isinstance(error, SystemExit) and error.code in (None, 0):
-        return None
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename != NAME:
-        frames = frames.tb_next
-    lines = [one.lineno for one in traceback.extract_tb(frames) if one.filename == NAME]
-    line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
+    line = None
     try:
-        message = str(error)
-        text = "".join(traceback.format_exception(error.with_traceback(frames)))
-    except Exception as odd:  # noqa: BLE001 - words of its own making
-        message = text = f"an exception without words ({type(odd).__name__})"
-    return {
-        "type": type(error).__name__,
-        "message": plain(message[:MOST_REPR]),
-        "line": line,
-        "traceback": plain(text[-MOST_REPR:]),
-    }
+        if isinstance(error, SystemExit) and error.code in (None, 0):
+            return None
+        frames = error.__traceback__
+        while frames is not None and frames.tb_frame.f_code.co_filename != NAME:
+            frames = frames.tb_next
+        lines = [one.lineno for one in traceback.extract_tb(frames) if one.filename == NAME]
+        line = lines[-1] if lines else None
+        if isinstance(error, SyntaxError):
+            is_line = type(error.lineno) is int and abs(error.lineno) <= MOST_CHARACTERS
+            line = error.lineno if is_line else None
+        message = plain(str(error)[:MOST_REPR])
+        text = plain("".join(traceback.format_exception(error.with_traceback(frames)))[-MOST_REPR:])
+    except MemoryError:
+        raise
+    except BaseException as odd:  # noqa: BLE001 - what it does when it is looked at is the code's own
+        message = text = f"an exception without words ({kind_of(odd)})"
+    return {"type": kind_of(error), "message": message, "line": line, "traceback": text}
+
+
+def kind_of(error: BaseException) -> str:
+    """Return the name of an exception's class, whatever its own class makes of it."""
+    return plain(type.__dict__["__name__"].__get__(type(error)))
 
 
 def plain(text: str) -> str:
@@ -252,6 +258,16 @@ def plain(text: str) -> str:
 
 def shown(value: object, depth: int = 0) -> object:
     """Return a value as a result can hold it: as it is, or else as its ``repr``."""
+    try:
+        return held(value, depth)
+    except MemoryError:
+        raise
+    except BaseException as odd:  # noqa: BLE001 - what it does when it is looked at is the code's own
+        return f"a value without words ({kind_of(odd)})"
+
+
+def held(value: object, depth: int) -> object:
+    """Return the same; raise whatever the value's own code raises."""
     if depth < MOST_DEPTH:
         match value:
             case list() | tuple():
@@ -274,9 +290,4 @@ def shown(value: object, depth: int = 0) -> object:
 def described(value: object) -> object:
     """Return a picture or a table as it is, and the ``repr`` of what is neither."""
     kinds = {(one.__module__.partition(".")[0], one.__name__) for one in type(value).__mro__}
-    if kinds & SHOWN:
-        return value
-    try:
-        return plain(repr(value)[:MOST_REPR])
-    except Exception as odd:  # noqa: BLE001 - words of its own making
-        return f"a value without words ({type(odd).__name__})"
+    return value if kinds & SHOWN else plain(repr(value)[:MOST_REPR])

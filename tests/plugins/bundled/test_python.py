@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +14,16 @@ from tests.conftest import ISOLATIONS, skip_unless_taken
 from toolrunner import Call, PluginRegistry, ToolRunner
 from toolrunner.plugins import discovery
 from toolrunner.runner.confinement import build_sandbox
+from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.failures import verdict_of
+from toolrunner.runner.registry.suspensions import Verdict
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.layers import Layers
 
 Run = Callable[..., dict[str, Any]]
+RAISES = "lambda *_: (_ for _ in ()).throw(SystemExit)"
+WORDLESS = "a value without words (SystemExit)"
+LIAR = f"class M(type):\n    __name__ = property({RAISES})\n"
 HOLDER = "class Odd:\n    def __repr__(self):\n        raise ValueError('no words')\n"
 
 
@@ -102,6 +110,14 @@ def test_its_examples_run(tool_runner: ToolRunner) -> None:
         ("'a\\ud800'", "a\\ud800"),
         ("range(3)", "range(0, 3)"),
         (f"{HOLDER}Odd()", "a value without words (ValueError)"),
+        (f"{HOLDER}[1, Odd()]", [1, "a value without words (ValueError)"]),
+        (f"class A(int):\n    __abs__ = {RAISES}\nA(3)", WORDLESS),
+        (f"class A(str):\n    __str__ = {RAISES}\nA('x')", WORDLESS),
+        (f"class A:\n    __class__ = property({RAISES})\nA()", WORDLESS),
+        (
+            f"class M(type):\n    __mro__ = property({RAISES})\nclass A(metaclass=M): pass\nA()",
+            WORDLESS,
+        ),
         ("__name__", "__main__"),
         ("import dataclasses\n@dataclasses.dataclass\nclass A:\n    x: int\nA(3)", "A(x=3)"),
     ],
@@ -154,6 +170,62 @@ def test_an_exception_is_an_answer(code: str, kind: str, line: int, run: Run) ->
     assert "python.py" not in answer["error"]["traceback"]
     assert answer["value"] is None
     assert run("print(1)\nraise SystemExit")["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "line", "message"),
+    [
+        (f"class E(Exception):\n    __str__ = {RAISES}\nraise E", "E", 3, "SystemExit"),
+        ("class E(SyntaxError):\n    lineno = object()\nraise E('x')", "E", None, "x"),
+        (
+            f"class E(SyntaxError):\n    lineno = property({RAISES})\nraise E('x')",
+            "E",
+            3,
+            "SystemExit",
+        ),
+        (
+            f"class E(SystemExit):\n    code = property({RAISES})\nraise E('x')",
+            "E",
+            None,
+            "SystemExit",
+        ),
+        (f"{LIAR}class E(Exception, metaclass=M): pass\nraise E('x')", "E", 4, "x"),
+    ],
+)
+def test_an_exception_that_lies_of_itself_is_an_answer(
+    code: str, kind: str, line: int | None, message: str, run: Run
+) -> None:
+    """Whatever its own code raises when it is looked at."""
+    error = run(code)["error"]
+    assert (error["type"], error["line"]) == (kind, line)
+    assert message in error["message"]
+
+
+def test_a_stream_that_cannot_be_flushed_is_let_be(run: Run) -> None:
+    """The code may have put anything in its place."""
+    code = f"import sys\nclass S:\n    flush = {RAISES}\nsys.stdout = S()\n1"
+    assert run(code)["value"] == 1
+
+
+def test_a_crash_is_the_codes_and_suspends_nothing(host_layers: Layers, tmp_path: Path) -> None:
+    """One caller's code takes the plugin from no other; a plugin that cannot be loaded does."""
+    allowed = {"allow_bundled": ("python",), "breaker_failures": 1, "state": tmp_path}
+    settings = Settings.load().model_copy(update=allowed)
+    registry = PluginRegistry.discover(settings=settings)
+    sandbox = build_sandbox(settings, layers=host_layers)
+    with ToolRunner(registry, settings=settings, sandbox=sandbox) as runner:
+        for _ in range(2):
+            _, error = runner.run("python", {"code": "import os\nos._exit(0)"})
+            assert error is not None
+            assert error["error"]["type"] == "PluginCrashed"
+        assert runner.run("python", {"code": "1 + 1"})[0]["value"] == 2
+    plugin = registry.plugin("python")
+    no_load = GovernedError(ErrorType.PLUGIN_LOAD_ERROR, "no module")
+    assert verdict_of(no_load, plugin) is Verdict.FAILED
+    crash = GovernedError(ErrorType.PLUGIN_CRASHED, "died")
+    assert verdict_of(crash, plugin) is Verdict.NONE
+    of_the_operator = replace(plugin, path=tmp_path / "python.py")
+    assert verdict_of(crash, of_the_operator) is Verdict.FAILED
 
 
 def test_files_come_in_and_go_out(run: Run) -> None:
