@@ -14,11 +14,12 @@ from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.errors import ManifestError
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.environments.store import Environment
-from toolrunner.runner.errors import GovernedError
+from toolrunner.runner.errors import ErrorType, GovernedError
+from toolrunner.runner.failures import SuspendedError
 from toolrunner.runner.jobs.job import Job
 from toolrunner.runner.readable import absent_paths
 from toolrunner.runner.registry.offers import Offer
-from toolrunner.runner.registry.plugin_state import PluginStatus
+from toolrunner.runner.registry.plugin_state import PluginState, PluginStatus
 from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.start_mode import Start, calls_together
@@ -124,11 +125,22 @@ def started(tool_runner: ToolRunner, name: str) -> Start:
 
 def loaded_document(tool_runner: ToolRunner, name: str) -> dict[str, Any]:
     """Load a plugin; return what is known since: how its calls start, its state, and why."""
-    start = started(tool_runner, name)
+    refused = ""
+    try:
+        start = tool_runner.start(name)
+    except GovernedError as error:
+        start = Start("failed", (error.message,))
+        # A suspended one could run here; that it does not is told by itself.
+        if error.error_type is ErrorType.PLUGIN_UNAVAILABLE and not isinstance(
+            error, SuspendedError
+        ):
+            refused = error.message
     status = tool_runner.registry.get_status(name)
-    known: dict[str, Any] = (
-        {} if status is None else {"state": status.state, "reason": status.reason}
-    )
+    known: dict[str, Any] = {}
+    if refused:
+        known = {"state": PluginState.UNAVAILABLE, "reason": refused}
+    elif status is not None:
+        known = {"state": status.state, "reason": status.reason}
     figures = tool_runner.residents().get(tool_runner.box_of(name))
     if start.mode == "resident" and figures is not None:
         known["residents"] = asdict(figures)

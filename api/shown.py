@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# A path of two parts or more, unless it goes on from a word, as in image/png or a URL.
-# Where one is quoted, it may hold anything else.
-_PATH = re.compile(r"(?<=')/[^'\n]*/|(?<![\w.:/~-])/(?:[^\s/'\",:;()<>]+/)+")
+# A path of two parts or more, unless it goes on from a word, as in image/png or a URL; also that of
+# a file:// URL. Where one is quoted, it may hold anything else.
+_PATH = re.compile(r"(?<=')/[^'\n]*/|(?:(?<=\bfile://)|(?<![\w./~-]))/(?:[^\s/'\",:;()<>]+/)+")
 # Cut down, it would be another folder of whoever pastes the command.
 _STATE = re.compile(r"(?<= plugins install )--state (?:'[^'\n]*'|\S+) ")
 _OPERATORS_ONLY = {"log_tail"}

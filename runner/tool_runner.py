@@ -230,12 +230,12 @@ class ToolRunner:
         name = name_of(plugin_name)
         plugin = self._usable(name, self._known(name))
         manifest = plugin.manifest
+        program = self._program(name, plugin)
         mode, reasons = start_asked(manifest, self._settings)
         if mode == "cold":
             return Start(mode, reasons)
         limits = manifest.limits.capped(self._settings.caps)
         try:
-            program = self._program(name, plugin)
             found = self._sandbox.start(program, limits, resident=mode == "resident")
         except SetupError as error:
             return Start("failed", (str(error),))

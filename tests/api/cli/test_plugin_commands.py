@@ -58,6 +58,19 @@ def test_show_says_how_calls_start_and_why(cli: Cli, write_plugin: WritePlugin) 
     assert "no_such_module" in " ".join(cli(*options, "broken").out.split())
 
 
+@pytest.mark.parametrize("start", ["warm", "cold", "resident"])
+def test_show_says_why_each_call_is_refused(
+    start: str, cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """However calls would start, a plugin that may not run here is none that is only loaded."""
+    path = write_plugin(GOOD, start=f'"{start}"', read='["/etc"]')
+    options = ("--plugins", path, "plugins", "show", "sample")
+    [shown] = cli(*options, "--json", TOOLRUNNER_ALLOW_RESIDENT="*").documents
+    assert (shown["state"], shown["start"]["mode"]) == ("UNAVAILABLE", "failed")
+    assert "asks to read /etc, which plugins may not see" in shown["reason"]
+    assert " ".join(cli(*options).out.split()).count("asks to read /etc") == 1
+
+
 def test_show_tells_of_residents(cli: Cli, write_plugin: WritePlugin) -> None:
     """Loading the plugin has made one: how old it is, what it holds, what it has served."""
     options = ("--plugins", write_plugin(GOOD, start='"resident"'), "plugins", "show", "sample")

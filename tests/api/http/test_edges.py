@@ -340,6 +340,11 @@ def test_threads_without_a_request_have_no_id() -> None:
         ("/srv/plugins/a.py:3: bad", "a.py:3: bad"),
         ("image/png and text/plain", "image/png and text/plain"),
         ("see https://example.org/a/b", "see https://example.org/a/b"),
+        ("see http://[::1]/a or s3://a-bucket/b/c", "see http://[::1]/a or s3://a-bucket/b/c"),
+        ("see:/srv/a.py", "see:a.py"),
+        ("PATH=/srv/a.py:/srv/b.py", "PATH=a.py:b.py"),
+        ("A=/x:/y/z", "A=/x:z"),
+        ("blobs = file:///srv/blobs/a", "blobs = file://a"),
         ("in /tmp/x/ and /etc/ssl/", "in  and "),
         ("open '/srv/my plugins/a.py' or '/b/c'", "open 'a.py' or 'c'"),
         (
