@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MICROSECONDS, _NANOSECONDS = 10**6, 10**9
-# Units of numpy.timedelta64 that are a number of nanoseconds.
-_EXACT_UNITS = frozenset({"W", "D", "h", "m", "s", "ms", "us", "ns"})
+# Units of NumPy that are a number of seconds, or of which a second has a number.
+_SECONDS = {"W": 604800, "D": 86400, "h": 3600, "m": 60, "s": 1}
+_IN_A_SECOND = dict(
+    zip(("ms", "us", "ns", "ps", "fs", "as"), (1000**n for n in range(1, 7)), strict=True)
+)
+_NOT_A_TIME = -(2**63)
 
 
 def form_of(kind: type) -> Callable[[Any, str], Any]:
@@ -138,23 +142,22 @@ def of_fields(value: Any) -> Any:
 
 def of_durations(value: Any, place: str) -> Any:
     """Return NumPy's durations as texts; ``NotJsonError`` for those of no fixed length."""
-    unit = sys.modules["numpy"].datetime_data(value.dtype)[0]
-    missing = mapped(value.astype(str).tolist(), lambda text: text == "NaT")
-    if unit not in _EXACT_UNITS and missing is not True:
-        message = (
-            f"{place} is a numpy.timedelta64 of the unit {unit!r}, which is no certain time; "
-            "return value.astype(int), and say the unit in its name"
-        )
-        raise NotJsonError(message)
-    counts = value.astype("timedelta64[ns]").astype("int64").tolist()
-    return merged(counts, missing)
+    unit, step = sys.modules["numpy"].datetime_data(value.dtype)
+    step *= _SECONDS.get(unit, 1)
 
+    def text(count: int | None) -> str | None:
+        if count is None or count == _NOT_A_TIME:  # masked, or missing
+            return None
+        if unit not in _SECONDS and unit not in _IN_A_SECOND:
+            message = (
+                f"{place} is a numpy.timedelta64 of the unit {unit!r}, which is no certain time; "
+                "return value.astype(int), and say the unit in its name"
+            )
+            raise NotJsonError(message)
+        # By Python's own numbers: those of NumPy wrap, in nanoseconds beyond 292 years.
+        return duration(count * step, _IN_A_SECOND.get(unit, 1))
 
-def merged(counts: Any, missing: Any) -> Any:
-    """Return nested counts of nanoseconds as durations, and None where one is missing."""
-    if isinstance(counts, list):
-        return [merged(*both) for both in zip(counts, missing, strict=True)]
-    return None if missing else duration(counts)
+    return mapped(value.astype("int64").tolist(), text)
 
 
 def mapped(values: Any, change: Callable[[Any], Any]) -> Any:
@@ -176,17 +179,21 @@ def of_long_double(value: Any, place: str) -> float:
 def of_duration(value: Any, _place: str) -> str:
     """Return a ``timedelta``, or what is derived from it, as ISO 8601 has it."""
     microseconds = (value.days * 86400 + value.seconds) * _MICROSECONDS + value.microseconds
-    return duration(microseconds * 1000 + getattr(value, "nanoseconds", 0))
+    return duration(microseconds * 1000 + getattr(value, "nanoseconds", 0), _NANOSECONDS)
 
 
-def duration(nanoseconds: int) -> str:
-    """Return a time span as ISO 8601 has it, such as P1DT2H3M4.5S."""
-    sign = "-" if nanoseconds < 0 else ""
-    seconds, rest = divmod(abs(nanoseconds), _NANOSECONDS)
+def duration(count: int, in_a_second: int) -> str:
+    """Return a time span as ISO 8601 has it, such as P1DT2H3M4.5S.
+
+    ``in_a_second``: how many of what is counted make one, a power of ten.
+    """
+    sign = "-" if count < 0 else ""
+    seconds, rest = divmod(abs(count), in_a_second)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
-    fraction = f".{rest:09}".rstrip("0") if rest else ""
+    digits = len(str(in_a_second)) - 1
+    fraction = f".{rest:0{digits}}".rstrip("0") if rest else ""
     return f"{sign}P{days}DT{hours}H{minutes}M{seconds}{fraction}S"
 
 

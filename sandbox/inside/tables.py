@@ -7,6 +7,7 @@ cell by its own type. What JSON would lose is refused, with what to write instea
 from __future__ import annotations
 
 from .formless import NotJsonError
+from .nanoseconds import check_arrow, check_polars
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ def of_pandas(frame: Any, place: str) -> Table:
             "have it as a column, or frame.reset_index(drop=True) to leave it out"
         )
         raise NotJsonError(message)
-    columns = [cells(frame.iloc[:, number]) for number in range(len(names))]
+    columns = [
+        cells(frame.iloc[:, number], f"{place}, column {name!r:.80}")
+        for number, name in enumerate(names)
+    ]
     return table_of(names, columns, len(frame))
 
 
@@ -65,21 +69,38 @@ def of_series(series: Any, place: str) -> list[Any]:
             "have it as keys, or series.tolist() to leave it out"
         )
         raise NotJsonError(message)
-    return cells(series)
+    return cells(series, place)
 
 
-def cells(column: Any) -> list[Any]:
+def cells(column: Any, place: str) -> list[Any]:
     """Return what is in a column of pandas, with None for what is missing."""
-    return of_extension(column, "") if column.hasnans else list(column.tolist())
+    if column.hasnans:
+        return of_extension(column, place)
+    check_pandas(column, place)
+    return list(column.tolist())
 
 
-def of_index(index: Any, _place: str) -> list[Any]:
+def check_pandas(column: Any, place: str) -> None:
+    """Raise ``NotJsonError`` for a column that is one of pyarrow's and has nanoseconds."""
+    if hasattr(column.dtype, "pyarrow_dtype"):
+        array = getattr(column, "array", column)  # a column's own, or it is one itself
+        check_arrow(array.__arrow_array__(), place)
+    elif hasattr(column.dtype, "categories"):
+        check_pandas(column.dtype.categories, place)
+
+
+def of_index(index: Any, place: str) -> list[Any]:
     """Return an index of pandas by itself."""
-    return list(index.tolist()) if index.nlevels > 1 else cells(index)
+    if not hasattr(index, "levels"):
+        return cells(index, place)
+    for level in index.levels:
+        check_pandas(level, place)
+    return list(index.tolist())
 
 
-def of_extension(array: Any, _place: str) -> list[Any]:
+def of_extension(array: Any, place: str) -> list[Any]:
     """Return an array of pandas' own, such as a ``Categorical``."""
+    check_pandas(array, place)
     both = zip(array.tolist(), array.isna().tolist(), strict=True)
     return [None if is_missing else value for value, is_missing in both]
 
@@ -125,27 +146,31 @@ def of_polars(frame: Any, place: str) -> Table:
 
 def of_polars_series(series: Any, place: str) -> list[Any]:
     """Return a ``Series`` of polars; Python's own times have no nanoseconds."""
-    kind = str(series.dtype)
-    is_finer = kind == "Time" or (kind.startswith(("Datetime", "Duration")) and "'ns'" in kind)
-    if is_finer and any(count is not None and count % 1000 for count in ticks(series)):
-        message = (
-            f"{place} has times with nanoseconds, which would be lost; cast it, "
-            "series.dt.cast_time_unit('us'), or write it as text, series.cast(polars.String)"
-        )
-        raise NotJsonError(message)
+    check_polars(series, place)
     return list(series.to_list())
-
-
-def ticks(series: Any) -> list[Any]:
-    """Return times as polars keeps them."""
-    return list(series.to_physical().to_list())
 
 
 def of_arrow(table: Any, place: str) -> Table:
     """Return a ``Table`` or ``RecordBatch`` of pyarrow."""
     names = list(table.schema.names)
     check_names(names, place, "table.rename_columns([...]) with other names")
-    return table_of(names, [column.to_pylist() for column in table.columns], table.num_rows)
+    columns = [
+        of_arrow_array(column, f"{place}, column {name!r:.80}")
+        for name, column in zip(names, table.columns, strict=True)
+    ]
+    return table_of(names, columns, table.num_rows)
+
+
+def of_arrow_array(array: Any, place: str) -> list[Any]:
+    """Return an ``Array`` or ``ChunkedArray`` of pyarrow."""
+    check_arrow(array, place)
+    return list(array.to_pylist())
+
+
+def of_arrow_scalar(scalar: Any, place: str) -> Any:
+    """Return a ``Scalar`` of pyarrow."""
+    check_arrow(scalar, place)
+    return scalar.as_py()
 
 
 # By (library, name).
@@ -158,7 +183,7 @@ FORMS: dict[tuple[str, str], Callable[[Any, str], Any]] = {
     ("polars", "Series"): of_polars_series,
     ("pyarrow", "Table"): of_arrow,
     ("pyarrow", "RecordBatch"): of_arrow,
-    ("pyarrow", "Array"): lambda array, _place: array.to_pylist(),
-    ("pyarrow", "ChunkedArray"): lambda array, _place: array.to_pylist(),
-    ("pyarrow", "Scalar"): lambda scalar, _place: scalar.as_py(),
+    ("pyarrow", "Array"): of_arrow_array,
+    ("pyarrow", "ChunkedArray"): of_arrow_array,
+    ("pyarrow", "Scalar"): of_arrow_scalar,
 }

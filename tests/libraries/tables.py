@@ -39,6 +39,8 @@ TYPES = {
     "is_it": [True, None],
 }
 TICKS = [1, 1000]
+TIME = pa.time64("ns")
+FINE = pa.array(TICKS, TIME)
 
 CASES: dict[str, Callable[[], Any]] = {
     "pandas table": lambda: pd.DataFrame(
@@ -79,6 +81,11 @@ CASES: dict[str, Callable[[], Any]] = {
     "pyarrow nanoseconds": lambda: pa.table({"at": pa.array(TICKS, pa.timestamp("ns"))}),
     "pyarrow column": lambda: pa.chunked_array([[1], [None]]),
     "pyarrow cell": lambda: pa.scalar(NOON),
+    "polars nested microseconds": lambda: pl.Series([[2000], [], None]).cast(
+        pl.List(pl.Datetime("ns"))
+    ),
+    "pyarrow nested microseconds": lambda: pa.array([[1000], [], None], pa.list_(TIME)),
+    "pandas long": lambda: pd.Series(np.array([2**62], "m8[s]")),
     # What would get lost.
     "pandas named index": lambda: SALES.set_index("region"),
     "pandas filtered": lambda: SALES[SALES.sold > 3],
@@ -95,9 +102,35 @@ CASES: dict[str, Callable[[], Any]] = {
     "pandas groups": lambda: SALES[["region", "sold"]].groupby("region"),
     "pandas cell": lambda: pd.DataFrame({"a": [1j]}),
     "polars nanoseconds": lambda: pl.DataFrame({"at": pl.Series(TICKS).cast(pl.Datetime("ns"))}),
+    "polars nested nanoseconds": lambda: pl.DataFrame(
+        {"at": pl.Series([TICKS]).cast(pl.List(pl.Datetime("ns")))}
+    ),
+    "polars array of times": lambda: pl.Series([TICKS]).cast(pl.Array(pl.Time, 2)),
+    "polars object of nanoseconds": lambda: pl.Series([{"a": [{"b": 1}]}]).cast(
+        pl.Struct({"a": pl.List(pl.Struct({"b": pl.Duration("ns")}))})
+    ),
     "polars not a number": lambda: pl.DataFrame({"a": [1.0, float("nan")]}),
     "polars lazy": lambda: pl.DataFrame({"a": [1]}).lazy(),
     "pyarrow column twice": lambda: pa.Table.from_arrays([pa.array([1])] * 2, ["a", "a"]),
+    "pyarrow times": lambda: pa.table({"at": FINE}),
+    "pyarrow batch of times": lambda: pa.RecordBatch.from_arrays([FINE], ["at"]),
+    "pyarrow column of times": lambda: pa.chunked_array([[1000], [1]], TIME),
+    "pyarrow cell of a time": lambda: pa.scalar(1, TIME),
+    "pyarrow object in a cell": lambda: pa.scalar({"a": 1}, pa.struct([("a", TIME)])),
+    "pyarrow list of times": lambda: pa.array([TICKS], pa.list_(TIME)),
+    "pyarrow map of times": lambda: pa.array([[("k", 1)]], pa.map_(pa.string(), TIME)),
+    "pyarrow words for times": FINE.dictionary_encode,
+    "pyarrow runs of times": lambda: pa.RunEndEncodedArray.from_arrays([1, 2], FINE),
+    "pyarrow either": lambda: pa.UnionArray.from_sparse(pa.array([0, 0], pa.int8()), [FINE]),
+    "pandas arrow times": lambda: pd.DataFrame({"at": pd.array(TICKS, pd.ArrowDtype(TIME))}),
+    "pandas arrow times, one missing": lambda: pd.Series([1, None], dtype=pd.ArrowDtype(TIME)),
+    "pandas arrow list of times": lambda: pd.Series([TICKS], dtype=pd.ArrowDtype(pa.list_(TIME))),
+    "pandas index of times": lambda: pd.Index(TICKS, dtype=pd.ArrowDtype(TIME)),
+    "pandas levels of times": lambda: pd.MultiIndex.from_arrays(
+        [pd.array(TICKS, pd.ArrowDtype(TIME))]
+    ),
+    "pandas array of times": lambda: pd.array(TICKS, pd.ArrowDtype(TIME)),
+    "pandas categories of times": lambda: pd.Categorical(pd.array(TICKS, pd.ArrowDtype(TIME))),
     "pyarrow not a number": lambda: pa.table({"a": [float("nan")]}),
 }
 

@@ -31,6 +31,16 @@ INDEX = (
 NO_NUMBER = (
     "result['found'], row {}, column 'a' is {}, which JSON cannot carry; return None or a string"
 )
+FINE = (
+    "result['found'] has times with nanoseconds, which would be lost; cast them to "
+    "pyarrow.time64('us'), or to pyarrow.string() to keep them"
+)
+FINE_COLUMN = FINE.replace("'] ", "'], column 'at' ", 1)
+NESTED = (
+    "result['found'] has times with nanoseconds in its lists or objects, which would be lost; "
+    "cast it, such as series.cast(polars.List(polars.Datetime('us'))), or "
+    "series.cast(polars.List(polars.String)) to keep them"
+)
 FOUND: dict[str, Any] = {
     "pandas table": {
         "columns": [
@@ -88,6 +98,9 @@ FOUND: dict[str, Any] = {
     },
     "pyarrow column": [1, None],
     "pyarrow cell": "2026-01-31T12:00:00",
+    "polars nested microseconds": [["1970-01-01T00:00:00.000002"], [], None],
+    "pyarrow nested microseconds": [["00:00:00.000001"], [], None],
+    "pandas long": ["P53375995583650DT7H45M4S"],
     "pandas named index": INDEX.format("region"),
     "pandas filtered": INDEX.format("1, 2"),
     "pandas sorted": INDEX.format("1, 2, 0"),
@@ -125,6 +138,9 @@ FOUND: dict[str, Any] = {
         "cast it, series.dt.cast_time_unit('us'), or write it as text, "
         "series.cast(polars.String)"
     ),
+    "polars nested nanoseconds": NESTED.replace("'] ", "'], column 'at' ", 1),
+    "polars array of times": NESTED,
+    "polars object of nanoseconds": NESTED,
     "polars not a number": NO_NUMBER.format(1, "nan"),
     "polars lazy": (
         "result['found'] is of type polars.lazyframe.frame.LazyFrame, which has no JSON "
@@ -134,6 +150,23 @@ FOUND: dict[str, Any] = {
         "result['found'] has two columns named 'a', so callers could not tell them "
         "apart; write table.rename_columns([...]) with other names"
     ),
+    "pyarrow times": FINE_COLUMN,
+    "pyarrow batch of times": FINE_COLUMN,
+    "pyarrow column of times": FINE,
+    "pyarrow cell of a time": FINE,
+    "pyarrow object in a cell": FINE,
+    "pyarrow list of times": FINE,
+    "pyarrow map of times": FINE,
+    "pyarrow words for times": FINE,
+    "pyarrow runs of times": FINE,
+    "pyarrow either": FINE,
+    "pandas arrow times": FINE_COLUMN,
+    "pandas arrow times, one missing": FINE,
+    "pandas arrow list of times": FINE,
+    "pandas index of times": FINE,
+    "pandas levels of times": FINE,
+    "pandas array of times": FINE,
+    "pandas categories of times": FINE,
     "pyarrow not a number": NO_NUMBER.format(0, "nan"),
 }
 

@@ -206,6 +206,17 @@ def test_a_long_double_is_the_nearest_number_or_is_refused() -> None:
         (numpy.timedelta64(90, "s"), "P0DT0H1M30S"),
         (numpy.array([[1, "NaT"]], "m8[ns]"), [["P0DT0H0M0.000000001S", None]]),
         (numpy.timedelta64("NaT", "s"), None),
+        (numpy.timedelta64(110_000, "D"), "P110000DT0H0M0S"),
+        (numpy.timedelta64(-(2**62), "D"), "-P4611686018427387904DT0H0M0S"),
+        (numpy.array([16_000], "m8[W]"), ["P112000DT0H0M0S"]),
+        (numpy.timedelta64(3, ("s", 25)), "P0DT0H1M15S"),
+        (numpy.timedelta64(1500, "ps"), "P0DT0H0M0.0000000015S"),
+        (
+            numpy.array([(110_000,)], [("t", "m8[D]")]),
+            {"columns": ["t"], "rows": [["P110000DT0H0M0S"]]},
+        ),
+        (numpy.ma.array([1, 2], "m8[D]", mask=[True, False]), [None, "P2DT0H0M0S"]),
+        (numpy.ma.array(1, "m8[D]", mask=True), None),
         (numpy.ma.array([1, 2], mask=[False, True]), [1, None]),
         (numpy.array([(1, "a")], [("n", "i4"), ("s", "U1")])[0], {"n": 1, "s": "a"}),
         (
@@ -218,7 +229,7 @@ def test_a_long_double_is_the_nearest_number_or_is_refused() -> None:
     ],
 )
 def test_whatever_else_numpy_has_keeps_its_meaning(value: object, form: object) -> None:
-    """Times are no counts of nanoseconds, names of fields stay."""
+    """Times are no counts of nanoseconds, however long they are, and names of fields stay."""
     assert encoded(value) == form
 
 
@@ -239,6 +250,10 @@ FORMLESS: list[tuple[object, str]] = [
     (numpy.complex64(1), "is of type numpy.complex64, which has no JSON form; return its parts"),
     (numpy.clongdouble(1), "is of type numpy.clongdouble, which has no JSON form; return its"),
     (numpy.timedelta64(5, "M"), "is a numpy.timedelta64 of the unit 'M', which is no certain"),
+    (
+        numpy.array([5, "NaT"], "m8[Y]"),
+        "is a numpy.timedelta64 of the unit 'Y', which is no certain",
+    ),
     (generator(), "is of type generator, which has no JSON form; return list(value)"),
     (map(str, [1]), "is of type map, which has no JSON form; return list(value)"),
     ({}.keys(), "is of type dict_keys, which has no JSON form; return list(value)"),
