@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 
-from . import mime_types, pictures, protocol, wire
+from . import given_files, mime_types, pictures, protocol, wire
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -227,11 +227,14 @@ def opened(path: str | os.PathLike[Any], scratch: str) -> int:
     name = os.fsdecode(path)
     folder, base = os.path.split(os.path.abspath(name))
     folder = os.path.realpath(folder)
-    if os.path.commonpath((folder, scratch)) != scratch:
-        message = (
-            f"{name!r:.300} is not below the scratch; write the file there (context.scratch), or "
-            "give its bytes"
+    if not given_files.is_below(folder, scratch):
+        what = (
+            "is a file that the call was given, and none of its own: copy it to the scratch with "
+            "shutil.copyfile, and give the copy"
+            if given_files.has(folder)
+            else "is not below the scratch; write the file there (context.scratch)"
         )
+        message = f"{name!r:.300} {what}, or give its bytes"
         raise ValueError(message)
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:

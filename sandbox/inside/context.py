@@ -101,7 +101,7 @@ class Context:
     def artifact(self, name: str, data: Any, mime_type: str | None = None) -> dict[str, object]:
         """Give a file back beside the result; return what is to stand for it in the result.
 
-        ``data``: bytes, or the path of a file below the scratch. Without a ``mime_type`` the name
+        ``data``: bytes, or the path of a file below the scratch, no input. Without a ``mime_type`` the name
         says it.
         """
         if len(self.call_ids) > 1:

@@ -9,7 +9,7 @@ import errno
 import os
 import re
 
-from . import lookup
+from . import given_files, lookup
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ _WRITTEN = (
     "; a plugin may write to the working directory alone, which is context.scratch: write it "
     "there, and give it back with context.artifact(name, path)"
 )
+_MODELESS = "; this box does not let modes be set: copy with shutil.copyfile, which sets none"
 UNSEEN = "if it is there, a plugin may not see it: name its folder in read of the manifest"
 
 ABSENT = "read names {path}, which cannot be found on this host: put it there, or correct the name"
@@ -122,10 +123,13 @@ def file_hint(error: BaseException, order: dict[str, Any]) -> str:
     is_file = not order["entry"].rpartition(":")[0]
     folder = os.path.dirname(order["path"])
     is_write = isinstance(error, OSError) and writes(error)
+    found = ""
     if isinstance(error, FileNotFoundError) and not is_write:
         found = relative_hint(error, order, is_file=is_file)
-        if found:
-            return found
+    elif isinstance(error, OSError):
+        found = given_files.unwritable(error) or mode_hint(error)
+    if found:
+        return found
     for path in re.findall(r"(?<![\w.])/[^\s'\"<>:;,)\]]+", str(error)[:4096]):
         if is_write:
             if not lies_in(path, [*scratch(), "/proc", "/dev", "/sys"]):
@@ -146,6 +150,13 @@ def unseen(path: str, order: dict[str, Any]) -> str:
     return ABSENT.format(path=absent[0]) if absent else UNSEEN
 
 
+def mode_hint(error: OSError) -> str:
+    """Tell of a copy whose mode could not be set, as in a box without a mount namespace."""
+    frame = last_frame_in("/shutil.py", error) if error.errno == errno.EPERM else None
+    is_it = frame is not None and frame.f_code.co_name in {"copymode", "copystat"}
+    return _MODELESS if is_it else ""
+
+
 def relative_hint(error: FileNotFoundError, order: dict[str, Any], *, is_file: bool) -> str:
     """Tell of a file that was looked for in the scratch, and of a program that is not there."""
     path = error.filename
@@ -156,6 +167,9 @@ def relative_hint(error: FileNotFoundError, order: dict[str, Any], *, is_file: b
         is_program = "/" not in path and frame.f_locals.get("cwd") != path
         folders = os.environ.get("PATH", "")
         return f"; {lookup.remedy_in(folders, path)}" if is_program else ""
+    by_name = given_files.named(path)
+    if by_name:
+        return by_name
     if is_file:
         return _NOT_IN_THE_SCRATCH
     is_there = not cannot_be_opened(os.path.join(order["path"], path))

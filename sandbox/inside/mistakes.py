@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from . import hints
+from . import given_files, hints
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -77,6 +77,9 @@ def hint(error: BaseException, order: dict[str, Any]) -> str:
             return advice
     if type(error).__name__ in _PROGRAMS:
         return of_a_program(error)
+    of_files = given_files.of_a_database(error) or of_a_file(error, order)
+    if of_files:
+        return of_files
     return _NO_PICTURE if is_of_a_picture(error) else _BY_NAME.get(type(error).__name__, "")
 
 
@@ -155,6 +158,8 @@ def of_an_attribute(
 def by_key(owner: dict[Any, Any], key: str, frame: types.FrameType) -> str:
     """Return how to reach what a dict holds, and whether it holds that."""
     name = next((name for name, value in frame.f_locals.items() if value is owner), "it")
+    if given_files.is_one(owner) and key not in owner:
+        return f"; it is a dict: open its path, {name}['path']"
     written = f"; it is a dict: write {name}[{key!r:.80}]"
     return (
         written if key in owner else f"{written}, but it has no such key{present(name, owner, key)}"
@@ -180,14 +185,22 @@ def of_a_key(error: KeyError, frame: types.FrameType | None, order: dict[str, An
         return _NO_VARIABLE.format(key=key, name=order["name"])
     if not is_own(frame, order):
         return ""
-    name = looked_into(error)
-    value = frame.f_locals.get(name)
+    name, value = looked_into(error, frame)
     if type(value) is not dict or type(key) is not str or key in value:
         return ""
-    payload = payload_of(own_steps(error, order))
-    if not any(value is one for one in (payload, *payload.values())):
+    if not is_of_the_payload(value, error, order):
+        return ""
+    if not name.isidentifier() and not given_files.is_one(value):
         return ""
     return f"; {name} has no {key!r:.80}{present(name, value, key)}"
+
+
+def is_of_the_payload(value: dict[Any, Any], error: BaseException, order: dict[str, Any]) -> bool:
+    """Tell whether a value is the dict that the plugin was called with, or one right in it."""
+    payload = payload_of(own_steps(error, order))
+    files = payload.get("files")
+    some = files if type(files) is list else []
+    return any(value is one for one in (payload, *payload.values(), *some))
 
 
 def payload_of(steps: list[types.TracebackType]) -> dict[Any, Any]:
@@ -200,23 +213,46 @@ def payload_of(steps: list[types.TracebackType]) -> dict[Any, Any]:
     return next((one for one in given if type(one) is dict), {})
 
 
-def looked_into(error: KeyError) -> str:
-    """Return the name whose key was looked for, by ``name[…]`` or ``name.pop(…)``, or "".
+def of_a_file(error: BaseException, order: dict[str, Any]) -> str:
+    """Return what to write where files of the call stand in the place of a path."""
+    return given_files.of_a_value(error, payload_of(own_steps(error, order)))
+
+
+def looked_into(error: KeyError, frame: types.FrameType) -> tuple[str, object]:
+    """Return what was looked into, as ``it[…]`` or ``it.pop(…)``: as it is written, and itself.
 
     A line may look into several dicts: only the bytecode's own position tells which of them has
     failed. Where it tells nothing, or anything else has raised the error, there is no name.
     """
     step = last_step(error)
-    source = "" if step is None else hints.source_of(step)
+    source = "" if step is None else hints.source_of(step).strip()
     try:
-        body = compile(source.strip(), "?", "eval", _ONLY_PARSED).body
+        body = compile(source, "?", "eval", _ONLY_PARSED).body
     except (SyntaxError, ValueError):
-        return ""
+        return "", None
     kind = type(body).__name__
     owner = body.value if kind == "Subscript" else None
     if kind == "Call" and getattr(body.func, "attr", "") == "pop":
         owner = body.func.value
-    return str(getattr(owner, "id", ""))
+    if owner is None or owner.lineno != owner.end_lineno:
+        return "", None
+    line = source.splitlines()[owner.lineno - 1].encode()
+    name = line[owner.col_offset : owner.end_col_offset].decode("utf-8", "replace")
+    return name, reached(owner, frame.f_locals)
+
+
+def reached(node: Any, names: dict[str, Any]) -> object:
+    """Return what an expression of names and constant subscripts stands for, else ``None``."""
+    if type(node).__name__ == "Name":
+        return names.get(node.id)
+    if type(node).__name__ != "Subscript" or type(node.slice).__name__ != "Constant":
+        return None
+    owner, key = reached(node.value, names), node.slice.value
+    if type(owner) is dict:
+        return owner.get(key)
+    if type(owner) is list and type(key) is int and key < len(owner):
+        return owner[key]
+    return None
 
 
 def present(name: str, value: dict[Any, Any], key: str) -> str:
@@ -227,6 +263,8 @@ def present(name: str, value: dict[Any, Any], key: str) -> str:
     shown = ", ".join(f"{known!r:.40}" for known in list(value)[:_MOST_KEYS])
     only = f", only {shown}{', …' if len(value) > _MOST_KEYS else ''}" if value else ", it is empty"
     similar = meant(key, [known for known in value if type(known) is str])
+    if given_files.is_one(value):
+        return only + (similar or given_files.of_a_key(name))
     return only + (similar or f"; {name}.get({key!r:.80}) is None where there is none")
 
 
@@ -282,7 +320,11 @@ def of_an_import(error: ImportError, _frame: types.FrameType | None, order: dict
 
 def of_a_type(error: TypeError, frame: types.FrameType | None, order: dict[str, Any]) -> str:
     """Return what to write for a call that does not fit what is called."""
-    return of_a_signature(error, frame, order) or of_a_class(error, frame, order)
+    return (
+        of_a_signature(error, frame, order)
+        or of_a_class(error, frame, order)
+        or of_a_file(error, order)
+    )
 
 
 def of_a_class(error: TypeError, frame: types.FrameType | None, order: dict[str, Any]) -> str:
