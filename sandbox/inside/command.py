@@ -28,11 +28,14 @@ _MOST_LINES, _MOST_CHARACTERS = 20, 2000  # of its errors, in a message
 # What Perl, Node, C, C++ and Python say that get no more memory, as they write it: the same words
 # in a sentence of the program's own are no such report.
 _OUT_OF_MEMORY = re.compile(
-    r"^Out of memory(?:!| in perl)|heap out of memory|"
+    r"^Out of memory(?:!| in perl)|heap out of memory|Fatal process (?:out of memory|OOM)|"
+    r"^(?:Uncaught )?RangeError: Array buffer allocation failed$|"
     r"(?:^|: |\] )(?:Cannot allocate memory(?:$|[:,(!])|[Oo]ut of memory(?:$|!))|"
     r"\bstd::bad_alloc\b|^MemoryError(?:$|:)",
     re.MULTILINE,
 )
+# Node's own code, by its addresses: without its symbols nobody can read it, and it hides what failed.
+_NATIVE_STACK = re.compile(r"^(?:-+ Native stack trace -+| *\d+: 0x[0-9a-f]+ .*)$")
 # By a full scratch, or a file that is larger than one may be (SIGXFSZ, EFBIG).
 _FULL = ("no space left on device", "file size limit exceeded", "file too large", "sigxfsz")
 # What dash, bash, Node and Perl say that get no more processes.
@@ -208,5 +211,6 @@ def says_why(error: Exception) -> bool:
 
 def last_lines(errors: bytes) -> str:
     """Return the end of what a program has written to its standard error, as it is quoted."""
-    lines = errors.decode("utf-8", "replace").rstrip().splitlines()[-_MOST_LINES:]
-    return "\n".join(lines)[-_MOST_CHARACTERS:]
+    lines = errors.decode("utf-8", "replace").rstrip().splitlines()
+    told = [line for line in lines if not _NATIVE_STACK.match(line)]
+    return "\n".join(told[-_MOST_LINES:]).rstrip()[-_MOST_CHARACTERS:]

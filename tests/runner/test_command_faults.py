@@ -246,12 +246,18 @@ def test_what_cannot_be_given_back_is_named(
 
 
 @needs_node
+@pytest.mark.parametrize(
+    "source",  # each holds at most 400 MB, whatever happens
+    [
+        "const kept = []; for (let i = 0; i < 400; i++) kept.push(Buffer.alloc(1 << 20, 1));",
+        "const kept = []; for (let i = 0; i < 400; i++) kept.push(new Array(1 << 17).fill(1.5));",
+        "Buffer.alloc(400 << 20, 1)",
+    ],
+)
 def test_a_node_program_that_takes_too_much_memory_is_told_its_limit(
-    layers: Layers, open_folder: Path, make_runner: MakeRunner
+    source: str, layers: Layers, open_folder: Path, make_runner: MakeRunner
 ) -> None:
     """Whoever is first: the watchdog, or the kernel, which gives V8 no more."""
-    # Holds at most 400 MB, whatever happens.
-    source = "const kept = []; for (let i = 0; i < 400; i++) kept.push(Buffer.alloc(1 << 20, 1));"
     limits = "{ memory_mb = 128 }"
     plugin = a_command(open_folder, ["node", "main.mjs"], {"main.mjs": source}, limits=limits)
     _, error = make_runner(plugin, layers=layers).run("sample", {})

@@ -34,6 +34,12 @@ TELLS_ALL = """\
 printf '{"cwd": "%s", "home": "%s", "tmp": "%s", "id": "%s", "config": %s, "plugin": "%s"}' \\
     "$PWD" "$HOME" "$TMPDIR" "$TOOLRUNNER_CALL_ID" "$TOOLRUNNER_CONFIG" "$TOOLRUNNER_PLUGIN"
 """
+# As Node ends that gets no more memory, with more of its own stack than is quoted.
+V8 = (
+    "exec >&2; echo; echo 'FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out "
+    "of memory'; echo '----- Native stack trace -----'; echo; "
+    "for i in $(seq 30); do printf '%2d: 0xb78db3 node::OOMErrorHandler [/usr/bin/node]\\n' $i; done"
+)
 GROWS = """\
 (while :; do echo more; done >output/a.txt) &
 until [ -s output/a.txt ] && [ $(wc -c <output/a.txt) -gt 500000 ]; do :; done
@@ -208,6 +214,12 @@ def test_what_it_says_beside_its_answer_is_its_log(
         ("echo 'we ran out of memory: sad' >&2; exit 2", "ExecutionError", "sad"),
         ("echo 'Out of memory!' >&2; exit 1", "MemoryLimitExceeded", "Out of memory!"),
         ("echo 'ls: Cannot allocate memory' >&2; exit 1", "MemoryLimitExceeded", "ls: Cannot"),
+        (f"{V8}; kill -ABRT $$", "MemoryLimitExceeded", "ends with:\n\nFATAL ERROR: Reached heap"),
+        (
+            "echo 'RangeError: Array buffer allocation failed' >&2; exit 1",
+            "MemoryLimitExceeded",
+            "RangeError: Array",
+        ),
         (
             GROWS,
             "OutputValidationError",

@@ -28,6 +28,7 @@ MAX_ITEMS = 200
 MAX_CHARACTERS = 4000
 MAX_LEVELS = 12
 MAX_PRINTED = 20
+_QUOTES = "; its standard error ends with:\n"  # of a program: see ``sandbox/inside/command.py``
 _MAX_COLUMNS = 8
 _SHORT_LIST = 80  # characters in which a list of plain values stays on one line
 
@@ -231,7 +232,8 @@ def evidence(envelope: Mapping[str, Any], *, debug: bool) -> Iterator[Renderable
     if limit := details.get("limit"):
         yield Text(f"  {_limit_words(limit)}", style="dim")
     tail = details.get("log_tail")
-    if tail and (debug or tail.strip() not in error["message"]):  # as a program's error has it
+    is_told = (tail or "").strip() in error["message"] or _QUOTES in error["message"]  # a program's
+    if tail and (debug or not is_told):
         kept, _ = _last_lines(tail, whole=debug)
         yield Text("  the last that it printed:", style="dim")
         yield _quoted(kept, "dim", "    | ")

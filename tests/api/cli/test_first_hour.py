@@ -9,6 +9,7 @@ import pytest
 
 from tests.api.cli.telling import PLUGIN_AT_FAULT, told
 from tests.api.conftest import Cli
+from tests.commands import a_script
 from tests.conftest import WritePlugin
 
 NO_TERMINAL = (
@@ -239,6 +240,18 @@ def test_an_endless_loop(cli: Cli, write_plugin: WritePlugin) -> None:
         "  limit wall_seconds: at most 1, observed …\n"
         "  the last that it printed:\n"
         "    | before the loop\n"
+    )
+
+
+def test_a_program_that_failed_is_quoted_once(cli: Cli, open_folder: Path) -> None:
+    """Also where what is quoted leaves out lines that nobody can read."""
+    path = a_script(
+        open_folder, "echo ' 1: 0xb78db3 node::Abort() [/usr/bin/node]\nwhy' >&2; exit 3"
+    )
+    assert told(cli, path) == (
+        f"✗ sample: ExecutionError {PLUGIN_AT_FAULT}\n"
+        "  | CommandError: ./main.sh ended with exit status 3; its standard error ends with:\n"
+        "  | why\n"
     )
 
 
