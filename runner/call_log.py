@@ -1,5 +1,7 @@
 """One record a failed call, with what is needed to find its cause, wherever it came from.
 
+Of a call that succeeded, what its plugin has printed, for whoever asks for that much.
+
 Called by ToolRunner. What a plugin or a caller says is in it, so it is the operator's alone; it is
 one line, and its end is cut. A plugin's traceback is a record of its own, at a level below.
 """
@@ -27,6 +29,9 @@ _LOG = logging.getLogger("toolrunner.calls")
 _LONGEST_BYTES = 1000
 _LONGEST_NAME = 100
 _LONGEST_PRINTED = 200
+_LONGEST_TAIL = 4000
+# Between INFO and DEBUG: whoever looks for what plugins print does not want every request.
+PRINTED = 15
 # Whoever looks into the log at night looks for what is the plugin's or the host's own doing.
 # Refusals of what comes too often are counted elsewhere, and would be all that there is to see.
 _OF_THE_PLUGIN_OR_HOST = frozenset(
@@ -53,6 +58,20 @@ def log_failure(
     _LOG.log(level, "call %s failed: %s", shown, words, extra=about)
     if failure.traceback and _LOG.isEnabledFor(logging.INFO):
         _log_traceback(call.call_id, failure.traceback, about)
+
+
+def log_printed(name: str, call: Call, plugin: Plugin | None) -> None:
+    """Log the end of what was printed in a call that succeeded, where ``PRINTED`` is logged."""
+    printed = call.log_tail.rstrip()
+    if not printed or not _LOG.isEnabledFor(PRINTED):
+        return
+    version = "" if plugin is None else plugin.manifest.version
+    shown = f"{call.call_id} of {_whose(name, call, version)}"
+    cut = "the last of it: …" if len(printed) > _LONGEST_TAIL else ""
+    words = one_line(printed[-_LONGEST_TAIL:])
+    about = {"call_id": call.call_id, "plugin": name[:_LONGEST_NAME]}
+    # By a name that formatters know; what it is gated by has none.
+    _LOG.info("call %s printed: %s%s", shown, cut, words, extra=about)
 
 
 def _whose(name: str, call: Call, version: str) -> str:

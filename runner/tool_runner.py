@@ -20,7 +20,7 @@ from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.manifest import ManifestError
 from toolrunner.runner.admission import Admission
 from toolrunner.runner.call import Call, under_way
-from toolrunner.runner.call_log import log_failure
+from toolrunner.runner.call_log import log_failure, log_printed
 from toolrunner.runner.confinement import build_sandbox, listener
 from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import Blame, ErrorType, GovernedError, one_line
@@ -512,6 +512,9 @@ class ToolRunner:
                     self.registry.version_of(name) if plugin is None else plugin.manifest.version
                 )
                 log_failure(name, call, failure, plugin, version)
+        else:
+            with _apart(call):
+                log_printed(name, call, plugin)
         with _apart(call):
             self.registry.heard(name, call.call_id, verdict_of(failure, plugin), why)
 

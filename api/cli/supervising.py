@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolrunner.api.cli.exits import Exit, Refused
-from toolrunner.api.cli.session import Session
+from toolrunner.api.cli.session import Session, Shared
+from toolrunner.runner.call_log import PRINTED
 from toolrunner.runner.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,9 +48,16 @@ def options_of(
         session.shared.plugins,
         workers,
         log_format is LogFormat.JSON,
-        logging.DEBUG if session.shared.debug else logging.INFO,
+        level_of(session.shared),
         lambda: adapted(session.load_settings()),
     )
+
+
+def level_of(shared: Shared) -> int:
+    """Return from which level on the log is written."""
+    if shared.debug:
+        return logging.DEBUG
+    return PRINTED if shared.verbose else logging.INFO
 
 
 def run_to_its_end(program: Callable[[], int]) -> Exit:

@@ -49,8 +49,8 @@ class PluginStatus:
     "runner", and "" where it cannot be called for want of one. ``suspended_by``: "breaker",
     "operator", or "" while it takes calls. ``retry_after_seconds``: for how long it takes none,
     where that is known.
-    ``failures_in_row`` counts where there is a breaker. ``last_failure`` outlasts ``reason``, which
-    a success clears.
+    ``failures_in_row``: of all processes of a state folder where there is a breaker, else of this
+    registry's own calls. ``last_failure`` outlasts ``reason``, which a success clears.
     """
 
     name: str

@@ -295,7 +295,7 @@ class PluginRegistry:
         return own if self._shared is None else self._shared.applied(own)
 
     def _standing(self, status: PluginStatus) -> PluginStatus:
-        standing = self._suspensions.standing(status.name)
+        standing = self._suspensions.shown(status.name)
         return status if standing == Standing() else status.standing(standing)
 
     def is_available(self, name: str) -> bool:

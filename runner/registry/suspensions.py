@@ -113,6 +113,7 @@ class Suspensions:
         # What the file held when it looked so: replaced as one, and never changed.
         self._known: tuple[tuple[int, ...] | None, _Standings] = (None, {})
         self.problem = ""
+        self._rows: dict[str, int] = {}  # failures in a row, where no breaker shares them
         self._in_child()
         forks.in_each_child(self, Suspensions._in_child)
 
@@ -126,6 +127,17 @@ class Suspensions:
     def standing(self, name: str) -> Standing:
         """Return how a plugin stands."""
         return self._look().get(name, _FINE)
+
+    def shown(self, name: str) -> Standing:
+        """Return how a plugin stands here, for whoever looks.
+
+        Without a breaker its row is of this registry's own calls: those of others would be a count
+        that nothing here goes on with.
+        """
+        standing = self.standing(name)
+        if self._failures or standing.suspended_by:
+            return standing
+        return Standing(self._rows.get(name, 0))
 
     def refusal(self, name: str, call_id: str = "") -> Standing | None:
         """Return how a plugin stands that takes no call now, and ``None`` for one that does.
@@ -158,6 +170,7 @@ class Suspensions:
         While a plugin is suspended only the call that tries counts: others began before.
         """
         if not self._failures:
+            self._count(name, verdict)
             return
         old = self.standing(name)
         if old == _FINE and verdict is not Verdict.FAILED:
@@ -171,6 +184,14 @@ class Suspensions:
             return old, new
 
         _tell(name, *self._change(step), self._seconds)
+
+    def _count(self, name: str, verdict: Verdict) -> None:
+        if verdict is Verdict.FAILED:
+            with self._lock:
+                self._rows[name] = self._rows.get(name, 0) + 1
+        elif verdict is Verdict.WORKS and name in self._rows:
+            with self._lock:
+                self._rows.pop(name, None)
 
     def _after(self, old: Standing, call_id: str, verdict: Verdict, reason: str) -> Standing:
         is_trial = old.suspended_by == SuspendedBy.BREAKER and old.trial == call_id
@@ -199,6 +220,7 @@ class Suspensions:
 
         Raises OSError where the file cannot be written.
         """
+        self._rows.pop(name, None)
         if self.standing(name) == _FINE:
             return False
         old = self._change(lambda standings: standings.pop(name, _FINE), must_keep=True)

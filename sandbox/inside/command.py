@@ -34,7 +34,7 @@ _OUT_OF_MEMORY = re.compile(
     r"\bstd::bad_alloc\b|^MemoryError(?:$|:)",
     re.MULTILINE,
 )
-# Node's own code, by its addresses: without its symbols nobody can read it, and it hides what failed.
+# Node's own code, by its addresses: it says nothing of the program, and hides what does.
 _NATIVE_STACK = re.compile(r"^(?:-+ Native stack trace -+| *\d+: 0x[0-9a-f]+ .*)$")
 # By a full scratch, or a file that is larger than one may be (SIGXFSZ, EFBIG).
 _FULL = ("no space left on device", "file size limit exceeded", "file too large", "sigxfsz")

@@ -101,8 +101,8 @@ class Context:
     def artifact(self, name: str, data: Any, mime_type: str | None = None) -> dict[str, object]:
         """Give a file back beside the result; return what is to stand for it in the result.
 
-        ``data``: bytes, or the path of a file below the scratch, no input. Without a ``mime_type`` the name
-        says it.
+        ``data``: bytes, or the path of a file below the scratch, but of none that the call was
+        given. Without a ``mime_type`` the name says it.
         """
         if len(self.call_ids) > 1:
             message = (

@@ -123,11 +123,7 @@ def file_hint(error: BaseException, order: dict[str, Any]) -> str:
     is_file = not order["entry"].rpartition(":")[0]
     folder = os.path.dirname(order["path"])
     is_write = isinstance(error, OSError) and writes(error)
-    found = ""
-    if isinstance(error, FileNotFoundError) and not is_write:
-        found = relative_hint(error, order, is_file=is_file)
-    elif isinstance(error, OSError):
-        found = given_files.unwritable(error) or mode_hint(error)
+    found = call_hint(error, order, is_file=is_file, is_write=is_write)
     if found:
         return found
     for path in re.findall(r"(?<![\w.])/[^\s'\"<>:;,)\]]+", str(error)[:4096]):
@@ -148,6 +144,15 @@ def unseen(path: str, order: dict[str, Any]) -> str:
     """Return what to do about a path that a plugin does not see."""
     absent = [named for named in order["absent"] if lies_in(path, [named])]
     return ABSENT.format(path=absent[0]) if absent else UNSEEN
+
+
+def call_hint(error: BaseException, order: dict[str, Any], *, is_file: bool, is_write: bool) -> str:
+    """Tell of files of the call, and of those that were looked for where only these are."""
+    if isinstance(error, FileNotFoundError) and not is_write:
+        return relative_hint(error, order, is_file=is_file)
+    if isinstance(error, OSError):
+        return given_files.unwritable(error) or mode_hint(error)
+    return ""
 
 
 def mode_hint(error: OSError) -> str:

@@ -38,7 +38,7 @@ printf '{"cwd": "%s", "home": "%s", "tmp": "%s", "id": "%s", "config": %s, "plug
 V8 = (
     "exec >&2; echo; echo 'FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out "
     "of memory'; echo '----- Native stack trace -----'; echo; "
-    "for i in $(seq 30); do printf '%2d: 0xb78db3 node::OOMErrorHandler [/usr/bin/node]\\n' $i; done"
+    "for i in $(seq 30); do printf '%2d: 0xb78db3 node::Abort() [/usr/bin/node]\\n' $i; done"
 )
 GROWS = """\
 (while :; do echo more; done >output/a.txt) &

@@ -12,6 +12,7 @@ import pytest
 
 from tests.api.conftest import Cli, Start
 from tests.api.serve.conftest import Serve
+from tests.conftest import WritePlugin
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -42,6 +43,23 @@ def test_json_log_lines_carry_the_request(serve: Serve) -> None:
     assert line["level"] == "INFO"
     # What went well is for --debug, and for the audit log.
     assert good.headers["x-request-id"] not in server.log
+
+
+def test_what_a_call_prints_is_logged_for_who_asks(serve: Serve, write_plugin: WritePlugin) -> None:
+    """Its end, on one line, without what a terminal would act on; never by default."""
+    source = "def run(payload):\n    print('x' * 9000, 'a\\x1b[2J\\nb')\n    return {}\n"
+    path = write_plugin(source)
+    for options, words in ((("-v",), r"[2J\nb"), ((), "")):
+        server = serve("--workers", "1", "--plugins", str(path), *options)
+        body = {"plugin": "sample", "payload": {}}
+        assert httpx.post(f"{server.ready()}/v1/analyze", json=body).status_code == 200
+        server.end()
+        told = [line for line in server.log.splitlines() if " printed: " in line]
+        assert len(told) == bool(words)
+        for line in told:
+            assert line.endswith(words)
+            assert "\x1b" not in line
+            assert len(line) < 4500
 
 
 def test_what_listens_elsewhere_needs_keys(cli: Cli, tmp_path: Path) -> None:

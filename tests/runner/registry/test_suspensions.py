@@ -66,6 +66,21 @@ def test_failures_in_a_row_suspend_a_plugin(folder: str, tmp_path: Path) -> None
     assert suspensions.refusal("another", "x") is None
 
 
+def test_without_a_breaker_a_row_is_of_this_registry_alone(tmp_path: Path) -> None:
+    """What another process has counted it would never count on; nothing is suspended."""
+    fail(opened(tmp_path), MOST - 1)
+    own = opened(tmp_path, failures=0)
+    seen = [own.shown("sample").failures]
+    for verdict in (Verdict.FAILED, Verdict.NONE, Verdict.FAILED, Verdict.WORKS, Verdict.FAILED):
+        own.ended("sample", "call", verdict)
+        seen.append(own.shown("sample").failures)
+    assert seen == [0, 1, 1, 2, 0, 1]
+    fail(own, MOST)
+    assert own.refusal("sample", "x") is None
+    own.resume("sample")
+    assert own.shown("sample").failures == 0
+
+
 def test_a_success_ends_the_row_and_faults_of_others_do_not(tmp_path: Path) -> None:
     """What says nothing of the plugin neither counts nor forgives."""
     suspensions = opened(tmp_path)
