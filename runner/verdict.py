@@ -16,7 +16,6 @@ from toolrunner.sandbox.ending import (
     ARTIFACTS,
     HOST_MEANS,
     HOST_MEMORY,
-    INVALID_INPUT,
     Ending,
     LimitHit,
     Raised,
@@ -343,7 +342,7 @@ def _type_of(raised: Raised, stage: Stage, met: ErrorType | None) -> ErrorType:
         return ErrorType.MEMORY_LIMIT_EXCEEDED
     if stage is not Stage.RUN:
         return ErrorType.PLUGIN_LOAD_ERROR
-    if raised.exception == INVALID_INPUT:
+    if raised.blames_caller:
         return ErrorType.VALIDATION_ERROR
     if raised.cannot_start_thread or (
         raised.errno == errno.EAGAIN and raised.exception in _FORK_ERRORS

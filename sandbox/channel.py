@@ -103,6 +103,7 @@ def parse_raised(body: bytes) -> Raised:
         errno=number if type(number) is int and 0 <= number < _MOST_ERRNO else None,
         is_memory_error=report.get("is_memory_error") is True,
         cannot_start_thread=report.get("cannot_start_thread") is True,
+        blames_caller=report.get("blames_caller") is True,
         claims=claims if isinstance(claims, str) else "",
     )
 

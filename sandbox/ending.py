@@ -35,7 +35,6 @@ class SetupFailure:
 
 # What a host runs out of, whatever is asked of it: no plugin's fault.
 SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-INVALID_INPUT = "InvalidInput"  # the exception by which a plugin blames its caller
 HOST_MEMORY = "host_memory_mb"
 HOST_MEANS = "host_means"
 ARTIFACTS = "artifacts"
@@ -101,7 +100,8 @@ class Unserializable:
 class Raised:
     """The plugin raised, while loading or running. Strings are whole only up to their caps.
 
-    ``claims``: a limit that a program says to have met, by words that anybody can write.
+    ``blames_caller``: it has refused its input, by an ``InvalidInput``. ``claims``: a limit that a
+    program says to have met, by words that anybody can write.
     """
 
     exception: str
@@ -110,6 +110,7 @@ class Raised:
     errno: int | None = None
     is_memory_error: bool = False
     cannot_start_thread: bool = False
+    blames_caller: bool = False
     claims: str = ""
 
 

@@ -331,8 +331,8 @@ def _judge(
     details = error["details"]
     error_type = next(known for known in ErrorType if known == error["type"])
     if error_type is ErrorType.VALIDATION_ERROR:
-        if details.get("exception") == "InvalidInput":
-            runs = Step("runs", True, f"on {about}: it answers InvalidInput")
+        if "exception" in details:  # the plugin's own, by which it blames its caller
+            runs = Step("runs", True, f"on {about}: it answers {details['exception']}")
             note = f"it does not take {about} ({error['message']}); --sample FILE tries another one"
             return Exit.DONE, [confined, loads, runs], [note]
         advice = "give input_schema an example that fits: examples = [{ ... }]"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from toolrunner.sandbox.ending import INVALID_INPUT, Ending, Isolation, Raised, Reply, Returned
+from toolrunner.sandbox.ending import Ending, Isolation, Raised, Reply, Returned
 from toolrunner.sandbox.exchange.exchange import Exchange
 from toolrunner.sandbox.exchange.messages import Listener, Request
 from toolrunner.sandbox.frames import FrameError
@@ -93,5 +93,5 @@ def _harmless(reply: Reply) -> bool:
 
     It is a result, or the plugin has looked at its input and refused it.
     """
-    refused = isinstance(reply, Raised) and reply.exception == INVALID_INPUT
+    refused = isinstance(reply, Raised) and reply.blames_caller
     return refused or isinstance(reply, Returned)

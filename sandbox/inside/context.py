@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 
-from . import protocol, wire
+from . import logs, protocol, wire
 from .artifacts import Artifacts
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+_ROUNDING = 1e-6  # a sum of shares may be a little more than 1
+
 
 class Context:
     """One call's, or that of a batch of them."""
@@ -26,17 +28,21 @@ class Context:
         self,
         channel: socket.socket | None,
         lock: _thread.LockType,
-        config: dict[str, Any],
+        order: dict[str, Any],
         request: dict[str, Any],
         *others: dict[str, Any],
     ) -> None:
-        """``channel``: ``None`` for nobody who listens. ``others``: those of the same batch."""
+        """``channel``: ``None`` for nobody who listens. ``order``: the one to load the plugin.
+
+        ``others``: those of the same batch.
+        """
         self.call_id: str = request["call_id"]
         self.tool: str = request.get("tool", "")
         self.call_ids: list[str] = [one["call_id"] for one in (request, *others)]
         # Whose children a plugin's own requests are; a batch of them has no one parent.
         self.traceparent: str = "" if others else request.get("traceparent", "")
-        self.config = config
+        self.config: dict[str, Any] = order["config"]
+        self._order = order
         self.artifacts = Artifacts(channel, lock)
         self._channel = channel
         self._lock = lock
@@ -44,6 +50,7 @@ class Context:
         self._left = protocol.PROGRESS_BYTES_CAP
         self._next_at = 0.0
         self._newest = b""  # a report that was kept back
+        self._is_warned = False
 
     @property
     def output_bytes(self) -> int:
@@ -68,7 +75,12 @@ class Context:
             raise ValueError("the fraction of context.progress is nan; give a number from 0 to 1")
         if self._channel is None:
             return
-        report = {"fraction": min(max(share, 0.0), 1.0), "message": str(message)[:500]}
+        told = min(max(share, 0.0), 1.0)
+        if abs(share - told) > _ROUNDING and not self._is_warned:
+            self._is_warned = True
+            words = f"progress of {share:g} was told as {told:g}; give a number from 0 to 1"
+            logs.warn(words, self._order)
+        report = {"fraction": told, "message": str(message)[:500]}
         body = wire.as_json(report)
         with self._lock:
             if self._is_due(len(body)):
@@ -119,4 +131,4 @@ class Context:
 
     def unheard(self) -> Context:
         """Return the same for a call that is only tried: what it tells goes to nobody."""
-        return Context(None, self._lock, self.config, self._request)
+        return Context(None, self._lock, self._order, self._request)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _FIRST_OWN_DESCRIPTOR = 5  # below are input, output, errors, channel and log
+_FOR_THE_CALLER = "InvalidInput"  # by which a plugin blames its caller
 _OURS = (f"{__package__}.", "asyncio.")
 
 
@@ -37,6 +38,7 @@ def describe(error: BaseException, order: dict[str, Any]) -> dict[str, object]:
         "is_memory_error": issubclass(kind, MemoryError),
         "cannot_start_thread": issubclass(kind, RuntimeError)
         and message == "can't start new thread",
+        "blames_caller": blames_caller(error),
         "claims": claims if type(claims) is str and order["command"] else "",
     }
 
@@ -46,8 +48,8 @@ def with_advice(message: str, error: BaseException, order: dict[str, Any]) -> st
 
     Of a program that is no Python, only its own words are known.
     """
-    if order["command"] or class_name(error) == hints.FOR_THE_CALLER:
-        return message
+    if order["command"] or blames_caller(error):
+        return message  # a caller can set nothing
     advice = attempt(lambda: hints.hint(error, order) or mistakes.hint(error, order), "")
     return message + advice if message else advice.removeprefix("; ")
 
@@ -58,6 +60,12 @@ def attempt(function: Callable[[], T], otherwise: T) -> T:
         return function()
     except BaseException:  # noqa: BLE001 - a plugin's own code raises anything
         return otherwise
+
+
+def blames_caller(error: BaseException) -> bool:
+    """Tell whether an exception is of a class named so, or of one that is derived from it."""
+    classes = type.__dict__["__mro__"].__get__(type(error))
+    return any(type.__dict__["__name__"].__get__(one) == _FOR_THE_CALLER for one in classes)
 
 
 def class_name(error: BaseException) -> str:

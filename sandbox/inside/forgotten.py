@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 
+from . import logs
+
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 
     from .artifacts import Artifacts
 
-_WARNING = 30  # logging's own, which is not imported for this
 _SEARCHED_BYTES, _MOST_ENTRIES, _DEEPEST, _MOST_TOLD = 1 << 20, 200, 3, 3
 # What lies there by itself, or is given back by itself.
 _NOT_ITS_OWN = frozenset({"input", "output"})
@@ -23,16 +24,14 @@ _NOT_ITS_OWN = frozenset({"input", "output"})
 
 def tell(result: bytes, artifacts: Artifacts, order: dict[str, Any]) -> None:
     """Write one line to the log of a call, if its result names files that nobody will have."""
-    if "log" not in order or order["log_level"] > _WARNING or len(result) > _SEARCHED_BYTES:
+    if "log" not in order or order["log_level"] > logs.WARNING or len(result) > _SEARCHED_BYTES:
         return
     try:
         named = [path for path in files(artifacts) if is_named(path, artifacts.scratch, result)]
         if named:
-            shown = json.dumps(words(sorted(named)[:_MOST_TOLD], bool(order["command"])))
-            line = f'{{"level": {_WARNING}, "logger": "toolrunner", "message": {shown}}}\n'
-            os.write(order["log"], line.encode())
+            logs.warn(words(sorted(named)[:_MOST_TOLD], bool(order["command"])), order)
     except OSError:
-        return  # what a plugin has done to its folder, or to its log, is no fault of its call
+        return  # what a plugin has done to its folder is no fault of its call
 
 
 def files(artifacts: Artifacts) -> Iterator[str]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MOST_CAUSES = 8
-FOR_THE_CALLER = "InvalidInput"  # who can set nothing
 # Where an exception came from: the end of the file's name, and what its message lacks.
 _INSTEAD = {
     "multiprocessing/forkserver.py": "; a fork server needs sockets, which a plugin may not have: "

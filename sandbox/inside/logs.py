@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     import importlib.machinery
     import logging
     import types
+    from typing import Any
+
+WARNING = 30  # logging's own, which is not imported for this
+
+
+def warn(message: str, order: dict[str, Any]) -> None:
+    """Write a warning of our own to a call's log; ``order``: the one to load the plugin."""
+    if "log" not in order or order["log_level"] > WARNING:
+        return
+    line = {"level": WARNING, "logger": "toolrunner", "message": message}
+    try:
+        os.write(order["log"], json.dumps(line).encode() + b"\n")
+    except OSError:
+        return  # what a plugin has done to its log is no fault of its call
 
 
 def install(descriptor: int, level: int) -> None:

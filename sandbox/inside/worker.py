@@ -45,7 +45,7 @@ _ERRORS = 2
 
 
 class Plugin:
-    """A loaded plugin: what runs it and warms it up, and its configuration."""
+    """A loaded plugin: what runs it and warms it up, and what it was loaded by."""
 
     def __init__(
         self,
@@ -64,7 +64,6 @@ class Plugin:
         self.run_batch = run_batch
         self.warm_up = warm_up
         self.order = order
-        self.config: dict[str, Any] = order["config"]
         self.is_async = is_async
 
 
@@ -135,7 +134,7 @@ def rehearse_call(plugin: Plugin, request: dict[str, Any]) -> bytes:
         )
     deadline = time.monotonic() + 3600
     terms = {"call_id": "warm-up", "deadline": deadline, "output_bytes": _REHEARSED_BYTES}
-    context = Context(None, _thread.allocate_lock(), plugin.config, terms)
+    context = Context(None, _thread.allocate_lock(), plugin.order, terms)
     result = jsonable.encode(settled(plugin.run(payload, context)), context.artifacts.attach)
     for name in set(os.listdir()) - before:
         if os.path.isdir(name) and not os.path.islink(name):
@@ -190,7 +189,7 @@ def serve(channel: socket.socket, plugin: Plugin, *, is_fresh: bool) -> NoReturn
     request, payload = receive_request(channel)
     if not is_fresh:
         set_cpu_limit(request["cpu_seconds"])
-    context = Context(channel, lock, plugin.config, request)
+    context = Context(channel, lock, plugin.order, request)
     kind, body = reply_of(plugin, payload, context)
     if os.getpid() != own_pid:
         # A child that the plugin forked and let return: the reply is its parent's to give.
@@ -249,7 +248,7 @@ def serve_one(channel: socket.socket, plugin: Plugin, own_pid: int) -> None:
         requests.append(one)
         payloads.append(payload)
     set_cpu_limit(request["cpu_seconds"], again=True)
-    context = Context(channel, lock, plugin.config, *requests)
+    context = Context(channel, lock, plugin.order, *requests)
     left = len(requests)
     # One by one: what a reply holds that becomes an artifact is sent before it.
     for kind, body in replies_of(plugin, payloads, context):

@@ -173,6 +173,17 @@ CASES = (
         "too small",
         {"exception": "InvalidInput"},
     ),
+    Case(
+        "InvalidInput derived",
+        E.VALIDATION_ERROR,
+        plugin("""
+            class InvalidInput(Exception): pass
+            class BadPage(InvalidInput, OSError): pass
+            def run(p): raise BadPage(28, 'No space left')
+        """),
+        "No space left",
+        {"exception": "BadPage"},
+    ),
     Case("unknown", E.PLUGIN_NOT_FOUND, unknown, "did you mean 'sample'", ran=False),
     Case(
         "cancelled before",

@@ -44,6 +44,34 @@ def test_a_flood_of_reports_is_thinned_out(
     assert told[-1] == (1.0, "the last")
 
 
+@pytest.mark.parametrize("kind", ["context", "descriptor 3"])
+def test_a_percentage_is_told_of_in_the_log(
+    kind: str,
+    open_folder: Path,
+    write_plugin: WritePlugin,
+    make_runner: MakeRunner,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Once a call; what rounding adds is none."""
+    if kind == "context":
+        plugin = write_plugin(
+            "def run(payload, context):\n    for share in (1.0000000000000002, 50, 100):\n"
+            "        context.progress(share)\n    return {}\n"
+        )
+    else:
+        lines = "".join(f'{{"fraction": {n}}}\n' for n in (1.0000000000000002, 50, 100))
+        plugin = a_command(
+            open_folder, ["sh", "main.sh"], {"main.sh": f"echo '{lines}' >&3; echo '{{}}'"}
+        )
+    told: list[float] = []
+    call = Call(on_progress=lambda fraction, _message: told.append(fraction))
+    assert make_runner(plugin).run("sample", {}, call=call) == ({}, None)
+    assert told == [1.0, 1.0, 1.0]
+    assert [one.getMessage() for one in caplog.records if "progress" in one.getMessage()] == [
+        f"{call.call_id}: progress of 50 was told as 1; give a number from 0 to 1"
+    ]
+
+
 def test_a_fraction_that_is_no_number_is_the_plugins_error(
     write_plugin: WritePlugin, make_runner: MakeRunner
 ) -> None:

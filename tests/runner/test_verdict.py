@@ -40,6 +40,11 @@ def raised(exception: str = "ValueError", **facts: object) -> Raised:
     return replace(Raised(exception, "why", "Traceback …"), **facts)  # type: ignore[arg-type]  # as above
 
 
+def refused(exception: str, **facts: object) -> Raised:
+    """Return a reply that tells of an exception by which the plugin blames its caller."""
+    return raised(exception, blames_caller=True, **facts)
+
+
 def expected(facts: dict[str, object]) -> ErrorType | None:
     """Return what the order of the contract says, written down a second time as prose is read."""
     reply = facts["reply"]
@@ -231,12 +236,13 @@ def test_bytes_after_the_first_frame_spoil_the_reply() -> None:
 @pytest.mark.parametrize(
     ("reply", "error_type"),
     [
-        (raised("InvalidInput"), E.VALIDATION_ERROR),
+        (refused("InvalidInput"), E.VALIDATION_ERROR),
         (raised("MyInvalidInput"), E.EXECUTION_ERROR),
+        (refused("BadPage"), E.VALIDATION_ERROR),
         (raised("MemoryError", is_memory_error=True), E.MEMORY_LIMIT_EXCEEDED),
         (raised("OSError", errno=errno.ENOMEM), E.MEMORY_LIMIT_EXCEEDED),
         (raised("ArrayMemoryError", is_memory_error=True), E.MEMORY_LIMIT_EXCEEDED),
-        (raised("InvalidInput", is_memory_error=True), E.MEMORY_LIMIT_EXCEEDED),
+        (refused("InvalidInput", is_memory_error=True), E.MEMORY_LIMIT_EXCEEDED),
         (raised("BlockingIOError", errno=errno.EAGAIN), E.PROCESS_LIMIT_EXCEEDED),
         (raised("OSError", errno=errno.EAGAIN), E.PROCESS_LIMIT_EXCEEDED),
         (raised("MyError", errno=errno.EAGAIN), E.EXECUTION_ERROR),
@@ -290,7 +296,8 @@ def test_a_thread_that_cannot_be_started_is_a_matter_of_threads() -> None:
 @pytest.mark.parametrize("exception", ["ValueError", "InvalidInput", "OSError"])
 def test_raising_while_loading_is_a_load_error(exception: str) -> None:
     """Before there was any input, no exception can blame it."""
-    reply = raised(exception, errno=errno.ENOSPC)
+    is_refusal = exception == "InvalidInput"
+    reply = raised(exception, errno=errno.ENOSPC, blames_caller=is_refusal)
     outcome = judge(ending(Stage.LOAD, reply=reply))
     assert outcome.error_type is E.PLUGIN_LOAD_ERROR
     assert outcome.message == f"{exception}: why"
@@ -309,8 +316,8 @@ def test_exception_is_quoted_with_class_message_and_traceback() -> None:
 
 def test_invalid_input_speaks_to_the_caller_in_its_own_words() -> None:
     """Only the plugin knows what was wrong with the input."""
-    assert judge(ending(reply=raised("InvalidInput"))).message == "why"
-    assert judge(ending(reply=raised("InvalidInput", message=""))).message
+    assert judge(ending(reply=refused("InvalidInput"))).message == "why"
+    assert judge(ending(reply=refused("InvalidInput", message=""))).message
 
 
 TEXT = st.text(max_size=10)

@@ -26,8 +26,11 @@ SOURCE = """
     class InvalidInput(Exception):
         pass
 
+    class BadPage(InvalidInput):
+        pass
+
     def refuses():
-        raise InvalidInput("not this")
+        raise BadPage("not this")
 
     def leaves_a_child():
         if os.fork() == 0:
