@@ -41,6 +41,8 @@ entry = "module:run\""""
 _OPENING = re.compile(r"# /// ([a-zA-Z0-9-]+)")
 _CLOSING = "# ///"
 _SCRIPT = "# /// script"
+_NEARLY_OPENING = re.compile(r"\s*#+\s*[/\\]*\s*[\w-]*script[\w-]*\s*$", re.IGNORECASE)
+_OUR_TABLE = re.compile(r"\s*#+\s*\[\s*tool\.toolrunner\b")
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -162,7 +164,31 @@ def _no_block(path: Path, text: str) -> ManifestError:
             f'begin each of its lines with "# " and end it with a line "{_CLOSING}"'
         )
         return ManifestError(message, path=path, line=line)
+    nearly = _nearly_opened(lines)
+    if nearly:
+        message = (
+            f"{shown(path)}:{nearly}: {toml_words.shown(lines[nearly - 1])} opens no `script` "
+            f"block, so the manifest below it is not seen; write {_SCRIPT}"
+        )
+        return ManifestError(message, path=path, line=nearly)
     return no_inline_manifest(path, 1, "no manifest in this file")
+
+
+def _nearly_opened(lines: list[str]) -> int:
+    """Return the line that was meant to open the block of a manifest; 0 for none.
+
+    It is in one stretch of comments with our table: a helper that only tells of it has none.
+    """
+    opening = 0
+    for number, line in enumerate(lines, 1):
+        if not line.lstrip().startswith("#"):
+            opening = 0
+        elif _NEARLY_OPENING.match(line):
+            other = _OPENING.fullmatch(line)  # which is right, and of another kind
+            opening = number if other is None or "script" in other[1].lower() else 0
+        elif opening and _OUR_TABLE.match(line):
+            return opening
+    return 0
 
 
 def no_inline_manifest(path: Path, line: int, text: str) -> NoManifest:

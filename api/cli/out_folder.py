@@ -44,6 +44,7 @@ class OutFolder:
         """Make the folder if it is not there; raises Refused."""
         self._path = Path(path)
         try:
+            self._made = [one for one in (self._path, *self._path.parents) if not one.exists()]
             self._path.mkdir(parents=True, exist_ok=True)
             found = self._path.stat()
             if not os.access(self._path, os.W_OK | os.X_OK):
@@ -53,6 +54,12 @@ class OutFolder:
             message = f"--out {shown(path)}: {why}; name a folder, or one that can be made"
             raise Refused(message) from None
         self.identity: Identity = (found.st_dev, found.st_ino)
+
+    def unmake(self) -> None:
+        """Take away what was made for this folder alone, if nothing has come into it."""
+        with suppress(OSError):
+            for folder in self._made:
+                folder.rmdir()
 
     def put(self, files: Mapping[str, bytes], folders: Sequence[str]) -> dict[str, Written]:
         """Write files into a folder below this one; raises Refused, and OSError with a path.

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from toolrunner.plugins import toml_words
+from toolrunner.plugins.discovery import discover
 from toolrunner.plugins.fields import LIMIT_CEILING
 from toolrunner.plugins.manifest import ManifestError, read_inline
 
@@ -95,6 +96,40 @@ def test_a_key_is_told_by_its_own_name(tmp_path: Path, line: str) -> None:
     """Also where it belongs, if that is elsewhere."""
     place = f"tool.toolrunner.{line.partition(' ')[0]}: "
     assert refused(tmp_path, line) == place + KEYS[line]
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        "#/// script",
+        "# /// scripts",
+        "# // script",
+        "# ///script",
+        "## /// script",
+        "# /// Script ",
+        "  # /// script",
+        "# script",
+        "#//// script",
+    ],
+)
+def test_a_block_that_is_nearly_opened_is_told_of_in_a_folder(tmp_path: Path, opening: str) -> None:
+    """A plugin whose manifest nobody sees would be passed over as a helper."""
+    rest = HEAD.partition("\n")[2]
+    (tmp_path / "m.py").write_text(f"import os\n{opening}\n{rest}# ///\n")
+    plugins, [broken] = discover([tmp_path], bundled=False)
+    assert plugins == []
+    assert broken.name == "m"
+    assert f"m.py:2: {opening.strip()} opens no `script` block" in broken.reason
+    assert broken.reason.endswith("; write # /// script")
+
+
+def test_a_helper_that_only_tells_of_manifests_is_no_plugin(tmp_path: Path) -> None:
+    """Neither are other blocks, nor our table without one."""
+    for number, text in enumerate(
+        ("# reads [tool.toolrunner]\n", "# /// other\n# a = 1\n# ///\n\n# [tool.toolrunner]\n")
+    ):
+        (tmp_path / f"helper{number}.py").write_text(text)
+    assert discover([tmp_path], bundled=False) == ([], [])
 
 
 @pytest.mark.parametrize("line", LINES)

@@ -107,14 +107,25 @@ def analyze(
             session.terminal.say("the same command with --skip-existing goes on from here")
         raise
     finally:
-        if tally.found > 1 or (tally.found and answers is not None):
-            session.terminal.say(tally.words(plugin))
+        _sum_up(session, plugin, tally, answers)
     if not tally.ended + tally.skipped:
-        where = ", ".join(shown(name) for name in images)
-        hint = "" if recursive else "; --recursive looks into their folders too"
-        message = f"{where}: there is no image that {plugin} takes{hint}"
-        raise Refused(message)
+        raise _nothing_found(plugin, images, recursive=recursive)
     return worst
+
+
+def _sum_up(session: Session, plugin: str, tally: Tally, answers: AnswerFolder | None) -> None:
+    """Say what has become of many files; leave no folder behind that nothing has come into."""
+    if answers is not None:
+        answers.unmake()
+    if tally.found > 1 or (tally.found and answers is not None):
+        session.terminal.say(tally.words(plugin))
+
+
+def _nothing_found(plugin: str, images: list[str], *, recursive: bool) -> Refused:
+    """Return what is raised where none of the files and folders has an image for the plugin."""
+    where = ", ".join(shown(name) for name in images)
+    hint = "" if recursive else "; --recursive looks into their folders too"
+    return Refused(f"{where}: there is no image that {plugin} takes{hint}")
 
 
 def _work(

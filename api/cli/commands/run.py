@@ -76,12 +76,15 @@ def run(
     if option and not files:
         message = "--option goes with files; put it into --payload"
         raise Refused(message)
-    folder = None if out is None else ArtifactFolder(out)
     given = partial(
         files_payload, files or [], mime_type=mime_type, options=parse_options(option or [])
     )
     make = _payload(session, plugin, given if files else None, payload)
-    return call_and_show(session, plugin, [Work(make)], 1, out=folder)
+    folder = None if out is None else ArtifactFolder(out)
+    ended = call_and_show(session, plugin, [Work(make)], 1, out=folder)
+    if folder is not None and ended is Exit.CALLER:
+        folder.unmake()
+    return ended
 
 
 def _payload(

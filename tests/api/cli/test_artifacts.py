@@ -155,6 +155,28 @@ def test_a_link_on_the_way_is_refused(tmp_path: Path, linked: str) -> None:
     assert (out / linked).is_symlink()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "sample", "a.txt", "--out", "new/out"],
+        ["run", "sample", "--payload", "[1]", "--out", "new/out"],
+        ["run", "nosuch", "--out", "new/out"],
+        ["analyze", "barcode", "empty", "--out", "new/out"],
+    ],
+)
+def test_what_is_refused_makes_no_folder(
+    words: list[str], cli: Cli, plugin: Path, tmp_path: Path
+) -> None:
+    """One that was there stays, empty or not."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.txt").write_text("")
+    assert cli("--plugins", plugin, *words).status == 2
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "new" / "out").mkdir(parents=True)
+    assert cli("--plugins", plugin, *words).status == 2
+    assert (tmp_path / "new" / "out").is_dir()
+
+
 def test_a_call_that_fails_writes_nothing(cli: Cli, plugin: Path, tmp_path: Path) -> None:
     """Whatever it had made by then."""
     payload = asking({"a.txt": "x"}, fail=True)
