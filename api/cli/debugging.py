@@ -2,7 +2,7 @@
 
 Called by ``commands``. This process becomes that interpreter: nothing of ours is left around the
 plugin, and nothing of the plugin was in here before. Root is refused: what is debugged needs
-none of what root may do.
+none of what root may do. A program is not run here at all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from toolrunner.api.cli.by_hand import by_hand
-from toolrunner.api.cli.exits import Refused
+from toolrunner.api.cli.console import plain
+from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.own_samples import sample_of
 from toolrunner.api.cli.session import Session
 from toolrunner.plugins import discovery
@@ -35,23 +36,35 @@ _AS_ROOT = (
     "them: run it as an ordinary user, as by: runuser -u NAME -- toolrunner plugins check --debug "
     "{path}"
 )
+_BY_HAND = (
+    "{name} is a program: this line runs it in your shell, without a box, in a new folder that it "
+    "names first. It is called with {about}."
+)
 
 
-def debug(session: Session, path: str, samples: Sequence[str] = ()) -> NoReturn:
-    """Become an interpreter that runs the plugin at a path once; Refused where none should."""
+def debug(session: Session, path: str, samples: Sequence[str] = ()) -> Exit:
+    """Become an interpreter that runs the plugin at a path once; Refused where none should.
+
+    Of a program, the line that runs it by hand is printed: it is its author's to run.
+    """
+    plugin = _only_plugin(path)
+    if not plugin.manifest.command:
+        _run_plainly(session, plugin, path, samples)
+    sample = sample_of(plugin, samples, session.settings)
+    session.terminal.say(_BY_HAND.format(name=plugin.name, about=sample.about))
+    session.terminal.out.print(plain(by_hand(plugin, sample)), soft_wrap=True)
+    return Exit.DONE
+
+
+def _run_plainly(session: Session, plugin: Plugin, path: str, samples: Sequence[str]) -> NoReturn:
     try:
         check_user()
     except RootError as error:
         raise Refused(_AS_ROOT.format(path=shown(path))) from error
-    plugin = _only_plugin(path)
     choice = Environments(session.settings.state).choose(plugin)
     if choice.reason:
         raise Refused(choice.reason)
     sample = sample_of(plugin, samples, session.settings)
-    if plugin.manifest.command:
-        line = by_hand(plugin, sample)
-        message = f"{plugin.name} is a program, and --debug is for Python; run it by hand: {line}"
-        raise Refused(message)
     if sample.is_made_up:
         message = f"{sample.about}, so there is nothing to call it with: give it --sample FILE"
         raise Refused(message)

@@ -163,7 +163,7 @@ def _for_the_author(session: Session, done: Done) -> tuple[Place | None, str]:
     if plugin is None:
         return None, ""
     place = own_place(done.envelope, plugin.path)
-    is_own = plugin.kind in {"file", "folder"}
+    is_own = plugin.kind in {"file", "folder"} and plugin.origin != "bundled"
     is_program = bool(plugin.manifest.command)
     advice = of_a_limit(done.envelope["error"], is_program=is_program) if is_own else ""
     return place, advice

@@ -48,8 +48,9 @@
 ``value`` is what its last expression came to, if it ends with one: plain values, arrays and tables
 as they are, pictures as artifacts, anything else as its ``repr``. ``error`` is ``None``, or
 ``{type, message, line, traceback}`` of the exception that ended it, SystemExit with a status among
-them. ``files`` are those that it wrote, as artifacts: the first 64 by name, and ``left_out`` names
-the others. A limit that it passes ends the call as that of any plugin does.
+them. ``files`` are those that it wrote, as artifacts: the first 64 by name. ``paths`` says where
+each of them lay, as an artifact's name has neither folders nor every character, and ``left_out``
+names the others. A limit that it passes ends the call as that of any plugin does.
 """
 
 from __future__ import annotations
@@ -122,6 +123,7 @@ def run(payload: dict[str, Any]) -> dict[str, Any]:
         "value": shown(value),
         "error": error,
         "files": [home / name for name in left[:MOST_FILES]],
+        "paths": [plain(name) for name in left[:MOST_FILES]],
         "left_out": [plain(name) for name in left[MOST_FILES:]],
     }
 

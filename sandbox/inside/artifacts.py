@@ -198,8 +198,8 @@ def is_name(name: str) -> bool:
 def as_name(text: str) -> str:
     """Return the legal name nearest to a text."""
     name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text)
-    stem, suffix = os.path.splitext(name.lstrip("._-") or "file")
-    suffix = suffix[:_LONGEST_SUFFIX]
+    stem, suffix = os.path.splitext(name)
+    stem, suffix = stem.lstrip("._-") or "file", suffix[:_LONGEST_SUFFIX]
     return stem[: _LONGEST_NAME - len(suffix)] + suffix
 
 

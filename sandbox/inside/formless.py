@@ -5,6 +5,8 @@ Asked by ``jsonable`` and what it asks itself. The words are for whoever writes 
 
 from __future__ import annotations
 
+from itertools import islice
+
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
     from typing import Any
@@ -53,6 +55,8 @@ _OFFERED = (
     "get_secret_value",
 )
 _LONGEST = 500
+_MOST_LOOKED_AT = 10_000
+_HOLDERS = (dict, list, tuple)
 
 
 class NotJsonError(Exception):
@@ -156,6 +160,23 @@ def names_of(kind: type) -> set[tuple[str, str]]:
         )
         for one in type.__dict__["__mro__"].__get__(kind)
     }
+
+
+def close_coroutines(result: Any) -> None:
+    """Close the coroutines in a result that nobody has begun, so that nothing warns of them."""
+    seen: set[int] = set()
+    left = [result]
+    for _ in range(_MOST_LOOKED_AT):  # a large result may have left little memory
+        if not left:
+            return
+        value = left.pop()
+        kind = type(value)
+        if kind in _HOLDERS and id(value) not in seen:
+            seen.add(id(value))
+            items = value.values() if kind is dict else value
+            left += islice(items, _MOST_LOOKED_AT - len(left))
+        elif ("builtins", "coroutine") in names_of(kind) and not value.cr_suspended:
+            value.close()  # one that waits has code of its own to run at its end
 
 
 def type_name(value: Any) -> str:

@@ -43,7 +43,12 @@ def encode(value: object, attach: Attach | None = None) -> bytes:
     """
     if type(value) is Encoded:
         return value.text
-    plain = Walk(attach).plain(value, "result", 0)
+    try:
+        plain = Walk(attach).plain(value, "result", 0)
+    except NotJsonError:
+        # The error says it, with the place: Python's warning would have a line of ours.
+        formless.close_coroutines(value)
+        raise
     if type(plain) is not dict:
         raise NotJsonError(formless.no_object(value, plain))
     try:

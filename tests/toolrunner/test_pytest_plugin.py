@@ -7,13 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from toolrunner.pytest_plugin.command import console_script
+from toolrunner.pytest_plugin.command import LIMITS, console_script
 from toolrunner.pytest_plugin.fixture import governed
 from toolrunner.pytest_plugin.injections import INJECTIONS
+from toolrunner.sandbox.limits import Limits
 
 PROJECTS = Path(__file__).parent / "pytest_projects"
 
@@ -45,12 +47,17 @@ def test_an_author_tests_a_plugin_under_limits(project: Path) -> None:
     assert "17 passed" in done.stdout
 
 
+def test_the_fixture_knows_the_limits_that_there_are() -> None:
+    """It names them itself, as it imports nothing of what runs a plugin."""
+    assert set(LIMITS) == {one.name for one in fields(Limits)}
+
+
 @pytest.mark.parametrize("project", ["edges"], indirect=True)
 def test_every_plugin_can_be_tested_and_every_mistake_is_told(project: Path) -> None:
     """Whatever shape a plugin has, whatever the environment says; what never ran is no outcome."""
     done = run_pytest(project)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "20 passed" in done.stdout
+    assert "23 passed" in done.stdout
 
 
 @pytest.mark.parametrize("path", ["", "."])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import difflib
 import json
 import os
 import shutil
@@ -21,11 +22,16 @@ from toolrunner.pytest_plugin.plugin_copy import PluginCopy
 
 _HOST_FAULT = 3  # the exit status
 # Nothing ran, and not for what a test is about: the plugin, its name or its place is wrong.
+LIMITS = (  # those of a manifest: nothing of the product is imported beside a plugin's test
+    *("wall_seconds", "load_seconds", "cpu_seconds", "memory_mb", "processes", "threads"),
+    *("open_files", "scratch_mb", "payload_mb", "output_mb", "artifacts_mb", "log_kb"),
+)
 _NOTHING_TO_TEST = ("PluginUnavailable", "PluginNotFound")
 
 
 def call(plugin: PluginCopy, payload: bytes, caps: Mapping[str, float], folder: Path) -> Outcome:
     """Run the command once."""
+    __tracebackhide__ = True
     command = [console_script(), "run", plugin.name, "--json", "--debug", "-v"]
     out = tempfile.mkdtemp(dir=folder)
     command += ["--payload", "-", "--state", str(folder), "--out", out]
@@ -72,8 +78,21 @@ def _environment(plugin: PluginCopy, caps: Mapping[str, float]) -> dict[str, str
     return kept | own
 
 
+def check_limits(limits: Mapping[str, float]) -> None:
+    """Refuse what is no limit, or no number, before the command says so in its own words."""
+    __tracebackhide__ = True
+    for name, value in limits.items():
+        if name not in LIMITS:
+            near = difflib.get_close_matches(str(name), LIMITS, n=1)
+            meant = f"did you mean {near[0]!r}? There are" if near else "use"
+            raise ValueError(f"there is no limit {name!r}; {meant} {', '.join(LIMITS)}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"the limit {name} is a number; this is a {type(value).__name__}")
+
+
 def payload_json(payload: Mapping[str, Any], root: Path) -> bytes:
     """Return a payload as JSON text; an image or files, of bytes or by Path, become base64."""
+    __tracebackhide__ = True
     if not isinstance(payload, Mapping):
         raise TypeError(
             f"a payload is a dict, as a JSON object; this is a {type(payload).__name__}"

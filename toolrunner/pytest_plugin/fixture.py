@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from toolrunner.pytest_plugin.command import call, payload_json
+from toolrunner.pytest_plugin.command import call, check_limits, payload_json
 from toolrunner.pytest_plugin.injections import INJECTIONS
 from toolrunner.pytest_plugin.outcome import Outcome
 from toolrunner.pytest_plugin.plugin_copy import PluginCopy
@@ -45,6 +45,8 @@ def governed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         limits: Mapping[str, float] | None = None,
         inject: str | Sequence[str] = (),
     ) -> Outcome:
+        __tracebackhide__ = True
+        check_limits(limits or {})
         kinds = (inject,) if isinstance(inject, str) else tuple(inject)
         for kind in kinds:
             if kind not in INJECTIONS:

@@ -32,6 +32,7 @@ class PluginCopy:
     @classmethod
     def find(cls, plugin: str | os.PathLike[str], root: Path) -> PluginCopy:
         """Find it by its path, which ":TOOL" may follow, else take it for a name."""
+        __tracebackhide__ = True
         path = root / plugin
         tool = ""
         if not path.exists():
@@ -53,6 +54,7 @@ class PluginCopy:
 
     def injected(self, kinds: Sequence[str], folder: Path) -> PluginCopy:
         """Return itself, or a copy in ``folder`` that has no lock and what is injected."""
+        __tracebackhide__ = True
         wrappers = [kind for kind in ("oom", "slow", "crash") if kind in kinds]
         if not wrappers and "no_network" not in kinds and not self._is_locked():
             return self

@@ -164,7 +164,7 @@ def check_plugin(
 ) -> Exit:
     """Check a plugin: its manifest, that it loads in the sandbox, and that it answers a sample."""
     if debug:
-        run_plainly(session, path, sample or [])
+        return run_plainly(session, path, sample or [])
     worst = Exit.DONE
     for report in check_path(session, path, sample or []):
         if session.shared.as_json:

@@ -243,6 +243,28 @@ def test_an_endless_loop(cli: Cli, write_plugin: WritePlugin) -> None:
     )
 
 
+def test_a_plugin_of_ours_is_nobodys_to_change(cli: Cli) -> None:
+    """Who calls it has no manifest of it to raise a limit in."""
+    ended = cli(
+        *("run", "python", "--payload", '{"code": "while True: pass"}'),
+        TOOLRUNNER_ALLOW_BUNDLED="python",
+        TOOLRUNNER_CAPS__WALL_SECONDS="0.5",
+    )
+    assert "TimeLimitExceeded" in ended.err
+    assert "its manifest" not in ended.err
+
+
+@pytest.mark.parametrize("written", ["one()", "[1, one(), (one(),)]"])
+def test_what_was_not_awaited_is_told_once(
+    written: str, cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """With its place in the result, and without a warning that names a line of ours."""
+    body = f"async def one():\n    pass\ndef run(payload):\n    return {{'a': {written}}}\n"
+    text = told(cli, write_plugin(body))
+    assert "write await before it" in text
+    assert "Warning" not in text
+
+
 def test_a_program_that_failed_is_quoted_once(cli: Cli, open_folder: Path) -> None:
     """Also where what is quoted leaves out lines that nobody can read."""
     path = a_script(

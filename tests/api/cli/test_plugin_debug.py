@@ -152,40 +152,63 @@ def test_what_is_no_single_plugin_is_refused_with_words(
 
 @pytest.mark.parametrize(
     ("kind", "sample"),
-    [("json", ()), ("files", ()), ("files", ("--sample", "o'wn.mp4")), ("image", ("one.png",))],
+    [
+        ("json", ()),
+        ("files", ()),
+        ("files", ("--sample", "o'wn.mp4")),
+        ("image", ("one.png",)),
+        ("image", ()),
+        ("bmp", ()),
+    ],
 )
 def test_a_program_is_run_by_hand(kind: str, sample: tuple[str, ...], open_folder: Path) -> None:
-    """The line that is told works in a shell: it has what a box has."""
+    """The line that is printed works in a shell, has what a box has, and leaves nothing there."""
     folder = open_folder / "program"
-    folder.mkdir(mode=0o777)
-    folder.chmod(0o777)
+    folder.mkdir()
     (folder / "main.sh").write_text(
-        "#!/bin/sh\ncat >output/payload || exit 1\necho '{}' >&3 || exit 1\n"
-        'for one in input/*; do cat "$one" >output/given; done\ncat output/payload\n'
+        '#!/bin/sh\ntest -f "$TOOLRUNNER_PLUGIN/toolrunner.toml" || exit 1\n'
+        "cat >output/payload || exit 1\necho '{}' >&3 || exit 1\n"
+        'for one in input/*; do cat "$one" >output/given 2>/dev/null; done\ncat output/payload\n'
     )
     (folder / "main.sh").chmod(0o755)
-    accepts = 'accepts = ["text/plain", "video/mp4"]\n' if kind == "files" else ""
+    accepts = {
+        "files": 'accepts = ["text/plain", "video/mp4"]\n',
+        "bmp": 'accepts = ["image/bmp"]\n',
+    }.get(kind, "")
+    kind = kind.replace("bmp", "image")
     (folder / "toolrunner.toml").write_text(
         f'[tool.toolrunner]\nname = "program"\ninput = "{kind}"\n{accepts}command = ["main.sh"]\n'
     )
     (open_folder / "o'wn.mp4").write_text("film")
-    if kind == "image":
+    if "one.png" in sample:
         (folder / "sample.png").write_bytes(b"\x89PNG\r\n\x1a\n")
         sample = ()
-    done = debugged(open_folder, "plugins", "check", "--debug", "program", *sample)
-    assert done.returncode == 2
-    line = done.stderr.partition("is a program, and --debug is for Python; run it by hand: ")[2]
-    assert line
-    ended = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr.count("rror")) == (0, 0), ended.stderr
+    before = sorted(folder.iterdir())
+    command = ("plugins", "check", "--debug", "program", *sample)
+    # It is not run, so root is told the line as well.
+    done = subprocess.run(
+        [*COMMAND, *command], cwd=open_folder, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
+    assert "program is a program: this line runs it in your shell" in done.stderr
+    ended = subprocess.run(
+        ["sh", "-c", done.stdout],
+        env={**os.environ, "TMPDIR": str(open_folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr.count("\n")) == (0, 1), ended.stderr
+    assert sorted(folder.iterdir()) == before
+    scratch = Path(ended.stderr.strip())
     payload = json.loads(ended.stdout)
     if kind == "json":
         assert payload == {}
         return
     [file] = payload["files"] if kind == "files" else [payload["image"]]
     assert set(file) == {"name", "path", "mime_type", "bytes"}
-    assert (folder / file["path"]).stat().st_size == file["bytes"]
-    assert (folder / "output" / "given").read_bytes() == (folder / file["path"]).read_bytes()
+    assert (scratch / file["path"]).stat().st_size == file["bytes"] > 0
+    assert (scratch / "output" / "given").read_bytes() == (scratch / file["path"]).read_bytes()
 
 
 def test_root_is_refused(open_folder: Path) -> None:

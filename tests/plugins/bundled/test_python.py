@@ -238,6 +238,7 @@ def test_files_come_in_and_go_out(run: Run) -> None:
         "open('deep/c.bin', 'wb').write(open('d.bin', 'rb').read()[::-1])\n"
         "open('e.txt', 'w').write('new')\n"
         "os.symlink('/etc/passwd', 'link')\n"
+        "open('ü.txt', 'w').close()\n"
         "os.chdir('/')\n",
         handle=call,
         files=[
@@ -250,8 +251,11 @@ def test_files_come_in_and_go_out(run: Run) -> None:
         "b.txt": b"onetwo",
         "c.bin": b"\x01\x00",
         "e.txt": b"new",
+        "file.txt": b"",
     }
-    assert [one["artifact"] for one in answer["files"]] == ["b.txt", "c.bin", "e.txt"]
+    names = [one["artifact"] for one in answer["files"]]
+    assert names == ["b.txt", "c.bin", "e.txt", "file.txt"]
+    assert answer["paths"] == ["b.txt", "deep/c.bin", "e.txt", "ü.txt"]
     assert answer["left_out"] == []
 
 

@@ -68,12 +68,27 @@ def test_the_same_plugin_in_the_environment_is_not_in_the_way(governed, monkeypa
         ("misspelt.py", {}, "unknown key; did you mean network"),
         ("text-stat", {}, "did you mean 'text-stats'"),
         ("demanding.py", {}, "SandboxError.*toolrunner doctor"),
-        ("assigned.py", {"memory": 1}, r"^toolrunner could not run assigned:\ntoolrunner: .*memory_mb"),
+        ("assigned.py", {"memory_mb": -1}, r"^toolrunner could not run assigned:\ntoolrunner: .*"),
     ],
 )
 def test_what_never_ran_fails_the_test(governed, plugin, limits, words):
     with pytest.raises(pytest.fail.Exception, match=words):
         governed(plugin, limits=limits)
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"memory": 1}, r"^there is no limit 'memory'; did you mean 'memory_mb'\? There are wall_sec"),
+        ({"x": 1}, "^there is no limit 'x'; use wall_seconds, .*, log_kb$"),
+        ({"memory_mb": "64"}, "^the limit memory_mb is a number; this is a str$"),
+    ],
+)
+def test_what_is_no_limit_is_told_with_those_there_are(governed, limits, words):
+    """And the traceback has the test's own line alone."""
+    with pytest.raises((ValueError, TypeError), match=words) as caught:
+        governed("assigned.py", limits=limits)
+    assert [str(one.path) for one in caught.traceback.filter(caught)] == [__file__]
 
 
 def test_a_folder_without_a_manifest_is_named(governed):
