@@ -99,6 +99,7 @@ _OF_FILES = (
     "the working directory is the call's scratch",
     "which cannot be found on this host",
 )
+_OF_A_PROGRAM = "the box's PATH is "
 _SAID = (
     "a plugin has no network",
     "a single-file plugin has no",
@@ -200,7 +201,7 @@ def _of_a_load(
     if by_words:
         return by_words
     is_typo = details.get("exception") == "ModuleNotFoundError" and "; did you mean " in message
-    if is_typo or any(words in message for words in _OF_FILES):
+    if is_typo or any(words in message for words in (*_OF_FILES, _OF_A_PROGRAM)):
         return _AS_IT_SAYS
     if details.get("exception") in _BY_EXCEPTION:
         return _BY_EXCEPTION[details["exception"]]

@@ -53,7 +53,7 @@ def check(
 
 def too_deep(max_depth: int) -> str:
     """Return the words for nesting beyond ``max_depth``."""
-    return f"nested more than {max_depth} deep"
+    return f"nested more than {max_depth} deep; write it flatter"
 
 
 def quote(key: object) -> str:
@@ -181,7 +181,7 @@ def _inner_containers(outer: _Trail) -> Iterator[_Trail]:
         if not _is_container(inner):
             continue
         if any(step.value is value for step in outer.steps()):
-            words = "contains itself"
+            words = "contains itself; leave that out, or give what names it"
             raise inner.fault(words)
         yield inner
 
@@ -197,7 +197,11 @@ def _is_container(trail: _Trail) -> bool:
 def _fault_of_key(key: object) -> str:
     if not isinstance(key, str):
         return f"the key {quote(key)} is of type {_kind(key)}; use a string"
-    return "" if _encodes(key) else f"the key {quote(key)} has a lone surrogate"
+    return (
+        ""
+        if _encodes(key)
+        else f"the key {quote(key)} has a lone surrogate; decode without surrogateescape"
+    )
 
 
 def _fault_of_leaf(value: object) -> str:
@@ -209,7 +213,11 @@ def _fault_of_leaf(value: object) -> str:
             words = "" if _encodes(value) else "a lone surrogate; decode without surrogateescape"
         case int():
             fits = -_INT_BOUND < value < _INT_BOUND
-            words = "" if fits else f"a number of more than {MAX_INT_DIGITS} digits"
+            words = (
+                ""
+                if fits
+                else f"a number of more than {MAX_INT_DIGITS} digits; give it as hex() writes it"
+            )
         case float():
             finite = math.isfinite(value)
             words = "" if finite else f"{value} is not JSON; use None or leave the value out"

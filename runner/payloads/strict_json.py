@@ -75,7 +75,7 @@ def parse_text(text: str) -> object:
         message = f"not JSON: {error}"
         raise NotJsonError(message) from None
     except ValueError:
-        message = f"a number has too many digits; at most {MAX_INT_DIGITS} are taken"
+        message = f"a number has too many digits, more than {MAX_INT_DIGITS}; write it as a string"
         raise JsonError(message) from None
     return value
 

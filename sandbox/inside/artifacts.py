@@ -30,6 +30,9 @@ _NAME_WORDS = (
 )
 
 
+OF_A_FOLDER = "a folder as an archive: Path(shutil.make_archive('NAME', 'zip', 'FOLDER'))"
+
+
 class Artifacts:
     """Sends the artifacts of one reply, each at once, whole or not at all."""
 
@@ -241,14 +244,17 @@ def opened(path: str | os.PathLike[Any], scratch: str) -> int:
         descriptor = os.open(os.path.join(folder, base), flags)
     except OSError as error:
         why = "it is a link" if error.errno == errno.ELOOP else error.strerror
-        message = (
-            f"{name!r:.300} cannot be given back as a file of the scratch ({why}); a text is given "
-            "as bytes, by its encode()"
-        )
+        if isinstance(path, str):  # which may be no path at all
+            instead = "a text is given as bytes, by its encode()"
+        elif error.errno == errno.ELOOP:
+            instead = "give the path of the file itself"
+        else:
+            instead = "write the file there first"
+        message = f"{name!r:.300} cannot be given back as a file of the scratch ({why}); {instead}"
         raise ValueError(message) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        message = f"{name!r:.300} is no regular file; only such can be given back"
+        message = f"{name!r:.300} is no regular file; only such can be given back, {OF_A_FOLDER}"
         raise ValueError(message)
     return descriptor
 

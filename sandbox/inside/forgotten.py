@@ -35,7 +35,10 @@ def tell(result: bytes, artifacts: Artifacts, order: dict[str, Any]) -> None:
 
 
 def files(artifacts: Artifacts) -> Iterator[str]:
-    """Yield the files of the working folder, by paths within it, that are no artifacts."""
+    """Yield the files of the working folder, by paths within it, that are no artifacts.
+
+    Folders as well, with a slash behind.
+    """
     folders, left = [("", 1)], _MOST_ENTRIES
     while folders:
         folder, depth = folders.pop()
@@ -49,6 +52,7 @@ def files(artifacts: Artifacts) -> Iterator[str]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders += [(path, depth + 1)] * (depth < _DEEPEST)
+                    yield f"{path}/"
                 elif entry.is_file(follow_symlinks=False) and "." in entry.name:
                     found = entry.stat(follow_symlinks=False)
                     if found.st_size and not artifacts.has(entry.name, found):
@@ -56,8 +60,13 @@ def files(artifacts: Artifacts) -> Iterator[str]:
 
 
 def is_named(path: str, scratch: str, result: bytes) -> bool:
-    """Tell whether a text of a result, other than a key, is this path."""
-    for text in (path, f"./{path}", os.path.join(scratch, path)):
+    """Tell whether a text of a result, other than a key, is this path.
+
+    A folder's name is a word like any other: only its whole path is told.
+    """
+    whole = os.path.join(scratch, path)
+    texts = (whole, whole[:-1]) if path.endswith("/") else (path, f"./{path}", whole)
+    for text in texts:
         quoted = json.dumps(text, ensure_ascii=False).encode("utf-8", "replace")
         at = result.find(quoted)
         while at >= 0:
@@ -71,10 +80,15 @@ def is_named(path: str, scratch: str, result: bytes) -> bool:
 def words(paths: list[str], is_program: bool) -> str:
     """Return what to do, if the caller is to have these files."""
     path = paths[0]
-    how = f"Path({path!r}) or context.artifact({os.path.basename(path)!r}, {path!r}) there"
+    named = os.path.basename(path.rstrip("/"))
+    what = "file"
+    how = f"Path({path!r}) or context.artifact({named!r}, {path!r}) there"
+    if path.endswith("/"):
+        what = "folder"
+        how = f"an archive of it there: Path(shutil.make_archive({named!r}, 'zip', {path!r}))"
     if is_program:
-        how = "it in the folder output"
+        how = "it in the folder output" if what == "file" else "an archive of it in output"
     return (
         f"the result names {', '.join(map(repr, paths))} of the working folder, which goes with "
-        f"the call; if its caller is to have the file, put {how}"
+        f"the call; if its caller is to have the {what}, put {how}"
     )

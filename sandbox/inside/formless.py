@@ -59,8 +59,38 @@ _MOST_LOOKED_AT = 10_000
 _HOLDERS = (dict, list, tuple)
 
 
+HAS_ITSELF = "contains itself; leave that out, or return what names it, such as its key"
+ENDLESS = f"never comes down to plain JSON values; {_PLAINLY}"
+
+
 class NotJsonError(Exception):
     """A value that strict JSON cannot carry; the text names its place in the result."""
+
+
+def too_deep(most: int) -> str:
+    """Return what is said of what is nested too deep."""
+    return f"nested more than {most} deep; return it as a flat list, with the depth of each item"
+
+
+def twice(key: str) -> str:
+    """Return what is said of two keys that are one in JSON."""
+    return f"has the key {key!a:.80} twice, of types that are one in JSON; rename one of them"
+
+
+def surrogate(found: str) -> str:
+    """Return what is said of a string with half of a pair, which no UTF-8 has."""
+    return (
+        f"has a lone surrogate ({found!a}) in a string; return "
+        'value.encode("utf-8", "backslashreplace").decode()'
+    )
+
+
+def too_long(digits: int) -> str:
+    """Return what is said of an integer that no text is made of."""
+    return (
+        f"has no JSON form: it has more than {digits} digits; return hex(value), which "
+        "int(text, 16) reads"
+    )
 
 
 def no_form(value: Any, place: str) -> str:

@@ -180,6 +180,20 @@ def relative_hint(error: FileNotFoundError, order: dict[str, Any], *, is_file: b
     return _IN_THE_FOLDER.format(name=path) if is_there else ""
 
 
+def is_of_a_program(error: BaseException) -> bool:
+    """Tell whether an exception is of the start of a program."""
+    last = last_step(error)
+    return last is not None and last.tb_frame.f_code.co_filename.endswith("/subprocess.py")
+
+
+def last_step(error: BaseException) -> types.TracebackType | None:
+    """Return the last step of an exception's traceback."""
+    frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
+    while frames is not None and frames.tb_next is not None:
+        frames = frames.tb_next
+    return frames
+
+
 def last_frame_in(end: str, error: BaseException) -> types.FrameType | None:
     """Return the innermost frame of an exception that is of a file whose name ends so."""
     found = None
@@ -195,6 +209,8 @@ def writes(error: OSError) -> bool:
     """Tell whether something was to be written, as far as the code that it came through says so."""
     if error.errno == errno.EROFS:
         return True
+    if is_of_a_program(error):
+        return False  # its arguments are no modes of a file
     frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
     while frames is not None:
         if frames.tb_frame.f_code.co_name in _WRITERS or _WRITES.search(line_of(frames)):

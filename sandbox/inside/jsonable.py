@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 
 from . import formless, forms
 from .formless import NotJsonError
@@ -76,16 +77,16 @@ class Walk:
                 raise NotJsonError(f"{short(place)} {message}")
             return value
         if depth >= MAX_DEPTH:
-            raise NotJsonError(f"{short(place)} is nested more than {MAX_DEPTH} deep")
+            raise NotJsonError(f"{short(place)} is {formless.too_deep(MAX_DEPTH)}")
         if id(value) in self._above:
-            raise NotJsonError(f"{short(place)} contains itself")
+            raise NotJsonError(f"{short(place)} {formless.HAS_ITSELF}")
         self._above.add(id(value))
         try:
             return self._taken_apart(value, place, depth)
         except (NotJsonError, MemoryError, OSError):
             raise  # the last two are a limit's
         except RecursionError:
-            message = f"{short(place)} never comes down to plain JSON values"
+            message = f"{short(place)} {formless.ENDLESS}"
             raise NotJsonError(message) from None
         except Exception as error:  # noqa: BLE001 - a plugin's own code raises anything
             raise NotJsonError(formless.failed(value, short(place), error)) from None
@@ -118,7 +119,7 @@ class Walk:
                 raise NotJsonError(formless.no_key(key, short(place)))
             name = str.__str__(key)
             if name in plain:
-                raise NotJsonError(f"{short(place)} has the key {name!a:.80} twice")
+                raise NotJsonError(f"{short(place)} {formless.twice(name)}")
             kind = type(item)
             if kind in _PLAIN:
                 plain[name] = item
@@ -167,12 +168,12 @@ def refused(plain: object, error: ValueError) -> str:
                 value.encode()
             except UnicodeEncodeError as lone:
                 found = value[lone.start]
-                return f"{short(place)} has a lone surrogate ({found!a}) in a string"
+                return f"{short(place)} {formless.surrogate(found)}"
         else:
             try:
                 str(value)
-            except ValueError as digits:
-                return f"{short(place)} has no JSON form: {digits}; return it as a string"
+            except ValueError:
+                return f"{short(place)} {formless.too_long(sys.get_int_max_str_digits())}"
     return f"the result has a value without a JSON form: {error}"
 
 

@@ -34,6 +34,7 @@ _PACKAGES = {
 }
 
 
+NOT_FOUND = 127  # a shell's status for a program that is not there
 _ELSEWHERE = (
     "One that lies elsewhere is not seen: give its path, and name its folder in read of the "
     "manifest"
@@ -76,6 +77,14 @@ def remedy_for(name: str) -> str:
 def remedy_in(path: str, name: str) -> str:
     """Return what to do about one that a plugin in Python has started; ``path``: its PATH."""
     return f"the box's PATH is {path}: {installing(name)} on the host. {_ELSEWHERE}"
+
+
+def by_a_shell(path: str) -> str:
+    """Return the same of one that a shell was to start, and has not found."""
+    return (
+        f"So a shell says that it has found no such program; the box's PATH is {path}: "
+        f"install it on the host. {_ELSEWHERE}"
+    )
 
 
 def installing(name: str) -> str:

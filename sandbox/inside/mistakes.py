@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from . import given_files, hints
+from . import given_files, hints, lookup, mistaken
 
 TYPE_CHECKING = False  # without importing typing, which every box would pay for
 if TYPE_CHECKING:
@@ -80,20 +80,14 @@ def hint(error: BaseException, order: dict[str, Any]) -> str:
     of_files = given_files.of_a_database(error) or of_a_file(error, order)
     if of_files:
         return of_files
-    return _NO_PICTURE if is_of_a_picture(error) else _BY_NAME.get(type(error).__name__, "")
-
-
-def last_step(error: BaseException) -> types.TracebackType | None:
-    """Return the last step of an exception's traceback."""
-    frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
-    while frames is not None and frames.tb_next is not None:
-        frames = frames.tb_next
-    return frames
+    if is_of_a_picture(error):
+        return mistaken.of_a_font(last_frame(error), order) or _NO_PICTURE
+    return _BY_NAME.get(type(error).__name__, "")
 
 
 def last_frame(error: BaseException) -> types.FrameType | None:
     """Return the frame that an exception was raised in."""
-    last = last_step(error)
+    last = hints.last_step(error)
     return None if last is None else last.tb_frame
 
 
@@ -113,7 +107,9 @@ def of_the_bytes(error: BaseException, order: dict[str, Any]) -> str:
     if isinstance(error, AttributeError):
         by_pillow = is_pillows(last_frame(error))
         is_whole = by_pillow and error.obj is payload
-        is_it = is_whole or (error.obj is image and (by_pillow or steps[-1] is last_step(error)))
+        is_it = is_whole or (
+            error.obj is image and (by_pillow or steps[-1] is hints.last_step(error))
+        )
     elif isinstance(error, OSError):
         is_it = type(error.filename) is bytes and error.filename == image
     else:
@@ -137,7 +133,7 @@ def of_a_name(error: NameError, frame: types.FrameType | None, order: dict[str, 
     if isinstance(error, UnboundLocalError):
         return "; it is set further down in the same function, so it is another one there"
     known = [*frame.f_locals, *frame.f_globals, *frame.f_builtins]
-    return meant(error.name, known)
+    return mistaken.of_an_end(error.name) or meant(error.name, known)
 
 
 def of_an_attribute(
@@ -146,13 +142,21 @@ def of_an_attribute(
     """Return the attribute that was meant, or how what it names is reached."""
     if error.obj is None:
         return "" if error.name is None else "; what gave it has found nothing, or has no return"
+    mistook = mistaken.of_json(frame)
+    if mistook:
+        return mistook
     if frame is None or not is_own(frame, order):  # a line that is not its author's to change
         return of_an_instance(error.obj, error.name)
     if isinstance(error.obj, dict) and type(error.name) is str:
         similar = meant(error.name, dir(error.obj))
         is_key = error.name in error.obj
         return similar if similar and not is_key else by_key(error.obj, error.name, frame)
-    return meant(error.name, dir(error.obj)) or of_an_instance(error.obj, error.name)
+    similar = meant(error.name, dir(error.obj))
+    return (
+        similar
+        or mistaken.of_the_context(frame, str(error))
+        or of_an_instance(error.obj, error.name)
+    )
 
 
 def by_key(owner: dict[Any, Any], key: str, frame: types.FrameType) -> str:
@@ -224,7 +228,7 @@ def looked_into(error: KeyError, frame: types.FrameType) -> tuple[str, object]:
     A line may look into several dicts: only the bytecode's own position tells which of them has
     failed. Where it tells nothing, or anything else has raised the error, there is no name.
     """
-    step = last_step(error)
+    step = hints.last_step(error)
     source = "" if step is None else hints.source_of(step).strip()
     try:
         body = compile(source, "?", "eval", _ONLY_PARSED).body
@@ -305,7 +309,7 @@ def of_an_import(error: ImportError, _frame: types.FrameType | None, order: dict
         name = re.match(r"cannot import name '(\w+)'", str(error))
         module = sys.modules.get(str(error.name))
         return meant(name[1], dir(module)) if name and module is not None else ""
-    step = last_step(error)
+    step = hints.last_step(error)
     line = "" if step is None else hints.line_of(step)
     found = re.search(r"from\s+\.+\s*(\w*)\s+import\s+\(?\s*(\w+)", line)
     module_name, what = found.groups() if found else ("", "NAME")
@@ -323,6 +327,8 @@ def of_a_type(error: TypeError, frame: types.FrameType | None, order: dict[str, 
     return (
         of_a_signature(error, frame, order)
         or of_a_class(error, frame, order)
+        or mistaken.of_json(frame)
+        or mistaken.of_the_context(frame, str(error))
         or of_a_file(error, order)
     )
 
@@ -338,7 +344,7 @@ def of_a_class(error: TypeError, frame: types.FrameType | None, order: dict[str,
     owner = frame.f_locals.get(name, frame.f_globals.get(name))
     code = getattr(vars(owner).get(method), "__code__", None) if isinstance(owner, type) else None
     is_method = code is not None and code.co_varnames[:1] == ("self",)
-    step = last_step(error) if is_method else None
+    step = hints.last_step(error) if is_method else None
     line = "" if step is None else hints.line_of(step)
     if not re.search(rf"\b{name}\s*\.\s*{method}\s*\(", line):
         return ""
@@ -352,6 +358,8 @@ def of_a_program(error: Any) -> str:
         lines = text.strip().splitlines() if isinstance(text, str) else []
         if lines:
             return f" Its {words} ends with: {lines[-1].strip():.{_LONGEST_LINE}}"
+    if getattr(error, "returncode", None) == lookup.NOT_FOUND:
+        return f" {lookup.by_a_shell(os.environ.get('PATH', ''))}"
     return ""
 
 

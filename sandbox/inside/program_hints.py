@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-_NOT_FOUND = 127  # a shell's status for a program that is not there
 _NO_HOST = re.compile(
     r"\bcould not resolve\b|\bEAI_AGAIN\b|\bENETUNREACH\b|network is unreachable|"
     r"failure in name resolution",
@@ -45,7 +44,7 @@ def advice(said: str, code: int, order: dict[str, Any]) -> str:
     if _OF_BASH.search(said):
         return "sh knows no [[ and no arrays: begin the script with #!/bin/bash, or do without"
     program = _NO_PROGRAM.search(said)
-    if program and code == _NOT_FOUND:
+    if program and code == lookup.NOT_FOUND:
         name = program[1] or program[2]
         if "/" in name:
             return f"{name}: {hints.unseen(name, order)}"

@@ -200,6 +200,7 @@ def test_what_is_too_large_is_refused_by_what_it_announces(
 
 REFUSED = """
     import os, socket
+    from pathlib import Path
 
     class Odd(os.PathLike):
         def __fspath__(self):
@@ -223,6 +224,7 @@ REFUSED = """
             "above and back": "folder/../../etc/hostname", "odd": Odd(), "nothing": "",
             "a zero byte": "a\\0b", "a text": "some words\\nof mine", "bytes of a path": None,
             "a number": 7, "a list": [1], "an object": object(), "a file": sparse,
+            "a missing path": Path("missing"), "a path of a link": Path("link"),
             "a device": "/dev/zero", "process": "/proc/self/environ",
         }
         said = {}
@@ -268,7 +270,7 @@ def test_what_is_no_file_of_the_call_is_refused_with_words(
     assert call.artifacts[1] == Artifact("sparse", "image/x-own", bytes(MIB))
     assert call.artifacts[2].data == b"text"
     assert "given" not in said.values(), said
-    assert len(said) == 23 + len(NAMES) + len(TYPES) + 1
+    assert len(said) == 25 + len(NAMES) + len(TYPES) + 1
     assert "no regular file" in said["fifo"]
     assert "no regular file" in said["folder"]
     assert "it is a link" in said["link"]
@@ -278,6 +280,11 @@ def test_what_is_no_file_of_the_call_is_refused_with_words(
     assert "not below the scratch" in said["above and back"]
     assert "not below the scratch" in said["odd"]
     assert "encode()" in said["a text"]
+    assert said["a missing path"].endswith(
+        "(No such file or directory); write the file there first"
+    )
+    assert said["a path of a link"].endswith("(it is a link); give the path of the file itself")
+    assert "a folder as an archive" in said["folder"]
     assert "give bytes, or the path" in said["an object"]
     assert "1 to 128 ASCII letters" in said["../a"]
     assert "TypeError" in said["7"]

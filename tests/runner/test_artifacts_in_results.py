@@ -265,6 +265,8 @@ FORGETFUL = """
             "relative": "out.png",
             "absolute": str(context.scratch / "deep" / "er" / "a.csv"),
             "dotted": "./out.png",
+            "a folder": str(context.scratch / "deep"),
+            "a word": "deep",
             "not": ["x.png", "an out.png", "plain", "kept.txt", "empty.txt", {"key.txt": 1}],
         }
         return {"found": names[payload["as"]]}
@@ -277,6 +279,8 @@ FORGETFUL = """
         ("relative", "'out.png' of the working folder"),
         ("dotted", "Path('out.png') or context.artifact('out.png', 'out.png') there"),
         ("absolute", "context.artifact('a.csv', 'deep/er/a.csv') there"),
+        ("a folder", "an archive of it there: Path(shutil.make_archive('deep', 'zip', 'deep/'))"),
+        ("a word", ""),
         ("not", ""),
     ],
 )

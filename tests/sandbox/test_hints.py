@@ -158,11 +158,19 @@ def test_a_file_that_is_looked_for_in_the_scratch(
     for other in ("subprocess.run(['true'], cwd='nosuch')", "open('data/a.csv', 'w')"):
         single = write_plugin(run.format(other))
         assert "; " not in message_of(make_runner, single, layers)
-    single = write_plugin(run.format("subprocess.run(['nosuch'])"))
-    assert message_of(make_runner, single, layers).endswith(
-        "; the box's PATH is /usr/local/bin:/usr/bin:/bin: install it on the host. One that lies "
-        "elsewhere is not seen: give its path, and name its folder in read of the manifest"
-    )
+    for line in (
+        "subprocess.run(['nosuch'])",
+        "subprocess.run(['nosuch', 'x'])",
+        "subprocess.run(['nosuch', 'a', 'r+'], stdout=subprocess.PIPE)",
+        "subprocess.run('nosuch', shell=True, check=True)",
+    ):
+        single = write_plugin(run.format(line))
+        assert message_of(make_runner, single, layers).endswith(
+            "; the box's PATH is /usr/local/bin:/usr/bin:/bin: install it on the host. One that "
+            "lies elsewhere is not seen: give its path, and name its folder in read of the manifest"
+        ), line
+    single = write_plugin(run.format("subprocess.run(['/nosuch/tool', 'x'])"))
+    assert message_of(make_runner, single, layers).endswith(UNSEEN)
     folder = open_folder / "folder"
     folder.mkdir()
     (folder / "toolrunner.toml").write_text(

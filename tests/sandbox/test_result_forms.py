@@ -87,6 +87,13 @@ class Struct:
     a = 1
 
 
+def itself() -> list[object]:
+    """Return a list that contains itself."""
+    value: list[object] = []
+    value.append(value)
+    return value
+
+
 class Model(pydantic.BaseModel):
     """Of pydantic 2."""
 
@@ -272,8 +279,8 @@ FORMLESS: list[tuple[object, str]] = [
     (..., "is of type ellipsis, which has no JSON form; write a value in place of the three"),
     (object(), "has no JSON form; return dict, list, str, numbers, bool or None"),
     ({1: 2}, "has the key 1 of type int; keys of JSON objects are strings: write str(key)"),
-    ("\ud800", "has a lone surrogate ('\\ud800') in a string"),
-    (10**5000, "has no JSON form: Exceeds the limit (4300 digits)"),
+    ("\ud800", "has a lone surrogate ('\\ud800') in a string; return value.encode("),
+    (10**5000, "has no JSON form: it has more than 4300 digits; return hex(value), which int("),
 ]
 
 
@@ -306,6 +313,16 @@ def test_an_open_file_is_told_how_its_content_is_returned(
     with make() as file:
         assert refusal(file).endswith(f"has no JSON form; {instead}")
     assert refusal(file).endswith(f"has no JSON form; {instead}")  # and once it is closed
+
+
+def test_what_has_no_end_is_told_with_what_to_return() -> None:
+    """A list that holds itself, and one in one in one."""
+    deep: list[object] = []
+    for _ in range(200):
+        deep = [deep]
+    words = "contains itself; leave that out, or return what names it, such as its key"
+    assert refusal(itself()) == f"result['x'][0] {words}"
+    assert refusal(deep).endswith("100 deep; return it as a flat list, with the depth of each item")
 
 
 def test_a_place_is_told_however_deep_it_is() -> None:

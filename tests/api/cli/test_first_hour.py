@@ -120,6 +120,45 @@ def test_nothing_found_and_used_all_the_same(cli: Cli, write_plugin: WritePlugin
     )
 
 
+CONTEXT = (
+    "; the second parameter of run is the context; what the caller gave is in the first one: "
+    'options, where there are some, are payload["options"]'
+)
+NO_FONT = (
+    "no font arial.ttf is where a plugin may look: make the plugin a folder with a "
+    "toolrunner.toml, put the font there, and give str(Path(__file__).parent / 'arial.ttf'); "
+    "ImageFont.load_default() needs none"
+)
+READ = "; it is no JSON text but a dict already: use it as it is"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("options.get('a')", f"'Context' object has no attribute 'get'{CONTEXT}"),
+        ("options['a']", f"'Context' object is not subscriptable{CONTEXT}"),
+        ("options.progres(1)", "'Context' object has no attribute 'progres'; did you mean 'pro"),
+        ("json.loads(payload)", f"the JSON object must be str, bytes or bytearray, not dict{READ}"),
+        ("json.load(payload)", f"'dict' object has no attribute 'read'{READ}"),
+        ("exit()", "; only an interactive Python has exit(): run ends with return, or with raise"),
+        (
+            "ImageFont.truetype('fonts/arial.ttf', 20)",
+            f"cannot open resource; {NO_FONT}",
+        ),
+    ],
+)
+def test_one_thing_that_is_taken_for_another(
+    line: str, said: str, cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """What it is, and what to write."""
+    path = write_plugin(
+        "import json\nfrom PIL import ImageFont\n"
+        f"def run(payload, options):\n    {line}\n    return {{}}\n",
+        limits="{ wall_seconds = 300 }",
+    )
+    assert said in told(cli, path)
+
+
 @pytest.mark.parametrize(
     ("payload", "advice"),
     [
