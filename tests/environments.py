@@ -22,7 +22,7 @@ from toolrunner.runner.environments.store import (
     WANTED,
     this_platform,
 )
-from toolrunner.runner.environments.wish import wish_of
+from toolrunner.runner.environments.wish import place_of, wish_of
 
 # Name and version of a distribution, and its modules.
 TINY = {"tiny 1.0": {"tiny.py": "VERSION = '1.0'\n"}}
@@ -85,7 +85,7 @@ def install(
         assert wish is not None, f"{plugin.name} needs nothing"
         (store / WANTED / f"{plugin.name}{SERVED_SUFFIX}").write_text("{}")
         unfinished = store / "building" / wish.key
-        unfinished.write_text(json.dumps({"digest": digest}))
+        unfinished.write_text(json.dumps({"digest": digest, "plugin": place_of(plugin)}))
         unfinished.chmod(0o644)
         unfinished.rename(store / WANTED / f"{wish.key}.json")
     return final

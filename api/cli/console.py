@@ -58,8 +58,8 @@ class Terminal:
         sys.stdout.flush()
 
     def show(self, view: RenderableType) -> None:
-        """Print a result."""
-        self.out.print(view)
+        """Print a result. What is not to be broken may be longer than a line, and is not cut."""
+        self.out.print(view, crop=False)
 
     def say(self, words: str | Text) -> None:
         """Print words for people."""
@@ -84,6 +84,13 @@ def size_words(number: int) -> str:
 def moment_words(moment: datetime | None) -> str:
     """Return a moment of UTC as a person reads it, by the second; "" for none."""
     return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
+
+
+def unbroken(text: str, style: str = "") -> Text:
+    """Return a line that no terminal's width breaks: a command that is to be copied."""
+    line = plain(text, style)
+    line.no_wrap, line.overflow = True, "ignore"
+    return line
 
 
 class Hanging:

@@ -100,7 +100,7 @@ def show(
             place=place,
             advice=advice,
         )
-        terminal.err.print(view)
+        terminal.err.print(view, crop=False)
     elif answers is None:
         terminal.show(views.result_view(done))
     is_asked = session.shared.verbose or (answers is None and not session.shared.as_json)

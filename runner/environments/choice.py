@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from toolrunner.plugins.discovery import BUNDLED
 from toolrunner.plugins.errors import shown
-from toolrunner.plugins.requirements import missing_requirements, unmet
+from toolrunner.plugins.requirements import fits_this_python, missing_requirements, unmet
+from toolrunner.runner.environments.pythons import NO_PYTHON, is_any_like
 from toolrunner.runner.environments.store import (
     FOLDER,
     RECORD,
@@ -23,7 +24,7 @@ from toolrunner.runner.environments.store import (
     Environment,
     EnvironmentStore,
 )
-from toolrunner.runner.environments.wish import Wish, lock_found, wish_of
+from toolrunner.runner.environments.wish import Wish, lock_found, place_of, wish_of
 from toolrunner.runner.settings.settings import is_default_state
 from toolrunner.sandbox.interpreter import Interpreter, with_packages
 
@@ -34,6 +35,7 @@ Kind = Literal["runner", "own", ""]
 
 INSTALL: Final = "toolrunner plugins install"  # in a reason, before what it is to install
 
+_CHANGED = "; since the last install its dependencies or its lock have changed"
 _SETTLED_SECONDS = 0.1  # two changes may bear one time, if they are closer than a clock tick
 
 
@@ -41,7 +43,8 @@ _SETTLED_SECONDS = 0.1  # two changes may bear one time, if they are closer than
 class Choice:
     """What a plugin's calls see; ``reason``: why it cannot run here, and then ``kind`` is "".
 
-    ``install``: the command that makes the environment, which a reason for want of one ends with.
+    ``install``: the command that makes the environment, which a reason for want of one ends with;
+    "" where it would fail.
     ``is_optional``: the plugin is bundled, and nobody has installed one for it so far.
     """
 
@@ -102,8 +105,13 @@ class Environments:
         if lacking is None and not why_own:
             return Choice("runner")
         words = lacking or f"PackageNotFoundError: {why_own}"
-        install = install_command(plugin, self._state)
         is_optional = _is_bundled(plugin) and not self._store.has_served(manifest.plugin)
+        if not fits_this_python(manifest) and not is_any_like(manifest.requires_python):
+            words = f"{words}, and no other of this host fits; {NO_PYTHON}"
+            return Choice("", None, words, is_optional=is_optional)
+        if self._store.has_answered_another(wish, place_of(plugin)):
+            words = f"{words}{_CHANGED}"
+        install = install_command(plugin, self._state)
         return Choice("", None, f"{words}: {install}", install, is_optional)
 
     def stamp(self) -> int | None:

@@ -44,7 +44,7 @@ from toolrunner.runner.environments.store import (
     this_platform,
 )
 from toolrunner.runner.environments.uv import configuration
-from toolrunner.runner.environments.wish import Wish, lock_found, wish_of
+from toolrunner.runner.environments.wish import Wish, lock_found, place_of, wish_of
 from toolrunner.runner.environments.workshop import (
     DISK_MB,
     LIMITS,
@@ -208,7 +208,7 @@ class Installer:
             if environment is None:
                 environment = self._make(bench, pins, python, digest, remedy)
         self._mark(plugin)
-        answer = {"digest": digest, "plugin": _place(plugin)}
+        answer = {"digest": digest, "plugin": place_of(plugin)}
         self._write(self._folder / WANTED / f"{wish.key}.json", answer)
         return Installed(environment, how)
 
@@ -329,7 +329,7 @@ class Installer:
         known = list(plugins)
         wishes = [wish for plugin in known if (wish := _wish(plugin)) is not None]
         pruned = prune_environments(self._folder, self._building, (wish.key for wish in wishes))
-        places = {_place(plugin) for plugin in known}
+        places = {place_of(plugin) for plugin in known}
         unknown = tuple(place for place in pruned.plugins if place not in places)
         pruned = replace(pruned, plugins=unknown)
         if not with_cache:
@@ -338,10 +338,6 @@ class Installer:
         size = tree_bytes(str(cache), _ENDLESS)
         remove_any(cache)
         return replace(pruned, cache_bytes=size if size <= _ENDLESS else 0)
-
-
-def _place(plugin: Plugin) -> str:
-    return os.path.abspath(plugin.found_at)  # noqa: PTH100 - no link of it is followed
 
 
 def _refuse_the_runners(plugin: Plugin) -> None:

@@ -26,6 +26,9 @@ _OLDEST = (3, 11)
 _NAME = re.compile(r"python3\.(\d+)")
 _PLACES = ("/usr/local/bin", "/usr/bin")
 _ANSWER_SECONDS = 20
+_MOST_PATCHES = 40  # of one 3.N
+# What to do where none fits.
+NO_PYTHON = "install such a CPython where PATH leads to it"
 _QUESTION = """
 import json, os, platform, sys, sysconfig
 print(json.dumps({
@@ -79,11 +82,20 @@ def choose_python(requires_python: str | None) -> Python:
             return python
         seen.append(python.version)
     have = ", ".join(dict.fromkeys(seen))
-    message = (
-        f"needs Python {requires_python or '>=3.11'}, and this host has: {have}; install such a "
-        "CPython where PATH leads to it"
-    )
+    message = f"needs Python {requires_python or '>=3.11'}, and this host has: {have}; {NO_PYTHON}"
     raise GovernedError(ErrorType.PLUGIN_UNAVAILABLE, message)
+
+
+def is_any_like(requires_python: str) -> bool:
+    """Tell whether this host has a Python that may fit, by the names of its files alone."""
+    wanted = SpecifierSet(requires_python)
+    names = (_NAME.fullmatch(os.path.basename(path)) for path in _executables())  # noqa: PTH119
+    return any(
+        wanted.contains(f"3.{name[1]}.{patch}", prereleases=True)
+        for name in names
+        if name
+        for patch in range(_MOST_PATCHES)
+    )
 
 
 def this_python() -> Python:

@@ -109,6 +109,23 @@ class EnvironmentStore:
         folder = self.folder / digest
         return _environment(folder, *_document(folder / RECORD, self.folder, folder))
 
+    def has_answered_another(self, wish: Wish, place: str) -> bool:
+        """Tell whether the plugin at a path has had an answer, to another wish than this one.
+
+        After a ``prune`` nobody knows.
+        """
+        if os.path.lexists(self.folder / WANTED / f"{wish.key}.json"):
+            return False
+        found = sorted((self.folder / WANTED).glob("*.json"))
+        return any(self._place_in(path) == place for path in found)
+
+    def _place_in(self, path: Path) -> str:
+        try:
+            wanted, _ = _document(path, self.folder / WANTED)
+        except (DamagedError, OSError):
+            return ""
+        return str(wanted.get("plugin", ""))
+
     def count(self) -> int:
         """Return how many environments are there, by their names alone; OSError if unreadable."""
         try:

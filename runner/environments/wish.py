@@ -71,6 +71,11 @@ def wish_of(plugin: Plugin) -> Wish | None:
     return Wish(dependencies, requires_python, lock, lock_name)
 
 
+def place_of(plugin: Plugin) -> str:
+    """Return the path by which a plugin is known beside what it has wished for."""
+    return os.path.abspath(plugin.found_at)  # noqa: PTH100 - no link of it is followed
+
+
 def normalised(text: str) -> str:
     """Return a requirement in the one way in which all who mean the same would write it."""
     requirement = Requirement(text)

@@ -227,6 +227,8 @@ class _Told:
             self._is_quiet = False
         if not self._is_quiet:
             self._on_progress(words)
+            if words.startswith("Installed "):  # of what uv does next, it tells only the end
+                self._on_progress("compiling what is installed")
 
 
 class Bench:

@@ -24,7 +24,7 @@ from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
 from toolrunner.plugins.errors import ManifestError, shown, suggestion
 from toolrunner.runner.call import Call
-from toolrunner.runner.environments.choice import INSTALL
+from toolrunner.runner.environments.choice import INSTALL, install_command
 from toolrunner.runner.environments.install import Installed, Installer, OnProgress
 from toolrunner.runner.environments.store import Environment
 from toolrunner.runner.environments.wish import wish_of
@@ -250,6 +250,10 @@ def _lock(
     path = installer.lock(plugin, teller)
     if not session.shared.as_json:
         session.terminal.show(shown(path))
+    wish = wish_of(plugin)
+    if wish is not None and installer.store.find(wish) is None:
+        command = install_command(plugin, session.settings.state)
+        session.terminal.say(f"{plugin.name}: install what it pins before the next call: {command}")
     return {"plugin": plugin.name, "lock": str(path)}
 
 

@@ -19,7 +19,7 @@ from rich.tree import Tree
 
 from toolrunner.api.cli.artifacts import Kept
 from toolrunner.api.cli.calls import Done, isolation_of
-from toolrunner.api.cli.console import Hanging, plain, table_of
+from toolrunner.api.cli.console import Hanging, plain, table_of, unbroken
 from toolrunner.runner.environments.choice import INSTALL
 from toolrunner.runner.errors import Blame, ErrorType
 from toolrunner.runner.tracebacks import Place
@@ -190,6 +190,12 @@ def _at_fault(error: Mapping[str, Any]) -> str:
     return _NOT_INSTALLED if INSTALL in error["message"] else _CANNOT_RUN
 
 
+def without_command(reason: str) -> tuple[str, str]:
+    """Return why a plugin cannot run, and the command that this ends with for want of libraries."""
+    words, _, target = reason.rpartition(f": {INSTALL} ")
+    return (words, f"{INSTALL} {target}") if words else (reason, "")
+
+
 def error_view(
     envelope: Mapping[str, Any],
     *,
@@ -211,12 +217,16 @@ def error_view(
         title.append_text(plain(f"{subject}: ", "bold"))
     title.append_text(plain(error["type"], "bold red"))
     title.append(f" ({_at_fault(error)})")
-    message = error["message"]
+    message, command = error["message"], ""
+    if error["type"] == ErrorType.PLUGIN_UNAVAILABLE:
+        message, command = without_command(message)
     if place:  # which a SyntaxError's own words end with
         message = f"{place.where}: {message.removesuffix(f' ({place.in_words})')}"
     lines: list[RenderableType] = [title, _quoted(message)]
     if place and place.source:
         lines.append(_quoted(f"    {place.source}", "dim"))
+    if command:
+        lines.append(unbroken(f"  what to do: {command}", "yellow"))
     if advice:
         lines.append(Hanging("  what to do: ", advice, "    ", "yellow"))
     lines += evidence(envelope, debug=debug)

@@ -11,11 +11,12 @@ from rich.text import Text
 
 from toolrunner.api.cli.advice import told_ms
 from toolrunner.api.cli.check import Report, Step
-from toolrunner.api.cli.console import Hanging, counted, plain
+from toolrunner.api.cli.console import Hanging, counted, plain, unbroken
 from toolrunner.api.cli.examined import Examined, Imported
 from toolrunner.api.cli.exits import Exit
 from toolrunner.api.cli.measuring import Measured
 from toolrunner.api.cli.views.calls import evidence, place_view, printed_view
+from toolrunner.runner.environments.choice import INSTALL
 from toolrunner.runner.tracebacks import own_place
 
 _STARTS = {
@@ -65,7 +66,9 @@ def _step(step: Step) -> Iterator[RenderableType]:
         yield Hanging(mark.append(": "), step.detail, further)
     else:
         yield mark
-    if not step.ok and step.advice:
+    if not step.ok and step.advice.startswith(f"{INSTALL} "):
+        yield unbroken(f"    what to do: {step.advice}")
+    elif not step.ok and step.advice:
         yield Hanging("    what to do: ", step.advice, _DEEPER)
 
 

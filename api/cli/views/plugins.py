@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -11,7 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from toolrunner.api.cli.console import counted, plain, size_words, table_of
+from toolrunner.api.cli.console import counted, plain, size_words, table_of, unbroken
+from toolrunner.api.cli.views.calls import without_command
 from toolrunner.api.cli.views.schemas import schema_rows
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.runner.registry.plugin_state import PluginState, PluginStatus
@@ -39,20 +40,31 @@ _PROGRAM_STARTS = {
 
 
 def list_view(statuses: Iterable[PluginStatus]) -> RenderableType:
-    """Return a table of plugins; those that cannot run carry their reason."""
+    """Return a table of plugins; those that cannot run carry their reason, and how to mend that."""
+    commands: list[str] = []
     table = table_of("plugin", "version", "state", "environment", "description")
     for status in statuses:
         unavailable = status.state == PluginState.UNAVAILABLE
         about = plain(status.description)
         if status.reason:
-            about.append_text(plain(("\n" if about else "") + status.reason, "yellow"))
+            reason, command = without_command(status.reason)
+            commands += [command] if command and command not in commands else []
+            about.append_text(plain(("\n" if about else "") + reason, "yellow"))
         if status.suspended_by:
             words = suspended_words(asdict(status))
             about.append_text(plain(("\n" if about else "") + words, "yellow"))
         state = Text(status.state, style="yellow" if unavailable else "green")
         of = plain(status.environment)
         table.add_row(plain(status.name, "bold"), plain(status.version), state, of, about)
-    return table
+    return Group(table, *_to_be_copied(commands))
+
+
+def _to_be_copied(commands: Sequence[str]) -> list[RenderableType]:
+    """Return the commands that install what is missing, each on a line of its own."""
+    if not commands:
+        return []
+    lines: list[RenderableType] = [Text("\nto install what is missing:", style="yellow")]
+    return lines + [unbroken(f"  {command}") for command in commands]
 
 
 def suspended_words(status: Mapping[str, Any]) -> str:
@@ -108,9 +120,12 @@ def plugin_view(
     for name, words in schema_rows(document):
         grid.add_row(name, plain(words))
     _add_figures(grid, document)
-    if plugin is None:
-        return grid
+    _, command = without_command(document.get("reason") or "")
     parts: list[RenderableType] = [grid]
+    if command:
+        parts += _to_be_copied([command])
+    if plugin is None:
+        return Group(*parts)
     limits = _changed(plugin, before)
     if before is not None:
         others = "all but these" if limits else "all"
@@ -122,6 +137,10 @@ def plugin_view(
     return Group(*parts)
 
 
+_SHOWN: Mapping[str, Callable[[Any], str]] = {
+    "command": shlex.join,
+    "reason": lambda reason: without_command(reason)[0],
+}
 _NOTHING = {"read": "nothing more", "accepts": "any type", "absent": ""}
 _BETWEEN = {"absent": "; "}
 
@@ -141,8 +160,8 @@ def _add_manifest(grid: Table, document: Mapping[str, Any]) -> None:
             value = _BETWEEN.get(name, ", ").join(value) or _NOTHING.get(name, "none")
         if name == "accepts" and document.get("input") == "json":
             continue
-        if name == "command" and value:
-            value = shlex.join(value)
+        if name in _SHOWN and value:
+            value = _SHOWN[name](value)
         if name == "start" and value:
             value = _start_words(document)
         if name == "environment" and "packages" in document:

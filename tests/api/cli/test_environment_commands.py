@@ -69,6 +69,7 @@ def test_a_plugin_at_a_path(run: Run, tmp_path: Path, links: tuple[str, ...]) ->
     assert done.stdout.startswith("needy: installed 2 packages, ")
     assert "needy: resolving" in done.stderr
     assert "needy: installing 2 packages" in done.stderr
+    assert "needy: compiling what is installed\n" in done.stderr
     again = run("plugins", "install", plugin, *links)
     assert again.stdout.startswith("needy: installed already, 2 packages")
 
@@ -247,6 +248,11 @@ def test_a_lock_is_written_beside_the_plugin(
     done = run("plugins", "lock", plugin, *links)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f"{plugin}.lock"
+    command = f"toolrunner plugins install --state {tmp_path / 'state'} {plugin}"
+    said = f"needy: install what it pins before the next call: {command}\n"
+    assert said in done.stderr
+    run("plugins", "install", plugin, *links)
+    assert said not in run("plugins", "lock", plugin, *links).stderr
     assert 'name = "beta"' in Path(f"{plugin}.lock").read_text()
     assert run("plugins", "lock", tmp_path / "missing.py").returncode == 2
 

@@ -40,7 +40,15 @@ def test_a_plugin_without_its_environment_says_how_to_install_it(
     options = ("--plugins", plugin, "--state", state)
     install = f"toolrunner plugins install --state {state} {plugin}"
     words = f"PackageNotFoundError: needs tiny>=0.24, which is not installed: {install}"
-    assert words in " ".join(cli(*options, "plugins", COLUMNS="200").out.split())
+    for columns in ("200", "60"):
+        for asked in (("plugins",), ("plugins", "show", "sample")):
+            text = cli(*options, *asked, COLUMNS=columns).out
+            assert f"\n  {install}\n" in text
+            assert words.partition(": toolrunner")[0] in " ".join(text.split()) or columns == "60"
+        ended = cli(*options, "run", "sample", "--payload", "{}", COLUMNS=columns)
+        assert f"\n  what to do: {install}\n" in ended.err
+        ended = cli("--state", state, "plugins", "check", plugin, COLUMNS=columns)
+        assert f"\n    what to do: {install}\n" in ended.out
     [listed] = cli(*options, "plugins", "--json").documents
     [shown] = [one for one in listed if one["name"] == "sample"]
     assert (shown["state"], shown["environment"], shown["reason"]) == ("UNAVAILABLE", "", words)

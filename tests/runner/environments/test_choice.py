@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from toolrunner.runner.registry.plugin_state import Lack
 from toolrunner.runner.settings.settings import Settings
 
 BODY = "def run(payload): return {}\n"
+CHANGED = "; since the last install its dependencies or its lock have changed"
 
 
 def install(state: Path, path: Path) -> str:
@@ -61,10 +63,6 @@ def shown(registry: PluginRegistry, name: str = "sample") -> tuple[str, str, str
             "VersionConflict: needs packaging<2, and the runner has {packaging}",
         ),
         (
-            {"requires_python": '">=99"'},
-            "RuntimeError: needs Python >=99, and this is {python}",
-        ),
-        (
             {"environment": '"own"'},
             "PackageNotFoundError: needs an environment of its own, which is not installed",
         ),
@@ -83,6 +81,40 @@ def test_what_is_missing_is_said_with_the_command_that_installs_it(
     assert shown(registry) == ("UNAVAILABLE", "", f"{words.format(**here)}: {install(state, path)}")
     assert not registry.is_available("sample")
     assert registry.plugin("sample").name == "sample"
+
+
+def test_where_no_python_can_fit_no_command_that_fails_is_named(
+    write_plugin: WritePlugin, state: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what to install first; a file of such a name, which is not run, is enough."""
+    from platform import python_version
+
+    path = write_plugin(BODY, requires_python='">=3.99.2"')
+    words = f"RuntimeError: needs Python >=3.99.2, and this is {python_version()}"
+    no_other = "no other of this host fits; install such a CPython where PATH leads to it"
+    assert shown(registry_of(state, path))[2] == f"{words}, and {no_other}"
+    (open_folder / "python3.99").write_text("")
+    monkeypatch.setenv("PATH", str(open_folder))
+    assert shown(registry_of(state, path))[2] == f"{words}: {install(state, path)}"
+
+
+def test_a_change_of_what_was_installed_is_named(write_plugin: WritePlugin, state: Path) -> None:
+    """Of what it asks for, or of its lock; that one was removed is no such change."""
+    path = write_plugin(BODY, dependencies='["tiny>=2"]')
+    words = "PackageNotFoundError: needs tiny>=2, which is not installed"
+    assert shown(registry_of(state, path))[2] == f"{words}: {install(state, path)}"
+    folder = environments.install(state, path)
+    path.with_name(f"{path.name}.lock").write_text("")
+    assert shown(registry_of(state, path))[2] == f"{words}{CHANGED}: {install(state, path)}"
+    path.with_name(f"{path.name}.lock").unlink()
+    write_plugin(BODY, dependencies='["tiny>=3"]')
+    assert f">=3, which is not installed{CHANGED}" in shown(registry_of(state, path))[2]
+    write_plugin(BODY, dependencies='["tiny>=2"]')
+    shutil.rmtree(folder)
+    assert CHANGED not in shown(registry_of(state, path))[2]
+    for answer in (state / "environments" / "wanted").glob("*.json"):
+        answer.unlink()
+    assert CHANGED not in shown(registry_of(state, path))[2]
 
 
 def test_what_is_known_everywhere_is_installed_by_its_name(tmp_path: Path) -> None:
@@ -191,16 +223,17 @@ def test_what_was_installed_once_is_never_answered_by_the_runners_packages(
     registry.reload()
     words = (
         "PackageNotFoundError: has had an environment of its own, and one for what it needs now "
-        f"is not installed: {install(state, path)}"
+        "is not installed"
     )
-    assert shown(registry) == ("UNAVAILABLE", "", words)
+    command = f": {install(state, path)}"
+    assert shown(registry) == ("UNAVAILABLE", "", f"{words}{CHANGED}{command}")
     write_plugin(BODY, dependencies='["numpy>=2"]', environment='"runner"')
     registry.reload()
     assert shown(registry) == ("LOADED", "runner", "")
     write_plugin(BODY, dependencies='["numpy>=1"]')
     environments.remove(state, path)
     registry.reload()
-    assert shown(registry) == ("UNAVAILABLE", "", words)
+    assert shown(registry) == ("UNAVAILABLE", "", f"{words}{command}")
 
 
 @pytest.mark.parametrize("lock", ["version = 1\n", "garbage"])
@@ -211,16 +244,14 @@ def test_a_lock_asks_for_an_environment(write_plugin: WritePlugin, state: Path, 
     assert shown(registry) == ("LOADED", "runner", "")
     path.with_name(f"{path.name}.lock").write_text(lock)
     registry.reload()
-    words = (
-        f"PackageNotFoundError: needs what its {path.name}.lock pins, which is not installed: "
-        f"{install(state, path)}"
-    )
-    assert shown(registry) == ("UNAVAILABLE", "", words)
+    words = f"PackageNotFoundError: needs what its {path.name}.lock pins, which is not installed"
+    command = f": {install(state, path)}"
+    assert shown(registry) == ("UNAVAILABLE", "", f"{words}{command}")
     environments.install(state, path)
     assert shown(registry) == ("LOADED", "own", "")
     path.with_name(f"{path.name}.lock").write_text(f"{lock} # again")
     registry.reload()
-    assert shown(registry) == ("UNAVAILABLE", "", words)
+    assert shown(registry) == ("UNAVAILABLE", "", f"{words}{CHANGED}{command}")
 
 
 def test_a_requirements_file_is_a_need(tmp_path: Path, state: Path) -> None:
@@ -229,16 +260,14 @@ def test_a_requirements_file_is_a_need(tmp_path: Path, state: Path) -> None:
     requirements = folder / "requirements.txt"
     requirements.write_text("packaging\n")
     registry = registry_of(state, folder)
-    words = (
-        "PackageNotFoundError: needs what its requirements.txt pins, which is not installed: "
-        f"{install(state, folder)}"
-    )
-    assert shown(registry, "folder-plugin") == ("UNAVAILABLE", "", words)
+    words = "PackageNotFoundError: needs what its requirements.txt pins, which is not installed"
+    command = f": {install(state, folder)}"
+    assert shown(registry, "folder-plugin") == ("UNAVAILABLE", "", f"{words}{command}")
     environments.install(state, plugin_at(folder, ""))
     assert shown(registry, "folder-plugin") == ("LOADED", "own", "")
     requirements.write_text("packaging>=1\n")
     registry.reload()
-    assert shown(registry, "folder-plugin") == ("UNAVAILABLE", "", words)
+    assert shown(registry, "folder-plugin") == ("UNAVAILABLE", "", f"{words}{CHANGED}{command}")
 
 
 def test_an_environment_of_its_own_comes_before_the_runners(
@@ -254,7 +283,7 @@ def test_an_environment_of_its_own_comes_before_the_runners(
     assert shown(registry_of(state, path)) == ("LOADED", "runner", "")
     write_plugin(BODY, dependencies='["numpy>=2"]', environment='"own"')
     words = (
-        "PackageNotFoundError: needs an environment of its own, which is not installed: "
+        f"PackageNotFoundError: needs an environment of its own, which is not installed{CHANGED}: "
         f"{install(state, path)}"
     )
     assert shown(registry_of(state, path)) == ("UNAVAILABLE", "", words)
