@@ -1,5 +1,6 @@
-"""What of an error may leave the host: no log, and no path. For all doors that others come through.
+"""What of an error may leave the host: no log, no path, no address of an object.
 
+For all doors that others come through.
 Knows no framework: processes that serve no HTTP API post what jobs have ended with, too.
 """
 
@@ -14,11 +15,13 @@ from typing import Any
 _PATH = re.compile(r"(?<=')/[^'\n]*/|(?:(?<=\bfile://)|(?<![\w./~-]))/(?:[^\s/'\",:;()<>]+/)+")
 # Cut down, it would be another folder of whoever pastes the command.
 _STATE = re.compile(r"(?<= plugins install )--state (?:'[^'\n]*'|\S+) ")
+# Of an object, as its repr has it: it says where things lie in a process, and nothing to a caller.
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _OPERATORS_ONLY = {"log_tail"}
 
 
 def public(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a governed error may leave: no log, and no path of the host."""
+    """Return what of a governed error may leave: no log, no path of the host, and no address."""
     details = {key: value for key, value in error["details"].items() if key not in _OPERATORS_ONLY}
     cleaned = _cleaned({**error, "details": details})
     assert isinstance(cleaned, dict)
@@ -32,7 +35,7 @@ def without_paths(text: str) -> str:
 
 def _cleaned(value: object) -> object:
     if isinstance(value, str):
-        return without_paths(value)
+        return _ADDRESS.sub("", without_paths(value))
     if isinstance(value, Mapping):
         return {key: _cleaned(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

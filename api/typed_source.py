@@ -160,7 +160,7 @@ class _Types:
     def _referred(self, reference: str) -> str:
         if reference in self._named:
             return self._named[reference]
-        found = self._found(reference)
+        found = found_in(self._schema, reference)
         self._named[reference] = "Any"  # of one that leads to itself, but for objects
         if isinstance(found, Mapping) and isinstance(found.get("properties"), Mapping):
             last = _class_name(reference.rpartition("/")[2])
@@ -172,18 +172,12 @@ class _Types:
         self._named[reference] = kind
         return kind
 
-    def _found(self, reference: str) -> object:
-        """Return what a reference leads to in the schema, ``None`` for nothing."""
-        found: Any = self._schema
-        for part in reference.removeprefix("#").split("/")[1:]:
-            key = part.replace("~1", "/").replace("~0", "~")
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return found
-
     def _joined(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a schema and all those that it wants to hold too, as one; {} if there is none."""
         parts: list[Any] = [{k: v for k, v in schema.items() if k != "allOf"}, *schema["allOf"]]
-        parts = [self._found(one["$ref"]) if _is_reference(one) else one for one in parts]
+        parts = [
+            found_in(self._schema, one["$ref"]) if _is_reference(one) else one for one in parts
+        ]
         parts = [one for one in parts if isinstance(one, Mapping) and one]
         if len(parts) == 1:
             return dict(parts[0])
@@ -197,6 +191,15 @@ class _Types:
             properties |= one.get("properties", {})
             required += one.get("required", ())
         return {"type": "object", "properties": properties, "required": required}
+
+
+def found_in(schema: Mapping[str, Any], reference: str) -> object:
+    """Return what a reference leads to in a schema, ``None`` for nothing."""
+    found: Any = schema
+    for part in reference.removeprefix("#").split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
 
 
 def _is_reference(schema: object) -> bool:

@@ -16,6 +16,8 @@ from jsonschema.validators import validator_for
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from toolrunner.plugins.errors import suggestion
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -35,6 +37,7 @@ _SCHEMAS = (
     *("additionalProperties", "allOf", "anyOf", "contains", "else", "if", "items", "not", "oneOf"),
     *("prefixItems", "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties"),
 )
+_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 _LIKE = 0.75  # by difflib: what is less like a keyword may be a word of somebody's own
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
@@ -49,8 +52,21 @@ def input_schema(schema: dict[str, Any]) -> dict[str, Any]:
     try:
         checker.check_schema(schema)
     except SchemaError as error:
-        raise _finding(tuple(error.path), f"is not valid JSON Schema: {error.message}") from None
+        why = _of_a_type(error) or f"is not valid JSON Schema: {error.message}"
+        raise _finding(tuple(error.path), why) from None
     return schema
+
+
+def _of_a_type(error: SchemaError) -> str:
+    """Return which types there are, if what stands for one is none; jsonschema only says no."""
+    given = error.instance
+    if not error.path or error.path[-1] != "type" or error.validator != "anyOf":
+        return ""
+    each = given if isinstance(given, list) else [given]
+    wrong = next((one for one in each if one not in _TYPES), None)
+    if not isinstance(wrong, str):
+        return f"is no type of JSON Schema; write one of {', '.join(_TYPES)}, or a list of some"
+    return f"has {json.dumps(wrong)}, which is no type; {suggestion(wrong, _TYPES)}"
 
 
 def misspelled(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:

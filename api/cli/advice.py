@@ -144,9 +144,11 @@ def _imports_of_a_call(found: Examined) -> str:
 
 def _memory(measured: Measured) -> Iterator[str]:
     if measured.peak_memory_mb > measured.memory_mb * _FULL:
+        ends = measured.peak_memory_mb > measured.memory_mb
         yield (
             f"set memory_mb to {memory_to_set(measured.peak_memory_mb)}: a call held "
             f"{measured.peak_memory_mb:.0f} of {measured.memory_mb} MiB, with what its import holds"
+            f"{', so any call may be ended as soon as that is measured' if ends else ''}"
         )
 
 

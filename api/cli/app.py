@@ -22,6 +22,7 @@ from toolrunner.api.cli.commands.webhooks import webhooks_app
 from toolrunner.api.cli.commands.worker import worker
 from toolrunner.api.cli.options import (
     AsJson,
+    Commands,
     Debug,
     PluginPaths,
     StateFolder,
@@ -35,6 +36,7 @@ from toolrunner.api.version import version
 
 app = typer.Typer(
     name="toolrunner",
+    cls=Commands,
     rich_markup_mode=None,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},

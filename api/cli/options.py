@@ -12,11 +12,14 @@ from collections.abc import Callable
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperGroup
 
 from toolrunner.api.cli.completion import plugin_names
 from toolrunner.api.cli.console import show_logs
 from toolrunner.api.cli.exits import Exit, Interrupted, ReaderLeft
 from toolrunner.api.cli.session import Session, Shared
+
+_ENDLESS = 10_000  # characters
 
 PluginPaths = Annotated[
     list[str] | None,
@@ -49,6 +52,18 @@ KeepFailures = Annotated[
         show_default=False,
     ),
 ]
+
+
+class Commands(TyperGroup):
+    """Some commands, each listed with the whole first sentence about it, however long that is."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - the library's own
+        """Write the list of commands."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, one.get_short_help_str(_ENDLESS)) for name, one in found if one is not None]
+            )
 
 
 def shared_options(

@@ -46,6 +46,8 @@ _BY_WORDS = {
     "read of its manifest; or say network = true there, which the operator has to allow",
     "defines neither run(payload)": "define run(payload), or a class Plugin with "
     "run(self, payload)",
+    "the plugin nothing that serves it": "write what serves it, or take the tool out of its "
+    "manifest",
     "define run_batch(payloads)": "write run_batch(payloads), or take batch out of its manifest",
 }
 _BY_EXCEPTION = {
@@ -85,14 +87,13 @@ _EXAMPLE = (
     "it was called with {{}}: if it needs more, give it a sample, in a line of its manifest below "
     "[tool.toolrunner]: {sample}"
 )
+_LINE = re.compile(r'^[ |]*File "', re.MULTILINE)
 _KEY = re.compile(r"KeyError: '(\w{1,60})'")
 _RETURNED = (
     "its result says so, under error_key of its manifest; for input that you cannot take, raise an "
     "exception of a class named InvalidInput"
 )
 _PARAMETERS = "write run(payload), or run(payload, context): it is called with no more than these"
-# What code raises that does not find in a payload what it looks for.
-_OF_NOTHING = frozenset({"KeyError", "IndexError", "TypeError", "AttributeError", "ValueError"})
 # What the message itself says to do: see ``sandbox/inside/hints.py``.
 _OF_FILES = (
     "a plugin may write to the",
@@ -108,6 +109,8 @@ _SAID = (
 )
 _PRINTED = "standard output "  # of a program: see ``sandbox/inside/printed.py``
 _AS_IT_SAYS = "do what the message says"
+# Of what no line of the plugin has raised: its parts do not fit its manifest.
+_NO_LINE = "see that entry in its manifest names what there is, and that it can be called so"
 _IMPORT = f"mend what happens at import, {_WHERE}"
 CALLED_AGAIN = (
     "run() is called again in the same process: mend what it leaves for the next call, or say "
@@ -160,7 +163,8 @@ def _of_a_call(message: str, details: Mapping[str, Any], *, given_nothing: bool)
         return _PARAMETERS
     if exception is None:
         return _RETURNED
-    if given_nothing and exception in _OF_NOTHING:
+    # What code raises that does not find in a payload what it looks for, or was given None for it.
+    if given_nothing and (exception == "KeyError" or "NoneType" in message):
         key = _KEY.match(message)
         return _EXAMPLE.format(sample=sample(key[1] if key else "key"))
     return _RUN
@@ -207,6 +211,8 @@ def _of_a_load(
         return _BY_EXCEPTION[details["exception"]]
     if "signal" in details or "exit_code" in details:
         return _ENDED
+    if not _LINE.search(traceback):
+        return _AS_IT_SAYS if "; " in message else _NO_LINE
     if ", in warm_up\n" in traceback:
         return _WARM_UP
     return _REHEARSAL if rehearses and ", in run\n" in traceback else _IMPORT

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolrunner.api.cli.console import counted
+from toolrunner.runner.errors import ErrorType
 
 
 @dataclass(slots=True)
@@ -18,6 +19,7 @@ class Tally:
     failed: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
     passed_over: int = 0
+    absent: int = 0  # of those that have failed: nothing is there, so no image either
 
     def count(self, envelope: Mapping[str, Any] | None) -> None:
         """Count one call that has ended."""
@@ -38,8 +40,12 @@ class Tally:
 
     def words(self, plugin: str) -> str:
         """Return it all as one line."""
-        by_type = [f"{number} {name}" for name, number in self.failed.most_common()]
-        parts = [f"{counted(self.ended, 'image')}: " + ", ".join([f"{self.done} done", *by_type])]
+        failed = self.failed - Counter({ErrorType.VALIDATION_ERROR.value: self.absent})
+        by_type = [f"{number} {name}" for name, number in failed.most_common()]
+        images = counted(self.ended - self.absent, "image")
+        parts = [f"{images}: {', '.join([f'{self.done} done', *by_type])}"]
+        if self.absent:
+            parts.append(f"{counted(self.absent, 'path')} with nothing there")
         if self.skipped:
             parts.append(f"{self.skipped} skipped, with a result already")
         if self.passed_over:

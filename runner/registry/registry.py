@@ -525,7 +525,7 @@ class PluginRegistry:
                 self._told.add(shown)
             is_last = is_new and len(self._told) == _MOST_TOLD
         level = logging.INFO if is_new else logging.DEBUG
-        _LOG.log(level, "there is no plugin %s: what is said of its calls is kept nowhere", shown)
+        _LOG.log(level, "there is no plugin %s, which a call has named: no plugin counts it", shown)
         if is_last:
             _LOG.info("%d unknown plugins were named; no more are told of", _MOST_TOLD)
 

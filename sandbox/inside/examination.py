@@ -171,6 +171,7 @@ class Examination:
     def of(self, payload: dict[str, Any], context: Any) -> dict[str, Any]:
         """Call the plugin twice and return what has been found out."""
         times, calling = [], None
+        scratch, before = os.getcwd(), set(os.listdir())
         for _ in range(2):
             given = copy.deepcopy(payload)
             began = self._imports.now()
@@ -180,6 +181,8 @@ class Examination:
                 message = "the plugin does not answer when it is called twice"
                 raise RuntimeError(message)
             calling = calling or self._imports.taken()
+            os.chdir(scratch)
+            worker.empty_but_for(before)
         return {
             "load_ms": self._load_ms,
             "loading": self._loading,

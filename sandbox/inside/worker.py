@@ -121,7 +121,6 @@ def warm_up(plugin: Plugin, rehearsal: str) -> None:
 def rehearse_call(plugin: Plugin, request: dict[str, Any]) -> bytes:
     """Run the plugin once, for nobody; return its result. What it writes to its scratch goes."""
     import base64
-    import shutil
 
     payload = request["payload"]
     if request["image"]:
@@ -136,12 +135,19 @@ def rehearse_call(plugin: Plugin, request: dict[str, Any]) -> bytes:
     terms = {"call_id": "warm-up", "deadline": deadline, "output_bytes": _REHEARSED_BYTES}
     context = Context(None, _thread.allocate_lock(), plugin.order, terms)
     result = jsonable.encode(settled(plugin.run(payload, context)), context.artifacts.attach)
-    for name in set(os.listdir()) - before:
+    empty_but_for(before)
+    return result
+
+
+def empty_but_for(names: set[str]) -> None:
+    """Take away what else lies in the working directory: each call finds its own empty."""
+    import shutil
+
+    for name in set(os.listdir()) - names:
         if os.path.isdir(name) and not os.path.islink(name):
             shutil.rmtree(name, ignore_errors=True)
         else:
             os.unlink(name)
-    return result
 
 
 def settled(value: Any) -> Any:

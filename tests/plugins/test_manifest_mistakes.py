@@ -147,7 +147,19 @@ MISTAKES = {
         f'{HEAD}input = "json"\n[tool.toolrunner.input_schema.properties]\na.type = "strin"',
         6,
         "tool.toolrunner.input_schema.properties.a.type",
-        "not valid JSON Schema",
+        'has "strin", which is no type; did you mean string?',
+    ),
+    "schema with a type that is none": (
+        f'{HEAD}input = "json"\ninput_schema.type = ["null", "objekt"]',
+        5,
+        "tool.toolrunner.input_schema.type",
+        'has "objekt", which is no type; did you mean object?',
+    ),
+    "schema with a number for a type": (
+        f'{HEAD}input = "json"\ninput_schema.type = 1',
+        5,
+        "tool.toolrunner.input_schema.type",
+        "no type of JSON Schema; write one of array, boolean, integer,",
     ),
     "schema with a bad pattern": (
         f'{HEAD}input = "json"\ninput_schema.pattern = "("',

@@ -12,7 +12,7 @@ from toolrunner.api.cli.answers import AnswerFolder
 from toolrunner.api.cli.artifacts import ArtifactFolder
 from toolrunner.api.cli.calls import Work
 from toolrunner.api.cli.exits import Exit, Refused
-from toolrunner.api.cli.inputs import Input, inputs
+from toolrunner.api.cli.inputs import STDIN, Input, inputs
 from toolrunner.api.cli.misplaced import instead_of
 from toolrunner.api.cli.options import KeepFailures, PluginName
 from toolrunner.api.cli.outcomes import call_and_show, refuse_name
@@ -142,6 +142,7 @@ def _work(
         elif not source.takes(item):
             tally.passed_over += 1
         else:
+            tally.absent += item.is_named and item.name != STDIN and not os.path.lexists(item.name)
             yield Work(partial(source.payload, item), shown(item.name), item.below)
             if source.is_hopeless:
                 return

@@ -6,12 +6,12 @@ import typer
 
 from toolrunner.api import documents
 from toolrunner.api.cli.exits import Exit
-from toolrunner.api.cli.options import command, examples, group
+from toolrunner.api.cli.options import Commands, command, examples, group
 from toolrunner.api.cli.session import Session
 from toolrunner.api.cli.views.settings import settings_view
 from toolrunner.runner.settings.sources import settings_file
 
-config_app = typer.Typer(rich_markup_mode=None)
+config_app = typer.Typer(cls=Commands, rich_markup_mode=None)
 
 
 @config_app.command("show", epilog=examples("toolrunner config show", "toolrunner config --json"))

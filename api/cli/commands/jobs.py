@@ -26,7 +26,7 @@ from toolrunner.api.cli.kept_jobs import (
     jobs_that_are_kept,
     told,
 )
-from toolrunner.api.cli.options import command, examples, group
+from toolrunner.api.cli.options import Commands, command, examples, group
 from toolrunner.api.cli.session import Session
 from toolrunner.api.cli.views.calls import error_view, tree_of
 from toolrunner.api.cli.views.jobs import event_view, job_view, list_view
@@ -42,7 +42,7 @@ _CANCEL_SECONDS = 5.0
 _MOST_LISTED = 100_000
 INTERRUPTED = 130
 
-jobs_app = typer.Typer(rich_markup_mode=None)
+jobs_app = typer.Typer(cls=Commands, rich_markup_mode=None)
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id.", autocompletion=job_ids)]
 JobIds = Annotated[

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from toolrunner.api.cli.console import plain, table_of
 from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.kept_jobs import all_of, cancel_each, in_parts, kept_jobs
-from toolrunner.api.cli.options import command, examples
+from toolrunner.api.cli.options import Commands, command, examples
 from toolrunner.api.cli.session import Session
 from toolrunner.api.key import MOST_PER_MINUTE, Key, KeyRefusedError, Keys, Role
 from toolrunner.api.key_choice import kept_keys, with_keys
@@ -20,7 +20,7 @@ from toolrunner.runner.names import unknown
 from toolrunner.runner.services.shared_state import as_servers_have_it
 from toolrunner.runner.settings.settings import Settings
 
-keys_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+keys_app = typer.Typer(cls=Commands, rich_markup_mode=None, no_args_is_help=True)
 
 
 @keys_app.command(

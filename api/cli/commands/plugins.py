@@ -10,7 +10,7 @@ from toolrunner.api.cli.completion import plugin_names
 from toolrunner.api.cli.debugging import debug as run_plainly
 from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.misplaced import instead_of
-from toolrunner.api.cli.options import PluginName, command, examples, group
+from toolrunner.api.cli.options import Commands, PluginName, command, examples, group
 from toolrunner.api.cli.outcomes import refuse_name
 from toolrunner.api.cli.session import Session
 from toolrunner.api.cli.templates import Template, write_template
@@ -25,7 +25,7 @@ from toolrunner.runner.environments.store import Environment
 from toolrunner.runner.registry.plugin_state import PluginState
 from toolrunner.runner.services.shared_state import as_servers_have_it
 
-plugins_app = typer.Typer(rich_markup_mode=None)
+plugins_app = typer.Typer(cls=Commands, rich_markup_mode=None)
 
 
 @plugins_app.command("list", epilog=examples("toolrunner plugins", "toolrunner plugins --json"))

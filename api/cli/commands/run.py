@@ -19,6 +19,8 @@ from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.errors import ErrorType, GovernedError
 from toolrunner.sandbox.limits import MIB
 
+_LONGEST_ENDING = 6
+
 
 def run(
     session: Session,
@@ -96,12 +98,32 @@ def _payload(
     """Return what makes the payload of the call; ``of_files`` of files, if some were given."""
     manifest = manifest_of(session.registry, plugin)
     takes_files = manifest is not None and manifest.input == "files"
-    if manifest is None or not (of_files or (takes_files and payload is None)):
+    if manifest is None:
         return partial(json_payload, payload or "{}")
+    if payload is not None:
+        return partial(_of_json, manifest, payload)
+    if manifest.input == "json" and not of_files:
+        return dict
     if not takes_files or of_files is None:
         return partial(_refuse, manifest)
     most = manifest.limits.capped(session.settings.caps).payload_mb
     return partial(of_files, max_bytes=int(most * MIB))
+
+
+def _of_json(manifest: Manifest, payload: str) -> object:
+    """Return what --payload says, unless it names files: JSON holds what is in them."""
+    found = json_payload(payload)
+    if isinstance(found, dict) and manifest.input != "json":
+        given = found.get("files")
+        names = given if isinstance(given, list) else [found.get("image")]
+        if any(isinstance(name, str) and _is_name(name) for name in names):
+            return _refuse(manifest)
+    return found
+
+
+def _is_name(text: str) -> bool:
+    """Tell whether a text is a file's name, as no base64 has a dot, rather than what is in it."""
+    return "." in text[-_LONGEST_ENDING:] and not text.startswith("data:")
 
 
 def _refuse(manifest: Manifest) -> object:

@@ -16,7 +16,7 @@ from rich.text import Text
 from toolrunner.api.cli.console import moment_words, plain, table_of
 from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.kept_jobs import Posting, kept_posting, none_kept
-from toolrunner.api.cli.options import command, examples, group
+from toolrunner.api.cli.options import Commands, command, examples, group
 from toolrunner.api.cli.session import Session
 from toolrunner.plugins.errors import suggestion
 from toolrunner.runner.webhooks import addresses
@@ -26,7 +26,7 @@ _MOST_FAILED = 1_000
 _MOST_SHOWN = 20
 _MOST_CHARACTERS = 200
 
-webhooks_app = typer.Typer(rich_markup_mode=None)
+webhooks_app = typer.Typer(cls=Commands, rich_markup_mode=None)
 
 
 @webhooks_app.command("list", epilog=examples("toolrunner webhooks", "toolrunner webhooks --json"))

@@ -77,7 +77,10 @@ def tree_of(title: Text, result: Mapping[str, Any], kept: Sequence[Kept]) -> Ren
     tree = Tree(title, guide_style="dim")
     if not result:
         tree.add(Text("an empty result", style="dim"))
-    _grow(tree, result, 1)
+    elif table := _table(result):
+        tree.add(table)
+    else:
+        _grow(tree, result, 1)
     if kept:
         _add_artifacts(tree, kept)
     return tree
@@ -90,7 +93,7 @@ def _add_artifacts(tree: Tree, artifacts: Sequence[Kept]) -> None:
     table = table_of("name", "type", "size", *(["file"] if is_written else []))
     for kept in artifacts:
         info = kept.info
-        size = plain(f"{info.size_bytes:,} bytes")
+        size = plain(f"{info.size_bytes:,} byte{'' if info.size_bytes == 1 else 's'}")
         row = [plain(info.name), plain(info.mime_type), size]
         table.add_row(*row, *([plain(kept.file)] if is_written else []))
     branch.add(table)
@@ -116,14 +119,21 @@ def _line(value: object, level: int) -> Text | None:
     if not isinstance(value, dict | list):
         return _scalar(value)
     if not value:
-        return Text("none", style="dim")
+        return Text(f"an empty {'object' if isinstance(value, dict) else 'list'}", style="dim")
     if level >= MAX_LEVELS:
         return plain(_cut(json.dumps(value)))
     if isinstance(value, list) and not any(isinstance(item, dict | list) for item in value):
-        short = [_scalar(item) for item in value[:_SHORT_LIST]]
+        short = [_item(item) for item in value[:_SHORT_LIST]]
         if len(value) <= _SHORT_LIST and sum(len(item) + 2 for item in short) <= _SHORT_LIST:
             return Text(", ").join(short)
     return None
+
+
+def _item(value: object) -> Text:
+    """Return a value of a list on one line: a text with what stands between them is quoted."""
+    if isinstance(value, str) and ("," in value or value != value.strip()):
+        return plain(_cut(json.dumps(value, ensure_ascii=False)))
+    return _scalar(value)
 
 
 def _scalar(value: object) -> Text:
@@ -145,24 +155,43 @@ def _cut(text: str) -> str:
 
 
 def _table(value: object) -> Table | None:
-    """Return a table for a list of objects that are all alike and flat."""
-    if not isinstance(value, list) or not 1 < len(value) <= MAX_ITEMS:
+    """Return a table for a list of objects that are all alike and flat, or for what is called one.
+
+    That has ``columns`` and ``rows``, as tables of libraries become in a result.
+    """
+    columns, cells = _columns_and_rows(value) if isinstance(value, dict) else _alike(value)
+    if not 0 < len(columns) <= _MAX_COLUMNS or not 0 < len(cells) <= MAX_ITEMS:
         return None
-    if not all(isinstance(item, dict) for item in value):
-        return None
-    columns = list(value[0])
-    if not 0 < len(columns) <= _MAX_COLUMNS or any(list(item) != columns for item in value):
-        return None
-    rows = [[_line(cell, 1) for cell in item.values()] for item in value]
+    lines = [[_line(cell, 1) for cell in row] for row in cells]
     table = table_of()
-    for name in columns:
+    for name in map(str, columns):
         table.add_column(plain(_cut(name)))
-    for row in rows:
-        cells = [cell for cell in row if cell is not None]
-        if len(cells) < len(row):
+    for line in lines:
+        shown = [cell for cell in line if cell is not None]
+        if len(shown) < len(line):
             return None
-        table.add_row(*cells)
+        table.add_row(*shown)
     return table
+
+
+def _alike(value: object) -> tuple[list[Any], list[list[Any]]]:
+    """Return the keys and values of two objects or more that have the same keys; else nothing."""
+    if not isinstance(value, list) or len(value) < 2 or not isinstance(value[0], dict):  # noqa: PLR2004
+        return [], []
+    columns = list(value[0])
+    if not all(isinstance(item, dict) and list(item) == columns for item in value):
+        return [], []
+    return columns, [list(item.values()) for item in value]
+
+
+def _columns_and_rows(value: Mapping[str, Any]) -> tuple[list[Any], list[list[Any]]]:
+    columns, rows = value.get("columns"), value.get("rows")
+    if set(value) != {"columns", "rows"} or not isinstance(columns, list):
+        return [], []
+    if not isinstance(rows, list) or any(isinstance(name, dict | list) for name in columns):
+        return [], []
+    is_table = all(isinstance(row, list) and len(row) == len(columns) for row in rows)
+    return (columns, rows) if is_table else ([], [])
 
 
 def printed_view(done: Done, *, whole: bool) -> RenderableType:

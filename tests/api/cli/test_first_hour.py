@@ -453,6 +453,47 @@ def test_a_debugger_in_a_box(body: str, said: str, cli: Cli, write_plugin: Write
     assert f" in run: {said}\n" in told(cli, path)
 
 
+@pytest.mark.parametrize(
+    ("line", "is_missed"),
+    [
+        ("context.artifact('a.txt', context.scratch / 'no.txt')", False),
+        ("int('x')", False),
+        ("payload['n']", True),
+        ("payload.get('n').upper()", True),
+        ("payload.get('n') + 1", True),
+    ],
+)
+def test_what_is_no_matter_of_a_sample(
+    line: str, is_missed: bool, cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """A sample is asked for where something was looked for in the payload."""
+    path = write_plugin(f"def run(payload, context):\n    {line}\n    return {{}}\n")
+    out = cli("plugins", "check", path, COLUMNS="1000").out
+    assert ("give it a sample" in out) == is_missed
+    assert ("what to do: mend run(), at the line that is shown" in out) != is_missed
+
+
+@pytest.mark.parametrize(
+    ("body", "keys", "advice"),
+    [
+        (
+            "def f(a): ...",
+            {"tools": "{ f = { input = 'json' }, g = { input = 'json' } }"},
+            "what serves it",
+        ),
+        ("def run(self, payload): ...", {}, "do what the message says"),
+        ("class Plugin: ...", {}, "see that entry in its manifest names what there is"),
+    ],
+)
+def test_what_no_line_of_the_plugin_has_raised(
+    body: str, keys: dict[str, str], advice: str, cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """No line is shown, and none is spoken of."""
+    out = cli("plugins", "check", write_plugin(f"{body}\n", **keys), COLUMNS="1000").out
+    assert advice in out
+    assert "line that is shown" not in out
+
+
 def test_no_sample_to_be_called_with(cli: Cli, write_plugin: WritePlugin) -> None:
     """A line that can be copied, with the key that was missing."""
     path = write_plugin("def run(payload):\n    return {'text': payload['text']}\n")

@@ -71,6 +71,40 @@ def test_a_picture_without_a_plugin(cli: Cli, png: Path) -> None:
         )
 
 
+TAKES = {
+    "image": "takes images; use: toolrunner analyze sample IMAGE",
+    "files": "takes files; use: toolrunner run sample FILE...",
+}
+
+
+@pytest.mark.parametrize(
+    ("takes", "payload"),
+    [
+        ("files", '{"files": ["cities.csv"]}'),
+        ("image", '{"image": "photo.png"}'),
+        ("image", None),
+        ("files", None),
+    ],
+)
+def test_a_file_that_is_named_in_a_payload(
+    takes: str, payload: str | None, cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """JSON has what is in a file; what is typed here names it."""
+    path = write_plugin("def run(payload):\n    return {}\n", input=takes)
+    given = () if payload is None else ("--payload", payload)
+    ended = cli("--plugins", path, "run", "sample", *given, "--json")
+    assert (ended.status, ended.error["message"]) == (2, f"sample {TAKES[takes]}")
+    ended = cli("--plugins", path, "run", "sample", "--payload", '{"image": "Zg==", "files": []}')
+    assert "toolrunner" not in ended.err
+
+
+def test_a_path_with_nothing_there_is_no_image(cli: Cli, png: Path) -> None:
+    """It is told apart from images that have failed."""
+    ended = cli("analyze", "palette", png, "nofile.png", "nofolder/")
+    assert ended.status == 2
+    assert ended.err.endswith("1 image: 1 done; 2 paths with nothing there\n")
+
+
 def test_a_plugin_without_a_picture(cli: Cli) -> None:
     """And with none there is no plugin to say it of."""
     ended = cli("analyze", "palette")

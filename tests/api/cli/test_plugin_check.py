@@ -265,6 +265,14 @@ def test_a_resident_is_advised_where_nothing_else_helps() -> None:
     assert advise(chosen, Start("cold"), Measured(fast, memory_mb=512)) == ()
 
 
+def test_more_memory_than_the_limit_is_told_as_what_ends_calls() -> None:
+    """Though the calls that were measured have passed: no watch sees all that is held."""
+    manifest = Manifest(name="sample", input="json")
+    said = [advise(manifest, Start("warm"), Measured({}, None, 4.0, mb)) for mb in (1, 4, 64)]
+    assert ["any call may be ended" in " ".join(words) for words in said] == [True, False, False]
+    assert [len(words) for words in said] == [1, 1, 0]
+
+
 def test_memory_is_advised_with_room_and_in_steps() -> None:
     """As people write it."""
     assert [memory_to_set(mb) for mb in (10, 500, 512, 513)] == [64, 640, 640, 704]
@@ -286,6 +294,23 @@ def run(payload, context):
     Path("b.txt").write_text("text")
     return {"a": context.artifact("a.txt", b"text"), "b": Path("b.txt")}
 """
+
+
+def test_each_call_that_is_measured_finds_its_scratch_empty(
+    cli: Cli, write_plugin: WritePlugin
+) -> None:
+    """As each call of its own does, also if the one before has gone elsewhere."""
+    body = """
+    import os
+    def run(payload):
+        os.mkdir("d")
+        open("d/a.txt", "x").close()
+        os.chdir("d")
+        return {}
+    """
+    report = report_of(cli, write_plugin(body, input_schema=EXAMPLE))
+    assert report["measured"]["examined"]["second_ms"] > 0
+    assert report["measured"]["missed"] == []
 
 
 @pytest.mark.parametrize("warm_up", ["true", "false"])

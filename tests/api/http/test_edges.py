@@ -366,6 +366,16 @@ def test_paths_are_cut_from_all_of_an_error() -> None:
     assert public(error) == {"type": "X", "message": "b", "details": {"n": [{"p": "d"}, 1]}}
 
 
+def test_addresses_are_cut_from_an_error() -> None:
+    """Where an object lies says nothing to a caller, and something of the process to others."""
+    error = {
+        "type": "X",
+        "message": "no image file <_io.BytesIO object at 0x7f47aB01>",
+        "details": {},
+    }
+    assert public(error)["message"] == "no image file <_io.BytesIO object>"
+
+
 def detail_in(answer: bytes) -> dict[str, Any]:
     """Return the detail of an answer that is 400."""
     assert b" 400 " in answer.splitlines()[0]

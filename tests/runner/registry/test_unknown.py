@@ -22,7 +22,7 @@ def test_an_unknown_name_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
         registry.mark_running("nobody")
         registry.update_execution_metrics("nobody", "FAILED", 1, had_error=True)
     [record] = told(caplog, logging.INFO)
-    assert record.startswith("there is no plugin 'nobody'")
+    assert record == "there is no plugin 'nobody', which a call has named: no plugin counts it"
     assert len(told(caplog, logging.DEBUG)) == 9
     registry.mark_running("another")
     assert len(told(caplog, logging.INFO)) == 2
