@@ -374,3 +374,9 @@ def test_nothing_makes_every_import_slow() -> None:
     """With rfc3987-syntax installed, each import of jsonschema builds a grammar for a second."""
     for lock in ("requirements.txt", "requirements-dev.lock"):
         assert "rfc3987-syntax==" not in (ROOT / lock).read_text(encoding="utf-8")
+
+
+def test_what_the_readme_has_written_is_no_change_of_the_checkout() -> None:
+    """Its first commands write results beside it."""
+    [folder] = re.findall(r"--out (\w+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert f"/{folder}/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
