@@ -132,7 +132,7 @@ REGISTRY_CASES = (
     b("reload-forgets-counts", REGISTRY, "                    entry.take_over(old)\n", ""),
     b("shared-not-told", REGISTRY, "            self._shared.record(\n                plugin_name,\n                settled if is_news else None,\n                elapsed_ms,\n                had_error=had_error,\n                reason=reason,\n                failure=failure,\n            )\n", "            pass\n"),
     b("shared-errors-lost", COUNTS, "        self.errors += had_error\n", ""),
-    b("shared-last-used-lost", SHARED, "        counts.last_used = time.time()\n", ""),
+    b("shared-last-used-lost", COUNTS, "        counts.last_used = time.time()\n", ""),
     b("shared-in-flight-stays", COUNTS, "        self.in_flight -= 1\n", ""),
     b("status-cached", REGISTRY, "        own = self.own_status(name)\n", "        self._seen = getattr(self, '_seen', {})\n        own = self._seen.setdefault(name, self.own_status(name))\n"),
 )  # fmt: skip
