@@ -14,7 +14,7 @@ from pathlib import Path
 
 from toolrunner.sandbox.profile import SCRATCH_PREFIX
 
-MOST_LOOKED_AT = 10_000  # files and folders: some hundredths of a second
+MOST_LOOKED_AT = 10_000  # files and folders: a tenth of a second, or two
 _FOLDER_FOR_ALL = stat.S_IROTH | stat.S_IXOTH
 # Of calls, whatever its mode; as tempfile names it.
 _SCRATCH = re.compile(rf"{SCRATCH_PREFIX}(inputs-)?\w{{8}}")

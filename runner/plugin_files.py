@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from toolrunner.runner.errors import ErrorType, GovernedError
@@ -18,12 +19,22 @@ from toolrunner.sandbox.ending import SCARCE
 from toolrunner.sandbox.limits import MIB
 
 CHECK_SECONDS = 1.0
+SPARING = 20  # times as long as a look at a large folder took, none is taken
 MAX_SOURCE_BYTES = 4 * MIB
 _MOST_FILES = 2000
 
 _SETTLED_NS = 100_000_000  # two writes may bear one time, if they are closer than a clock tick
 
 _State = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """When it ended, by the monotonic clock, how long it took, and what was found."""
+
+    ended: float
+    seconds: float
+    words: str
 
 
 class PluginFiles:
@@ -39,7 +50,7 @@ class PluginFiles:
         self._sources: dict[str, tuple[_State, bytes]] = {}
         self._stamps: dict[Path, tuple[float, int]] = {}
         self._found: dict[str, tuple[float, paths.Found]] = {}
-        self._private: dict[paths.Found, tuple[float, str]] = {}
+        self._private: dict[paths.Found, _Look] = {}
 
     def find(self, path: str) -> paths.Found:
         """Return what a path leads to; ``OSError``, as ``ForeignLinkError``, if to nothing.
@@ -60,11 +71,13 @@ class PluginFiles:
     def private(self, found: paths.Found) -> str:
         """Return in words what of a file or folder is not for everybody to read; "" for nothing."""
         with self._looking:  # the calls that wait here need no look of their own
-            looked, words = self._private.get(found, (0.0, ""))
-            if not looked or time.monotonic() - looked >= CHECK_SECONDS:
+            known = self._private.get(found)
+            begun = time.monotonic()
+            if known is None or begun - known.ended >= max(CHECK_SECONDS, SPARING * known.seconds):
                 words = private_in(found.path)
-                self._private[found] = (time.monotonic(), words)
-            return words
+                ended = time.monotonic()
+                known = self._private[found] = _Look(ended, ended - begun, words)
+            return known.words
 
     def forget(self) -> None:
         """Have every path walked anew: what one led to was not there any more."""

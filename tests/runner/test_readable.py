@@ -188,4 +188,5 @@ def test_what_is_for_everybody_is_looked_for_once_a_second_at_most(
     (open_folder / "id_rsa").touch(mode=0o600)
     assert files.private(found) == ""
     monkeypatch.setattr(plugin_files, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(plugin_files, "SPARING", 0)
     assert files.private(found) == f"{open_folder}/id_rsa is not for everybody to read"
