@@ -78,7 +78,7 @@ ALL: tuple[Case, ...] = (
     # ToolRunner, written otherwise
     innocent("local-renamed", rename(RUNNER, "failure", "problem")),
     innocent("attribute-renamed", rename(RUNNER, "_sandbox", "_confinement")),
-    innocent("steps-in-a-helper", swap(RUNNER, CHECK, "            plugin, checked = self._prepared(plugin, payload)\n"), swap(RUNNER, "    def _look_up(self", "    def _prepared(self, plugin, payload):\n        return plugin, self._validate(plugin, payload)\n\n    def _look_up(self")),
+    innocent("steps-in-a-helper", swap(RUNNER, CHECK, "            plugin, checked = self._prepared(plugin, payload, call)\n"), swap(RUNNER, "    def _look_up(self", "    def _prepared(self, plugin, payload, call):\n        return plugin, self._validate(plugin, payload, call)\n\n    def _look_up(self")),
     innocent("clock-elsewhere", swap(RUNNER, "round((time.monotonic() - started) * 1000)", "milliseconds_since(started)"), append("runner/clock.py", "import time\n\n\ndef milliseconds_since(started):\n    return round((time.monotonic() - started) * 1000)\n")),
     innocent("payload-renamed", rename(RUNNER, "checked", "ready")),
     innocent("method-renamed", rename(RUNNER, "_call", "_in_a_box")),
@@ -87,7 +87,7 @@ ALL: tuple[Case, ...] = (
     innocent("metrics-with-more", swap(RUNNER, RECORD, "            self.registry.update_execution_metrics(\n                name, state, elapsed_ms, failure is not None, call_id=call.call_id\n            )\n"), swap(REGISTRY, "elapsed_ms: int, had_error: bool\n", "elapsed_ms: int, had_error: bool, *, call_id: str = ''\n")),
     innocent("metrics-by-name", swap(RUNNER, RECORD, "            had_error = failure is not None\n            self.registry.update_execution_metrics(\n                plugin_name=name, state=state, elapsed_ms=elapsed_ms, had_error=had_error\n            )\n            _LOG.debug('recorded')\n")),
     innocent("metrics-timed", swap(RUNNER, RECORD, "            registry = self.registry\n            with self._tracer.span('record'):\n                registry.update_execution_metrics(name, state, elapsed_ms, failure is not None)\n")),
-    innocent("steps-in-a-with", swap(RUNNER, CHECK, "            with self._timed():\n                checked = self._validate(plugin, payload)\n")),
+    innocent("steps-in-a-with", swap(RUNNER, CHECK, "            with self._timed():\n                checked = self._validate(plugin, payload, call)\n")),
     innocent("another-handler", swap(RUNNER, "        except GovernedError as error:\n            failure = error\n", "        except GovernedError as error:\n            failure = error\n        except OSError as error:\n            failure = GovernedError(ErrorType.SANDBOX_ERROR, type(error).__name__)\n")),
     # The way, written otherwise
     innocent("service-attribute-renamed", rename(PLUGINS, "_tool_runner", "_runner")),

@@ -30,7 +30,7 @@ JOB_RUN = (
 ANSWERED = '        response = governed(asking.told(wanted.plugin, envelope["error"], known))\n'
 ENDINGS = "runner/jobs/endings.py"
 KEPT = '    return for_the_caller(envelope["error"])\n'
-CHECK = "            checked = self._validate(plugin, payload)\n"
+CHECK = "            checked = self._validate(plugin, payload, call)\n"
 
 
 def added(rule: str, name: str, body: str, path: str = PLUGINS) -> Case:
@@ -267,10 +267,10 @@ IMPORTS = (
 )  # fmt: skip
 
 VALIDATION = (
-    swapped("P12-VALIDATION", "for-some", RUNNER, CHECK, "            if call.caller:\n                checked = self._validate(plugin, payload)\n            else:\n                checked = Payload(dict(payload))\n"),
-    swapped("P12-VALIDATION", "by-an-expression", RUNNER, CHECK, "            checked = self._known(name) and self._validate(plugin, payload)\n"),
+    swapped("P12-VALIDATION", "for-some", RUNNER, CHECK, "            if call.caller:\n                checked = self._validate(plugin, payload, call)\n            else:\n                checked = Payload(dict(payload))\n"),
+    swapped("P12-VALIDATION", "by-an-expression", RUNNER, CHECK, "            checked = self._known(name) and self._validate(plugin, payload, call)\n"),
     swapped("P12-VALIDATION", "after-a-way-out", RUNNER, CHECK, "            if not payload:\n                return {}, None\n" + CHECK),
-    swapped("P12-VALIDATION", "later", RUNNER, CHECK, "            checked = Lazy(lambda: self._validate(plugin, payload))\n"),
+    swapped("P12-VALIDATION", "later", RUNNER, CHECK, "            checked = Lazy(lambda: self._validate(plugin, payload, call))\n"),
     swapped("P12-VALIDATION", "input-gone", RUNNER, "            checked = validation.validate_input_payload(payload)\n", "            checked = Payload(dict(payload))\n"),
     swapped("P12-VALIDATION", "not-called", RUNNER, CHECK, "            checked = Payload(dict(payload))\n"),
     swapped("P12-VALIDATION", "output-gone", RUNNER, "            return known or reader.checked(validation.parse_result(outcome.result_body))\n", "            return json.loads(outcome.result_body)\n"),
