@@ -22,49 +22,73 @@ from toolrunner.runner.jobs.rows import mark_of
 from toolrunner.runner.jobs.rules import MOST_UNBEGUN, after_loss
 from toolrunner.runner.jobs.store import Claim
 
+# Where few jobs wait, all of them are looked at to find whose turn it is.
+_FEW = 1000
+ANYTHING_WAITS = (
+    f"SELECT count(*) AS jobs FROM (SELECT FROM jobs WHERE status = 'PENDING' LIMIT {_FEW}) AS seen"  # noqa: S608 - ours alone
+)
+# What a job is left for: a version, which may be "", or any.
+_ANY = r"E'\x01'"
+_VERSION = f"coalesce(version, {_ANY})"
+_ABLE = "unnest(%(plugins)s::text[], %(versions)s::text[]) AS able (plugin, version)"
+_ALL = f"""
+SELECT waiting.seq FROM jobs AS waiting
+JOIN {_ABLE}
+  ON able.plugin = waiting.plugin AND able.version = coalesce(waiting.version, able.version)
+WHERE waiting.status = 'PENDING' AND waiting.id <> ALL (%(held)s::text[])
+"""  # noqa: S608 - ours alone
+# Where many do, the first few of each caller's jobs of a plugin alone, found by their index one
+# caller and plugin after the other, so that it takes no longer when more wait.
+_FIRST_OF_EACH = f"""
+SELECT head.seq FROM (
+  WITH RECURSIVE lines AS (
+    (SELECT caller, plugin, {_VERSION} AS version FROM jobs WHERE status = 'PENDING'
+     ORDER BY caller, plugin, {_VERSION} LIMIT 1)
+    UNION ALL
+    SELECT following.* FROM lines CROSS JOIN LATERAL (
+      SELECT caller, plugin, {_VERSION} AS version FROM jobs WHERE status = 'PENDING'
+        AND (caller, plugin, {_VERSION}) > (lines.caller, lines.plugin, lines.version)
+      ORDER BY caller, plugin, {_VERSION} LIMIT 1
+    ) AS following
+  )
+  SELECT * FROM lines
+) AS lines
+JOIN {_ABLE}
+  ON able.plugin = lines.plugin AND lines.version IN ({_ANY}, able.version)
+CROSS JOIN LATERAL (
+  SELECT seq FROM jobs WHERE status = 'PENDING' AND caller = lines.caller
+    AND plugin = lines.plugin AND {_VERSION} = lines.version
+    AND id <> ALL (%(held)s::text[])
+  ORDER BY tag, seq LIMIT %(depth)s
+) AS head
+"""  # noqa: S608 - same
 # Of what a process can run, whose turn it is: the caller, then the plugin, with the fewest running
 # jobs; then who has had least, then the oldest. What another process takes just now is passed over.
-# Looked at are the first few of each caller's jobs of a plugin alone, found by their index one
-# caller and plugin after the other, so that it takes no longer when many jobs wait.
-_CLAIM = f"""
-WITH RECURSIVE lines AS (
-  (SELECT caller, plugin, coalesce(version, '') AS version FROM jobs WHERE status = 'PENDING'
-   ORDER BY caller, plugin, coalesce(version, '') LIMIT 1)
-  UNION ALL
-  SELECT following.* FROM lines CROSS JOIN LATERAL (
-    SELECT caller, plugin, coalesce(version, '') AS version FROM jobs WHERE status = 'PENDING'
-      AND (caller, plugin, coalesce(version, '')) > (lines.caller, lines.plugin, lines.version)
-    ORDER BY caller, plugin, coalesce(version, '') LIMIT 1
-  ) AS following
-), first AS (
-  SELECT head.seq, lines.caller, lines.plugin FROM lines
-  JOIN unnest(%(plugins)s::text[], %(versions)s::text[]) AS able (plugin, version)
-    ON able.plugin = lines.plugin AND lines.version IN ('', able.version)
-  CROSS JOIN LATERAL (
-    SELECT seq FROM jobs WHERE status = 'PENDING' AND caller = lines.caller
-      AND plugin = lines.plugin AND coalesce(version, '') = lines.version
-      AND id <> ALL (%(held)s::text[])
-    ORDER BY tag, seq LIMIT %(depth)s
-  ) AS head
-), next AS (
+# The counts are looked up in one value each: as a join they may be counted anew for each job.
+_CLAIM = """
+WITH mine AS MATERIALIZED (
+  SELECT jsonb_object_agg(caller, n) AS running FROM
+    (SELECT caller, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY caller) AS counted
+), same AS MATERIALIZED (
+  SELECT jsonb_object_agg(plugin, n) AS running FROM
+    (SELECT plugin, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY plugin) AS counted
+), first AS MATERIALIZED ({first}), next AS (
   SELECT waiting.seq FROM first JOIN jobs AS waiting ON waiting.seq = first.seq
-  LEFT JOIN (SELECT caller, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY caller)
-    AS mine ON mine.caller = first.caller
-  LEFT JOIN (SELECT plugin, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY plugin)
-    AS same ON same.plugin = first.plugin
   WHERE waiting.status = 'PENDING'
-  ORDER BY coalesce(mine.n, 0), coalesce(same.n, 0), waiting.tag, waiting.seq
+  ORDER BY coalesce(((SELECT running FROM mine) ->> waiting.caller)::bigint, 0),
+    coalesce(((SELECT running FROM same) ->> waiting.plugin)::bigint, 0), waiting.tag, waiting.seq
   LIMIT 1 FOR UPDATE OF waiting SKIP LOCKED
 ), taken AS (
-  UPDATE jobs SET status = 'RUNNING', started = {NOW}, worker = %(worker)s, attempts = attempts + 1
+  UPDATE jobs SET status = 'RUNNING', started = {now}, worker = %(worker)s, attempts = attempts + 1
   FROM next WHERE jobs.seq = next.seq RETURNING jobs.*
 )
 SELECT taken.*, counted.first FROM (SELECT count(*) AS first FROM first) AS counted
 LEFT JOIN taken ON true
-"""  # noqa: S608 - ours alone
+"""
+_CLAIM_OF_FEW = _CLAIM.format(first=_ALL, now=NOW)
+_CLAIM_OF_MANY = _CLAIM.format(first=_FIRST_OF_EACH, now=NOW)
 # How many of each are looked at: more where others take all of these just now.
 _DEPTHS = (4, 256, 2**31 - 1)
-ANYTHING_WAITS = "SELECT 1 FROM jobs WHERE status = 'PENDING' LIMIT 1"
 _LOSE = (
     "UPDATE jobs SET deaths = deaths + 1, worker = NULL, progress = NULL WHERE status = 'RUNNING'"
 )
@@ -85,24 +109,34 @@ def take(
     worker: str,
     runnable: Mapping[str, str],
     held: Collection[str],
+    *,
+    waiting: int,
 ) -> Row | None:
-    """Give the next job that a process can run to it; none whose lost attempt it still runs."""
+    """Give the next job that a process can run to it; none whose lost attempt it still runs.
+
+    ``waiting``: what ``ANYTHING_WAITS`` has said.
+    """
     able = {
         "worker": worker,
         "plugins": list(runnable),
         "versions": list(runnable.values()),
         "held": list(held),
     }
+    if waiting < _FEW:
+        return _taken(connection, queue, connection.execute(_CLAIM_OF_FEW, able).fetchone())
     for depth in _DEPTHS:
-        row = connection.execute(_CLAIM, {**able, "depth": depth}).fetchone()
-        assert row is not None
-        if not row.pop("first"):
-            return None
-        if row["seq"] is not None:
-            queue.drop(connection, row["entry"])
-            tell_status(connection, row)
-            return row
+        row = connection.execute(_CLAIM_OF_MANY, {**able, "depth": depth}).fetchone()
+        if (taken := _taken(connection, queue, row)) or not (row and row["first"]):
+            return taken
     return None
+
+
+def _taken(connection: Connection, queue: JobQueue, row: Row | None) -> Row | None:
+    if row is None or row["seq"] is None:
+        return None
+    queue.drop(connection, row["entry"])
+    tell_status(connection, row)
+    return row
 
 
 def offer(connection: Connection, worker: str, runnable: Mapping[str, str]) -> None:

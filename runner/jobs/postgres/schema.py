@@ -169,7 +169,7 @@ CREATE TRIGGER jobs_told AFTER UPDATE OF ended ON jobs
 """,
     # By which whose turn it is is found without a look at all that waits.
     """
-CREATE INDEX jobs_waiting ON jobs (caller, plugin, coalesce(version, ''), tag, seq)
+CREATE INDEX jobs_waiting ON jobs (caller, plugin, coalesce(version, E'\\x01'), tag, seq)
   WHERE status = 'PENDING';
 """,
 )

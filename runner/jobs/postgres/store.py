@@ -215,12 +215,14 @@ class PostgresJobStore(RowStore[Connection]):
         with self._holding:
             held = list(self._held)
         name = self._membership.insist()
-        if self._offered == (name, runnable) and not self._anything_waits():
+        waiting = self._waiting()
+        if not waiting and self._offered == (name, runnable):
             return None
         with self._database.writing() as database:
             is_known = is_member(database, name)
             if is_known:
-                row = self._take(database, name, runnable, held)
+                self._offer(database, name, runnable)
+                row = take(database, self._queue, name, runnable, held, waiting=waiting)
         if not is_known:
             self._membership.taken_for_dead()
             return None
@@ -232,17 +234,15 @@ class PostgresJobStore(RowStore[Connection]):
             self._held[claim.job.id] = claim.number
         return claim
 
-    def _anything_waits(self) -> bool:
+    def _waiting(self) -> int:
         """Look in one step: of a job that waits every idle process is told, and one gets it."""
         with self._database.reading() as database:
-            return database.execute(ANYTHING_WAITS).fetchone() is not None
+            row = database.execute(ANYTHING_WAITS).fetchone()
+            return 0 if row is None else int(row["jobs"])
 
-    def _take(
-        self, database: Connection, name: str, runnable: Mapping[str, str], held: list[str]
-    ) -> Row | None:
+    def _offer(self, database: Connection, name: str, runnable: Mapping[str, str]) -> None:
         if self._offered != (name, runnable):
             offer(database, name, runnable)
-        return take(database, self._queue, name, runnable, held)
 
     def offered(self, plugin: str) -> set[str]:
         with self._database.reading() as database:

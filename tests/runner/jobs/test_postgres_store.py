@@ -22,6 +22,7 @@ from tests.runner.jobs.test_store import RUNNABLE, added, claimed, lost, seen
 from tests.runner.waiting import spin
 from toolrunner.runner.errors import CancelledBy
 from toolrunner.runner.jobs.job import Job, JobFilter, JobStatus, Submission
+from toolrunner.runner.jobs.postgres import running
 from toolrunner.runner.jobs.postgres.schema import SchemaError, migrate
 from toolrunner.runner.jobs.postgres.store import PostgresJobStore
 from toolrunner.runner.jobs.store import Claim, StoreError, UnreadableError
@@ -456,3 +457,68 @@ def test_who_does_not_set_jobs_imports_nothing_of_it(open_store: OpenStore) -> N
     )
     assert done.stdout.strip() == "[]"
     assert open_store.url
+
+
+@pytest.mark.parametrize("few", [0, 10**6], ids=["many", "few"])
+def test_whose_turn_it_is_does_not_depend_on_how_many_wait(
+    few: int, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between callers, between a caller's plugins, and among versions; in order, each once."""
+    monkeypatch.setattr(running, "_FEW", few)
+    store = open_store()
+    kinds = {
+        "S": ("heavy", "sample", None),
+        "O": ("heavy", "other", "1.0.0"),
+        "o": ("heavy", "other", "9.9.9"),
+        "N": ("heavy", "none", ""),
+        "n": ("heavy", "none", "1.0.0"),
+        "L": ("light", "sample", "1.0.0"),
+    }
+    names = {}
+    for number in range(4):
+        for kind in "SSOoNnL":
+            caller, plugin, version = kinds[kind]
+            names[added(store, caller=caller, plugin=plugin, version=version).id] = kind, number
+    able = {"sample": "1.0.0", "other": "1.0.0", "none": ""}
+    taken = []
+    while (claim := store.claim(able)) is not None:
+        taken.append(names[claim.job.id])
+    assert "".join(kind for kind, _ in taken) == "SLOLNLOLNONONSSSSSSS"
+    for kind in "SONL":
+        numbers = [number for one, number in taken if one == kind]
+        assert numbers == sorted(numbers)
+
+
+def test_a_line_is_gone_through_when_others_take_its_first(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a single caller's jobs, each is taken by one of those who ask at the same time."""
+    monkeypatch.setattr(running, "_FEW", 0)
+    monkeypatch.setattr(running, "_DEPTHS", (1, 2, 2**31 - 1))
+    store = open_store()
+    jobs = {added(store).id for _ in range(40)}
+
+    def take() -> list[str]:
+        found = []
+        while (claim := store.claim(RUNNABLE)) is not None:
+            found.append(claim.job.id)
+        return found
+
+    with ThreadPoolExecutor(4) as threads:
+        taken = [job for some in threads.map(lambda _: take(), range(4)) for job in some]
+    assert sorted(taken) == sorted(jobs)
+
+
+def test_those_whose_first_are_taken_just_now_are_passed_over(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where all that are looked at first are."""
+    monkeypatch.setattr(running, "_FEW", 0)
+    monkeypatch.setattr(running, "_DEPTHS", (1, 2**31 - 1))
+    store = open_store()
+    first, second = added(store), added(store)
+    with psycopg.connect(open_store.url) as other:
+        other.execute("SELECT FROM toolrunner.jobs WHERE id = %s FOR UPDATE", (first.id,))
+        assert claimed(store).job.id == second.id
+        assert store.claim(RUNNABLE) is None
+    assert claimed(store).job.id == first.id
