@@ -21,9 +21,9 @@ _NOT_HERE = frozenset(
     {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
 )
 
-_OTHER = "it is another file, or was written to"
+_OTHER = "it is another file, or was written to or changed otherwise"
 
-Stamp = tuple[int, int, int, int]
+Stamp = tuple[int, int, int, int, int]
 
 
 class ChangedError(Exception):
@@ -165,7 +165,8 @@ def _changed(file: InputFile, what: str) -> NoReturn:
 
 
 def _stamp(found: os.stat_result) -> Stamp:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    # The time of the last change cannot be set back, as that of the last write can.
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @contextlib.contextmanager

@@ -43,24 +43,32 @@ def inputs(
     what begins with a dot is left out. ``out``: the folder for results, which is not looked into;
     where there is one, no two files may have one place in it.
     """
-    taken: dict[str, str] = {}
+    taken: dict[str, Input] = {}
+    # Of one folder no two files have the same place, however many there are.
+    are_apart = len(arguments) == 1 and os.path.isdir(arguments[0])
     for argument in arguments:
         for found in _of(argument, recursive=recursive, without=out):
-            # Of one argument no two files have the same place.
-            yield found if out is None or len(arguments) == 1 else _placed(found, taken)
+            yield found if out is None or are_apart else _placed(found, taken)
 
 
-def _placed(found: Input, taken: dict[str, str]) -> Input:
+def _placed(found: Input, taken: dict[str, Input]) -> Input:
     """Return a file with its place, or what is wrong if another file has that."""
-    name = os.path.normpath(found.name)
-    if not found.below or taken.setdefault(found.below, name) == name:
+    if not found.below:
         return found
-    other = shown(taken[found.below])
+    other = taken.setdefault(found.below, found)
+    if other is found or _entry(other.name) == _entry(found.name):
+        return found
     problem = (
-        f"{shown(found.name)} and {other} would both be {shown(found.below)} in the folder for "
-        "results; name a folder that holds both, with --recursive"
+        f"{shown(found.name)} and {shown(other.name)} would both be {shown(found.below)} in the "
+        "folder for results; name a folder that holds both, with --recursive"
     )
     return Input(found.name, problem=problem)
+
+
+def _entry(name: str) -> str:
+    """Return a file's path without links to folders: what is before ``..`` may be one."""
+    folder, last = os.path.split(name)
+    return os.path.join(os.path.realpath(folder), last)
 
 
 def _of(argument: str, *, recursive: bool, without: Identity | None) -> Iterator[Input]:

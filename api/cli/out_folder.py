@@ -22,7 +22,8 @@ from toolrunner.plugins.errors import shown
 
 ARTIFACTS = ".artifacts"  # ends the name of the folder with the artifacts of one picture
 RESULT = ".json"
-_TAKEN = re.compile(r"\.artifacts_*\Z", re.IGNORECASE)  # case: as some file systems see names
+# How no folder of pictures ends there. Case: as some file systems see names.
+_TAKEN = re.compile(r"\.(artifacts|json)_*\Z", re.IGNORECASE)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _THERE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe is not waited for
@@ -109,8 +110,9 @@ class OutFolder:
 def place_of(below: str) -> tuple[list[str], str]:
     """Return the folders and the name below which what is written of a picture lies.
 
-    No folder of pictures has a name there that folders of artifacts have: what a plugin calls an
-    artifact can then never be where the result of another picture is.
+    No folder of pictures has a name there that a result or a folder of artifacts has: what a plugin
+    calls an artifact can then never be where the result of another picture is, and no result where
+    a folder is needed.
     """
     *folders, name = below.split("/")
     return [f"{one}_" if _TAKEN.search(one) else one for one in folders], name

@@ -143,6 +143,8 @@ def _unwritten(done: Done, problem: OSError | Refused) -> Done:
     status = max(status, exit_of(done.envelope))
     if done.envelope is not None:
         error = done.envelope["error"]
+        if error["message"].startswith(words):  # what is in the way of its files is in its own too
+            return done
         words = f"{words}; the call ended with {error['type']}: {error['message']}"
     envelope = build_error_envelope(
         ErrorType.VALIDATION_ERROR if status is Exit.CALLER else ErrorType.INTERNAL_ERROR,

@@ -129,7 +129,7 @@ def test_what_could_not_be_removed_is_removed_before_the_next_call(
 def test_a_half_copied_set_is_nothing(tmp_path: Path) -> None:
     """When the second of two files cannot be copied, the first one goes too."""
     made = InputFolders(tmp_path).make(1, None, is_seen=True)
-    gone = InputFile("two", "text/plain", str(tmp_path / "gone"), 4, (0, 0, 4, 0))
+    gone = InputFile("two", "text/plain", str(tmp_path / "gone"), 4, (0, 0, 4, 0, 0))
     cases: list[Callable[[], bool]] = [lambda: False, lambda: True]
     for is_withdrawn in cases:
         with pytest.raises(NotGivenError) as caught:

@@ -190,6 +190,22 @@ def test_two_files_of_one_place_are_refused(cli: Cli, photos: Path, tmp_path: Pa
     assert cli("analyze", "image-info", *names).status == 0
 
 
+def test_a_pattern_through_links_gives_no_two_files_one_place(
+    cli: Cli, photos: Path, tmp_path: Path, png: Path
+) -> None:
+    """What is before ``..`` may lie anywhere."""
+    for name in ("one", "two"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        shutil.copy(png, tmp_path / name / "a.png")
+        (photos / "linked" / name).parent.mkdir(exist_ok=True)
+        (photos / "linked" / name).symlink_to(tmp_path / name / "deep")
+    ended = cli("analyze", "image-info", "photos/linked/*/../a.png", "--out", "out")
+    assert ended.status == 2
+    words = "photos/linked/two/../a.png and photos/linked/one/../a.png would both be a.png"
+    assert words in ended.err.replace("\n", " ")
+    assert os.listdir(tmp_path / "out") == ["a.png.json"]
+
+
 def test_a_name_that_leaves_no_room_is_refused(cli: Cli, tmp_path: Path, png: Path) -> None:
     """The others are done."""
     png.rename(tmp_path / ("x" * 250))

@@ -178,6 +178,36 @@ def test_an_artifact_cannot_be_the_result_of_another_picture(
     assert json.loads((out / "p.png.artifacts_/q.png.json").read_text())["result"] == {}
 
 
+def test_a_folder_may_be_called_as_a_result(
+    cli: Cli, write_plugin: WritePlugin, png: Path, tmp_path: Path
+) -> None:
+    """Both are written."""
+    inner = tmp_path / "photos" / "p.png.json" / "q.png"
+    inner.parent.mkdir(parents=True)
+    shutil.copy(png, inner)
+    shutil.copy(png, tmp_path / "photos" / "p.png")
+    plugin = write_plugin("def run(payload): return {}", input="image")
+    given = ["--plugins", plugin, "analyze", "sample", "photos", "-r", "--out", "out"]
+    assert cli(*given).status == 0
+    assert found(tmp_path / "out") == ["p.png.json", "p.png.json_/q.png.json"]
+
+
+def test_what_is_in_the_way_is_told_once(
+    cli: Cli, write_plugin: WritePlugin, png: Path, tmp_path: Path
+) -> None:
+    """Though it is in the way of the artifacts and of the result."""
+    (tmp_path / "photos" / "in").mkdir(parents=True)
+    shutil.copy(png, tmp_path / "photos" / "in" / "p.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "in").write_text("a file")
+    plugin = write_plugin(FORGES, input="image")
+    given = ["--plugins", plugin, "--json", "analyze", "sample", "photos", "-r", "--out", "out"]
+    ended = cli(*given)
+    assert ended.status == 2
+    [message] = [line["error"]["message"] for line in map(json.loads, ended.out.splitlines())]
+    assert message.count("is no folder but stands where one is needed; move it away") == 1
+
+
 @pytest.mark.parametrize("end", [".artifacts", ".ARTIFACTS", ".artifacts_", ".Artifacts__"])
 def test_places_do_not_meet(tmp_path: Path, end: str) -> None:
     """Whether or not the file system sees a difference between cases."""
