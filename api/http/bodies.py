@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from toolrunner.api.http.errors import HttpError, RequestError, invalid
@@ -31,6 +31,7 @@ MOST_RETRIES = 10
 _FIELDS = ("plugin", "image", "mime_type", "options", "payload", "files")
 _FILES = ("file", "files")  # parts of a form, as many as there are
 _PARTS = (*_FIELDS, "file", "retries")
+_JSON = frozenset({"options", "payload"})  # parts of a form that are JSON
 _TEXT_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 18
 _MOST_DIGITS = 9
@@ -56,6 +57,7 @@ async def read_wanted(request: Request, *, is_job: bool = False) -> Wanted:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
         fields = await _parsed_aside(await request.body(), "the body")
+        request._body = b""  # which the request would keep until its call has ended
         _check_shapes(fields.get("files"))
     elif media_type == "multipart/form-data":
         fields = await _form(request)
@@ -143,13 +145,7 @@ async def _form(request: Request) -> dict[str, Any]:
     _check_charset(request)
     try:
         async with aclosing(request.stream()) as stream:
-            parser = _Form(
-                request.headers,
-                stream,
-                max_files=MOST_FILES,
-                max_fields=len(_FIELDS) + 1,
-                max_part_size=_TEXT_BYTES,
-            )
+            parser = _Form(request.headers, stream)
             # As request.form() does, whose parser takes what was cut off for a whole one.
             form = request._form = await parser.parse()
     except MultiPartException as error:
@@ -157,13 +153,24 @@ async def _form(request: Request) -> dict[str, Any]:
         if error.message == "Invalid multipart data.":
             message += " Begin the body with the first boundary, without a preamble"
         raise invalid(message) from None
-    return await _fields(form)
+    return await _fields(form, parser.json)
 
 
 class _Form(MultiPartParser):
     """A parser that refuses a form of which the last boundary never comes."""
 
     _has_ended = False
+
+    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None]) -> None:
+        """``json``: the parts that are JSON, which the form itself has as empty."""
+        super().__init__(
+            headers,
+            stream,
+            max_files=MOST_FILES,
+            max_fields=len(_FIELDS) + 1,
+            max_part_size=_TEXT_BYTES,
+        )
+        self.json: dict[str, bytes] = {}
 
     async def parse(self) -> FormData:
         """Read all of it; for whatever is raised meanwhile, what was uploaded is closed."""
@@ -175,6 +182,16 @@ class _Form(MultiPartParser):
         super().on_headers_finished()
         is_payload = self._current_part.field_name == "payload"
         self.max_part_size = sys.maxsize if is_payload else _TEXT_BYTES
+
+    def on_part_end(self) -> None:
+        """Keep JSON as the bytes that it is parsed from: as text it would be there twice more."""
+        part = self._current_part
+        if part.file is not None or part.field_name not in _JSON:
+            super().on_part_end()
+            return
+        self.items.append((part.field_name, ""))
+        self.json.setdefault(part.field_name, bytes(part.data))
+        part.data = bytearray()
 
     def on_end(self) -> None:
         """Note the last boundary."""
@@ -197,7 +214,7 @@ def _check_charset(request: Request) -> None:
         raise RequestError(HttpError.UNSUPPORTED_MEDIA_TYPE, message)
 
 
-async def _fields(form: FormData) -> dict[str, Any]:
+async def _fields(form: FormData, texts: dict[str, bytes]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     files: list[dict[str, Any]] = []
     image_type = None
@@ -213,8 +230,8 @@ async def _fields(form: FormData) -> dict[str, Any]:
         elif isinstance(value, UploadFile):
             fields[name] = await value.read()
             image_type = value.content_type
-        elif name in {"options", "payload"}:
-            fields[name] = await _parsed_aside(value.encode(), name)
+        elif name in _JSON:  # out of the form, which is there until the call has ended
+            fields[name] = await _parsed_aside(texts.pop(name), name)
         elif name == "retries":
             fields[name] = _integer(value)
         else:
