@@ -43,6 +43,20 @@ def test_both_sides_allow_the_same_types(mime_type: str) -> None:
         assert is_artifact_type(found)
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("é\n.txt", "file.txt"),
+        ("aé b.txt", "a--b.txt"),
+        (".profile", "profile"),
+        ("", "file"),
+    ],
+)
+def test_a_name_keeps_its_suffix(text: str, name: str) -> None:
+    """It says what is in the file, also where nothing is left before it."""
+    assert inside.as_name(text) == name
+
+
 @given(NAMES | LEGAL)
 def test_whatever_a_file_is_called_there_is_a_name_for_it(text: str) -> None:
     """A legal name is its own, and any number of files may have the same."""
