@@ -146,7 +146,12 @@ class ToolRunner:
                 self._keep(call, failure, plugin, checked)
         if failure is None:
             return result, None
-        return None, envelope_of(name or None, call, failure)
+        envelope = envelope_of(name or None, call, failure)
+        # Its traceback has this frame and others, and some of these have it: a payload would stay
+        # until the garbage is collected.
+        failure.with_traceback(None)
+        failure = None
+        return None, envelope
 
     def _bug(self, bug: Exception, call: Call, name: str) -> GovernedError:
         """Return what a caller is told of a bug; the log has all of it."""

@@ -103,7 +103,7 @@ RUN = (
     b("envelope-without-its-plugin", FAILURES, "        plugin=plugin,\n        call_id", "        plugin=None,\n        call_id"),
     b("envelope-without-traceback", FAILURES, "        traceback=failure.traceback,\n", ""),
     b("envelope-without-usage", FAILURES, "        usage=call.usage,\n", ""),
-    b("both-answered", RUNNER, "        return None, envelope_of(name or None, call, failure)\n", "        return {}, envelope_of(name or None, call, failure)\n"),
+    b("both-answered", RUNNER, "        return None, envelope\n", "        return {}, envelope\n"),
     b("called-twice", RUNNER, "            ending = self._call(name, plugin, checked, call, reader)\n", "            ending = self._call(name, plugin, checked, Call(), reader)\n            ending = self._call(name, plugin, checked, call, reader)\n"),
     b("unavailable-run-all-the-same", RUNNER, "        if status.state == PluginState.UNAVAILABLE:\n", "        if status.state == 'GONE':\n"),
 )  # fmt: skip

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import resource
 import signal
 import sys
 import threading
+import weakref
 from contextlib import closing
 from functools import partial
 
@@ -255,3 +257,27 @@ def test_modules_of_the_tests_own_folder_are_not_found(
         """
     )
     assert make_runner(plugin, layers=layers).run("sample", {}) == ({"found": []}, None)
+
+
+class Given(dict[str, object]):
+    """A payload that a weak reference can tell of."""
+
+
+@pytest.mark.parametrize("name", ["nobody", "sample"])
+def test_a_failed_call_holds_its_payload_no_longer(
+    name: str, make_runner: MakeRunner, write_plugin: WritePlugin
+) -> None:
+    """It may be large, and many may fail before garbage is collected."""
+    tool_runner = make_runner(write_plugin("def run(payload): raise ValueError"))
+    tool_runner.run("sample", {})  # the first one finds out what the host can do
+    payload = Given(text="large")
+    told = weakref.ref(payload)
+    gc.collect()
+    gc.disable()
+    try:
+        _, error = tool_runner.run(name, payload)
+        del payload
+        assert error is not None
+        assert told() is None
+    finally:
+        gc.enable()
