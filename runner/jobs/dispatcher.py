@@ -432,7 +432,8 @@ class JobDispatcher:
         """End a job, with less than it has brought if that cannot be kept."""
         claim, job = ending.running.claim, ending.running.claim.job
         try:
-            with ending.running.telling:
+            # What cannot be told changes nothing of the end, which meets the same and says so.
+            with ending.running.telling, suppress(StoreError):
                 self._tell_newest(ending.running)
             ending.step()
         except StoreError:

@@ -78,7 +78,7 @@ def test_missing_image_is_refused(cli: Cli) -> None:
     """An image plugin without an image says how to give one."""
     ended = cli("run", "palette", "--json")
     assert (ended.status, ended.error["type"]) == (2, "ValidationError")
-    assert '"image" is missing' in ended.error["message"]
+    assert "use: toolrunner analyze palette IMAGE" in ended.error["message"]
 
 
 @pytest.mark.parametrize("payload", ["[1, 2]", '"text"', "17", "null"])

@@ -116,7 +116,7 @@ def test_a_dict_that_is_used_as_an_object(
         ('open("\\0")', ""),
         ("colorsys.rgb_to_hsv(payload, 1, 1)", ""),
         ('json.load(payload["image"])', ""),
-        ("json.load(payload)", ""),
+        ("json.load(payload)", "it is no JSON text but a dict already: use it as it is"),
     ],
 )
 def test_a_picture_is_told_how_it_is_opened(
