@@ -469,14 +469,14 @@ class JobDispatcher:
         return True
 
     def _tell(self, running: _Running, fraction: float, message: str) -> None:
-        """Pass a plugin's progress on, but not as fast as a hostile one can report it."""
-        with running.telling:
-            is_first = running.newest is None
-            running.newest = (fraction, message)
-            self._tell_if_due(running)
-            is_held = running.newest is not None
-        if is_first and is_held:
-            self._changed.set()  # who takes jobs tells it in time, unless a newer one comes
+        """Have a plugin's progress told, the newest, not as fast as a hostile one can report it.
+
+        Who watches the call waits for no store: its limits would wait too.
+        """
+        is_first = running.newest is None
+        running.newest = (fraction, message)
+        if is_first:
+            self._changed.set()
 
     def _tell_all_held(self) -> bool:
         for running in self._all_running():
@@ -496,7 +496,9 @@ class JobDispatcher:
 
     def _tell_newest(self, running: _Running) -> None:
         """Tell progress that is held back, if there is any; it stays until the store has it."""
-        if running.newest is not None:
+        newest = running.newest
+        if newest is not None:
             running.told = time.monotonic()
-            self._store.progress(running.claim, *running.newest)
-            running.newest = None
+            self._store.progress(running.claim, *newest)
+            if running.newest is newest:
+                running.newest = None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,25 @@ _STRAY_SECONDS = 3600.0
 _OWNER = "owner"
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A store whose blobs lie elsewhere: what tells it from all others, and whether they do yet.
+
+    ``first`` is true in its block if no blobs of the store lie anywhere; after it, they do.
+    """
+
+    name: Callable[[], str]
+    first: Callable[[], AbstractContextManager[bool]]
+
+
 class JobFiles:
     """The blobs of one store of jobs. Thread-safe."""
 
-    def __init__(self, place: Path | Blobs, *, owner: Callable[[], str] | None = None) -> None:
-        """Keep them in a folder of this store alone, or in another place.
+    def __init__(self, place: Path | Blobs, *, owner: Owner | None = None) -> None:
+        """Keep them in a folder of this store alone, or in the place of an ``owner``.
 
-        ``owner`` says what tells this store from all others: a place that has another's name in it
-        is not touched. ``make`` makes what is needed there.
+        A place that has another's name in it is not touched, nor one without a name if blobs of the
+        store lie somewhere already. ``make`` makes what is needed there.
         """
         self.blobs: Blobs = FolderBlobs(place, KINDS) if isinstance(place, Path) else place
         self.where = self.blobs.where
@@ -67,19 +79,32 @@ class JobFiles:
         """Raise StoreError where the blobs are of another store of jobs."""
         if self._owner is None or (self._is_ours and not again):
             return
-        mine = self._owner().encode()
+        mine = self._owner.name().encode()
+        found = self._owned_by()
+        with self._owner.first() as is_first:
+            if found is None and is_first:
+                self.blobs.put(_OWNER, mine)
+            found = found or self._owned_by()  # two may have come at once
+            self._is_ours = found == mine
+            if found is None:
+                message = (
+                    f"{self.where} has no file `{_OWNER}`, but blobs of this job store lie in a"
+                    " place that has one: see that it is mounted, and that all servers and workers"
+                    " name the same one in `blobs`; whoever moves blobs takes that file along"
+                )
+                raise StoreError(errno.ENOENT, message)
+            if not self._is_ours:
+                message = (
+                    f"{self.where} is another job store's: name another place in `blobs`; or, if"
+                    f" that store is no more, delete {_OWNER} there"
+                )
+                raise StoreError(errno.EEXIST, message)
+
+    def _owned_by(self) -> bytes | None:
         try:
-            found = self.blobs.get(_OWNER)
+            return self.blobs.get(_OWNER)
         except FileNotFoundError:
-            self.blobs.put(_OWNER, mine)
-            found = self.blobs.get(_OWNER)  # two may have come at once
-        self._is_ours = found == mine
-        if not self._is_ours:
-            message = (
-                f"{self.where} is another job store's: name another place in `blobs`; or, if that"
-                f" store is no more, delete {_OWNER} there"
-            )
-            raise StoreError(errno.EEXIST, message)
+            return None
 
     def write_files(self, job_id: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Keep the files of a payload, if it has any; return it with what tells of each instead.

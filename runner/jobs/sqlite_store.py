@@ -21,7 +21,7 @@ from typing import Any, Unpack
 from toolrunner.runner.errors import CancelledBy, ErrorType
 from toolrunner.runner.jobs import sqlite_adding, sqlite_operating
 from toolrunner.runner.jobs.blobs import AwayError, Blobs, RefusedError
-from toolrunner.runner.jobs.files import JobFiles
+from toolrunner.runner.jobs.files import JobFiles, Owner
 from toolrunner.runner.jobs.folder_blobs import check_disk, full_words
 from toolrunner.runner.jobs.job import (
     Event,
@@ -95,7 +95,8 @@ class SqliteJobStore(RowStore[Connection]):
         ``lease`` stays with the jobs that this process runs, and says when it is no more.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files = JobFiles(folder) if blobs is None else JobFiles(blobs, owner=lambda: _id_of(folder))
+        owner = Owner(lambda: _id_of(folder), lambda: _first_blobs(folder))
+        files = JobFiles(folder) if blobs is None else JobFiles(blobs, owner=owner)
         super().__init__(files, bounds, sqlite_adding, sqlite_operating)
         self._folder = folder
         self._beside = "beside it" if blobs is None else f"in {blobs.where}"
@@ -410,6 +411,13 @@ def _id_of(folder: Path) -> str:
         finally:
             new.unlink(missing_ok=True)
     return path.read_text("ascii")
+
+
+@contextmanager
+def _first_blobs(folder: Path) -> Iterator[bool]:
+    path = folder / "blobs-kept"
+    yield not path.exists()
+    path.touch(0o600)
 
 
 def _unusable(error: OSError) -> str:

@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from procrastinate.exceptions import ConnectorException
 from psycopg import errors
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
@@ -27,11 +28,14 @@ from toolrunner.runner.settings.database_url import DatabaseUrl
 from toolrunner.sandbox import forks
 
 Connection = psycopg.Connection[dict[str, Any]]
+T = TypeVar("T")
 
 SCHEMA = "toolrunner"
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 10
 _LOCK_SECONDS = 5
+# By how much longer than the server a client waits: one that has no answer by then has no server.
+_GRACE_SECONDS = 2
 _WAIT_SECONDS = 10.0
 _MOST = 8
 # Within it, a server that has refused is not asked again; nobody waits for it meanwhile.
@@ -41,9 +45,9 @@ _IDLE_SECONDS = 1.0
 # A machine that is gone is noticed by the other end within 11 s, and its locks are free.
 _SERVERS = {
     "search_path": SCHEMA,
-    "statement_timeout": f"{STATEMENT_SECONDS}s",
     "lock_timeout": f"{_LOCK_SECONDS}s",
     "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS}s",
+    "default_transaction_isolation": r"read\ committed",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
@@ -66,8 +70,29 @@ class _Text(StrDumper):
         return obj.replace("\0", "\ufffd").encode("utf-8", "replace")
 
 
-def connect(url: DatabaseUrl, **settings: str) -> Connection:
+class _Bounded(psycopg.Connection[dict[str, Any]]):
+    """A connection that waits for no answer for ever, whoever keeps its other end open."""
+
+    patience_seconds: float | None = None
+
+    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        """Wait for an answer, and close the connection if there is none in time."""
+        try:
+            return super().wait(
+                gen, interval, self.patience_seconds if timeout is None else timeout
+            )
+        except psycopg.OperationalError:
+            if timeout is None and self.info.transaction_status is TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
+
+
+def connect(
+    url: DatabaseUrl, *, statement_seconds: int = STATEMENT_SECONDS, **settings: str
+) -> Connection:
     """Open a connection without a transaction; ``settings`` are the session's. Raises StoreError.
+
+    No statement takes longer than that, also where the server does not end it; 0: as it takes.
 
     What the URL says of timeouts and the like wins over what is said here.
     """
@@ -77,12 +102,14 @@ def connect(url: DatabaseUrl, **settings: str) -> Connection:
         message = f"`jobs` in the settings is no URL that PostgreSQL's library can read: {url}"
         raise StoreError(errno.EINVAL, message) from None
     with explained(url):
-        ours = {**_SERVERS, **settings}
+        ours = {**_SERVERS, "statement_timeout": f"{statement_seconds}s", **settings}
         options = [f"-c {name}={value}" for name, value in ours.items()]
         given["options"] = " ".join([*options, str(given.get("options") or "")])
-        connection = psycopg.Connection.connect(
-            make_conninfo(**{**_OURS, **given}), autocommit=True, row_factory=dict_row
-        )
+        # Texts are sent as UTF-8, whatever the database or the environment prefers.
+        conninfo = make_conninfo(**{**_OURS, **given, "client_encoding": "utf8"})
+        connection = _Bounded.connect(conninfo, autocommit=True, row_factory=dict_row)
+        if statement_seconds:
+            connection.patience_seconds = statement_seconds + _GRACE_SECONDS
         connection.adapters.register_dumper(str, _Text)
         return connection
 
@@ -156,7 +183,7 @@ class Connections:
         try:
             connection = self._take()
             try:
-                with explained(self.url):
+                with explained(self.url), _unless_changed(connection):
                     yield connection
             finally:
                 self._put_back(connection)
@@ -199,6 +226,16 @@ class Connections:
                 self._idle.append((time.monotonic(), connection))
                 return
         connection.close()
+
+
+@contextmanager
+def _unless_changed(connection: Connection) -> Iterator[None]:
+    """Close a connection that remembers statements of tables that are others by now."""
+    try:
+        yield
+    except errors.FeatureNotSupported:
+        connection.close()
+        raise
 
 
 def _works(connection: Connection) -> bool:
@@ -258,6 +295,8 @@ def _told(url: DatabaseUrl, error: psycopg.Error) -> StoreError | None:
                 f"{url} lets this user not do what is needed ({words}): let it own its schema"
                 f" {SCHEMA}",
             )
+        case errors.FeatureNotSupported():
+            return StoreError(errno.EIO, f"the tables of {url} have changed ({words}); try again")
         case errors.UndefinedTable() | errors.UndefinedColumn() | errors.UndefinedFunction():
             return StoreError(
                 errno.EIO, f"{url} has not all tables of jobs ({words}): run `toolrunner migrate`"

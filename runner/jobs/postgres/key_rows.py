@@ -21,7 +21,8 @@ from toolrunner.runner.jobs.store import StoreError
 _NAME = "keys"
 # Who sends tokens that are none has PostgreSQL asked no more often, by each process.
 _ASKING_SECONDS = 0.1
-_ALL = "SELECT * FROM keys ORDER BY created, id"
+_COLUMNS = "id, name, digest, plugins, per_minute, role, created, revoked"
+_ALL = f"SELECT {_COLUMNS} FROM keys ORDER BY created, id"  # noqa: S608 - ours alone
 _ADD = """
 INSERT INTO keys (id, name, digest, plugins, per_minute, role, created, revoked) VALUES
   (%(id)s, %(name)s, %(digest)s, %(plugins)s, %(per_minute)s, %(role)s, %(created)s, %(revoked)s)
@@ -57,6 +58,7 @@ class KeyRows:
         self._looked = float("-inf")
         # Replaced as one, and never changed.
         self._known: tuple[int, Mapping[str, StoredKey]] | None = None
+        self._unread: StoreError | None = None
         together.add(
             self,
             "keys count as they were last read: what is made or revoked now is not known here",
@@ -69,7 +71,12 @@ class KeyRows:
 
     def step(self, connection: Connection, versions: Versions) -> None:
         """Read all keys anew."""
-        rows = _read(connection)
+        try:
+            rows = _read(connection)
+        except Exception as error:
+            self._unread = StoreError(f"the keys cannot be read: {type(error).__name__}")
+            raise
+        self._unread = None
         # What is newer than the number is read again.
         self._known = (versions.get(_NAME, 0), {row.id: row for row in rows})
 
@@ -114,7 +121,7 @@ class KeyRows:
     @property
     def away(self) -> StoreError | None:
         """Why keys are not as of the last second; ``None`` while they are."""
-        return self._together.away
+        return self._together.away or self._unread
 
     def all(self) -> list[StoredKey]:
         """Return all keys as they are now, the oldest first; raises StoreError."""

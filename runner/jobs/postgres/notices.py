@@ -43,6 +43,7 @@ MESSAGES = "toolrunner_messages"
 # name: nothing of a job is in a notice.
 OF_JOB = "toolrunner_job_"
 
+_SILENT_SECONDS = 30.0
 _FIRST_SECONDS, _MOST_SECONDS = 0.1, 5.0
 
 Heard = Callable[[], None]
@@ -156,7 +157,8 @@ class Notices:
                     self._call({channel})
                 listened = wanted
                 self._call(_told(connection))
-                selector.select()
+                if not selector.select(_SILENT_SECONDS):
+                    connection.execute("SELECT 1")  # who listens to nobody hears nothing either
 
     def _wanted(self) -> set[str]:
         with self._lock:

@@ -188,8 +188,8 @@ def migrate(url: DatabaseUrl) -> list[str]:
 
     All or none of them, whoever else does the same. Raises StoreError.
     """
-    patient = {"lock_timeout": f"{_MIGRATING_SECONDS}s", "statement_timeout": "0"}
-    with connect(url, **patient) as connection, explained(url), connection.transaction():
+    opened = connect(url, statement_seconds=0, lock_timeout=f"{_MIGRATING_SECONDS}s")
+    with opened as connection, explained(url), connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATING,))
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         connection.execute("CREATE TABLE IF NOT EXISTS steps (name text PRIMARY KEY)")

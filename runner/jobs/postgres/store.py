@@ -22,7 +22,7 @@ from psycopg.errors import UniqueViolation
 
 from toolrunner.runner.errors import CancelledBy, ErrorType
 from toolrunner.runner.jobs.blobs import Blobs, RefusedError
-from toolrunner.runner.jobs.files import JobFiles
+from toolrunner.runner.jobs.files import JobFiles, Owner
 from toolrunner.runner.jobs.folder_blobs import full_words
 from toolrunner.runner.jobs.job import (
     Event,
@@ -81,6 +81,10 @@ _LOG = logging.getLogger("toolrunner.jobs")
 
 # Any number that nobody else locks in this database: who deletes what is kept no longer.
 _CLEANING = 0x74726A63
+_NOTE_BLOBS = """
+INSERT INTO notes (name, value) VALUES ('blobs', extract(epoch FROM clock_timestamp()))
+  ON CONFLICT (name) DO NOTHING RETURNING 1
+"""
 
 
 class PostgresJobStore(RowStore[Connection]):
@@ -108,7 +112,9 @@ class PostgresJobStore(RowStore[Connection]):
         Raises SchemaError for a database with other tables. Where it cannot be reached, each method
         says so by StoreError, until it can.
         """
-        super().__init__(JobFiles(place, owner=self._id), bounds, adding, operating)
+        super().__init__(
+            JobFiles(place, owner=Owner(self._id, self._first_blobs)), bounds, adding, operating
+        )
         self._late_seconds = late_seconds
         self._fresh_seconds = fresh_seconds
         self._url = url
@@ -412,6 +418,11 @@ class PostgresJobStore(RowStore[Connection]):
             message = f"{self._url} has lost its row of `itself`: put a backup of it back"
             raise StoreError(errno.EIO, message)
         return str(row["id"])
+
+    @contextmanager
+    def _first_blobs(self) -> Iterator[bool]:
+        with self._database.writing() as database:
+            yield database.execute(_NOTE_BLOBS).fetchone() is not None
 
     def _reading(self) -> AbstractContextManager[Connection]:
         return self._database.reading()

@@ -6,7 +6,8 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from toolrunner.runner.jobs import files
 from toolrunner.runner.jobs.blob_choice import open_blobs
 from toolrunner.runner.jobs.blobs import AwayError, Blobs
 from toolrunner.runner.jobs.dispatcher import JobDispatcher
-from toolrunner.runner.jobs.files import JobFiles
+from toolrunner.runner.jobs.files import JobFiles, Owner
 from toolrunner.runner.jobs.job import JobStatus, Submission
 from toolrunner.runner.jobs.payloads import let_go
 from toolrunner.runner.jobs.store import NotKeptError, StoreError, UnreadableError
@@ -200,7 +201,7 @@ def test_two_stores_do_not_share_a_place(
     added(store)
     kept = names(elsewhere)
     monkeypatch.setattr(files, "_STRAY_SECONDS", -10.0)
-    other = JobFiles(elsewhere, owner=lambda: "another")
+    other = JobFiles(elsewhere, owner=Owner(lambda: "another", lambda: nullcontext(True)))
     for step in (
         other.make,
         other.check,
@@ -212,6 +213,22 @@ def test_two_stores_do_not_share_a_place(
             step()
     assert names(elsewhere) == kept
     store.check()
+
+
+def test_a_place_that_is_not_mounted_is_not_taken_for_a_new_one(
+    open_store: OpenStore, elsewhere: Blobs, state: Path, tmp_path: Path
+) -> None:
+    """Its jobs would fail for want of payloads that lie elsewhere, and others' be lost there."""
+    store = open_store(blobs=elsewhere)
+    job = added(store)
+    empty = blobs_at((tmp_path / "not-mounted").as_uri(), state)
+    other = open_store(blobs=empty)
+    for step in (partial(added, other), other._files.check):
+        with pytest.raises(StoreError, match="has no file `owner`, but blobs of this job store"):
+            step()
+    assert names(empty) == []
+    empty.put("owner", elsewhere.get("owner"))
+    assert added(other).id != job.id
 
 
 def test_an_attempt_that_was_lost_leaves_nothing(

@@ -89,6 +89,29 @@ def test_progress_that_is_held_back_is_told_while_its_job_works_on(
     assert server.job(job_id).status is JobStatus.RUNNING
 
 
+def test_who_watches_a_call_waits_for_no_store(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its limits hold while progress cannot be told, as where PostgreSQL is frozen."""
+    server = start_server()
+    asked, goes_on = threading.Event(), threading.Event()
+
+    def silent(*_: object) -> None:
+        asked.set()
+        goes_on.wait(PATIENCE_SECONDS)
+
+    monkeypatch.setattr(server.store, "progress", silent)
+    server.create(wait=True, progress=0.1)
+    try:
+        assert asked.wait(PATIENCE_SECONDS)
+        [running] = server.dispatcher._all_running()
+        running.call.cancel()
+        spin(lambda: server.tool_runner.registry.get_status("sample").in_flight == 0)
+        assert not goes_on.is_set()
+    finally:
+        goes_on.set()
+
+
 def test_no_more_run_at_once_than_may(start_server: StartServer) -> None:
     """The others stay pending until there is room."""
     server = start_server(threads=2)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.postgres import Postgres, programs
 from tests.runner.jobs.conftest import Store
@@ -43,9 +44,62 @@ def test_a_crash_in_postgresql_is_nobodys_death(postgres: Postgres, tmp_path: Pa
             spin(lambda: _is_broken(witness))
         spin(lambda: _takes_connections(url.secret))  # not before all that were there are gone
         spin(lambda: _answers(other))
+        spin(lambda: _answers(store))
         assert other.recover(lost) == 0
         assert store.finish(claim, JobStatus.SUCCESS, result={"n": 1})
         assert seen(store, job.id).status is JobStatus.SUCCESS
+
+
+def test_a_server_that_says_nothing_is_away(postgres: Postgres, tmp_path: Path) -> None:
+    """As behind a proxy that outlives it: who waits gives up, and the next one connects anew."""
+    with ExitStack() as stack:
+        url = DatabaseUrl(stack.enter_context(postgres.database()))
+        store = stack.enter_context(closing(opened(url, tmp_path)))
+        store.counts()
+        with store._database.reading() as connection:
+            silent = connection.info.backend_pid
+            connection.patience_seconds = 0.5  # type: ignore[attr-defined]  # of ours alone
+        os.kill(silent, signal.SIGSTOP)
+        try:
+            with pytest.raises(StoreError, match="wait timeout expired"):
+                store.counts()
+            assert set(store.counts().values()) == {0}
+        finally:
+            os.kill(silent, signal.SIGCONT)
+
+
+def test_tables_that_change_meanwhile_are_found_again(postgres: Postgres, tmp_path: Path) -> None:
+    """A connection remembers how a statement is done, which holds no more then."""
+    with ExitStack() as stack:
+        url = DatabaseUrl(stack.enter_context(postgres.database()))
+        store = stack.enter_context(closing(opened(url, tmp_path)))
+        job = added(store)
+        for _ in range(8):
+            assert seen(store, job.id).status is JobStatus.PENDING
+        with psycopg.connect(url.secret, autocommit=True) as other:
+            other.execute("ALTER TABLE toolrunner.jobs ADD COLUMN another integer")
+        with pytest.raises(StoreError, match="have changed"):
+            store.get(job.id)
+        assert seen(store, job.id).status is JobStatus.PENDING
+
+
+def test_texts_are_utf_8_in_any_database(postgres: Postgres, tmp_path: Path) -> None:
+    """Also in one that knows no encoding."""
+    with ExitStack() as stack:
+        server = stack.enter_context(postgres.database())
+        name = f"{conninfo_to_dict(server)['dbname']}_ascii"
+        with psycopg.connect(server, autocommit=True) as connection:
+            kind = "TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'"
+            connection.execute(f"CREATE DATABASE {name} {kind}".encode())
+        try:
+            url = DatabaseUrl(server.replace(str(conninfo_to_dict(server)["dbname"]), name))
+            migrate(url)
+            with closing(opened(url, tmp_path)) as store:
+                job = added(store, caller="ü — €")
+                assert seen(store, job.id).caller == "ü — €"
+        finally:
+            with psycopg.connect(server, autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def _age(url: str) -> None:
