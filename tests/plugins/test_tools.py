@@ -47,7 +47,7 @@ MISTAKES = {
         f"{HEAD}{TOOL}output_schema = {{ type = 3 }}",
         5,
         "tools.a.output_schema.type",
-        "not valid JSON Schema",
+        "is no type of JSON Schema",
     ),
     "schema for an image": (
         f"{HEAD}{TOOL}input_schema = {{}}",

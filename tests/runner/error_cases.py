@@ -182,7 +182,7 @@ CASES = (
             def run(p): raise BadPage(28, 'No space left')
         """),
         "No space left",
-        {"exception": "BadPage"},
+        {"exception": "BadPage", "errno": 28},
     ),
     Case("unknown", E.PLUGIN_NOT_FOUND, unknown, "did you mean 'sample'", ran=False),
     Case(
