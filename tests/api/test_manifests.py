@@ -6,12 +6,14 @@ import functools
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import yaml
 
 from tests.api.conftest import Cli
 from toolrunner.api.metrics import families
+from toolrunner.runner.settings.database_url import DatabaseUrl
 from toolrunner.runner.settings.settings import Settings
 
 DEPLOY = Path(__file__).parents[2] / "docs/deploy"
@@ -96,6 +98,15 @@ def test_what_belongs_together_finds_each_other() -> None:
     for pod in pods().values():
         [container] = pod["spec"]["containers"]
         assert container["envFrom"] == [{"secretRef": {"name": secret}}]
+
+
+def test_who_verifies_postgresql_says_by_which_authorities() -> None:
+    """By a file: without one it is sought in the home, and "system" is a folder of psycopg's."""
+    address = manifests()["Secret", "toolrunner"]["stringData"]["TOOLRUNNER_JOBS"]
+    assert DatabaseUrl.parse(address)
+    query = dict(parse_qsl(urlsplit(address).query))
+    assert query["sslmode"] == "verify-full"
+    assert query["sslrootcert"].startswith("/etc/ssl/certs/")
 
 
 def test_workers_are_as_many_as_the_oldest_job_asks_for() -> None:
