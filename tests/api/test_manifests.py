@@ -12,9 +12,11 @@ import pytest
 import yaml
 
 from tests.api.conftest import Cli
+from tests.api.serve.test_figures import promtool
 from toolrunner.api.metrics import families
 from toolrunner.runner.settings.database_url import DatabaseUrl
 from toolrunner.runner.settings.settings import Settings
+from toolrunner.sandbox.limits import Limits
 
 DEPLOY = Path(__file__).parents[2] / "docs/deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
@@ -94,6 +96,12 @@ def test_what_belongs_together_finds_each_other() -> None:
     assert manifests()["Service", "toolrunner"]["spec"]["selector"] == server
     budget = manifests()["PodDisruptionBudget", "server"]["spec"]
     assert budget["selector"]["matchLabels"] == server
+    policy = manifests()["NetworkPolicy", "worker"]["spec"]
+    worker = pods()["worker"]
+    assert policy["podSelector"]["matchLabels"] == worker["metadata"]["labels"]
+    [port] = worker["spec"]["containers"][0]["ports"]
+    assert policy["ingress"][0]["ports"] == [{"port": port["name"]}]
+    assert worker["metadata"]["annotations"]["prometheus.io/port"] == str(port["containerPort"])
     secret = manifests()["Secret", "toolrunner"]["metadata"]["name"]
     for pod in pods().values():
         [container] = pod["spec"]["containers"]
@@ -143,6 +151,60 @@ def test_there_is_time_to_end() -> None:
         assert float(services()[name]["stop_grace_period"].rstrip("s")) >= drain + 10
 
 
+def value_after(option: str, words: list[str]) -> int:
+    """Return the number that a command line gives to an option."""
+    return int(words[words.index(option) + 1])
+
+
+def test_what_runs_has_room() -> None:
+    """Not by the processors of the host: what runs and is kept warm is within a pod's memory."""
+    of_pods = {
+        name: {one["name"]: one["value"] for one in pods()[name]["spec"]["containers"][0]["env"]}
+        for name in ("server", "worker")
+    }
+    for name, pod in of_pods.items():
+        compose = services()[name]["environment"]
+        if name == "server":  # of a worker it is 1 where nobody says more
+            assert value_after("--workers", commands()["pod server"]) == 1
+        for own in (pod, compose):
+            calls = (
+                int(own["TOOLRUNNER_MAX_CONCURRENT"])
+                if name == "server"
+                else value_after("--jobs", commands()[f"pod {name}"])
+            )
+            kept = max(int(own[f"TOOLRUNNER_{kind}_MEMORY_MB"]) for kind in ("BOXES", "RESIDENTS"))
+            assert calls * Limits().memory_mb + kept <= 3 * 1024
+        [container] = pods()[name]["spec"]["containers"]
+        memory = container["resources"]
+        assert (memory["requests"]["memory"], memory["limits"]["memory"]) == ("3Gi", "4Gi")
+        assert services()[name]["mem_limit"] == "4g"
+
+
+def test_postgresql_has_connections_for_all() -> None:
+    """As many as the documents say for each process."""
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+    document = yaml.safe_load(text)["services"]
+    count = sum(document[name]["deploy"]["replicas"] for name in ("server", "worker"))
+    [most] = re.findall(r"max_connections=(\d+)", " ".join(document["postgres"]["command"]))
+    assert int(most) >= 13 * count
+    assert "up to 13 in each process" in (DEPLOY / "cluster.md").read_text(encoding="utf-8")
+
+
+def test_the_guides_scrapes_find_the_pods(tmp_path: Path) -> None:
+    """As Prometheus takes them, by labels that pods have, under the name that alerts go by."""
+    text = (DEPLOY / "cluster.md").read_text(encoding="utf-8")
+    [written] = re.findall(r"(?ms)^```yaml\n(scrape_configs:.*?)^```$", text)
+    file = tmp_path / "prometheus.yml"
+    # Debian's promtool is built without what finds pods.
+    known = re.sub(r"kubernetes_sd_configs: .*", "static_configs: []", written)
+    file.write_text(known.replace("/etc/prometheus/toolrunner.key", str(file)))
+    assert "SUCCESS" in promtool("check", "config", file)
+    for scrape in yaml.safe_load(written)["scrape_configs"]:
+        component = scrape["relabel_configs"][0]["regex"]
+        assert pods()[component]["metadata"]["labels"]["app.kubernetes.io/component"] == component
+        assert scrape["relabel_configs"][-1]["replacement"] == "toolrunner"
+
+
 def test_each_setting_is_one() -> None:
     """A name that is none would change nothing, and nobody would notice."""
     text = "".join(
@@ -188,5 +250,7 @@ def test_containers_of_compose_have_no_rights() -> None:
             assert one["environment"]["TOOLRUNNER_BLOBS"] == f"file://{folder}"
         waits_for = one["depends_on"].keys()
         assert waits_for == ({"postgres"} if name == "migrate" else {"migrate"})
-    ports = [services()["server"]["command"][4], services()["worker"]["command"][2].split(":")[1]]
+    health = value_after("--port", services()["server"]["command"])
+    probes = services()["worker"]["command"]
+    ports = [health, probes[probes.index("--health") + 1].split(":")[1]]
     assert all(f"http://127.0.0.1:{port}/healthz" in DOCKERFILE for port in ports)
