@@ -227,6 +227,31 @@ def test_each_rule_fires_and_only_when_it_should(when: str, tmp_path: Path) -> N
     assert set(re.findall(r"alertname: (\w+),", said)) == (set(names) if is_night else set()), said
 
 
+def test_a_cluster_has_one_alert_for_its_jobs(tmp_path: Path) -> None:
+    """Each of its processes tells the same; a pager is told once."""
+    series = [
+        {"series": f'{name}job="toolrunner",pod="{pod}",instance="{pod}:8001"}}', "values": values}
+        for name, values in (
+            ("toolrunner_jobs_oldest_pending_seconds{", "0+60x60"),
+            ('toolrunner_jobs_ended_total{status="FAILED",', "0+5x60"),
+            ('toolrunner_jobs_ended_total{status="SUCCESS",', "0+5x60"),
+        )
+        for pod in ("a", "b", "c")
+    ]
+    rules = {rule["alert"]: rule for rule in alerts()}
+    expected = []
+    for name in ("ToolrunnerJobsWait", "ToolrunnerJobsFail"):
+        one = {
+            "exp_labels": {"severity": "warning", "job": "toolrunner"},
+            "exp_annotations": rules[name]["annotations"],
+        }
+        expected.append({"eval_time": "55m", "alertname": name, "exp_alerts": [one]})
+    trial = {"interval": "1m", "input_series": series, "alert_rule_test": expected}
+    file = tmp_path / "trial.yml"
+    file.write_text(json.dumps({"rule_files": [str(ALERTS)], "tests": [trial]}))
+    promtool("test", "rules", file)
+
+
 ON = 'instance="one:8000"'
 PLUGIN = f'{ON},plugin="a"'
 NIGHT = {
