@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -20,6 +24,23 @@ from tests.runner.waiting import spin
 
 ROOT = Path(__file__).parent.parent
 CLUSTER = [sys.executable, str(ROOT / "scripts/cluster")]
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process has not ended, waited for or not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Have it end, also when what is tried with it fails."""
+    try:
+        yield
+    finally:
+        process.terminate()
 
 
 def said(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -47,7 +68,7 @@ def test_a_cluster_works_and_leaves_nothing(open_folder: Path) -> None:
     process = subprocess.Popen(
         [*CLUSTER, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    with process:
+    with process, ended(process):
         assert process.stdout is not None
         assert process.stderr is not None
         errors = process.stderr
@@ -67,12 +88,24 @@ def test_a_cluster_works_and_leaves_nothing(open_folder: Path) -> None:
         where = address + httpx.post(f"{address}/v1/jobs", json=body).headers["location"]
         spin(lambda: httpx.get(where).json()["status"] == "SUCCESS")
         assert httpx.get(f"{where}/result").json()["result"]["words"] == 2
+        paths = re.findall(rf"{address}(/\S*?)(?=,?\s)", shown)
+        assert {"/openapi.json", "/v1/plugins"} <= set(paths)
+        for path in paths:
+            asked = httpx.post if path == "/v1/jobs" else httpx.get
+            assert path.endswith("/ID/result") or asked(address + path).status_code != 404, path
+        [(group, name)] = re.findall(r"kill -9 -- -(\d+)  \((.+)\)", shown)
+        assert name == "worker-1"
+        main = next(one for one in started if one.pid == int(group))
+        whole = [main, *main.children(recursive=True)]
+        assert len(whole) > 1
+        os.killpg(main.pid, signal.SIGKILL)
+        spin(lambda: not any(alive(one) for one in whole))
         again = said(*options)
         assert f"a cluster runs in {folder} already" in again.stderr
         stopped = said("stop", "--folder", folder)
         assert (stopped.returncode, process.wait()) == (0, 0), stopped.stderr
         reader.join()
-    spin(lambda: not any(one.is_running() and one.status() != "zombie" for one in started))
+    spin(lambda: not any(alive(one) for one in started))
     assert "All of it has ended." in log[-1]
     assert (folder / "postgres/data/PG_VERSION").exists()
 

@@ -136,7 +136,7 @@ def _watch(cluster: Cluster, over: threading.Event) -> None:
 
 def _tell(cluster: Cluster) -> None:
     """Say where everything is, and what can be done with it."""
-    rows = [(one.name, f"{one.address}  process {one.pid}") for one in cluster.members]
+    rows = [(one.name, f"{one.address}  process group {one.pid}") for one in cluster.members]
     rows += [("jobs", cluster.postgres.url()), ("blobs", cluster.blobs)]
     rows += [("logs", f"{cluster.folder}/*.log")]
     for name, what in rows:
@@ -148,10 +148,14 @@ Leave a job at a server, and ask for it at another one:
   curl -s {address}/v1/jobs -H 'Content-Type: application/json' \\
     -d '{{"plugin": "text-stats", "payload": {{"text": "one two"}}}}'
   curl -s {last}/v1/jobs/ID/result
-Its page: {address}/""")
+What it does: {address}/openapi.json, {address}/v1/plugins""")
+    # The process that is known here starts the one that works, which goes on without it.
+    killed = "".join(
+        f"\nSee what becomes of the jobs of one that dies: kill -9 -- -{one.pid}  ({one.name})"
+        for one in cluster.members[-1:]
+    )
     print(
-        f"\nSee what an end does: kill -9 the process of a worker, or of a server."
-        f"\nStop: Ctrl-C, or scripts/cluster stop --folder {cluster.folder}",
+        f"{killed}\nStop: Ctrl-C, or scripts/cluster stop --folder {cluster.folder}",
         flush=True,
     )
 
