@@ -46,7 +46,7 @@ def lost(job: Job) -> dict[str, Any]:
     """Return the error of a job whose server has died with it."""
     return _internal(
         job,
-        f"the server ended while the job ran, in attempt {job.attempts}; its retries ("
+        f"the process that ran the job ended, in attempt {job.attempts}; its retries ("
         f"{job.retries}) do not allow another one: {_again(job)}",
     )
 

@@ -116,7 +116,7 @@ def _act_as_one(
     first.finish()
     third, other = started("three")
     wait_until(lambda: job(other, lost)["status"] == "FAILED", "it is taken back")
-    assert "the server ended while the job ran" in job(other, lost)["error"]["message"]
+    assert "the process that ran the job ended" in job(other, lost)["error"]["message"]
     assert third.end() == 0
     assert "Traceback" not in first.log + second.log + third.log
     ends = {location: "SUCCESS", endless: "CANCELLED", lost: "FAILED"}

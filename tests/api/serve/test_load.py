@@ -193,7 +193,7 @@ def test_no_job_is_lost_whoever_dies(serve: Serve, write_plugin: WritePlugin) ->
             continue
         died += 1
         assert job["status"] == "FAILED"
-        assert "the server ended while the job ran" in job["error"]["message"]
+        assert "the process that ran the job ended" in job["error"]["message"]
         assert job["attempts"] == 1, "it was allowed another attempt"
     for job in jobs:
         if job["attempts"] > 1:  # a second time is for those alone that allow it

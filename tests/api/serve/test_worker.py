@@ -138,7 +138,7 @@ def test_a_workers_end_costs_a_retry(serve: Serve, work: Serve, write_plugin: Wr
     os.kill(process, signal.SIGKILL)
     worker.wait_for(r"was ended by SIGKILL.*; what it ran is run again as its retries allow")
     wait_until(lambda: has(once, "FAILED"), "it has no retry")
-    assert "the server ended while the job ran" in job(once)["error"]["message"]
+    assert "the process that ran the job ended" in job(once)["error"]["message"]
     wait_until(lambda: is_under_way(twice, 2), "the next process runs it")
     assert worker.end() == 0
     found = job(twice)

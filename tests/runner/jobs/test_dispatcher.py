@@ -213,7 +213,7 @@ def test_a_killed_server_loses_no_job(
         assert job.status is JobStatus.FAILED
         assert job.error is not None
         assert job.error["type"] == "InternalError"
-        assert "the server ended while the job ran" in job.error["message"]
+        assert "the process that ran the job ended" in job.error["message"]
 
 
 def test_a_killed_server_costs_no_attempt_of_what_only_waited(
