@@ -271,6 +271,7 @@ def cancel_jobs(
     jobs: list[Job] = []
     with jobs_that_are_kept(session.settings) as store:
         ids = _meant(store, job_ids, every=every, which=which, ended=False)
+        before = [] if every else [found(store, job_id) for job_id in ids]
         in_parts(session.settings, store, ids, partial(cancel_each, store))
         deadline = time.monotonic() + _CANCEL_SECONDS
         while time.monotonic() < deadline:
@@ -279,6 +280,9 @@ def cancel_jobs(
                 break
             time.sleep(_POLL_SECONDS)
         _show_changed(session, jobs)
+    for job in before:
+        if job.status.has_ended:
+            session.terminal.say(f"Job {job.id} had ended already: it stays {job.status}.")
     if not all(job.status.has_ended for job in jobs):
         session.terminal.say("What still runs ends as soon as the server that runs it sees this.")
     return Exit.DONE
@@ -308,7 +312,8 @@ def retry_jobs(
                 retried.append(store.retry(job_id) or found(store, job_id))
             except NotDeadError as error:
                 if not every:
-                    _show_changed(session, retried)
+                    if retried:
+                        _show_changed(session, retried)
                     raise Refused(str(error)) from None
         _show_changed(session, retried)
     return Exit.DONE

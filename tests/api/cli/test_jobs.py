@@ -166,7 +166,12 @@ def test_jobs_are_cancelled_retried_and_purged(operated: Operated) -> None:
     assert operated("jobs", "purge", runs).status == 2
     [cancelled] = operated.json("jobs", "cancel", runs)
     assert cancelled["status"] == "CANCELLED"
-    assert operated("jobs", "retry", runs).status == 2
+    again = operated("jobs", "cancel", runs)
+    assert f"Job {runs} had ended already: it stays CANCELLED." in again.out + again.err
+    refused = operated("jobs", "retry", runs)
+    assert (refused.status, refused.out) == (2, "")
+    assert "only one that has failed is retried" in " ".join(refused.err.split())
+    assert "There is no such job." not in refused.err
     later = [operated.job({"wait": True}, "shop", "RUNNING") for _ in range(2)]
     later += [operated.job({"wait": True}, caller) for caller in ("shop", "other")]
     chosen = operated.json("jobs", "cancel", "--all", "--status", "pending", "--caller", "other")
