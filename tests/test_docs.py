@@ -243,7 +243,8 @@ def test_what_the_page_for_the_night_names_is_there() -> None:
     assert set(re.findall(r"`(toolrunner_\w+)`", page)) <= figures
     for reason in Reason:
         assert f"`{reason}`" in page
-    settings = {*Settings.model_fields, *LIMIT_NAMES, "waiting_for"}
+    settings = {*Settings.model_fields, *LIMIT_NAMES, "waiting_for", "available_on"}
+    settings |= {"max_connections"}  # PostgreSQL's
     assert set(re.findall(r"`([a-z]+_[a-z_]+)`", page)) - figures <= settings
     root = typer.main.get_command(app)
     commands = [found.split() for found in re.findall(r"`toolrunner ([^`]+)`", page)]
