@@ -16,8 +16,9 @@ from toolrunner.api.http.audit import outcome
 from toolrunner.api.http.callers import Caller, FromCaller, FromOperator
 from toolrunner.api.http.doors import Doors, FromDoors
 from toolrunner.api.http.errors import HttpError, RequestError
-from toolrunner.api.http.route import GovernedRoute, unusable_state
+from toolrunner.api.http.route import GovernedRoute, unusable_database, unusable_state
 from toolrunner.api.shown import without_paths
+from toolrunner.runner.jobs.store import StoreError
 from toolrunner.runner.registry.registry import PluginState
 from toolrunner.runner.services.plugin_management import Located
 
@@ -99,7 +100,9 @@ async def _switched(
         await run_in_threadpool(switch, name)
     except OSError as error:
         _LOG.error("plugin %r stays as it was: %s", name, error)
-        raise unusable_state(error) from None
+        # Of servers that share their jobs the operator's word is kept in their database.
+        is_shared = isinstance(error, StoreError)
+        raise (unusable_database() if is_shared else unusable_state(error)) from None
     found = await _found(name, doors, operator)
     by = found.status.suspended_by
     outcome(request, f"suspended by {by}" if by else "resumed")

@@ -94,6 +94,17 @@ def unusable_state(error: OSError) -> RequestError:
     )
 
 
+def unusable_database() -> RequestError:
+    """Return the refusal of what could not be kept in the PostgreSQL that servers share."""
+    message = (
+        "the PostgreSQL that the servers share cannot be used now, and nothing was changed; the log"
+        " says why"
+    )
+    return RequestError(
+        ErrorType.OVERLOADED, message, details={"retry_after_seconds": _STORE_SECONDS}
+    )
+
+
 def _without_jobs() -> RequestError:
     return RequestError(
         ErrorType.OVERLOADED,

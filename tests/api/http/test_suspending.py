@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from tests.api.http.conftest import MakeSite, Site, detail_of, spin
 from tests.api.http.test_callers import token
 from toolrunner.api.keys import Role
+from toolrunner.runner.jobs.store import StoreError
+from toolrunner.runner.services.plugin_management import PluginManagementService
 
 GOOD = {"plugin": "sample", "payload": {"n": 1}}
 CRASH = {"plugin": "sample", "payload": {"fail": "crash"}}
@@ -182,3 +186,17 @@ def test_what_cannot_be_kept_changes_nothing(
     assert (file.read_bytes() if file.exists() else b"") == before
     called = site.post("/v1/analyze", GOOD).status_code
     assert called == (400 if what == "resume" else 200)
+
+
+def test_what_the_shared_database_cannot_keep_is_no_matter_of_a_folder(
+    site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of servers that share their jobs it is PostgreSQL, whose own words are in the log."""
+    away = Mock(side_effect=StoreError(errno.EIO, "postgresql://db/x cannot be used"))
+    monkeypatch.setattr(PluginManagementService, "suspend", away)
+    answer = site.post("/v1/plugins/sample/suspend", {})
+    detail = detail_of(answer, 503, "Overloaded")
+    assert "PostgreSQL" in detail["message"]
+    assert "folder" not in detail["message"]
+    assert answer.headers["retry-after"] == "10"
+    assert "stays as it was: postgresql://db/x cannot be used" in caplog.text
