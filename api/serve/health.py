@@ -193,7 +193,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer."""
-        status, kind, content = self._answer()
+        self._send(*self._answer())
+
+    def _send(self, status: HTTPStatus, kind: str, content: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
@@ -203,6 +205,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     do_HEAD = do_GET  # noqa: N815 - as above
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse what is no request for this, such as another method, as everything is answered."""
+        del explain  # it is of the page that a browser would be shown
+        is_method = code == HTTPStatus.NOT_IMPLEMENTED
+        words = "only GET and HEAD" if is_method else message or HTTPStatus(code).phrase
+        self._send(*_document(HTTPStatus(code), {"error": words}))
 
     def _answer(self) -> tuple[HTTPStatus, str, bytes]:
         if not self._answers.is_for(self.headers.get("Host")):

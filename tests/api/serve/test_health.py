@@ -60,7 +60,8 @@ def test_it_tells_who_it_is_asked_by(site: Site) -> None:
     for path in ("/", "/v1/plugins", "/readyz/", "/metrics%2f"):
         assert site.get("public", path).status_code == 404
     address = f"http://127.0.0.1:{site.ports['public']}/healthz?now"
-    assert httpx.post(address).status_code == 501
+    posted = httpx.post(address)
+    assert (posted.status_code, posted.json()) == (501, {"error": "only GET and HEAD"})
     head = httpx.head(address)
     assert (head.status_code, head.content) == (200, b"")
     assert "python" not in str(head.headers).lower()
