@@ -14,6 +14,7 @@ _SECRET_PARAMETERS = frozenset({"password", "sslpassword"})
 _HIDDEN = "***"
 _HOST = r"(\[[^\]@,]*\]|[^:@,\[\]]*)(:[0-9]*)?"
 _HOSTS = re.compile(f"{_HOST}(,{_HOST})*")
+_PORTED = re.compile(_HOSTS.pattern.replace("[0-9]*", r"[^:@,\[\]]*"))  # a number or not
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -35,6 +36,12 @@ class DatabaseUrl:
         url = cls(value)
         # Such a password would be read as another part of the URL, and be shown.
         _, _, hosts = url._authority().rpartition("@")
+        if _PORTED.fullmatch(hosts) and not _HOSTS.fullmatch(hosts):
+            message = (
+                "must have a number for its port, and special characters of its parts"
+                " percent-encoded, as %40 for @"
+            )
+            raise ValueError(message)
         is_split = any(mark in url._behind_authority() for mark in "@#")
         is_doubtful = url._authority().count("@") > 1 or not _HOSTS.fullmatch(hosts)
         if is_split or is_doubtful or not value.isprintable():

@@ -60,6 +60,14 @@ def test_what_could_be_shown_is_refused(given: object) -> None:
     assert "jobs: must" in str(caught.value)
 
 
+@pytest.mark.parametrize("hosts", ["host:abc", "a:1,b:5x", "[fe80::abcd]:x1"])
+def test_a_port_is_a_number(hosts: str) -> None:
+    """What is said names the port, and not characters alone; a host may have letters."""
+    with pytest.raises(SettingsError, match="jobs: must have a number for its port"):
+        Settings.load(jobs=f"postgresql://{hosts}/jobs", blobs="file:///srv/blobs")
+    assert DatabaseUrl.parse("postgresql://[fe80::abcd]:5432/jobs")
+
+
 def test_no_setting_shows_it() -> None:
     """Neither all of them as text, nor as JSON, nor what a reload says of a change."""
     settings = Settings.load(jobs="postgresql://me:secret@host/jobs", blobs="file:///srv/blobs")
