@@ -52,7 +52,12 @@ def work(options: WorkerOptions) -> int:
             if listener is not None and address is not None:
                 _LOG.info("probes and figures at %s", address.url(listener))
             number = common.workers * settings.job_threads
-            _LOG.info("taking jobs of %s, at most %d at once", _told(settings), number)
+            _LOG.info(
+                "taking jobs of %s, at most %d at once%s",
+                _told(settings),
+                number,
+                f", of these plugins alone: {', '.join(options.only)}" if options.only else "",
+            )
 
         def on_dead(pid: int, status: int | None) -> str:
             buried(figures, pid, status)
@@ -69,7 +74,11 @@ def place_of(health: str) -> Address:
     if found is None or not host or int(found["port"]) > _MOST_PORT:
         message = f"{_OPTION} {health}: give HOST:PORT, such as 127.0.0.1:8001 or [::1]:8001"
         raise RefusedError(message)
-    return resolved(host, int(found["port"]), (_OPTION, _OPTION))
+    try:
+        return resolved(host, int(found["port"]), (_OPTION, _OPTION))
+    except RefusedError as error:
+        message = f"{error}, as HOST:PORT"
+        raise RefusedError(message) from None
 
 
 def _check_names(only: tuple[str, ...], known: list[str]) -> None:

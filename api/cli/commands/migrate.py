@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from toolrunner.api.cli.console import counted
-from toolrunner.api.cli.exits import Exit
+from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.session import Session
 from toolrunner.api.key_choice import take_along
 from toolrunner.runner.jobs import cluster
@@ -27,6 +27,9 @@ def migrate(
     It may be run again, and by several at once. Without it no server uses such a database.
     """
     settings = session.settings
+    if keys and not settings.kept_state().is_dir():
+        message = f"--keys: there is no folder {settings.state}; name that of the keys with --state"
+        raise Refused(message)
     steps = cluster.migrate(settings)
     taken = {"keys": take_along(settings)} if keys else {}
     if session.shared.as_json:

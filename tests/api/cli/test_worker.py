@@ -1,4 +1,4 @@
-"""What keeps a worker from starting is said in one sentence, with what to do."""
+"""What keeps a worker or a migration from starting is said in one sentence, with what to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.api.conftest import Cli
         (["--health", ":8001"], {}, "--health :8001: give HOST:PORT"),
         (["--health", "127.0.0.1:70000"], {}, "give HOST:PORT"),
         (["--health", "[::1:80"], {}, "give HOST:PORT"),
-        (["--health", "no.such.invalid:80"], {}, "--health no.such.invalid: "),
+        (["--health", "no.such.invalid:80"], {}, ", such as 127.0.0.1, as HOST:PORT"),
         (["--jobs", "0"], {}, "--jobs"),
     ],
 )
@@ -29,6 +29,16 @@ def test_what_it_cannot_do_is_refused(
     ended = cli("worker", "--state", tmp_path / "state", *arguments, **variables)
     assert ended.status == 2
     assert words in ended.err
+
+
+def test_keys_of_no_folder_are_not_taken_along(cli: Cli, tmp_path: Path) -> None:
+    """A name that was mistyped would leave the cluster without them; no database is asked."""
+    settings = {"TOOLRUNNER_JOBS": "postgresql://[::1]:1/x", "TOOLRUNNER_BLOBS": "s3://bucket/x"}
+    ended = cli("--state", tmp_path / "sate", "migrate", "--keys", **settings)
+    assert ended.status == 2
+    assert "--keys: there is no folder" in ended.err
+    assert "with --state" in " ".join(ended.err.split())
+    assert not (tmp_path / "sate").exists()
 
 
 def test_an_address_that_is_taken_is_told_with_the_option(cli: Cli, tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ def test_a_workers_end_costs_a_retry(serve: Serve, work: Serve, write_plugin: Wr
     command = ("--plugins", plugin, "--jobs", "2", "--plugin", "sample")
     worker = work(*command, **options)
     worker.takes_jobs()
+    worker.wait_for(r"at most 2 at once, of these plugins alone: sample")
     wait_until(lambda: is_under_way(once) and is_under_way(twice), "both run")
     [process] = worker.workers()
     os.kill(process, signal.SIGKILL)
