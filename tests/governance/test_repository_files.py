@@ -114,11 +114,11 @@ def locked(name: str) -> dict[tuple[str, str], tuple[str, set[str]]]:
     return packages
 
 
-def unit() -> dict[str, list[str]]:
-    """Return the directives of the unit's service, each with all its words."""
+def unit(name: str = "toolrunner") -> dict[str, list[str]]:
+    """Return the directives of a unit's service, each with all its words."""
     parser = configparser.ConfigParser(interpolation=None, delimiters="=")
     parser.optionxform = str  # type: ignore[assignment, method-assign] # names keep their case
-    parser.read(ROOT / "docs/deploy/toolrunner.service", encoding="utf-8")
+    parser.read(ROOT / f"docs/deploy/{name}.service", encoding="utf-8")
     return {name: shlex.split(value) for name, value in parser["Service"].items()}
 
 
@@ -300,6 +300,31 @@ def test_the_unit_starts_a_server_that_the_images_health_check_finds(state: Path
     assert server.returncode == 0, rest
     # Nobody listens any more, and the check says so.
     assert subprocess.run([sys.executable, *check], capture_output=True, check=False).returncode
+
+
+def test_the_workers_unit_confines_as_the_servers(tmp_path: Path) -> None:
+    """All the same but what it runs and whose state that is; its command is one that starts."""
+    worker, server = unit("toolrunner-worker"), unit()
+    own = {"ExecStart", "Environment", "EnvironmentFile", "StateDirectory"}
+    assert {name: words for name, words in worker.items() if name not in own} == {
+        name: words for name, words in server.items() if name not in own
+    }
+    program, *arguments = worker["ExecStart"]
+    assert program == server["ExecStart"][0]
+    [folder] = worker["StateDirectory"]
+    assert worker["Environment"] == [f"TOOLRUNNER_STATE=/var/lib/{folder}"]
+    arguments[arguments.index("--health") + 1] = "127.0.0.1:0"
+    with subprocess.Popen(
+        toolrunner(arguments, tmp_path / "state"), cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        log = ""
+        for line in process.stderr:
+            log += line
+            if "taking jobs of" in line:
+                process.terminate()
+    assert process.returncode == 0, log
+    assert "taking jobs of" in log
 
 
 def test_the_image_refuses_to_start_without_a_key(tmp_path: Path) -> None:
