@@ -80,9 +80,11 @@ def _key_part(part: str) -> str:
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return the end of a sentence about an unknown word: the likely one meant, or all of them."""
     names = list(known)
-    close = difflib.get_close_matches(word[:_LONGEST_KEY], names, n=1)
+    close = difflib.get_close_matches(word[:_LONGEST_KEY], names)
     if close:
-        return f"did you mean {close[0]}?"
+        # A letter more or less tells nobody which of the two was meant.
+        pair = [one for one in close if one.rstrip("sS") == close[0].rstrip("sS")]
+        return f"did you mean {' or '.join(pair)}?"
     parts = {part: name for name in reversed(names) for part in re.split("[-:]", name)}
     close = difflib.get_close_matches(word[:_LONGEST_KEY], parts, n=1)
     if close:

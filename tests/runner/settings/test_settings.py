@@ -152,6 +152,7 @@ def test_settings_cannot_be_changed() -> None:
     ("name", "value", "words"),
     [
         ("STAET", "x", "unknown variable; did you mean TOOLRUNNER_STATE?"),
+        ("PLUGINZ", "x", "; did you mean TOOLRUNNER_PLUGIN or TOOLRUNNER_PLUGINS?"),
         ("ISOLATION", "none", "isolation: must be 'full' or 'degraded'"),
         ("ISOLATION__X", "full", "isolation has no parts; set TOOLRUNNER_ISOLATION"),
         ("STATE", "", "state: must not be empty; name a folder"),
