@@ -272,7 +272,8 @@ def _held(pid: int, number: int) -> Iterator[None]:
         (group / "cpu.cfs_quota_us").write_text(f"{int(SHARE * _PERIOD)}")
         process = psutil.Process(pid)
         for one in itertools.chain([process], process.children(recursive=True)):
-            (group / "cgroup.procs").write_text(f"{one.pid}")
+            with suppress(ProcessLookupError):  # it has ended since it was looked for
+                (group / "cgroup.procs").write_text(f"{one.pid}")
         yield
     finally:
         # Who is still in it goes back.

@@ -140,6 +140,7 @@ class _Cluster:
         self._highest: list[int] = []  # of those, negated; what has ended is dropped when it is met
         self._waiting = 0
         self._asked = 0
+        self._is_looking = self._is_stirred = False
 
     def leave(self, jobs: Iterator[SimulatedJob]) -> None:
         """Have one client leave jobs, one after the other, none before its time."""
@@ -168,9 +169,22 @@ class _Cluster:
         )
         own.append(job)
         self._waiting += 1
-        for _ in range(self._idle - 1):
-            self.database.ask(self._costs.look, lambda: None)
+        self._stir()
         self._ask()
+
+    def _stir(self) -> None:
+        """Have all idle workers look; those who do so already look once more, and not for each."""
+        self._is_stirred = True
+        if self._is_looking or self._idle < 2 or not self._costs.look:
+            return
+        self._is_looking, self._is_stirred = True, False
+
+        def looked() -> None:
+            self._is_looking = False
+            if self._is_stirred:
+                self._stir()
+
+        self.database.ask(self._costs.look * (self._idle - 1), looked)
 
     def _highest_running(self) -> int:
         while self._highest and not self._running_tags[-self._highest[0]]:
