@@ -86,40 +86,33 @@ def unusable_state(error: OSError) -> RequestError:
     """Return the refusal of what could not be kept in the state folder, or not be read there."""
     if is_full(error):
         return _full()
-    message = (
+    return _overloaded(
         "the server's state folder cannot be used now, and nothing was changed; its log says why"
-    )
-    return RequestError(
-        ErrorType.OVERLOADED, message, details={"retry_after_seconds": _STORE_SECONDS}
     )
 
 
 def unusable_database() -> RequestError:
     """Return the refusal of what could not be kept in the PostgreSQL that servers share."""
-    message = (
+    return _overloaded(
         "the PostgreSQL that the servers share cannot be used now, and nothing was changed; the log"
         " says why"
-    )
-    return RequestError(
-        ErrorType.OVERLOADED, message, details={"retry_after_seconds": _STORE_SECONDS}
     )
 
 
 def _without_jobs() -> RequestError:
-    return RequestError(
-        ErrorType.OVERLOADED,
+    return _overloaded(
         "jobs can be neither stored nor read now, and nothing was changed: the operator sees why at"
-        " /readyz; calls that are waited for work (POST /v1/analyze)",
-        details={"retry_after_seconds": _STORE_SECONDS},
+        " /readyz; calls that are waited for work (POST /v1/analyze)"
     )
 
 
 def _full() -> RequestError:
-    return RequestError(
-        ErrorType.OVERLOADED,
-        "the disk of the server's state folder is full; try again later",
-        details={"retry_after_seconds": FULL_DISK_SECONDS},
-    )
+    message = "the disk of the server's state folder is full; try again later"
+    return _overloaded(message, FULL_DISK_SECONDS)
+
+
+def _overloaded(message: str, seconds: int = _STORE_SECONDS) -> RequestError:
+    return RequestError(ErrorType.OVERLOADED, message, details={"retry_after_seconds": seconds})
 
 
 def _complaint(error: RequestValidationError) -> str:

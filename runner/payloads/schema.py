@@ -58,14 +58,10 @@ class _TooMuchError(Exception):
         self.before, self.after, self.less = before, after, less
 
 
-def _never() -> bool:
-    return False
-
-
 def check_schema(
     payload: dict[str, Any],
     schema: Mapping[str, Any],
-    is_withdrawn: Callable[[], bool] = _never,
+    is_withdrawn: Callable[[], bool],
 ) -> None:
     """Raise ``GovernedError`` unless the payload is what the ``input_schema`` describes.
 
@@ -100,7 +96,7 @@ def _problem(
     what: str,
     value: dict[str, Any],
     schema: Mapping[str, Any],
-    is_withdrawn: Callable[[], bool] = _never,
+    is_withdrawn: Callable[[], bool] = lambda: False,
 ) -> str:
     """Return what does not fit, beginning with its place, or ""."""
     try:
@@ -111,6 +107,9 @@ def _problem(
         worst = best_match(islice(errors, _ERRORS_LOOKED_AT))
     except (_UnusableError, _TooMuchError, _WithdrawnError):
         raise
+    except OverflowError:  # of all keywords one divides
+        before = "a number is too large to be checked against multipleOf of"
+        raise _TooMuchError(before, "", "a smaller one") from None
     except RecursionError:
         _refuse("it refers to itself without end")
     except Unresolvable as error:
@@ -137,7 +136,6 @@ def _validator_class(schema_text: str) -> type[Validator]:
     plain.check_schema(schema)
     keywords: dict[str, _Keyword] = {**plain.VALIDATORS, "uniqueItems": _unique_items}
     keywords["additionalProperties"] = _additional(keywords["additionalProperties"])
-    keywords["multipleOf"] = _multiple_of(keywords["multipleOf"])
     guarded = {name: _guarded(name, keyword) for name, keyword in keywords.items()}
     return cast("type[Validator]", extend(plain, guarded))  # type: ignore[no-untyped-call]  # its stub lacks types
 
@@ -233,24 +231,6 @@ def _extras(instance: dict[str, Any], known: Collection[str], pattern: str) -> I
     for key in instance:
         if key not in known and not (pattern and re.search(pattern, key)):
             yield key
-
-
-def _multiple_of(plain: _Keyword) -> _Keyword:
-    """The keyword, with words for numbers that no float can hold."""
-
-    def keyword(
-        validator: Any,  # noqa: ANN401 - jsonschema's own signature
-        divisor: Any,  # noqa: ANN401
-        instance: Any,  # noqa: ANN401
-        schema: Any,  # noqa: ANN401
-    ) -> Iterator[ValidationError]:
-        try:
-            yield from plain(validator, divisor, instance, schema) or ()
-        except OverflowError:
-            before = "a number is too large to be checked against multipleOf of"
-            raise _TooMuchError(before, "", "a smaller one") from None
-
-    return keyword
 
 
 def _check_number(keyword: str, instance: Collection[Any]) -> None:

@@ -92,12 +92,17 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         error = cause
 
 
-def files_of(error: BaseException) -> Iterator[str]:
-    """Yield the files that an exception came through."""
+def steps_of(error: BaseException) -> Iterator[types.TracebackType]:
+    """Yield the steps of an exception's traceback, past what its class says of it."""
     frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
     while frames is not None:
-        yield frames.tb_frame.f_code.co_filename
+        yield frames
         frames = frames.tb_next
+
+
+def files_of(error: BaseException) -> Iterator[str]:
+    """Yield the files that an exception came through."""
+    return (step.tb_frame.f_code.co_filename for step in steps_of(error))
 
 
 def network_hint(error: BaseException, order: dict[str, Any]) -> str:
@@ -188,20 +193,16 @@ def is_of_a_program(error: BaseException) -> bool:
 
 def last_step(error: BaseException) -> types.TracebackType | None:
     """Return the last step of an exception's traceback."""
-    frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
-    while frames is not None and frames.tb_next is not None:
-        frames = frames.tb_next
-    return frames
+    steps = list(steps_of(error))
+    return steps[-1] if steps else None
 
 
 def last_frame_in(end: str, error: BaseException) -> types.FrameType | None:
     """Return the innermost frame of an exception that is of a file whose name ends so."""
     found = None
-    frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
-    while frames is not None:
-        if frames.tb_frame.f_code.co_filename.endswith(end):
-            found = frames.tb_frame
-        frames = frames.tb_next
+    for step in steps_of(error):
+        if step.tb_frame.f_code.co_filename.endswith(end):
+            found = step.tb_frame
     return found
 
 
@@ -211,12 +212,10 @@ def writes(error: OSError) -> bool:
         return True
     if is_of_a_program(error):
         return False  # its arguments are no modes of a file
-    frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
-    while frames is not None:
-        if frames.tb_frame.f_code.co_name in _WRITERS or _WRITES.search(line_of(frames)):
-            return True
-        frames = frames.tb_next
-    return False
+    return any(
+        step.tb_frame.f_code.co_name in _WRITERS or _WRITES.search(line_of(step))
+        for step in steps_of(error)
+    )
 
 
 def line_of(frames: types.TracebackType) -> str:

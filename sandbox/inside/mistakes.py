@@ -421,13 +421,7 @@ def is_pillows(frame: types.FrameType | None) -> bool:
 
 def own_steps(error: BaseException, order: dict[str, Any]) -> list[types.TracebackType]:
     """Return the steps of an exception's traceback that are of the plugin's own code."""
-    frames: types.TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
-    found = []
-    while frames is not None:
-        if is_own(frames.tb_frame, order):
-            found.append(frames)
-        frames = frames.tb_next
-    return found
+    return [step for step in hints.steps_of(error) if is_own(step.tb_frame, order)]
 
 
 def is_own(frame: types.FrameType, order: dict[str, Any]) -> bool:
