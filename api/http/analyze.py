@@ -13,16 +13,16 @@ from toolrunner.api.http import request_schemas, schemas
 from toolrunner.api.http.answers import answer_with
 from toolrunner.api.http.audit import carried, outcome, record
 from toolrunner.api.http.bodies import Wanted, read_wanted
-from toolrunner.api.http.callers import Caller, FromCaller, while_reading
+from toolrunner.api.http.callers import Caller, caller_of, while_reading
 from toolrunner.api.http.context import PLUGIN, REQUEST_ID, TRACEPARENT
-from toolrunner.api.http.doors import Doors, FromDoors
+from toolrunner.api.http.doors import Doors, found_in
 from toolrunner.api.http.errors import HttpError, governed
-from toolrunner.api.http.route import GovernedRoute
+from toolrunner.api.http.route import DirectRoute
 from toolrunner.runner.artifacts import info_of
 from toolrunner.runner.call import Call
 from toolrunner.runner.errors import CancelledBy, ErrorType
 
-router = APIRouter(prefix="/v1", tags=["analyze"], route_class=GovernedRoute)
+router = APIRouter(prefix="/v1", tags=["analyze"], route_class=DirectRoute)
 
 
 @router.post(
@@ -39,11 +39,13 @@ router = APIRouter(prefix="/v1", tags=["analyze"], route_class=GovernedRoute)
     },
     openapi_extra=request_schemas.request(),
 )
-async def analyze(request: Request, doors: FromDoors, caller: FromCaller) -> Response:
+async def analyze(request: Request) -> Response:
     """Run a plugin on an image or a payload, and wait for its result and its artifacts.
 
     A client that goes away ends its call; so does revoking its key.
     """
+    doors = found_in(request)
+    caller = await caller_of(request, doors)
     async with while_reading(doors, caller):
         wanted = await read_wanted(request)
     request.state.plugin = wanted.plugin

@@ -70,7 +70,7 @@ def record(request: Request, response: Response, error: RequestError | None = No
         caller=getattr(state, "caller", ""),
         key=getattr(state, "key", ""),
         client=request.client.host if request.client else "",
-        route=f"{request.method} {request.url.path}",
+        route=f"{request.method} {request.scope['path']}",
         plugin=getattr(state, "plugin", ""),
         outcome=str(error.kind) if error else getattr(state, "outcome", "success"),
         status=response.status_code,
@@ -81,5 +81,5 @@ def record(request: Request, response: Response, error: RequestError | None = No
 
 
 def _route(request: Request) -> str:
-    path = request.url.path
+    path = request.scope["path"]
     return next((one for one in ("/v1/jobs", "/v1/plugins") if path.startswith(f"{one}/")), path)
