@@ -265,9 +265,10 @@ def _death(ending: Ending, end: str, details: Mapping[str, object], hint: str = 
         facts = {"operation": "set-up", "errno": None, "remedy": "", **details}
         message = f"the sandbox {end} while it was set up{hint}; try `toolrunner doctor`"
         return _error(ending, ErrorType.SANDBOX_ERROR, message, facts)
+    kind = ErrorType.PLUGIN_CRASHED
     if ending.stage is Stage.LOAD:
-        return _error(ending, ErrorType.PLUGIN_LOAD_ERROR, f"{end} while loading{hint}", details)
-    return _error(ending, ErrorType.PLUGIN_CRASHED, end + hint, details)
+        kind, end = ErrorType.PLUGIN_LOAD_ERROR, f"{end} while loading"
+    return _error(ending, kind, end + hint, details, ending.where)
 
 
 def _is_final(ending: Ending) -> bool:

@@ -191,7 +191,7 @@ class Exchange(abc.ABC):
     def _ending(self) -> Ending:
         dropped = self._tail.dropped + self._log.dropped
         where, text = "", self._tail.text()
-        if self._was_asked:
+        if self._was_asked or self._facts.has_crashed:
             where, text = taken_out(text)
         return self._facts.ending(
             self.watch, self._isolation, text, dropped, where=where, outlived=self.outlived

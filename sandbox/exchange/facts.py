@@ -24,6 +24,9 @@ from toolrunner.sandbox.watch import Watch
 
 CLOSED = "the reply channel was closed without a reply"  # and its process has not ended
 
+# Of these faulthandler writes a stack.
+_CRASH = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
+
 
 @dataclass(slots=True)
 class Facts:
@@ -43,6 +46,12 @@ class Facts:
     started: float = 0.0
     replied: float = 0.0
     output_bytes: int = 0
+
+    @property
+    def has_crashed(self) -> bool:
+        """Whether a signal has ended the cell of which it says before where it was."""
+        status = self.report["status"] if self.report is not None else None
+        return isinstance(status, int) and os.WIFSIGNALED(status) and os.WTERMSIG(status) in _CRASH
 
     @property
     def has_answer(self) -> bool:

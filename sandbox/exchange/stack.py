@@ -1,4 +1,4 @@
-"""Where a cell was when its time was over, as it has written that to its errors when asked.
+"""Where a cell was when its time was over, or when it crashed, as it has written to its errors.
 
 The text is the plugin's word, as all that it prints; it is only ever shown.
 """
@@ -12,7 +12,9 @@ from toolrunner.sandbox.inside import protocol
 
 # As faulthandler writes it, the innermost frame first.
 _STACK = re.compile(
+    r"(?:Fatal Python error: [^\n]+\n\n)?"
     r"Stack \(most recent call first\):\n(?P<frames>(?:  File \"[^\n]+\", line \d+ in [^\n]+\n)+)"
+    r"(?:\nExtension modules: [^\n]+\n)?"
 )
 _FRAME = re.compile(r'  File "(?P<file>[^\n]+)", line (?P<line>\d+) in (?P<function>[^\n]+)\n')
 # What runs a plugin: ours, an event loop, the machinery of imports.

@@ -99,9 +99,10 @@ def load(channel: socket.socket, log_descriptor: int, order: dict[str, Any], res
 
 
 def tell_where() -> None:
-    """Have this process, and its forks, write where they are when they are asked."""
+    """Have this process, and its forks, write where they are: when asked, and when they crash."""
     import faulthandler
 
+    faulthandler.enable(file=_ERRORS, all_threads=False)
     try:
         faulthandler.register(protocol.WHERE_SIGNAL, file=_ERRORS, all_threads=False)
     except (ValueError, OSError):

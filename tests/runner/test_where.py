@@ -101,6 +101,36 @@ def test_an_import_that_hangs(
     assert error["_internal"]["traceback"] == stack(path, "<module>")
 
 
+CRASHES = {
+    "SIGSEGV": "ctypes.string_at(0)",
+    "SIGABRT": "os.abort()",
+    "SIGILL": "os.kill(os.getpid(), signal.SIGILL)",
+}
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("name", CRASHES)
+def test_a_crash_in_native_code(
+    name: str, start: str, layers: Layers, write_plugin: WritePlugin, make_runner: MakeRunner
+) -> None:
+    """It says at which line of the plugin it was, and dies by its signal all the same."""
+    body = f"""
+    import ctypes, os, signal
+    def inner():
+        {CRASHES[name]}  # inner
+    def run(payload):
+        print("begun", flush=True)
+        inner()  # run
+    """
+    path = write_plugin(body, start=f'"{start}"')
+    error = failed(make_runner, path, layers=layers)
+    assert error["error"]["type"] == ErrorType.PLUGIN_CRASHED
+    assert error["error"]["details"]["signal"] == name
+    where = error["_internal"]["traceback"]
+    assert [line for line in stack(path, "run", "inner").splitlines() if line not in where] == []
+    assert error["error"]["details"]["log_tail"] == "begun\n"
+
+
 def test_a_program_has_none(layers: Layers, open_folder: Path, make_runner: MakeRunner) -> None:
     """What waits for it is ours, and of no use to its author."""
     path = a_script(open_folder, "echo begun >&2; sleep 100", limits="{ wall_seconds = 0.5 }")
