@@ -110,13 +110,17 @@ class RequestError(Exception):
         details: Mapping[str, Any] | None = None,
         reason: Reason | None = None,
     ) -> None:
-        """``message`` says what to do; ``reason`` is for the operator alone."""
+        """``message`` says what to do; ``reason`` is for the operator alone.
+
+        So is ``words``, which says it in the log.
+        """
         super().__init__(message)
         self.kind = kind
         self.plugin = plugin
         self.headers = dict(headers or {})
         self.details = dict(details or {})
         self.reason = reason
+        self.words = str(reason or message)
 
 
 def invalid(message: str) -> RequestError:
@@ -170,7 +174,7 @@ def refusal(error: RequestError) -> JSONResponse:
     headers = {**error.headers, **_waits(status, details)}
     answer = Refusal({"detail": detail}, status, headers)
     answer.kind, answer.reason = str(error.kind), str(error.reason or "")
-    answer.words = answer.reason or str(error)
+    answer.words = error.words
     return answer
 
 

@@ -62,6 +62,8 @@ class PluginChange:
             return f"{self.plugin} {self.was}".rstrip() + " is gone"
         if self.change is What.UNAVAILABLE:
             since = "is new, and cannot run" if self.was is None else "cannot run now"
+            if self.was not in {None, self.version}:
+                now = f"{self.plugin} {self.was} -> {_told(self.version)}"
             return f"{now} {since}: {self.reason}"
         again = " can run again" if self.change is What.AVAILABLE else ""
         if self.version == self.was:

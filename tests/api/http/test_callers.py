@@ -161,7 +161,7 @@ def test_the_operator_is_told_why_a_key_was_refused(
         "GET '/v1/plugins' 401 Unauthorized (unknown key)",
         "GET '/v1/plugins' 401 Unauthorized (revoked key) of the key old",
         "GET '/v1/plugins' 429 RateLimited (keyless_per_minute) of the key old",
-        "GET '/v1/plugins' 429 RateLimited (rate of the key) of the key busy",
+        "GET '/v1/plugins' 429 RateLimited (rate of the key: 1 a minute) of the key busy",
         f"POST '/v1/analyze' 403 Forbidden ({allowed}) of the key narrow",
         "POST '/v1/analyze' 400 ValidationError of the key narrow",
     ]
