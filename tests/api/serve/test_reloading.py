@@ -143,7 +143,9 @@ def test_a_plugin_that_a_reload_takes_out_of_service_is_told(
     assert (change["version"], change["was"]) == ("1.1.0", "1.0.0")
     assert "memry_mb" in change["reason"]
     assert str(tmp_path) not in change["reason"]
-    assert re.search(r"WARNING .*plugins: sample 1.0.0 -> 1.1.0 cannot run now: .*memry_mb", server.log)
+    assert re.search(
+        r"WARNING .*plugins: sample 1.0.0 -> 1.1.0 cannot run now: .*memry_mb", server.log
+    )
     [warning] = warnings(address)
     assert warning.startswith("sample cannot run: ManifestError: ")
     assert "memry_mb" in warning
