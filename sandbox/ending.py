@@ -127,8 +127,9 @@ class Ending:
     when it was still running or is unknown. ``killed`` tells that we killed it, ``from_outside``
     that neither we nor the plugin did, ``host_ran_out`` that the kernel's out-of-memory killer did,
     with the call below its limit. ``where``: the stack of what had taken too long or has
-    crashed, by the plugin's own word. ``began``: when its request was sent, on the monotonic clock; 0 for never.
-    ``reached``: the limits, of "scratch_mb" and "processes", that it was seen to have come up to.
+    crashed, by the plugin's own word. ``began``: when its request was sent, on the monotonic clock;
+    0 for never. ``reached``: the limits, of "scratch_mb" and "processes", that it was seen to have
+    come up to.
     """
 
     stage: Stage
