@@ -71,7 +71,7 @@ def insert(
 
     Raises psycopg's UniqueViolation if another one has had its Idempotency-Key meanwhile.
     """
-    tag = queue.tag(connection, submission.caller)
+    tag = queue.tag(connection, submission.caller, submission.plugin, submission.version)
     connection.execute(
         _INSERT,
         {

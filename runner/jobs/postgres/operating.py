@@ -38,7 +38,7 @@ def revive(connection: Connection, queue: JobQueue, row: AnyRow) -> None:
 
     Whichever version of its plugin there is will do: most are retried after that was mended.
     """
-    tag = queue.tag(connection, row["caller"])
+    tag = queue.tag(connection, row["caller"], row["plugin"], None)
     now = connection.execute(
         "UPDATE jobs SET status = 'PENDING', started = NULL, ended = NULL, progress = NULL,"
         " error = NULL, withdrawn = 0, deaths = 0, unbegun = 0,"

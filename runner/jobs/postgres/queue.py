@@ -11,20 +11,25 @@ import logging
 from procrastinate import App, SyncPsycopgConnector
 
 from toolrunner.runner.jobs.postgres.connections import Connection
+from toolrunner.runner.jobs.postgres.rows import NOBODY_RUNS
 
 TASK = "toolrunner.job"
 MOST_TAG = 2**31 - 1
 _MOST_NAME = 128
 
 # How far a caller's share has got: one more than its last waiting job, or, if none waits, than what
-# is served now. So who comes seldom is served soon, however much others have left.
-_TAG = """
-SELECT least(%(most)s, 1 + greatest(0,
-  (SELECT max(tag) FROM jobs WHERE status = 'PENDING' AND caller = %(caller)s),
+# is served now. So who comes seldom is served soon, however much others have left. What nobody can
+# run counts for nothing but more of the same, unless nobody runs anything, as while all start.
+_SAME = "plugin = %(plugin)s AND version IS NOT DISTINCT FROM %(version)s"
+_COUNTS = f"(NOT {NOBODY_RUNS} OR NOT EXISTS (SELECT FROM offers))"
+_TAG = f"""
+SELECT least(%(most)s, 1 + greatest(0::bigint,
+  (SELECT max(tag) FROM jobs WHERE status = 'PENDING' AND caller = %(caller)s
+     AND ({_SAME} OR {_COUNTS})),
   (SELECT max(tag) FROM jobs WHERE status = 'RUNNING'),
-  (SELECT min(tag) - 1 FROM jobs WHERE status = 'PENDING')
+  (SELECT min(tag) - 1 FROM jobs WHERE status = 'PENDING' AND {_COUNTS})
 )) AS tag
-"""
+"""  # noqa: S608 - ours alone
 
 
 class JobQueue:
@@ -35,9 +40,10 @@ class JobQueue:
         logging.getLogger("procrastinate").setLevel(logging.WARNING)
         self._app = App(connector=SyncPsycopgConnector())
 
-    def tag(self, connection: Connection, caller: str) -> int:
+    def tag(self, connection: Connection, caller: str, plugin: str, version: str | None) -> int:
         """Return the place of a caller's next job among those of all: the lowest is first."""
-        row = connection.execute(_TAG, {"most": MOST_TAG, "caller": caller}).fetchone()
+        what = {"most": MOST_TAG, "caller": caller, "plugin": plugin, "version": version}
+        row = connection.execute(_TAG, what).fetchone()
         return 1 if row is None else int(row["tag"])
 
     def put(self, connection: Connection, job_id: str, plugin: str, tag: int) -> int:

@@ -13,10 +13,12 @@ from toolrunner.runner.jobs.postgres.notices import OF_JOB
 Row = dict[str, Any]
 
 NOW = "extract(epoch FROM clock_timestamp())::float8"
-_STRANDED = (
-    "status = 'PENDING' AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.plugin = jobs.plugin"
+# Whether no living process can run a job, which may wait.
+NOBODY_RUNS = (
+    "NOT EXISTS (SELECT 1 FROM offers WHERE offers.plugin = jobs.plugin"
     " AND offers.version = coalesce(jobs.version, offers.version))"
 )
+_STRANDED = f"status = 'PENDING' AND {NOBODY_RUNS}"
 # A job as ``job_of`` wants it: with whether nobody can run it now.
 SELECT_JOBS = f"SELECT *, ({_STRANDED}) AS is_stranded FROM jobs"  # noqa: S608 - ours alone
 COUNT_STRANDED = (

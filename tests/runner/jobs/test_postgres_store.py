@@ -130,6 +130,34 @@ def test_who_has_left_one_job_waits_for_one_of_who_has_left_many(store: Store) -
     assert order == [*heavy[:3], light]
 
 
+def test_what_nobody_can_run_holds_up_no_other_job_of_its_caller(open_store: OpenStore) -> None:
+    """Jobs of a plugin or a version that is gone use up nothing of the caller's share."""
+    store = open_store()
+    assert store.claim(RUNNABLE) is None  # from here on it is known what can be run
+    for _ in range(4):
+        added(store, plugin="gone", caller="unlucky")
+        added(store, version="0", caller="unlucky")
+        added(store, caller="other")
+    able = added(store, caller="unlucky")
+    places = {job: -place for _, place, job in entries(open_store)}
+    assert places[able.id] == 1
+    again = added(store, plugin="gone", caller="unlucky")
+    assert {job: -place for _, place, job in entries(open_store)}[again.id] == 5
+
+
+def test_what_nobody_can_run_gives_newcomers_no_better_place(open_store: OpenStore) -> None:
+    """It was left long ago; what is served now is far beyond it."""
+    store = open_store()
+    assert store.claim(RUNNABLE) is None
+    added(store, plugin="gone")
+    for _ in range(3):
+        added(store, caller="heavy")
+    for _ in range(2):
+        store.finish(claimed(store), JobStatus.SUCCESS, result={})
+    newcomer = added(store, caller="light")
+    assert {job: -place for _, place, job in entries(open_store)}[newcomer.id] == 3
+
+
 # Who lives
 
 
