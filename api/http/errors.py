@@ -196,6 +196,15 @@ def governed(error: Mapping[str, Any]) -> JSONResponse:
     return answer
 
 
+def kept(error: Mapping[str, Any]) -> JSONResponse:
+    """Return the answer to whoever asks how a job has failed: the same however often it is asked.
+
+    So nothing was refused just now, and no time says when to ask again.
+    """
+    detail = public(error)
+    return JSONResponse({"detail": detail}, status_of(detail["type"], detail["details"]))
+
+
 def _waits(status: int, details: Mapping[str, Any]) -> dict[str, str]:
     """Return the header that says when to ask again: with each 503 that is to be tried again.
 

@@ -22,7 +22,7 @@ from toolrunner.api.http.bodies import Wanted, read_wanted
 from toolrunner.api.http.callers import Caller, FromCaller, while_reading
 from toolrunner.api.http.context import TRACEPARENT
 from toolrunner.api.http.doors import Doors, FromDoors
-from toolrunner.api.http.errors import HttpError, RequestError, governed
+from toolrunner.api.http.errors import HttpError, RequestError, kept
 from toolrunner.api.http.events import UNBUFFERED, stream
 from toolrunner.api.http.following import following
 from toolrunner.api.http.route import GovernedRoute
@@ -323,7 +323,7 @@ def unsuccessful(job: Job) -> Response | None:
         message = f"the job is {job.status}; what it brings is there when it has ended"
         raise RequestError(HttpError.CONFLICT, message, plugin=job.plugin)
     if job.error is not None:
-        return governed(_told(job.error))
+        return kept(_told(job.error))
     if job.status is JobStatus.CANCELLED:
         is_own = job.cancelled_by is CancelledBy.CALLER
         message = f"the job was cancelled{'' if is_own else ' by the operator'} before it ran"

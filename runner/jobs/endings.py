@@ -44,7 +44,7 @@ def call_id(job: Job) -> str:
 
 def lost(job: Job) -> dict[str, Any]:
     """Return the error of a job whose server has died with it."""
-    return _internal(
+    return _of_the_host(
         job,
         f"the process that ran the job ended, in attempt {job.attempts}; its retries ("
         f"{job.retries}) do not allow another one: {_again(job)}",
@@ -53,7 +53,7 @@ def lost(job: Job) -> dict[str, Any]:
 
 def unheard(job: Job) -> dict[str, Any]:
     """Return the error of a job whose end its own server has no way to know."""
-    return _internal(
+    return _of_the_host(
         job,
         "the job store was away, or a copy of it was put back, when the job ended in attempt"
         f" {job.attempts}; its retries ({job.retries}) do not allow another one: {_again(job)}",
@@ -62,7 +62,7 @@ def unheard(job: Job) -> dict[str, Any]:
 
 def stopped(job: Job) -> dict[str, Any]:
     """Return the error of a job that ran for longer than its server's end could wait."""
-    return _unkept(
+    return _of_the_host(
         job,
         f"the server was stopped while the job ran, in attempt {job.attempts}, and drain_seconds"
         f" were over; its retries ({job.retries}) do not allow another one: {_again(job)}",
@@ -71,19 +71,19 @@ def stopped(job: Job) -> dict[str, Any]:
 
 def buggy(job: Job, bug: BaseException) -> dict[str, Any]:
     """Return the error of a job that met a bug of ours."""
-    return _internal(
+    return _of_a_bug(
         job, f"{type(bug).__name__} on the way of the job itself; the log has the traceback"
     )
 
 
 def unreadable(job: Job, error: UnreadableError) -> dict[str, Any]:
     """Return the error of a job whose payload is lost."""
-    return _internal(job, str(error))
+    return _of_the_host(job, str(error))
 
 
 def not_kept(job: Job, failed: NotKeptError) -> dict[str, Any]:
     """Return the error of a job whose result could not be written."""
-    return _unkept(
+    return _of_the_host(
         job,
         f"the call has ended, but its result could not be kept in {failed}; {failed.remedy}, and"
         f" {_again(job)}",
@@ -94,11 +94,11 @@ def _again(job: Job) -> str:
     return f"POST /v1/jobs/{job.id}/retry, or `toolrunner jobs retry {job.id}`, runs it again"
 
 
-def _internal(job: Job, message: str) -> dict[str, Any]:
+def _of_a_bug(job: Job, message: str) -> dict[str, Any]:
     return _error(ErrorType.INTERNAL_ERROR, job, message)
 
 
-def _unkept(job: Job, message: str) -> dict[str, Any]:
+def _of_the_host(job: Job, message: str) -> dict[str, Any]:
     return _error(ErrorType.SANDBOX_ERROR, job, message)
 
 

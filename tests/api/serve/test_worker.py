@@ -140,6 +140,10 @@ def test_a_workers_end_costs_a_retry(serve: Serve, work: Serve, write_plugin: Wr
     worker.wait_for(r"was ended by SIGKILL.*; what it ran is run again as its retries allow")
     wait_until(lambda: has(once, "FAILED"), "it has no retry")
     assert "the process that ran the job ended" in job(once)["error"]["message"]
+    answer = httpx.get(f"{once}/result")
+    assert answer.status_code == 503
+    assert answer.json()["detail"]["details"]["blame"] == "host"
+    assert "retry-after" not in answer.headers  # it stays so: the job is to be retried
     wait_until(lambda: is_under_way(twice, 2), "the next process runs it")
     assert worker.end() == 0
     found = job(twice)

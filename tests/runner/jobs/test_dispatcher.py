@@ -212,7 +212,7 @@ def test_a_killed_server_loses_no_job(
         job = server.ended(running.id)
         assert job.status is JobStatus.FAILED
         assert job.error is not None
-        assert job.error["type"] == "InternalError"
+        assert job.error["type"] == "SandboxError"
         assert "the process that ran the job ended" in job.error["message"]
 
 
