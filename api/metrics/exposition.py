@@ -128,5 +128,6 @@ def _of_jobs(backend: Backend) -> Iterator[Metric]:
         return
     yield _metric(families.JOBS, {(str(status),): number for status, number in kept.items()})
     yield _metric(families.JOBS_OLDEST, {(): figures.oldest_pending_seconds})
+    yield _metric(families.JOBS_STRANDED, {(): figures.oldest_stranded_seconds})
     ended: Samples = {(str(status),): number for status, number in figures.ended.items()}
     yield _metric(families.JOBS_ENDED, ended)

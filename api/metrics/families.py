@@ -181,7 +181,12 @@ JOBS = Family("toolrunner_jobs", Kind.GAUGE, "Jobs that are kept.", ("status",))
 JOBS_OLDEST = Family(
     "toolrunner_jobs_oldest_pending_seconds",
     Kind.GAUGE,
-    "How long the oldest job has waited that waits now; 0 if none does.",
+    "How long the oldest job has waited that waits now, and can be run; 0 if none does.",
+)
+JOBS_STRANDED = Family(
+    "toolrunner_jobs_oldest_stranded_seconds",
+    Kind.GAUGE,
+    "How long the oldest job has waited that nobody can run; 0 if there is none.",
 )
 JOBS_ENDED = Family(
     "toolrunner_jobs_ended",
@@ -204,6 +209,7 @@ SEEN = (
     ENVIRONMENTS,
     JOBS,
     JOBS_OLDEST,
+    JOBS_STRANDED,
     JOBS_ENDED,
     PROBLEM,
     LAYER,

@@ -101,6 +101,13 @@ _STRANDED = (
 )
 # A job as ``job_of`` wants it: with whether nobody can run it now.
 SELECT_JOBS = f"SELECT *, {_STRANDED} AS is_stranded FROM jobs"  # noqa: S608 - ours alone
+# Since when the oldest job waits: of those that nobody can run although some run others, and of all
+# else.
+OLDEST_WAITING = f"""
+SELECT min(iif(is_stuck, NULL, created)) AS pending, min(iif(is_stuck, created, NULL)) AS stranded
+FROM (SELECT created, {_STRANDED} AND EXISTS (SELECT 1 FROM offers) AS is_stuck FROM jobs
+  WHERE status = 'PENDING')
+"""  # noqa: S608 - ours alone
 COUNT_STRANDED = (
     f"SELECT plugin, version, count(*) AS jobs FROM jobs WHERE {_STRANDED}"  # noqa: S608 - same
     " GROUP BY plugin, version"

@@ -38,7 +38,7 @@ from toolrunner.runner.jobs.rules import Bounds
 from toolrunner.runner.jobs.sqlite_adding import insert
 from toolrunner.runner.jobs.sqlite_file import JobDatabase
 from toolrunner.runner.jobs.sqlite_operating import revive
-from toolrunner.runner.jobs.sqlite_rows import COUNT_STRANDED, SELECT_JOBS
+from toolrunner.runner.jobs.sqlite_rows import COUNT_STRANDED, OLDEST_WAITING, SELECT_JOBS
 from toolrunner.runner.jobs.sqlite_running import (
     abandon,
     begin,
@@ -241,11 +241,11 @@ class SqliteJobStore(RowStore[Connection]):
     def figures(self) -> JobFigures:
         with self._reading() as database:
             ended = dict(database.execute("SELECT status, jobs FROM ended").fetchall())
-            query = "SELECT min(created) FROM jobs WHERE status = 'PENDING'"
-            oldest = database.execute(query).fetchone()[0]
+            oldest = database.execute(OLDEST_WAITING).fetchone()
+        now = time.time()
         return JobFigures(
             {status: ended.get(status, 0) for status in JobStatus if status.has_ended},
-            0.0 if oldest is None else max(0.0, time.time() - oldest),
+            *(0.0 if since is None else max(0.0, now - since) for since in oldest),
         )
 
     def recover(self, lost: Callable[[Job], dict[str, Any]]) -> int:

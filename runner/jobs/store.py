@@ -58,10 +58,15 @@ class StoreError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class JobFigures:
-    """How many have ever ended, by their status, and how long the oldest has waited that waits."""
+    """How many have ever ended, by their status, and how long the oldest has waited that waits.
+
+    ``oldest_stranded_seconds`` is of those that no living process can run, and the other of all
+    else; while none runs anything, it is of all, since any that starts may.
+    """
 
     ended: dict[JobStatus, int]
     oldest_pending_seconds: float
+    oldest_stranded_seconds: float
 
 
 class ArtifactReader(Protocol):

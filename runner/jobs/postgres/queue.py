@@ -11,7 +11,7 @@ import logging
 from procrastinate import App, SyncPsycopgConnector
 
 from toolrunner.runner.jobs.postgres.connections import Connection
-from toolrunner.runner.jobs.postgres.rows import NOBODY_RUNS
+from toolrunner.runner.jobs.postgres.rows import IS_STUCK
 
 TASK = "toolrunner.job"
 MOST_TAG = 2**31 - 1
@@ -21,13 +21,12 @@ _MOST_NAME = 128
 # is served now. So who comes seldom is served soon, however much others have left. What nobody can
 # run counts for nothing but more of the same, unless nobody runs anything, as while all start.
 _SAME = "plugin = %(plugin)s AND version IS NOT DISTINCT FROM %(version)s"
-_COUNTS = f"(NOT {NOBODY_RUNS} OR NOT EXISTS (SELECT FROM offers))"
 _TAG = f"""
 SELECT least(%(most)s, 1 + greatest(0::bigint,
   (SELECT max(tag) FROM jobs WHERE status = 'PENDING' AND caller = %(caller)s
-     AND ({_SAME} OR {_COUNTS})),
+     AND ({_SAME} OR NOT {IS_STUCK})),
   (SELECT max(tag) FROM jobs WHERE status = 'RUNNING'),
-  (SELECT min(tag) - 1 FROM jobs WHERE status = 'PENDING' AND {_COUNTS})
+  (SELECT min(tag) - 1 FROM jobs WHERE status = 'PENDING' AND NOT {IS_STUCK})
 )) AS tag
 """  # noqa: S608 - ours alone
 

@@ -18,9 +18,17 @@ NOBODY_RUNS = (
     "NOT EXISTS (SELECT 1 FROM offers WHERE offers.plugin = jobs.plugin"
     " AND offers.version = coalesce(jobs.version, offers.version))"
 )
+# Whether that is so although some run others: while nobody runs anything, whoever starts may.
+IS_STUCK = f"({NOBODY_RUNS} AND EXISTS (SELECT FROM offers))"
 _STRANDED = f"status = 'PENDING' AND {NOBODY_RUNS}"
 # A job as ``job_of`` wants it: with whether nobody can run it now.
 SELECT_JOBS = f"SELECT *, ({_STRANDED}) AS is_stranded FROM jobs"  # noqa: S608 - ours alone
+# Since when the oldest job waits, of those that are stuck and of those that are not.
+OLDEST_WAITING = (
+    f"SELECT {NOW} - min(created) FILTER (WHERE NOT is_stuck) AS pending,"  # noqa: S608 - ours alone
+    f" {NOW} - min(created) FILTER (WHERE is_stuck) AS stranded FROM (SELECT created, {IS_STUCK}"
+    " AS is_stuck FROM jobs WHERE status = 'PENDING') AS waiting"
+)
 COUNT_STRANDED = (
     f"SELECT plugin, version, count(*) AS jobs FROM jobs WHERE {_STRANDED}"  # noqa: S608 - same
     " GROUP BY plugin, version"

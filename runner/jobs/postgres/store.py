@@ -47,7 +47,13 @@ from toolrunner.runner.jobs.postgres.membership import (
 from toolrunner.runner.jobs.postgres.notices import OF_JOB, WAITING, WITHDRAWN, Notices
 from toolrunner.runner.jobs.postgres.operating import rename_caller, revive
 from toolrunner.runner.jobs.postgres.queue import JobQueue
-from toolrunner.runner.jobs.postgres.rows import COUNT_STRANDED, NOW, SELECT_JOBS, Row, one
+from toolrunner.runner.jobs.postgres.rows import (
+    COUNT_STRANDED,
+    OLDEST_WAITING,
+    SELECT_JOBS,
+    Row,
+    one,
+)
 from toolrunner.runner.jobs.postgres.running import (
     ANYTHING_WAITS,
     abandon,
@@ -328,13 +334,12 @@ class PostgresJobStore(RowStore[Connection]):
                 " GROUP BY status) AS both_of_them GROUP BY status"
             )
             found = {row["status"]: row["jobs"] for row in rows}
-            oldest = database.execute(
-                f"SELECT {NOW} - min(created) AS seconds FROM jobs WHERE status = 'PENDING'"  # noqa: S608 - ours
-            ).fetchone()
-        waited = 0.0 if oldest is None or oldest["seconds"] is None else oldest["seconds"]
+            oldest = database.execute(OLDEST_WAITING).fetchone()
+        assert oldest is not None
         return JobFigures(
             {status: found.get(status, 0) for status in JobStatus if status.has_ended},
-            max(0.0, waited),
+            max(0.0, oldest["pending"] or 0.0),
+            max(0.0, oldest["stranded"] or 0.0),
         )
 
     def recover(self, lost: Callable[[Job], dict[str, Any]]) -> int:

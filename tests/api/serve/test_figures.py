@@ -233,6 +233,7 @@ def test_a_cluster_has_one_alert_for_its_jobs(tmp_path: Path) -> None:
         {"series": f'{name}job="toolrunner",pod="{pod}",instance="{pod}:8001"}}', "values": values}
         for name, values in (
             ("toolrunner_jobs_oldest_pending_seconds{", "0+60x60"),
+            ("toolrunner_jobs_oldest_stranded_seconds{", "0+60x60"),
             ('toolrunner_jobs_ended_total{status="FAILED",', "0+5x60"),
             ('toolrunner_jobs_ended_total{status="SUCCESS",', "0+5x60"),
         )
@@ -240,7 +241,7 @@ def test_a_cluster_has_one_alert_for_its_jobs(tmp_path: Path) -> None:
     ]
     rules = {rule["alert"]: rule for rule in alerts()}
     expected = []
-    for name in ("ToolrunnerJobsWait", "ToolrunnerJobsFail"):
+    for name in ("ToolrunnerJobsWait", "ToolrunnerJobsStranded", "ToolrunnerJobsFail"):
         one = {
             "exp_labels": {"severity": "warning", "job": "toolrunner"},
             "exp_annotations": rules[name]["annotations"],
@@ -273,6 +274,7 @@ NIGHT = {
     f'toolrunner_call_seconds_bucket{{{PLUGIN},le="30"}}': "0+10",
     f'toolrunner_call_seconds_bucket{{{PLUGIN},le="+Inf"}}': "0+10",
     f"toolrunner_jobs_oldest_pending_seconds{{{ON}}}": "0+60",
+    f"toolrunner_jobs_oldest_stranded_seconds{{{ON}}}": "0+60",
     f'toolrunner_jobs_ended_total{{{ON},status="FAILED"}}': "0+5",
     f'toolrunner_jobs_ended_total{{{ON},status="SUCCESS"}}': "0+5",
 }
@@ -304,6 +306,7 @@ DAY = {
     f'toolrunner_call_seconds_bucket{{{PLUGIN},le="10"}}': "0+100",
     f'toolrunner_call_seconds_bucket{{{PLUGIN},le="+Inf"}}': "0+100",
     f"toolrunner_jobs_oldest_pending_seconds{{{ON}}}": "30+0",
+    f"toolrunner_jobs_oldest_stranded_seconds{{{ON}}}": "30+0",
     f'toolrunner_jobs_ended_total{{{ON},status="FAILED"}}': "0+1",
     f'toolrunner_jobs_ended_total{{{ON},status="SUCCESS"}}': "0+50",
 }

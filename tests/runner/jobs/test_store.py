@@ -302,6 +302,20 @@ def test_figures_are_of_all_that_have_ended(open_store: OpenStore) -> None:
         assert one.figures().oldest_pending_seconds == 0
 
 
+def test_what_nobody_can_run_has_a_figure_of_its_own(store: Store) -> None:
+    """More of those who run others would not run it; while nobody runs any, whoever starts may."""
+    added(store, plugin="gone")
+    added(store, version="0")
+    assert store.figures().oldest_pending_seconds > 0
+    assert store.figures().oldest_stranded_seconds == 0
+    assert store.claim(RUNNABLE) is None
+    assert store.figures().oldest_pending_seconds == 0
+    assert store.figures().oldest_stranded_seconds > 0
+    added(store)
+    figures = store.figures()
+    assert 0 < figures.oldest_pending_seconds < figures.oldest_stranded_seconds
+
+
 def die_with(open_store: OpenStore, jobs: int) -> None:
     """Let a process die that has taken so many jobs."""
     open_store.die(lambda store: [claimed(store) for _ in range(jobs)])
