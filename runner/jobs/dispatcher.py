@@ -257,11 +257,12 @@ class JobDispatcher:
             if self._told.get(what) is False:
                 _LOG.warning(
                     "jobs wait for %s, which no server can run now (%d so far); %s"
-                    " (`toolrunner jobs list --plugin %s`)",
+                    " (`toolrunner jobs cancel --all --plugin %s --status PENDING`%s)",
                     f"{what.plugin} {what.version or ''}".rstrip(),
                     jobs,
                     self._why(what),
                     what.plugin,
+                    ", with those for other versions" if what.version else "",
                 )
         self._told = {what: what in self._told for what in seen}
 

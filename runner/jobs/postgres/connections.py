@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from toolrunner.runner.jobs.store import StoreError
 from toolrunner.runner.settings.database_url import DatabaseUrl
 from toolrunner.sandbox import forks
 
+# Nothing else of what the library says of a URL is repeated: it may be a part of a password.
+_UNKNOWN_PARAMETER = re.compile(r'invalid URI query parameter: "([A-Za-z_]{1,40})"')
 Connection = psycopg.Connection[dict[str, Any]]
 T = TypeVar("T")
 
@@ -98,8 +101,10 @@ def connect(
     """
     try:
         given: dict[str, Any] = dict(conninfo_to_dict(url.secret))
-    except psycopg.ProgrammingError:
+    except psycopg.ProgrammingError as error:
         message = f"`jobs` in the settings is no URL that PostgreSQL's library can read: {url}"
+        if unknown := _UNKNOWN_PARAMETER.search(str(error)):
+            message += f" (it knows no parameter {unknown[1]!r})"
         raise StoreError(errno.EINVAL, message) from None
     with explained(url):
         ours = {**_SERVERS, "statement_timeout": f"{statement_seconds}s", **settings}

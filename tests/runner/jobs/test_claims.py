@@ -123,7 +123,7 @@ def test_two_servers_of_different_plugins_fail_no_job_of_the_other(
     for words in (
         "jobs wait for more 1.0.0, which no server can run now (1 so far); it takes no calls here",
         "jobs wait for sample 9.9.9, which no server can run now (1 so far); 1.0.0 is here",
-        "(`toolrunner jobs list --plugin more`)",
+        "(`toolrunner jobs cancel --all --plugin more --status PENDING`, with those for other",
     ):
         assert words in caplog.text
     found = {(one.plugin, one.version, one.jobs) for one in old.stranded()}

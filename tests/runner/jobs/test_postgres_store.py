@@ -434,6 +434,15 @@ def test_no_password_is_said(open_store: OpenStore, host: str) -> None:
     assert open_store.url
 
 
+def test_a_parameter_that_the_library_does_not_know_is_named(open_store: OpenStore) -> None:
+    """And nothing else of what it says, which may be a part of a password."""
+    url = DatabaseUrl.parse("postgresql://me@127.0.0.1:1/jobs?foo=1&password=secret")
+    with pytest.raises(StoreError, match=r"\(it knows no parameter 'foo'\)") as caught:
+        migrate(url)
+    assert "secret" not in str(caught.value)
+    assert open_store.url
+
+
 def test_text_that_postgresql_cannot_hold_is_found_nowhere(store: Store) -> None:
     """As of an id that a client has made up."""
     for name in ("a\0b", "\ud800"):
