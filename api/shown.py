@@ -22,7 +22,8 @@ _OPERATORS_ONLY = {"log_tail"}
 
 def public(error: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a governed error may leave: no log, no path of the host, and no address."""
-    details = {key: value for key, value in error["details"].items() if key not in _OPERATORS_ONLY}
+    kept = error.get("details", {}).items()  # a row may have been written by somebody else
+    details = {key: value for key, value in kept if key not in _OPERATORS_ONLY}
     cleaned = _cleaned({**error, "details": details})
     assert isinstance(cleaned, dict)
     return cleaned

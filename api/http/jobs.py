@@ -352,4 +352,4 @@ def _told(error: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a job's error without the names of other plugins, which its caller may not see."""
     if error["type"] != ErrorType.PLUGIN_NOT_FOUND:
         return error
-    return {**error, "message": f"there is no plugin {error['plugin']!r} any more"}
+    return {**error, "message": f"there is no plugin {error.get('plugin')!r} any more"}

@@ -81,6 +81,13 @@ def unreadable(job: Job, error: UnreadableError) -> dict[str, Any]:
     return _of_the_host(job, str(error))
 
 
+def damaged(job: Job, damage: str) -> dict[str, Any]:
+    """Return the error of a job whose row nobody can use as it is."""
+    return _of_the_host(
+        job, f"the job's row in the job store is damaged ({damage}): leave a new job in its place"
+    )
+
+
 def not_kept(job: Job, failed: NotKeptError) -> dict[str, Any]:
     """Return the error of a job whose result could not be written."""
     return _of_the_host(

@@ -55,7 +55,8 @@ class Job:
 
     ``attempts``: how often it has begun. ``waiting_for``: what is missing where nobody can run it.
     ``is_dead``: it has failed, and is kept with its payload until it is retried or purged.
-    ``cancelled_by``: only of one that was cancelled.
+    ``cancelled_by``: only of one that was cancelled. ``damage``: what of its row nobody can
+    read; it has failed then, with that reason.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Job:
     is_dead: bool = False
     cancelled_by: CancelledBy = CancelledBy.CALLER
     traceparent: str = ""
+    damage: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,21 @@ jobs, and which processes are dead.
 
 from __future__ import annotations
 
+import logging
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from toolrunner.runner.artifacts import ArtifactInfo
 from toolrunner.runner.errors import CancelledBy
+from toolrunner.runner.jobs import endings
 from toolrunner.runner.jobs.artifacts import KeptArtifact
 from toolrunner.runner.jobs.chosen import DEAD, KEPT
 from toolrunner.runner.jobs.files import JobFiles
 from toolrunner.runner.jobs.job import Job, JobFilter, JobStatus, NotDeadError, Submission
-from toolrunner.runner.jobs.rows import Row, job_of
+from toolrunner.runner.jobs.rows import DamagedError, Row, job_of
 from toolrunner.runner.jobs.rules import (
     MOST_AT_ONCE,
     Bounds,
@@ -31,6 +33,9 @@ from toolrunner.runner.jobs.rules import (
 from toolrunner.runner.jobs.store import Claim
 from toolrunner.sandbox.artifacts import Artifact
 
+_LOG = logging.getLogger("toolrunner.jobs")
+
+_MOST_DAMAGED = 10_000
 # A connection to the database, in a transaction: as a step takes it, and as a store has it.
 Given_contra = TypeVar("Given_contra", contravariant=True)
 C = TypeVar("C")
@@ -94,6 +99,8 @@ class RowStore(ABC, Generic[C]):
         self._operating = operating
         # What is still to go, of what was found to be too large together.
         self._large: list[str] = []
+        # Of whose damage the log has been told.
+        self._damaged: dict[str, None] = {}
 
     @abstractmethod
     def _reading(self) -> AbstractContextManager[C]:
@@ -106,6 +113,17 @@ class RowStore(ABC, Generic[C]):
     @abstractmethod
     def _aside(self) -> AbstractContextManager[C]:
         """Hold a connection for a look that takes long, and holds up nobody."""
+
+    @abstractmethod
+    def _alone(self) -> AbstractContextManager[C]:
+        """Hold a connection in a transaction of one job.
+
+        Raises DamagedError where its row's values allow no such step.
+        """
+
+    @abstractmethod
+    def _set_aside(self, database: C, row: Row, error: dict[str, Any]) -> None:
+        """End a job that has not ended as FAILED, with values that all steps can use."""
 
     @abstractmethod
     def _row(self, database: C, job_id: str) -> Row | None:
@@ -153,10 +171,46 @@ class RowStore(ABC, Generic[C]):
     def get(self, job_id: str) -> Job | None:
         with self._reading() as database:
             row = self._row(database, job_id)
-        return None if row is None else job_of(row)
+        return None if row is None else self._told(job_of(row))
 
     def _is_known(self, job_id: str) -> bool:
         return self.get(job_id) is not None
+
+    def _told(self, job: Job) -> Job:
+        """Say once in the log that a job's row is damaged, if it is."""
+        if job.damage:
+            self._tell_damage(job.id, job.damage)
+        return job
+
+    def _tell_damage(self, job_id: str, damage: str) -> None:
+        if job_id not in self._damaged:
+            self._damaged[job_id] = None
+            while len(self._damaged) > _MOST_DAMAGED:
+                del self._damaged[next(iter(self._damaged))]
+            _LOG.error("job %s is set aside, as its row is damaged: %s", job_id, damage)
+
+    @contextmanager
+    def _of_one(self, job_id: str) -> Iterator[C]:
+        """Hold a connection in a transaction of one job, that changes it or sets it aside.
+
+        What was to be known after a step has to be told before it: it may come to nothing.
+        """
+        try:
+            with self._alone() as database:
+                yield database
+        except DamagedError as damage:
+            with self._writing() as database:
+                row = self._row_to_change(database, job_id)
+                if row is not None:
+                    self._put_aside(database, row, str(damage))
+            with suppress(OSError):
+                self._files.drop_payload(job_id)
+
+    def _put_aside(self, database: C, row: Row, damage: str) -> None:
+        """End a job whose row is damaged, if it has not ended, and say so."""
+        if row["ended"] is None:
+            self._set_aside(database, row, endings.damaged(job_of(row), damage))
+            self._tell_damage(row["id"], damage)
 
     def _same(
         self, database: C, submission: Submission, mark: str, payload_bytes: int
@@ -169,7 +223,8 @@ class RowStore(ABC, Generic[C]):
 
     def listed(self, which: JobFilter, *, limit: int, before: str | None) -> list[Job]:
         with self._reading() as database:
-            return self._operating.listed(database, which, limit=limit, before=before)
+            found = self._operating.listed(database, which, limit=limit, before=before)
+        return [self._told(job) for job in found]
 
     def payload(self, claim: Claim) -> Mapping[str, Any]:
         return self._files.kept_payload(claim.job.id)
@@ -187,7 +242,8 @@ class RowStore(ABC, Generic[C]):
         size = 0
         if result is not None:
             size = self._files.keep_result(job.id, claim.number, result, artifacts)
-        with self._writing() as database:
+        has_ended = is_dead = False
+        with self._of_one(job.id) as database:
             has_ended = self._end(database, claim, status, error=error, result_bytes=size)
             is_dead = has_ended and self._bury(database, job.id, status, error)
         self._let_go(claim)
@@ -214,7 +270,9 @@ class RowStore(ABC, Generic[C]):
         return True
 
     def abandon(self, claim: Claim, error: dict[str, Any]) -> None:
-        with self._writing() as database:
+        taken: list[Lost] = []
+        dead: set[str] = set()
+        with self._of_one(claim.job.id) as database:
             lost = self._abandon(database, claim, error)
             taken = [] if lost is None else [lost]
             dead = self._bury_lost(database, taken)
@@ -234,8 +292,13 @@ class RowStore(ABC, Generic[C]):
                     self._files.drop_payload(row["id"])
 
     def cancel(self, job_id: str, by: CancelledBy = CancelledBy.CALLER) -> Job | None:
-        with self._writing() as database:
+        has_ended = False
+        with self._of_one(job_id) as database:
             has_ended = self._withdraw(database, job_id, by)
+            row = self._row(database, job_id)
+            if row is not None and (damage := job_of(row).damage):
+                self._put_aside(database, row, damage)
+        with self._reading() as database:
             now = self._row(database, job_id)
         if has_ended:
             with suppress(OSError):
@@ -243,15 +306,22 @@ class RowStore(ABC, Generic[C]):
         return None if now is None else job_of(now)
 
     def retry(self, job_id: str) -> Job | None:
-        with self._writing() as database:
-            row = self._row_to_change(database, job_id)
-            if row is None:
-                return None
-            if row["dead_bytes"] is None:
-                raise NotDeadError(why_not_dead(job_of(row)))
-            self._adding_steps.check_room(database, self._room, row["caller"], row["dead_bytes"])
-            self._revive(database, row)
-            row = self._row(database, job_id)
+        try:
+            with self._alone() as database:
+                return self._retried(database, job_id)
+        except DamagedError as damage:
+            message = f"the row of the job is damaged ({damage}): leave a new one"
+            raise NotDeadError(message) from damage
+
+    def _retried(self, database: C, job_id: str) -> Job | None:
+        row = self._row_to_change(database, job_id)
+        if row is None:
+            return None
+        if row["dead_bytes"] is None:
+            raise NotDeadError(why_not_dead(job_of(row)))
+        self._adding_steps.check_room(database, self._room, row["caller"], row["dead_bytes"])
+        self._revive(database, row)
+        row = self._row(database, job_id)
         return None if row is None else job_of(row)
 
     def purge(self, job_ids: Sequence[str]) -> int:

@@ -23,9 +23,9 @@ def known(database: sqlite3.Connection, submission: Submission, mark: str) -> Jo
 
 
 _PENDING = """
-SELECT count(*), coalesce(sum(payload_bytes), 0),
+SELECT count(*), CAST(total(payload_bytes) AS INTEGER),
   count(*) FILTER (WHERE caller = ?1),
-  coalesce(sum(payload_bytes) FILTER (WHERE caller = ?1), 0)
+  CAST(total(payload_bytes) FILTER (WHERE caller = ?1) AS INTEGER)
 FROM jobs WHERE status = 'PENDING'
 """
 

@@ -15,50 +15,68 @@ from typing import Any
 
 from toolrunner.runner.errors import CancelledBy
 from toolrunner.runner.jobs.job import Job, JobStatus
-from toolrunner.runner.jobs.rows import mark_of
+from toolrunner.runner.jobs.rows import DamagedError, Row, job_of, mark_of
 from toolrunner.runner.jobs.rules import MOST_UNBEGUN, after_loss
+from toolrunner.runner.jobs.sqlite_alone import alone
 from toolrunner.runner.jobs.sqlite_rows import tell, tell_status
 from toolrunner.runner.jobs.store import Claim
 
 # Of what a process can run, whose turn it is: the caller, then the plugin, with the fewest running
 # jobs; then the oldest.
-_CLAIM = """
-UPDATE jobs SET status = 'RUNNING', started = :now, worker = :worker, attempts = attempts + 1
-WHERE seq = (
-  SELECT waiting.seq FROM jobs AS waiting
-  LEFT JOIN (SELECT caller, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY caller)
-    AS mine ON mine.caller = waiting.caller
-  LEFT JOIN (SELECT plugin, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY plugin)
-    AS same ON same.plugin = waiting.plugin
-  JOIN json_each(:runnable) AS able
-    ON able.key = waiting.plugin AND able.value = coalesce(waiting.version, able.value)
-  WHERE waiting.status = 'PENDING'
-  ORDER BY coalesce(mine.n, 0), coalesce(same.n, 0), waiting.seq LIMIT 1
-) RETURNING *
+_NEXT = """
+SELECT waiting.seq FROM jobs AS waiting
+LEFT JOIN (SELECT caller, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY caller)
+  AS mine ON mine.caller = waiting.caller
+LEFT JOIN (SELECT plugin, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY plugin)
+  AS same ON same.plugin = waiting.plugin
+JOIN json_each(:runnable) AS able
+  ON able.key = waiting.plugin AND able.value = coalesce(waiting.version, able.value)
+WHERE waiting.status = 'PENDING'
+ORDER BY coalesce(mine.n, 0), coalesce(same.n, 0), waiting.seq LIMIT 1
+"""
+_TAKE = """
+UPDATE jobs SET status = 'RUNNING', started = ?, worker = ?, attempts = attempts + 1
+WHERE seq = ? RETURNING *
 """
 _LOSE = (
     "UPDATE jobs SET deaths = deaths + 1, worker = NULL, progress = NULL WHERE status = 'RUNNING'"
 )
 # Of a process that says nothing any more: what it had not begun has lost no attempt.
-_TAKE_BACK = """
+_OF_WORKER = "status = 'RUNNING' AND worker = :worker"
+_TAKE_BACK = f"""
 UPDATE jobs SET worker = NULL, progress = NULL,
   deaths = deaths + (begun = attempts OR unbegun >= :most),
   given_back = given_back + (begun <> attempts AND unbegun < :most),
   unbegun = iif(begun = attempts, 0, unbegun + 1)
-WHERE status = 'RUNNING' AND worker = :worker
-"""
+WHERE {_OF_WORKER}
+"""  # noqa: S608 - ours alone
 
 
 def take(
-    database: sqlite3.Connection, worker: str, runnable: Mapping[str, str]
+    database: sqlite3.Connection,
+    worker: str,
+    runnable: Mapping[str, str],
+    damaged: Callable[[Row, str], None],
 ) -> sqlite3.Row | None:
-    """Give the next job that a process can run to it."""
-    row: sqlite3.Row | None = database.execute(
-        _CLAIM, {"now": time.time(), "worker": worker, "runnable": json.dumps(dict(runnable))}
-    ).fetchone()
-    if row is not None:
-        tell_status(database, row["seq"], JobStatus.RUNNING)
-    return row
+    """Give the next job that a process can run to it.
+
+    ``damaged`` is given those whose rows allow no such step, and ends them.
+    """
+    able = {"runnable": json.dumps(dict(runnable))}
+    while (found := database.execute(_NEXT, able).fetchone()) is not None:
+        seq = found["seq"]
+        try:
+            with alone(database):
+                row: sqlite3.Row = database.execute(_TAKE, (time.time(), worker, seq)).fetchone()
+                tell_status(database, seq, JobStatus.RUNNING)
+            damage = job_of(row).damage
+        except DamagedError as error:
+            damage = str(error)
+            row = database.execute("SELECT * FROM jobs WHERE seq = ?", (seq,)).fetchone()
+        if not damage:
+            return row
+        damaged(row, damage)
+    return None
 
 
 def offer(database: sqlite3.Connection, worker: str, runnable: Mapping[str, str]) -> None:
@@ -155,11 +173,14 @@ def withdraw(database: sqlite3.Connection, job_id: str, by: CancelledBy) -> bool
 
 
 def take_back(
-    database: sqlite3.Connection, worker: str, lost: Callable[[Job], dict[str, Any]]
+    database: sqlite3.Connection,
+    worker: str,
+    lost: Callable[[Job], dict[str, Any]],
+    damaged: Callable[[Row, str], None],
 ) -> list[tuple[sqlite3.Row, JobStatus]]:
     """Take the jobs of a dead process from it; return each with what it is now."""
     database.execute("DELETE FROM offers WHERE worker = ?", (worker,))
-    return _take(database, "", {"worker": worker}, lost)
+    return _take(database, "", {"worker": worker}, lost, damaged)
 
 
 def take_back_unknown(
@@ -167,10 +188,12 @@ def take_back_unknown(
     worker: str,
     known: Collection[str],
     lost: Callable[[Job], dict[str, Any]],
+    damaged: Callable[[Row, str], None],
 ) -> list[tuple[sqlite3.Row, JobStatus]]:
     """Take from a living process what it knows nothing of: all but the claims of these marks."""
     which = " AND id || ':' || attempts NOT IN (SELECT value FROM json_each(:known))"
-    return _take(database, which, {"worker": worker, "known": json.dumps(list(known))}, lost)
+    values = {"worker": worker, "known": json.dumps(list(known))}
+    return _take(database, which, values, lost, damaged)
 
 
 def _take(
@@ -178,10 +201,22 @@ def _take(
     which: str,
     values: dict[str, str],
     lost: Callable[[Job], dict[str, Any]],
+    damaged: Callable[[Row, str], None],
 ) -> list[tuple[sqlite3.Row, JobStatus]]:
-    query = f"{_TAKE_BACK}{which} RETURNING *"
-    rows = database.execute(query, {"most": MOST_UNBEGUN, **values}).fetchall()
-    return [(row, _after_loss(database, row, lost)) for row in rows]
+    query = f"SELECT * FROM jobs WHERE {_OF_WORKER}{which}"  # noqa: S608 - ours alone
+    taken: list[tuple[sqlite3.Row, JobStatus]] = []
+    for row in database.execute(query, values).fetchall():
+        try:
+            with alone(database):
+                now: sqlite3.Row = database.execute(
+                    f"{_TAKE_BACK} AND seq = :seq RETURNING *",
+                    {"most": MOST_UNBEGUN, "worker": values["worker"], "seq": row["seq"]},
+                ).fetchone()
+                taken.append((now, _after_loss(database, now, lost)))
+        except DamagedError as damage:
+            damaged(row, str(damage))
+            taken.append((row, JobStatus.FAILED))
+    return taken
 
 
 def abandon(

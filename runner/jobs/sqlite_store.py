@@ -12,8 +12,10 @@ import errno
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection, Error, Row
 from typing import Any, Unpack
@@ -33,9 +35,10 @@ from toolrunner.runner.jobs.job import (
 from toolrunner.runner.jobs.payloads import encode_payload, fingerprint
 from toolrunner.runner.jobs.row_store import RowStore
 from toolrunner.runner.jobs.rows import Row as AnyRow
-from toolrunner.runner.jobs.rows import cancelled_by, event_of, job_of
+from toolrunner.runner.jobs.rows import cancelled_by, events_of, job_of, status_of
 from toolrunner.runner.jobs.rules import Bounds
 from toolrunner.runner.jobs.sqlite_adding import insert
+from toolrunner.runner.jobs.sqlite_alone import alone, set_aside
 from toolrunner.runner.jobs.sqlite_file import JobDatabase
 from toolrunner.runner.jobs.sqlite_operating import revive
 from toolrunner.runner.jobs.sqlite_rows import COUNT_STRANDED, OLDEST_WAITING, SELECT_JOBS
@@ -175,7 +178,8 @@ class SqliteJobStore(RowStore[Connection]):
             offered = (self._database.openings, dict(runnable))
             if offered != self._offered:
                 offer(database, self._lease.name, runnable)
-            row = take(database, self._lease.name, runnable)
+            damaged = partial(self._put_aside, database)
+            row = take(database, self._lease.name, runnable, damaged)
         self._offered = offered
         return None if row is None else Claim(job_of(row), row["attempts"])
 
@@ -198,15 +202,17 @@ class SqliteJobStore(RowStore[Connection]):
             return [Stranded(*row) for row in database.execute(COUNT_STRANDED)]
 
     def begin(self, claim: Claim) -> bool:
-        with self._writing() as database:
-            return begin(database, claim, self._lease.name)
+        with self._of_one(claim.job.id) as database:
+            if begin(database, claim, self._lease.name):
+                return True
+        return False
 
     def progress(self, claim: Claim, fraction: float, message: str) -> None:
-        with self._writing() as database:
+        with self._of_one(claim.job.id) as database:
             note_progress(database, claim, self._lease.name, fraction, message)
 
     def give_back(self, claim: Claim) -> None:
-        with self._writing() as database:
+        with self._of_one(claim.job.id) as database:
             put_back(database, claim, self._lease.name)
 
     def spare_room(self) -> None:
@@ -230,13 +236,15 @@ class SqliteJobStore(RowStore[Connection]):
                 " AND job = (SELECT seq FROM jobs WHERE id = ?) ORDER BY number",
                 (after, job_id),
             )
-            return [event_of(row) for row in rows]
+            return events_of(rows)
 
     def counts(self) -> dict[JobStatus, int]:
         with self._reading() as database:
             rows = database.execute("SELECT status, count(*) AS n FROM jobs GROUP BY status")
-            found = {JobStatus(row["status"]): int(row["n"]) for row in rows}
-        return {status: found.get(status, 0) for status in JobStatus}
+            found = Counter(dict.fromkeys(JobStatus, 0))
+            for row in rows:
+                found[status_of(row["status"])] += int(row["n"])
+        return dict(found)
 
     def figures(self) -> JobFigures:
         with self._reading() as database:
@@ -258,7 +266,8 @@ class SqliteJobStore(RowStore[Connection]):
         for worker in workers:
             if self._lease.is_dead(worker):
                 with self._writing() as database:
-                    taken = take_back(database, worker, lost)
+                    damaged = partial(self._put_aside, database)
+                    taken = take_back(database, worker, lost, damaged)
                     dead = self._bury_lost(database, taken)
                 self._clear(taken, dead)
                 count += len(taken)
@@ -273,7 +282,8 @@ class SqliteJobStore(RowStore[Connection]):
             if marks.issuperset(mark for [mark] in database.execute(query, (name,))):
                 return 0
         with self._writing() as database:
-            taken = take_back_unknown(database, name, marks, lost)
+            damaged = partial(self._put_aside, database)
+            taken = take_back_unknown(database, name, marks, lost, damaged)
             dead = self._bury_lost(database, taken)
         self._clear(taken, dead)
         return len(taken)
@@ -311,6 +321,14 @@ class SqliteJobStore(RowStore[Connection]):
 
     def _writing(self) -> AbstractContextManager[Connection]:
         return self._database.writing()
+
+    @contextmanager
+    def _alone(self) -> Iterator[Connection]:
+        with self._database.writing() as database, alone(database):
+            yield database
+
+    def _set_aside(self, database: Connection, row: AnyRow, error: dict[str, Any]) -> None:
+        set_aside(database, row, error)
 
     def _aside(self) -> AbstractContextManager[Connection]:
         return self._database.aside()

@@ -80,7 +80,8 @@ def _status(job: Job) -> Text:
 
 def _about(job: Job) -> str:
     if job.error is not None:
-        return f"{job.error['type']}: {job.error['message']}".partition("\n")[0][:80]
+        words = f"{job.error['type']}: {job.error.get('message', '')}"
+        return words.partition("\n")[0][:80]
     if job.waiting_for:
         return f"waits for {job.waiting_for}"
     if job.status is JobStatus.RUNNING and job.progress is not None:

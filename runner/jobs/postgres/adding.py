@@ -20,9 +20,9 @@ VALUES (%(id)s, %(plugin)s, %(caller)s, 'PENDING', {NOW}, %(retries)s, %(key)s, 
 # Any number that nobody else locks in this database: who adds a job where there is little room.
 _ADDING = 0x74726A61
 _PENDING = """
-SELECT count(*) AS jobs, coalesce(sum(payload_bytes), 0)::bigint AS payload_bytes,
+SELECT count(*) AS jobs, sum(payload_bytes) AS payload_bytes,
   count(*) FILTER (WHERE caller = %(caller)s) AS own_jobs,
-  coalesce(sum(payload_bytes) FILTER (WHERE caller = %(caller)s), 0)::bigint AS own_bytes
+  sum(payload_bytes) FILTER (WHERE caller = %(caller)s) AS own_bytes
 FROM jobs WHERE status = 'PENDING'
 """
 
@@ -55,7 +55,9 @@ def check_room(connection: Connection, room: Room, caller: str, payload_bytes: i
 def _waiting(connection: Connection, caller: str) -> Waiting:
     row = connection.execute(_PENDING, {"caller": caller}).fetchone()
     assert row is not None
-    return Waiting(**row)
+    # As sums they are of a kind without bounds.
+    sizes = {name: int(row[name] or 0) for name in ("payload_bytes", "own_bytes")}
+    return Waiting(jobs=row["jobs"], own_jobs=row["own_jobs"], **sizes)
 
 
 def insert(

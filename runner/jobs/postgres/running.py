@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from toolrunner.runner.errors import CancelledBy
 from toolrunner.runner.jobs.job import Job, JobStatus
+from toolrunner.runner.jobs.postgres.alone import alone
 from toolrunner.runner.jobs.postgres.connections import Connection
 from toolrunner.runner.jobs.postgres.notices import WITHDRAWN
 from toolrunner.runner.jobs.postgres.queue import JobQueue
 from toolrunner.runner.jobs.postgres.rows import NOW, Row, tell, tell_status
-from toolrunner.runner.jobs.rows import mark_of
+from toolrunner.runner.jobs.rows import DamagedError, job_of, mark_of
 from toolrunner.runner.jobs.rules import MOST_UNBEGUN, after_loss
 from toolrunner.runner.jobs.store import Claim
 
@@ -78,65 +80,105 @@ WITH mine AS MATERIALIZED (
   ORDER BY coalesce(((SELECT running FROM mine) ->> waiting.caller)::bigint, 0),
     coalesce(((SELECT running FROM same) ->> waiting.plugin)::bigint, 0), waiting.tag, waiting.seq
   LIMIT 1 FOR UPDATE OF waiting SKIP LOCKED
-), taken AS (
-  UPDATE jobs SET status = 'RUNNING', started = {now}, worker = %(worker)s, attempts = attempts + 1
-  FROM next WHERE jobs.seq = next.seq RETURNING jobs.*
-)
+), taken AS ({taken})
 SELECT taken.*, counted.first FROM (SELECT count(*) AS first FROM first) AS counted
 LEFT JOIN taken ON true
 """
-_CLAIM_OF_FEW = _CLAIM.format(first=_ALL, now=NOW)
-_CLAIM_OF_MANY = _CLAIM.format(first=_FIRST_OF_EACH, now=NOW)
+_TAKE = (
+    f"UPDATE jobs SET status = 'RUNNING', started = {NOW}, worker = %(worker)s,"  # noqa: S608 - ours
+    " attempts = attempts + 1{} RETURNING jobs.*"
+)
+_TAKE_NEXT = _TAKE.format(" FROM next WHERE jobs.seq = next.seq")
+_TAKE_ONE = _TAKE.format(" WHERE seq = %(seq)s")
+# For who looks first whether it can be taken.
+_HOLD_NEXT = "SELECT jobs.* FROM jobs JOIN next ON jobs.seq = next.seq"
 # How many of each are looked at: more where others take all of these just now.
 _DEPTHS = (4, 256, 2**31 - 1)
 _LOSE = (
     "UPDATE jobs SET deaths = deaths + 1, worker = NULL, progress = NULL WHERE status = 'RUNNING'"
 )
 # Of a process that says nothing any more: what it had not begun has lost no attempt.
-_TAKE_BACK = """
+_OF_WORKER = "status = 'RUNNING' AND worker = %(worker)s"
+_TAKE_BACK = f"""
 UPDATE jobs SET worker = NULL, progress = NULL,
   deaths = deaths + (begun = attempts OR unbegun >= %(most)s)::int,
   given_back = given_back + (begun <> attempts AND unbegun < %(most)s)::int,
   unbegun = CASE WHEN begun = attempts THEN 0 ELSE unbegun + 1 END
-WHERE status = 'RUNNING' AND worker = %(worker)s
-"""
+WHERE {_OF_WORKER}
+"""  # noqa: S608 - ours alone
 _OF_CLAIM = "id = %(id)s AND attempts = %(number)s AND status = 'RUNNING'"
 
 
-def take(
-    connection: Connection,
-    queue: JobQueue,
-    worker: str,
-    runnable: Mapping[str, str],
-    held: Collection[str],
-    *,
-    waiting: int,
-) -> Row | None:
-    """Give the next job that a process can run to it; none whose lost attempt it still runs.
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Who takes a job, and which: of what it can run, none whose lost attempt it still runs.
 
     ``waiting``: what ``ANYTHING_WAITS`` has said.
     """
-    able = {
-        "worker": worker,
-        "plugins": list(runnable),
-        "versions": list(runnable.values()),
-        "held": list(held),
-    }
-    if waiting < _FEW:
-        return _taken(connection, queue, connection.execute(_CLAIM_OF_FEW, able).fetchone())
-    for depth in _DEPTHS:
-        row = connection.execute(_CLAIM_OF_MANY, {**able, "depth": depth}).fetchone()
-        if (taken := _taken(connection, queue, row)) or not (row and row["first"]):
-            return taken
+
+    worker: str
+    runnable: Mapping[str, str]
+    held: Collection[str]
+    waiting: int
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What its statements ask for."""
+        return {
+            "worker": self.worker,
+            "plugins": list(self.runnable),
+            "versions": list(self.runnable.values()),
+            "held": list(self.held),
+        }
+
+
+def take(connection: Connection, queue: JobQueue, turn: Turn) -> Row | None:
+    """Give the next job that a process can run to it; raises DamagedError if it cannot be used."""
+    row = _next(connection, _TAKE_NEXT, turn)
+    if row is not None:
+        if damage := job_of(row).damage:
+            raise DamagedError(damage)
+        _leave_queue(connection, queue, row)
+    return row
+
+
+def take_sound(
+    connection: Connection, queue: JobQueue, turn: Turn, damaged: Callable[[Row, str], None]
+) -> Row | None:
+    """Do the same where the next job's row allows no such step: ``damaged`` ends those first."""
+    while (row := _next(connection, _HOLD_NEXT, turn)) is not None:
+        try:
+            with alone(connection):
+                values = {"worker": turn.worker, "seq": row["seq"]}
+                taken = connection.execute(_TAKE_ONE, values).fetchone()
+                assert taken is not None
+                _leave_queue(connection, queue, taken)
+        except DamagedError as damage:
+            damaged(row, str(damage))
+        else:
+            if not (unreadable := job_of(taken).damage):
+                return taken
+            damaged(taken, unreadable)
     return None
 
 
-def _taken(connection: Connection, queue: JobQueue, row: Row | None) -> Row | None:
-    if row is None or row["seq"] is None:
-        return None
+def _next(connection: Connection, taken: str, turn: Turn) -> Row | None:
+    """Return the job whose turn it is, by a statement that takes or holds it."""
+    is_few = turn.waiting < _FEW
+    query = _CLAIM.format(first=_ALL if is_few else _FIRST_OF_EACH, taken=taken)
+    for depth in _DEPTHS[:1] if is_few else _DEPTHS:
+        row = connection.execute(query, {**turn.values, "depth": depth}).fetchone()
+        assert row is not None
+        if row["seq"] is not None:
+            return row
+        if not row["first"]:
+            return None
+    return None
+
+
+def _leave_queue(connection: Connection, queue: JobQueue, row: Row) -> None:
     queue.drop(connection, row["entry"])
     tell_status(connection, row)
-    return row
 
 
 def offer(connection: Connection, worker: str, runnable: Mapping[str, str]) -> None:
@@ -251,10 +293,17 @@ def _tell_withdrawn(connection: Connection) -> None:
 
 
 def take_back(
-    connection: Connection, queue: JobQueue, worker: str, lost: Callable[[Job], dict[str, Any]]
+    connection: Connection,
+    queue: JobQueue,
+    worker: str,
+    lost: Callable[[Job], dict[str, Any]],
+    damaged: Callable[[Row, str], None],
 ) -> list[tuple[Row, JobStatus]]:
-    """Take the jobs of a dead process from it; return each with what it is now."""
-    return _take(connection, queue, "", {"worker": worker}, lost)
+    """Take the jobs of a dead process from it; return each with what it is now.
+
+    ``damaged`` is given those whose rows allow no such step, and ends them.
+    """
+    return _take(connection, queue, "", {"worker": worker}, lost, damaged)
 
 
 def take_back_unknown(
@@ -263,10 +312,12 @@ def take_back_unknown(
     worker: str,
     known: Collection[str],
     lost: Callable[[Job], dict[str, Any]],
+    damaged: Callable[[Row, str], None],
 ) -> list[tuple[Row, JobStatus]]:
     """Take from a living process what it knows nothing of: all but the claims of these marks."""
     which = " AND id || ':' || attempts <> ALL (%(known)s::text[])"
-    return _take(connection, queue, which, {"worker": worker, "known": list(known)}, lost)
+    values = {"worker": worker, "known": list(known)}
+    return _take(connection, queue, which, values, lost, damaged)
 
 
 def _take(
@@ -275,12 +326,25 @@ def _take(
     which: str,
     values: dict[str, Any],
     lost: Callable[[Job], dict[str, Any]],
+    damaged: Callable[[Row, str], None],
 ) -> list[tuple[Row, JobStatus]]:
-    query = f"{_TAKE_BACK}{which} RETURNING *"
-    rows = connection.execute(query, {"most": MOST_UNBEGUN, **values}).fetchall()
-    if rows:
+    query = f"SELECT * FROM jobs WHERE {_OF_WORKER}{which} ORDER BY seq FOR UPDATE"  # noqa: S608 - ours
+    taken = []
+    for row in connection.execute(query, values).fetchall():
+        try:
+            with alone(connection):
+                now = connection.execute(
+                    f"{_TAKE_BACK} AND seq = %(seq)s RETURNING *",
+                    {"most": MOST_UNBEGUN, "worker": values["worker"], "seq": row["seq"]},
+                ).fetchone()
+                assert now is not None
+                taken.append((now, _after_loss(connection, queue, now, lost)))
+        except DamagedError as damage:
+            damaged(row, str(damage))
+            taken.append((row, JobStatus.FAILED))
+    if taken:
         _tell_withdrawn(connection)  # that process too, if it lives after all
-    return [(row, _after_loss(connection, queue, row, lost)) for row in rows]
+    return taken
 
 
 def abandon(

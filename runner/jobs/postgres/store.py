@@ -13,8 +13,10 @@ import math
 import os
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -34,6 +36,7 @@ from toolrunner.runner.jobs.job import (
 from toolrunner.runner.jobs.payloads import encode_payload, fingerprint
 from toolrunner.runner.jobs.postgres import adding, operating
 from toolrunner.runner.jobs.postgres.adding import insert, known
+from toolrunner.runner.jobs.postgres.alone import damage_told, set_aside
 from toolrunner.runner.jobs.postgres.connections import Connection, Connections, read_only
 from toolrunner.runner.jobs.postgres.membership import (
     BEAT_SECONDS,
@@ -56,6 +59,7 @@ from toolrunner.runner.jobs.postgres.rows import (
 )
 from toolrunner.runner.jobs.postgres.running import (
     ANYTHING_WAITS,
+    Turn,
     abandon,
     begin,
     end,
@@ -65,13 +69,14 @@ from toolrunner.runner.jobs.postgres.running import (
     take,
     take_back,
     take_back_unknown,
+    take_sound,
     withdraw,
 )
 from toolrunner.runner.jobs.postgres.schema import SchemaError, check
 from toolrunner.runner.jobs.postgres.webhooks import PostgresOutbox, PostgresSecrets
 from toolrunner.runner.jobs.row_store import RowStore
+from toolrunner.runner.jobs.rows import DamagedError, cancelled_by, events_of, job_of, status_of
 from toolrunner.runner.jobs.rows import Row as AnyRow
-from toolrunner.runner.jobs.rows import cancelled_by, event_of, job_of
 from toolrunner.runner.jobs.rules import Bounds
 from toolrunner.runner.jobs.store import (
     Claim,
@@ -230,11 +235,14 @@ class PostgresJobStore(RowStore[Connection]):
         waiting = self._waiting()
         if not waiting and self._offered == (name, runnable):
             return None
-        with self._database.writing() as database:
-            is_known = is_member(database, name)
-            if is_known:
-                self._offer(database, name, runnable)
-                row = take(database, self._queue, name, runnable, held, waiting=waiting)
+        turn = Turn(name, runnable, held, waiting)
+        try:
+            with self._alone() as database:
+                is_known, row = self._claimed(database, turn, take)
+        except DamagedError:
+            with self._writing() as database:
+                sound = partial(take_sound, damaged=partial(self._put_aside, database))
+                is_known, row = self._claimed(database, turn, sound)
         if not is_known:
             self._membership.taken_for_dead()
             return None
@@ -245,6 +253,18 @@ class PostgresJobStore(RowStore[Connection]):
         with self._holding:
             self._held[claim.job.id] = claim.number
         return claim
+
+    def _claimed(
+        self,
+        database: Connection,
+        turn: Turn,
+        step: Callable[[Connection, JobQueue, Turn], Row | None],
+    ) -> tuple[bool, Row | None]:
+        """Return whether this process is known, and the job that it gets."""
+        if not is_member(database, turn.worker):
+            return False, None
+        self._offer(database, turn.worker, turn.runnable)
+        return True, step(database, self._queue, turn)
 
     def _waiting(self) -> int:
         """Look in one step: of a job that waits every idle process is told, and one gets it."""
@@ -276,15 +296,17 @@ class PostgresJobStore(RowStore[Connection]):
             return _stranded(database, COUNT_STRANDED)
 
     def begin(self, claim: Claim) -> bool:
-        with self._database.writing() as database:
-            return begin(database, claim)
+        with self._of_one(claim.job.id) as database:
+            if begin(database, claim):
+                return True
+        return False
 
     def progress(self, claim: Claim, fraction: float, message: str) -> None:
-        with self._database.writing() as database:
+        with self._of_one(claim.job.id) as database:
             note_progress(database, claim, fraction, message)
 
     def give_back(self, claim: Claim) -> None:
-        with self._database.writing() as database:
+        with self._of_one(claim.job.id) as database:
             put_back(database, self._queue, claim)
         self._let_go(claim)
 
@@ -318,13 +340,15 @@ class PostgresJobStore(RowStore[Connection]):
                 " AND job = (SELECT seq FROM jobs WHERE id = %s) ORDER BY number",
                 (after, job_id),
             )
-            return [event_of(row) for row in rows]
+            return events_of(rows)
 
     def counts(self) -> dict[JobStatus, int]:
         with self._database.reading() as database:
             rows = database.execute("SELECT status, count(*) AS jobs FROM jobs GROUP BY status")
-            found = {JobStatus(row["status"]): int(row["jobs"]) for row in rows}
-        return {status: found.get(status, 0) for status in JobStatus}
+            found = Counter(dict.fromkeys(JobStatus, 0))
+            for row in rows:
+                found[status_of(row["status"])] += int(row["jobs"])
+        return dict(found)
 
     def figures(self) -> JobFigures:
         with self._database.reading() as database:
@@ -352,7 +376,8 @@ class PostgresJobStore(RowStore[Connection]):
             taken: list[tuple[Row, JobStatus]] = []
             with self._database.writing() as database:
                 if remove_dead(database, worker, self._late_seconds):
-                    taken = take_back(database, self._queue, worker, lost)
+                    damaged = partial(self._put_aside, database)
+                    taken = take_back(database, self._queue, worker, lost, damaged)
                 dead = self._bury_lost(database, taken)
             self._clear(taken, dead)
             count += len(taken)
@@ -371,7 +396,8 @@ class PostgresJobStore(RowStore[Connection]):
             if marks.issuperset(row["mark"] for row in rows):
                 return 0
         with self._database.writing() as database:
-            taken = take_back_unknown(database, self._queue, name, marks, lost)
+            damaged = partial(self._put_aside, database)
+            taken = take_back_unknown(database, self._queue, name, marks, lost, damaged)
             dead = self._bury_lost(database, taken)
         with self._holding:
             self._held = {job: n for job, n in self._held.items() if f"{job}:{n}" in marks}
@@ -434,6 +460,14 @@ class PostgresJobStore(RowStore[Connection]):
 
     def _writing(self) -> AbstractContextManager[Connection]:
         return self._database.writing()
+
+    @contextmanager
+    def _alone(self) -> Iterator[Connection]:
+        with damage_told(), self._database.writing() as database:
+            yield database
+
+    def _set_aside(self, database: Connection, row: AnyRow, error: dict[str, Any]) -> None:
+        set_aside(database, self._queue, row, error)
 
     def _aside(self) -> AbstractContextManager[Connection]:
         return self._database.reading()
