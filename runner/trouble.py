@@ -31,11 +31,18 @@ class Trouble:
         self._lock = threading.Lock()
         self._pause_seconds = 0.0
         self._next = 0.0
+        self._last: tuple[float, str] | None = None  # when it has failed since it worked, and how
 
     @property
     def is_due(self) -> bool:
         """Whether it is time for a try: always, while nothing fails."""
         return time.monotonic() >= self._next
+
+    def lately(self, seconds: float) -> str:
+        """Return how it has failed within so many seconds, and has not worked since; "" if not."""
+        with self._lock:
+            last = self._last
+        return last[1] if last is not None and time.monotonic() - last[0] < seconds else ""
 
     def attempt(self, step: Callable[[], T]) -> T | None:
         """Do a step, also when it is not time; return ``None`` if it has failed."""
@@ -52,7 +59,9 @@ class Trouble:
         with self._lock:
             is_new = not self._pause_seconds
             self._pause_seconds = min(MOST_SECONDS, 2 * self._pause_seconds or FIRST_SECONDS)
-            self._next = time.monotonic() + self._pause_seconds
+            now = time.monotonic()
+            self._next = now + self._pause_seconds
+            self._last = now, str(error)
         if is_new:
             trace = None if isinstance(error, self._plain) else error
             self._log.error("%s: %s", self._failing, error, exc_info=trace)
@@ -62,5 +71,6 @@ class Trouble:
         with self._lock:
             is_over = self._pause_seconds > 0
             self._pause_seconds = self._next = 0.0
+            self._last = None
         if is_over:
             self._log.warning("%s", self._over)

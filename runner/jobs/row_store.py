@@ -30,12 +30,15 @@ from toolrunner.runner.jobs.rules import (
     is_callers_fault,
     why_not_dead,
 )
-from toolrunner.runner.jobs.store import Claim
+from toolrunner.runner.jobs.store import Claim, StoreError
+from toolrunner.runner.trouble import Trouble
 from toolrunner.sandbox.artifacts import Artifact
 
 _LOG = logging.getLogger("toolrunner.jobs")
 
 _MOST_DAMAGED = 10_000
+# For so long a refusal is told of: who asks again has been told a time within it.
+_REFUSED_SECONDS = 60.0
 # A connection to the database, in a transaction: as a step takes it, and as a store has it.
 Given_contra = TypeVar("Given_contra", contravariant=True)
 C = TypeVar("C")
@@ -101,6 +104,9 @@ class RowStore(ABC, Generic[C]):
         self._large: list[str] = []
         # Of whose damage the log has been told.
         self._damaged: dict[str, None] = {}
+        self._adding = Trouble(
+            _LOG, StoreError, "jobs are refused", "jobs are stored again: the job store works"
+        )
 
     @abstractmethod
     def _reading(self) -> AbstractContextManager[C]:
@@ -220,6 +226,9 @@ class RowStore(ABC, Generic[C]):
         if same is None:
             self._adding_steps.check_room(database, self._room, submission.caller, payload_bytes)
         return same
+
+    def refused(self) -> str:
+        return self._adding.lately(_REFUSED_SECONDS)
 
     def listed(self, which: JobFilter, *, limit: int, before: str | None) -> list[Job]:
         with self._reading() as database:

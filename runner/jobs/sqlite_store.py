@@ -63,7 +63,6 @@ from toolrunner.runner.jobs.store import (
 from toolrunner.runner.state.database import FULL_DISK_SECONDS, is_full
 from toolrunner.runner.state.leases import Lease
 from toolrunner.runner.state.reopened import remedy
-from toolrunner.runner.trouble import Trouble
 from toolrunner.runner.webhooks.sqlite_outbox import SqliteOutbox
 
 _LOG = logging.getLogger("toolrunner.jobs")
@@ -108,9 +107,6 @@ class SqliteJobStore(RowStore[Connection]):
         self.outbox = SqliteOutbox(self._database)
         # What the file says that this process can run, and by which opening of it.
         self._offered: tuple[int, Mapping[str, str]] = (0, {})
-        self._adding = Trouble(
-            _LOG, StoreError, "jobs are refused", "jobs are stored again: the job store works"
-        )
         with suppress(OSError):  # it is tried again whenever it is needed, and ``check`` says why
             self._files.make()
             with self._reading():

@@ -272,6 +272,13 @@ class JobStore(Protocol):
         """Raise StoreError when jobs can be neither stored nor read, or some were lost."""
         ...
 
+    def refused(self) -> str:
+        """Return why jobs were refused here in the last minute, and none stored since; "" else.
+
+        For want of what this store needs, as of room on its disk, which ``check`` may not see.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of what is open. Nothing is lost."""
         ...

@@ -204,8 +204,11 @@ class Backend:
             self._store.check()
         except OSError as error:
             jobs = f"the job store: {error}"
+        refused = "" if jobs else self._store.refused()
         return {
             "jobs": jobs,
+            # A lock or a full disk that PostgreSQL alone knows of shows only when a job is stored.
+            "accepting": f"jobs were refused in the last minute: {refused}" if refused else "",
             "suspensions": self.plugins.suspensions_problem(),
             "counts": self._counts.problem(),
             "webhooks": self._deliverer.problem(),

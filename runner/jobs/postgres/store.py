@@ -86,7 +86,6 @@ from toolrunner.runner.jobs.store import (
 )
 from toolrunner.runner.settings.database_url import DatabaseUrl
 from toolrunner.runner.state.database import FULL_DISK_SECONDS, is_full
-from toolrunner.runner.trouble import Trouble
 
 _LOG = logging.getLogger("toolrunner.jobs")
 
@@ -142,9 +141,6 @@ class PostgresJobStore(RowStore[Connection]):
         # The claims that this process has not given up, by their jobs, also those that it has lost.
         self._held: dict[str, int] = {}
         self._holding = threading.Lock()
-        self._adding = Trouble(
-            _LOG, StoreError, "jobs are refused", "jobs are stored again: the job store works"
-        )
         try:
             with self._database.reading():
                 pass

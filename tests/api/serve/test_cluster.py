@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import psutil
+import psycopg
 import pytest
 
 from tests.api.conftest import Cli
@@ -152,6 +153,29 @@ def test_a_server_goes_on_without_postgresql(
     wait_until(lambda: job(address, after)["status"] == "SUCCESS", "it runs again")
     assert server.end() == 0
     assert "Traceback" not in server.log
+
+
+def test_who_refuses_jobs_says_so(
+    serve: Serve, write_plugin: WritePlugin, cluster: dict[str, str]
+) -> None:
+    """PostgreSQL answers, and a lock in it keeps jobs out: a warning, until one is stored again."""
+    server = serve("--workers", "1", "--plugins", write_plugin(TOLD), **cluster)
+    address = server.ready()
+    call = {"plugin": "sample", "payload": {"n": 1}}
+    with psycopg.connect(cluster["TOOLRUNNER_JOBS"]) as other:
+        other.execute("LOCK TABLE toolrunner.events IN ACCESS EXCLUSIVE MODE")
+        refused = httpx.post(f"{address}/v1/jobs", json=call, timeout=30)
+        assert refused.status_code == 503
+        ready = httpx.get(f"{address}/readyz")
+        assert ready.status_code == 200
+        [warning] = ready.json()["warnings"]
+        assert warning.startswith("jobs were refused in the last minute: postgresql://")
+        assert "did not answer within its time" in warning
+        figures = httpx.get(f"{address}/metrics").text
+        assert 'toolrunner_problem{part="accepting"} 1.0' in figures
+    left(address, n=2)
+    assert httpx.get(f"{address}/readyz").json()["warnings"] == []
+    assert server.end() == 0
 
 
 def test_a_database_without_tables_is_refused(
