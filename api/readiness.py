@@ -45,9 +45,9 @@ def readiness(
 ) -> Readiness:
     """Return how a process stands.
 
-    ``problems``: what is wrong with each part of it, "" if nothing; without its keys nobody is
-    served. ``deaths``: of workers, lately. ``hint``: where to learn the names of plugins, where
-    these are not for who asks.
+    ``problems``: what ``backend`` and others have just said is wrong with each part of it, "" if
+    nothing; without its keys nobody is served. ``deaths``: of workers, lately. ``hint``: where to
+    learn the names of plugins, where these are not for who asks.
     """
     keys = problems.get("keys", "")
     reasons = ["draining"] if is_draining else []
@@ -68,7 +68,7 @@ def readiness(
 
 def _waiting(backend: Backend) -> tuple[str, list[str]]:
     """Return in words which jobs no server can run: all together, and by plugin and version."""
-    found = backend.stranded()
+    found = backend.seen().stranded
     summary = f"jobs that no server can run: {sum(one.jobs for one in found)}"
     return summary, [
         f"jobs that no server can run: {one.jobs} of {one.plugin} {one.version or ''}".rstrip()
@@ -81,7 +81,7 @@ def _suspended(backend: Backend) -> tuple[str, list[str]]:
     """Return in words which plugins take no calls: all together, and each by whom."""
     found = [
         f"{one.name} {suspended(one.name, one.suspended_by, one.failures_in_row)}"
-        for one in backend.plugins.list_plugins()
+        for one in backend.seen().plugins
         if one.suspended_by
     ]
     return f"plugins that are suspended: {len(found)}", found
@@ -95,7 +95,7 @@ def _of_no_use(backend: Backend) -> tuple[str, list[str]]:
     lacking = backend.plugins.lacking()
     found = [
         f"{one.name} cannot run: {one_line(one.reason)}"
-        for one in backend.plugins.list_plugins()
+        for one in backend.seen().plugins
         if lacking.get(one.name) is Lack.MANIFEST
     ]
     return f"plugins whose manifest cannot be used: {len(found)}", found
@@ -104,7 +104,7 @@ def _of_no_use(backend: Backend) -> tuple[str, list[str]]:
 def _untaken(backend: Backend) -> tuple[str, list[str]]:
     """Return in words which webhooks have lost messages: all together, and each with the remedy."""
     found = []
-    for one in backend.untaken():
+    for one in backend.seen().untaken:
         url = told(one.url)
         if one.has_gone:
             found.append(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from types import TracebackType
 
 from toolrunner.runner.confinement import build_sandbox
@@ -19,9 +20,11 @@ from toolrunner.runner.jobs.dispatcher import JobDispatcher
 from toolrunner.runner.jobs.rules import bounds_of
 from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
 from toolrunner.runner.jobs.store import JobStore, Stranded
+from toolrunner.runner.registry.plugin_state import PluginStatus
 from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.runner.services.analysis import AnalysisService
 from toolrunner.runner.services.job_management import JobManagementService
+from toolrunner.runner.services.looks import Known, Looks
 from toolrunner.runner.services.plugin_management import (
     Observer,
     PluginManagementService,
@@ -49,6 +52,22 @@ FORKED = "this Backend was made before a fork: make one in each process, after i
 _SECONDS_AN_HOUR = 3600
 # What ends with the server is told by it, as far as receivers are quick.
 _LAST_POSTS_SECONDS = 5.0
+
+
+# So long a probe waits for stores; and so long they may not answer before nothing is known of them.
+_PATIENCE_SECONDS = 1.0
+_SILENT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look at the stores has found: what is wrong with two of them, and what is in them."""
+
+    jobs: str = ""
+    webhooks: str = ""
+    stranded: Sequence[Stranded] = ()
+    untaken: Sequence[AddressStatus] = ()
+    plugins: Sequence[PluginStatus] = ()
 
 
 def store_of(settings: Settings, lease: Lease, *, may_migrate: bool = True) -> SqliteJobStore:
@@ -141,6 +160,7 @@ class Backend:
                 self._store, self.analysis, threads=settings.job_threads, only=only
             )
             self._closing = stack.pop_all()
+        self._looks = Looks(self._look, "toolrunner-look")
         self._is_forked = False
         forks.in_each_child(self, Backend._in_child)
 
@@ -197,22 +217,49 @@ class Backend:
     def problems(self) -> dict[str, str]:
         """Return what is wrong with each part of the state folder, and what to do; "" if nothing.
 
-        What is not ``NEEDED`` keeps nobody from being served.
+        What is not ``NEEDED`` keeps nobody from being served. It takes no longer than a moment: of
+        a store that does not answer it is what was known, and how long that is so.
         """
+        known = self._looks.newest(_PATIENCE_SECONDS)
+        jobs, silence = self._of_jobs(known), known.waiting_seconds
+        # A lock or a full disk that PostgreSQL alone knows of shows only when a job is stored.
+        if refused := "" if jobs else self._store.refused():
+            accepting = f"jobs were refused in the last minute: {refused}"
+        elif silence and not jobs:
+            accepting = f"the job store has not answered for {silence:.1f} s: jobs may be refused"
+        else:
+            accepting = ""
+        return {
+            "jobs": jobs,
+            "accepting": accepting,
+            "suspensions": self.plugins.suspensions_problem(),
+            "counts": self._counts.problem(),
+            "webhooks": "" if known.found is None else known.found.webhooks,
+        }
+
+    def _of_jobs(self, known: Known[Seen]) -> str:
+        """Return why jobs can be neither stored nor read, as far as is known."""
+        silence = known.waiting_seconds
+        if known.found is not None and (known.found.jobs or not silence):
+            return known.found.jobs
+        if self.together is not None and (away := self.together.away) is not None:
+            return f"the job store: {away}"
+        if known.found is None or silence > _SILENT_SECONDS:
+            return f"the job store: it has not answered for {silence:.1f} s"
+        return ""
+
+    def _look(self) -> Seen:
         jobs = ""
         try:
             self._store.check()
         except OSError as error:
             jobs = f"the job store: {error}"
-        refused = "" if jobs else self._store.refused()
-        return {
-            "jobs": jobs,
-            # A lock or a full disk that PostgreSQL alone knows of shows only when a job is stored.
-            "accepting": f"jobs were refused in the last minute: {refused}" if refused else "",
-            "suspensions": self.plugins.suspensions_problem(),
-            "counts": self._counts.problem(),
-            "webhooks": self._deliverer.problem(),
-        }
+        webhooks, plugins = self._deliverer.problem(), self.plugins.list_plugins()
+        return Seen(jobs, webhooks, self.stranded(), self.untaken(), plugins)
+
+    def seen(self) -> Seen:
+        """Return what ``problems`` has looked at last; nothing before that. It waits for nobody."""
+        return self._looks.found or Seen()
 
     def counts_set_aside(self) -> str:
         """Return where the counts are that could not be used; "" if none are."""

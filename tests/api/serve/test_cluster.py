@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,39 @@ def test_a_server_goes_on_without_postgresql(
     wait_until(lambda: job(address, after)["status"] == "SUCCESS", "it runs again")
     assert server.end() == 0
     assert "Traceback" not in server.log
+
+
+@contextmanager
+def silent(postgres: Postgres) -> Iterator[None]:
+    """Have PostgreSQL take connections, and answer nobody, while the block lasts."""
+    main = psutil.Process(postgres.pid)
+    family = [main, *main.children(recursive=True)]
+    for one in family:
+        one.suspend()
+    try:
+        yield
+    finally:
+        for one in family:
+            with suppress(psutil.NoSuchProcess):
+                one.resume()
+
+
+def test_a_probe_does_not_wait_for_a_postgresql_that_says_nothing(
+    serve: Serve, write_plugin: WritePlugin, cluster: dict[str, str], postgres: Postgres
+) -> None:
+    """Who asks gives up after less than a connection to it may take: it is told what is known."""
+    server = serve("--workers", "1", "--plugins", write_plugin(TOLD), **cluster)
+    address = server.ready()
+    assert httpx.get(f"{address}/readyz").status_code == 200
+
+    def reasons() -> list[str]:
+        found: list[str] = httpx.get(f"{address}/readyz", timeout=4).json()["reasons"]
+        return found
+
+    with silent(postgres):
+        wait_until(lambda: "the job store: " in str(reasons()), "it says so")
+    wait_until(lambda: not reasons(), "it is ready again")
+    assert server.end() == 0
 
 
 def test_who_refuses_jobs_says_so(
