@@ -30,6 +30,8 @@ MOST_AT_ONCE = 500
 _SECONDS_AN_HOUR = 3600
 # Beyond one part in so many of the room, or with a payload of one in so many, no two look at once.
 _NEAR, _MANY = 4, 1000
+# More come at once from 25 processes and more: each adds by 8 connections at most.
+_AT_ONCE = 200
 
 
 class Bounds(TypedDict):
@@ -85,14 +87,14 @@ class Room:
     def is_near(self, waiting: Waiting, payload_bytes: int) -> bool:
         """Whether those that come at once may be beyond it together, if each sees only the others.
 
-        Up to a quarter of it they may not: so many do not come at once, and none of them is large.
-        Nor has a caller more than its share then.
+        Up to a quarter of it they may not, where there is room for many more than come at once: so
+        many do not, and none of them is large. Nor has a caller more than its share then.
         """
         taken = waiting.payload_bytes + payload_bytes
         is_large = payload_bytes > self.payload_bytes // _MANY
-        return (
-            is_large or _NEAR * (waiting.jobs + 1) > self.jobs or _NEAR * taken > self.payload_bytes
-        )
+        is_narrow = self.jobs - waiting.jobs < _AT_ONCE
+        is_much = _NEAR * (waiting.jobs + 1) > self.jobs or _NEAR * taken > self.payload_bytes
+        return is_large or is_narrow or is_much
 
     def check(self, waiting: Waiting, caller: str, payload_bytes: int) -> None:
         """Raise QueueFullError if no job of a caller with such a payload may wait beside others.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -115,6 +117,26 @@ def test_payloads_that_wait_are_bounded_by_their_bytes(
     assert files_below(tmp_path) == before
     assert store.counts()[JobStatus.PENDING] == 1
     added(store, {"text": "x" * 2 * KIB})
+
+
+def test_those_who_come_at_once_find_no_more_room_than_there_is(open_store: OpenStore) -> None:
+    """However little that is, and through however many processes."""
+    stores = [open_store(max_pending=4) for _ in range(3)]
+    begin = threading.Barrier(18)
+
+    def add(number: int) -> str:
+        begin.wait()
+        try:
+            return added(stores[number % 3], caller=str(number)).id
+        except QueueFullError:
+            return ""
+
+    with ThreadPoolExecutor(18) as threads:
+        for _ in range(5):
+            taken = list(filter(None, threads.map(add, range(18))))
+            assert len(taken) == stores[0].counts()[JobStatus.PENDING] == 4
+            for job_id in taken:
+                stores[0].cancel(job_id)
 
 
 def test_a_payload_that_never_has_room_is_told_so(open_store: OpenStore, tmp_path: Path) -> None:
