@@ -14,6 +14,15 @@ from toolrunner.runner.jobs.job import JobStatus
 from toolrunner.runner.jobs.rows import DamagedError, Row
 from toolrunner.runner.jobs.sqlite_rows import tell_status
 
+# Of a STRICT table; Python has no name for it.
+_SQLITE_CONSTRAINT_DATATYPE = sqlite3.SQLITE_CONSTRAINT | 12 << 8
+# Of the row's own values. Others, as of a trigger, are faults of the file: no job is to blame.
+_DAMAGE = {
+    _SQLITE_CONSTRAINT_DATATYPE,
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+}
+
 
 @contextmanager
 def alone(database: sqlite3.Connection) -> Iterator[None]:
@@ -28,7 +37,7 @@ def alone(database: sqlite3.Connection) -> Iterator[None]:
         if database.in_transaction:  # else all of it is gone already, as on a full disk
             database.execute("ROLLBACK TO alone")
             database.execute("RELEASE alone")
-        if isinstance(error, sqlite3.IntegrityError):
+        if isinstance(error, sqlite3.IntegrityError) and error.sqlite_errorcode in _DAMAGE:
             raise DamagedError(one_line(str(error))) from error
         raise
     database.execute("RELEASE alone")

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 from procrastinate.exceptions import ConnectorException
+from psycopg.errors import UniqueViolation
 
 from toolrunner.runner.errors import one_line
 from toolrunner.runner.jobs.postgres.connections import Connection
@@ -18,6 +19,9 @@ from toolrunner.runner.jobs.postgres.rows import NOW, tell_status
 from toolrunner.runner.jobs.rows import DamagedError
 from toolrunner.runner.jobs.rows import Row as AnyRow
 
+# Of the row's own values. Others, as of a constraint that somebody has added, are faults of the
+# database: no job is to blame.
+_DAMAGE = psycopg.DataError | UniqueViolation
 # No counter is counted on, and what is no time becomes one, or none.
 _SET_ASIDE = f"""
 UPDATE jobs SET status = 'FAILED', error = %(error)s, ended = {NOW}, worker = NULL, progress = NULL,
@@ -33,9 +37,9 @@ def damage_told() -> Iterator[None]:
     """Turn what a row's values have PostgreSQL refuse into a DamagedError."""
     try:
         yield
-    except (ConnectorException, psycopg.DataError, psycopg.IntegrityError) as error:
+    except (ConnectorException, psycopg.Error) as error:
         cause = error.__cause__ if isinstance(error, ConnectorException) else error
-        if not isinstance(cause, psycopg.DataError | psycopg.IntegrityError):
+        if not isinstance(cause, _DAMAGE):
             raise
         raise DamagedError(one_line(cause.diag.message_primary or str(cause))) from error
 

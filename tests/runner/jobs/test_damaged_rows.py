@@ -158,3 +158,18 @@ def test_a_place_beyond_all_others_is_one_all_the_same(open_store: OpenStore) ->
     added(store)
     assert claimed(store).job.id == job.id
     added(store)
+
+
+@in_postgres
+def test_a_fault_of_the_database_is_no_jobs_damage(open_store: OpenStore) -> None:
+    """What it refuses of every row, as by a constraint that somebody has added, ends none."""
+    store = open_store()
+    job = added(store)
+    with psycopg.connect(open_store.url, autocommit=True) as database:
+        table = "ALTER TABLE toolrunner.jobs"
+        database.execute(f"{table} ADD CONSTRAINT none CHECK (status <> 'RUNNING')".encode())
+        with pytest.raises(psycopg.IntegrityError):
+            store.claim(RUNNABLE)
+        assert seen(store, job.id).status is JobStatus.PENDING
+        database.execute(f"{table} DROP CONSTRAINT none".encode())
+    assert claimed(store).job.id == job.id
