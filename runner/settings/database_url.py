@@ -78,7 +78,7 @@ class DatabaseUrl:
     def _secrets(self) -> list[str]:
         _, _, query = self._behind_authority().partition("?")
         parameters = (one.partition("=") for one in query.split("&"))
-        in_query = [value for name, _, value in parameters if name in _SECRET_PARAMETERS]
+        in_query = [value for name, _, value in parameters if _is_secret(name)]
         user, _, _ = self._authority().rpartition("@")
         return [user.partition(":")[2], *in_query]
 
@@ -97,4 +97,9 @@ def _end_of_authority(rest: str) -> int:
 
 def _parameter(text: str) -> str:
     name, equals, _value = text.partition("=")
-    return f"{name}{equals}{_HIDDEN}" if name in _SECRET_PARAMETERS else text
+    return f"{name}{equals}{_HIDDEN}" if _is_secret(name) else text
+
+
+def _is_secret(name: str) -> bool:
+    """Whether a parameter is a password; libpq decodes its name as well."""
+    return unquote(name) in _SECRET_PARAMETERS

@@ -26,6 +26,10 @@ SECRET = "pa%2Fss"
             f"postgresql:///jobs?host=/run/pg&password={SECRET}&sslpassword={SECRET}",
             "postgresql:///jobs?host=/run/pg&password=***&sslpassword=***",
         ),
+        (  # libpq decodes the name
+            f"postgresql:///jobs?host=/run/pg&passw%6frd={SECRET}",
+            "postgresql:///jobs?host=/run/pg&passw%6frd=***",
+        ),
     ],
 )
 def test_it_is_shown_without_its_passwords(given: str, shown: str) -> None:
