@@ -26,7 +26,7 @@ from toolrunner.api.audit_choice import audit_of
 from toolrunner.api.http.app import create_app
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.key import Keys
-from toolrunner.api.key_choice import served_keys
+from toolrunner.api.key_choice import served_keys, served_sessions
 from toolrunner.api.serve.body import NOTE_SECONDS, RESERVE_SECONDS, Body, Upkeep
 from toolrunner.api.serve.child import WorkerContext
 from toolrunner.api.serve.protocol import PatientProtocol
@@ -63,8 +63,10 @@ class Worker:
             backend, metrics = upkeep.backend, upkeep.metrics
             audit = audit_of(settings.state / AUDIT_FILE, backend.together)
             stack.callback(audit.close)
-            keys = None
+            keys = sessions = None
             if self.needs_keys:
+                sessions = served_sessions(settings, backend.together)
+                stack.callback(sessions.close)
                 keys = served_keys(settings, backend.together)
                 stack.callback(keys.close)
                 _rename_callers(backend, keys)
@@ -77,6 +79,8 @@ class Worker:
                 partial(self._reload, backend),
                 upkeep.tracing,
                 closing.is_set,
+                sessions,
+                self.body.secret,
             )
             stack.callback(doors.threads.close)
             config = uvicorn.Config(
