@@ -7,7 +7,7 @@ from fastapi.responses import Response
 
 from toolrunner.api.http.errors import HttpError, RequestError
 from toolrunner.api.http.route import GovernedRoute
-from toolrunner.api.page import overview, plugins, signing_in, streams
+from toolrunner.api.page import job, jobs, overview, plugins, signing_in, streams
 from toolrunner.api.page.page import FromPage
 from toolrunner.api.page.static_files import PREFIX
 
@@ -25,4 +25,12 @@ async def static_file(page: FromPage, mark: str, name: str) -> Response:
     return Response(found.content, media_type=found.media_type, headers=_FOR_GOOD)
 
 
-ROUTERS = (_router, signing_in.router, overview.router, plugins.router, streams.router)
+ROUTERS = (
+    _router,
+    signing_in.router,
+    overview.router,
+    plugins.router,
+    jobs.router,
+    job.router,
+    streams.router,
+)
