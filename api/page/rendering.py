@@ -61,6 +61,11 @@ class Rendering:
             "rate": rate,
         }
 
+    def prepare(self) -> None:
+        """Compile all templates now, so that nobody who looks waits for it."""
+        for name in self._templates.list_templates():
+            self._templates.get_template(name)
+
     def text(self, template: str, **values: object) -> str:
         """Return what a template makes of some values."""
         return self._templates.get_template(template).render(values)

@@ -13,7 +13,7 @@ import math
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -83,8 +83,9 @@ class Worker:
                 self.body.secret,
             )
             stack.callback(doors.threads.close)
+            app = create_app(doors, version() or "0")
             config = uvicorn.Config(
-                create_app(doors, version() or "0"),
+                app,
                 log_config=None,
                 # What it warns of, clients can cause at will; the protocol tells it in sums.
                 log_level="error",
@@ -108,7 +109,8 @@ class Worker:
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
             )
-            server = _Server(config, context, upkeep, draining, closing)
+            prepare = app.state.page.rendering.prepare
+            server = _Server(config, context, upkeep, draining, closing, prepare)
             stack.callback(server.close)
             assert context.listener is not None
             server.run(sockets=[context.listener])
@@ -155,12 +157,15 @@ class _Server(uvicorn.Server):
         upkeep: Upkeep,
         draining: threading.Event,
         closing: threading.Event,
+        prepare: Callable[[], None],
     ) -> None:
+        """``prepare`` is done once the worker serves: what the first visitor would wait for."""
         super().__init__(config)
         self._context = context
         self._upkeep = upkeep
         self._draining = draining
         self._closing = closing
+        self._prepare = prepare
         # Made before a request is: when there is none left, it still ends and reloads.
         self._drainer = _one_thread("drain")
         self._reloader = _one_thread("reload")
@@ -185,6 +190,7 @@ class _Server(uvicorn.Server):
         self._note_now()
         self._keep_reserve_now()
         self._context.ready()
+        self._reloader.submit(self._prepare)
         self._live()
 
     def _live(self) -> None:
