@@ -9,9 +9,15 @@ from fastapi import Request
 
 from toolrunner.api.http.errors import HttpError, RequestError, invalid
 
-MEDIA_TYPE = "application/x-www-form-urlencoded"
+_MEDIA_TYPE = "application/x-www-form-urlencoded"
 _MOST_BYTES = 64 * 1024
 _MOST_FIELDS = 32
+
+
+def is_form(request: Request) -> bool:
+    """Whether a request says that it brings one."""
+    given = request.headers.get("content-type", "")
+    return given.partition(";")[0].strip().lower() == _MEDIA_TYPE
 
 
 async def form_of(request: Request) -> Mapping[str, str]:
@@ -22,7 +28,7 @@ async def form_of(request: Request) -> Mapping[str, str]:
     known: Mapping[str, str] | None = getattr(request.state, "form", None)
     if known is not None:
         return known
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
+    if not is_form(request):
         message = "this is no form of the page"
         raise RequestError(HttpError.UNSUPPORTED_MEDIA_TYPE, message)
     body = b""

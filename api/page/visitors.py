@@ -27,7 +27,7 @@ from toolrunner.api.http.callers import (
 from toolrunner.api.http.doors import Doors, FromDoors
 from toolrunner.api.http.errors import HttpError, Reason, RequestError
 from toolrunner.api.key import Key, Keys
-from toolrunner.api.page.forms import form_of
+from toolrunner.api.page.forms import form_of, is_form
 from toolrunner.api.session import MOST_SECONDS, Sessions, confirmation_of
 
 COOKIE = "toolrunner_session"
@@ -204,6 +204,8 @@ async def _confirmation_in(request: Request) -> str:
     given = request.headers.get(CONFIRMATION_HEADER)
     if given is not None:
         return given
+    if not is_form(request):
+        return ""
     return (await form_of(request)).get(CONFIRMATION_FIELD, "")
 
 

@@ -59,7 +59,7 @@ def test_forms_need_the_confirmation_of_their_own_session(
     for wrong in ({}, {"confirmation": ""}, {"confirmation": other.confirmation}):
         page = is_page(operator.post(path, **wrong), 403)
         assert "load its page again" in page.text
-    is_page(operator.client.post(path, headers={"Content-Type": "text/plain"}, content="x"), 415)
+    is_page(operator.client.post(path, headers={"Content-Type": "text/plain"}, content="x"), 403)
     assert status_of(closed, job) in {"PENDING", "RUNNING"}
     answer = operator.client.post(path, headers={"X-Confirmation": operator.confirmation})
     assert answer.url.path == f"/page/jobs/{job}"

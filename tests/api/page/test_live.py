@@ -104,8 +104,9 @@ def test_a_visitor_has_so_many_streams(site: Site) -> None:
     """One too many is refused, and one that is closed makes room."""
     browser = visit(site)
     with ExitStack() as stack:
-        for _ in range(MOST_OF_A_VISITOR):
-            next(stack.enter_context(stream(browser, "of=plugins")))
+        query = "of=plugins"
+        opened = [stack.enter_context(stream(browser, query)) for _ in range(MOST_OF_A_VISITOR)]
+        assert {next(one)[0] for one in opened} == {"plugins"}
         is_page(browser.get("/page/live?of=plugins"), 429)
 
     def has_room() -> bool:
