@@ -135,11 +135,16 @@ class History:
             if _HEAD.size + len(text) + _WORD.size <= _PLUGIN_BYTES:
                 self._plugins.write(head + _WORD.pack(len(text)) + text)
 
-    def samples(self, seconds: float) -> list[Sample]:
-        """Return those of the last so many seconds, the oldest first."""
+    def samples(self, seconds: float, *, every: int = 1) -> list[Sample]:
+        """Return those of the last so many seconds, the oldest first, or one of so many.
+
+        Which ones these are does not change as time goes by.
+        """
         since = time.monotonic() - seconds
         found: list[Sample] = []
         for number in reversed(self._all.numbers()):
+            if number % every:
+                continue
             data = self._all.read(number)
             if data is None:
                 continue

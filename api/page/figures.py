@@ -9,7 +9,14 @@ from itertools import pairwise
 from typing import Any
 
 from toolrunner.api.metrics import families
-from toolrunner.api.metrics.history import OUTCOMES, History, PluginSample, Sample, quantile
+from toolrunner.api.metrics.history import (
+    OUTCOMES,
+    STEP_SECONDS,
+    History,
+    PluginSample,
+    Sample,
+    quantile,
+)
 
 _MS = 1000
 _MOST_POINTS = 180
@@ -51,7 +58,8 @@ class PluginFigures:
 
 def points(history: History, seconds: float) -> list[Point]:
     """Return what happened in the last so many seconds, as many points as can be drawn."""
-    found = _thinned(history.samples(seconds), seconds / _MOST_POINTS)
+    every = max(1, round(seconds / STEP_SECONDS / _MOST_POINTS))
+    found = history.samples(seconds, every=every)
     return [_between(before, after) for before, after in pairwise(found)]
 
 
@@ -83,15 +91,6 @@ def drawn(found: Sequence[Point]) -> dict[str, Any]:
             kind: [round(one.failures.get(kind, 0.0), 4) for one in found] for kind in kinds
         },
     }
-
-
-def _thinned(samples: list[Sample], step: float) -> list[Sample]:
-    kept: list[Sample] = []
-    # From the newest back, so that a point that was drawn stays where it is for a while.
-    for sample in reversed(samples):
-        if not kept or kept[-1].clock - sample.clock >= step * 0.9:
-            kept.append(sample)
-    return kept[::-1]
 
 
 def _between(before: Sample, after: Sample) -> Point:

@@ -36,7 +36,7 @@ _NOW_SECONDS = 60.0
 _MOST_PLUGINS = 15
 _MOST_JOBS = 8
 _ROWS_OF_TABLE = 8
-_LIVE_SECONDS = 2.0
+_LIVE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)

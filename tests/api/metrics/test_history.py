@@ -130,8 +130,8 @@ def test_what_is_drawn_is_bounded() -> None:
     assert figures.of_plugins(history) == {}
     for _ in range(2000):
         history.note([])
-    assert len(history.samples(900)) <= 1440
-    assert len(figures.points(history, 900)) <= 181
+    assert len(history.samples(900)) == 1440
+    assert len(figures.points(history, 7200)) == 179
 
 
 def test_every_outcome_has_its_place() -> None:
