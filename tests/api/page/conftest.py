@@ -37,7 +37,7 @@ class Visit:
         """Look at a page."""
         return self.client.get(path, headers={"Sec-Fetch-Site": "same-origin", **headers})
 
-    def post(self, path: str, headers: dict[str, str] | None = None, **form: str) -> httpx.Response:
+    def post(self, path: str, headers: Any = None, **form: str) -> httpx.Response:
         """Send a form, of a page of the server unless ``headers`` say otherwise."""
         sent = {"Sec-Fetch-Site": "same-origin"} if headers is None else headers
         return self.client.post(path, data=form, headers=sent)
