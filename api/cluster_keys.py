@@ -113,6 +113,10 @@ class ClusterKeys:
         is_same = hmac.compare_digest(digest_of(token), NOBODY if row is None else row.digest)
         return None if row is None or not is_same else _key(row)
 
+    def of_id(self, key_id: str) -> Key | None:
+        row = self._rows.found(key_id)
+        return None if row is None or row.revoked is not None else _key(row)
+
     def remembered(self, token: str) -> Key | None:  # noqa: ARG002 - as all keys have it
         """Return ``None``: keys that were ever known are so while PostgreSQL is away."""
         return None

@@ -94,6 +94,9 @@ class Keys(Protocol):
         Takes the same time for a wrong secret of a known key and for an unknown one.
         """
 
+    def of_id(self, key_id: str) -> Key | None:
+        """Return the key of an id; ``None`` when there is none, or it was revoked."""
+
     def remembered(self, token: str) -> Key | None:
         """Return the operator's key that a token belonged to when keys could last be read.
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from toolrunner.api.key import Keys
 from toolrunner.api.keys import FILE, KeyStore
+from toolrunner.api.session import Sessions
+from toolrunner.api.sessions import SessionStore
 from toolrunner.runner.jobs.cluster import open_together
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.state.reserve import make_room, with_room
@@ -28,6 +30,15 @@ def served_keys(settings: Settings, together: Together | None) -> Keys:
     if together is None:
         return KeyStore(settings.kept_state(), is_served=True)
     return _of_cluster(settings, together)
+
+
+def served_sessions(settings: Settings, together: Together | None) -> Sessions:
+    """Return who has signed in to a server with one of its keys; whoever asks closes them."""
+    if together is None:
+        return SessionStore(settings.kept_state())
+    from toolrunner.api.cluster_sessions import ClusterSessions  # noqa: PLC0415 - same as below
+
+    return ClusterSessions(together)
 
 
 @contextmanager

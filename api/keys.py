@@ -187,6 +187,11 @@ class KeyStore:
             self._operators[digest] = key
         return key
 
+    def of_id(self, key_id: str) -> Key | None:
+        with self._using() as database:
+            row = _by_id(database, key_id)
+        return None if row is None or row["revoked"] is not None else _key(row)
+
     def remembered(self, token: str) -> Key | None:
         return self._operators.get(digest_of(token))
 

@@ -52,6 +52,7 @@ from toolrunner.sandbox.box import SetupError
 from toolrunner.sandbox.ending import BoxFigures, Ending, Isolation, ResidentFigures
 from toolrunner.sandbox.exchange.messages import Request
 from toolrunner.sandbox.forks import ForkedError
+from toolrunner.sandbox.probe import Trial
 from toolrunner.sandbox.profile import Program
 from toolrunner.sandbox.sandbox import Sandbox, lacking_words
 from toolrunner.sandbox.shortage import NoThreadError, is_shortage
@@ -307,6 +308,10 @@ class ToolRunner:
     def isolation(self) -> Isolation:
         """Return what confines calls here, found out by trying."""
         return self._sandbox.isolation()
+
+    def trials(self) -> tuple[Trial, ...]:
+        """Return how that was found out, layer by layer."""
+        return self._sandbox.trials()
 
     def gaps(self) -> tuple[str, ...]:
         """Return why no call may run here: what this host cannot isolate; empty when they may."""

@@ -37,7 +37,7 @@ from toolrunner.sandbox.modes.mode import Caller, Mode, isolation_of, whatever_i
 from toolrunner.sandbox.modes.resident import ResidentLimits, Residents
 from toolrunner.sandbox.modes.warm import Warm
 from toolrunner.sandbox.modes.warm_box import PoolLimits, WarmBox
-from toolrunner.sandbox.probe import probe
+from toolrunner.sandbox.probe import Trial, probe
 from toolrunner.sandbox.profile import Program
 from toolrunner.sandbox.root_host import box_uid, refusal
 from toolrunner.sandbox.spawn import Spawner
@@ -94,6 +94,7 @@ class Sandbox:
         self._lock = threading.Lock()
         # Found out anew in a fork: it may have given up rights since.
         self._layers = self._given
+        self._trials: tuple[Trial, ...] = ()
 
     def layers(self) -> Layers:
         """Return what confines calls here; found out once, by trying."""
@@ -102,8 +103,14 @@ class Sandbox:
                 # The first call's launcher can start while the host is probed.
                 with contextlib.suppress(OSError):  # the probe will meet it, and say it
                     self._spawner.prepare()
-                self._layers = probe(self._spawner).layers
+                host = probe(self._spawner)
+                self._layers, self._trials = host.layers, host.trials
             return self._layers
+
+    def trials(self) -> tuple[Trial, ...]:
+        """Return how that was found out; nothing where the layers were given."""
+        self.layers()
+        return self._trials
 
     def isolation(self) -> Isolation:
         """Return the same as the envelope of a cold call shows it."""

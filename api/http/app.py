@@ -28,6 +28,9 @@ from toolrunner.api.http.errors import STATUS, HttpError, RequestError, refusal
 from toolrunner.api.http.middleware import BodyLimit, Outermost, OwnHosts
 from toolrunner.api.http.targets import Targets
 from toolrunner.api.http.tracing import UNTRACED
+from toolrunner.api.page import routes as page_routes
+from toolrunner.api.page.error_pages import ErrorPages
+from toolrunner.api.page.page import page_for
 
 _DESCRIPTION = """\
 Run plugins in confined processes of their own. JSON goes in, JSON comes out, and whatever goes
@@ -42,6 +45,7 @@ ROUTERS = (
     operations.router,
     reloading.router,
     audit_log.router,
+    *page_routes.ROUTERS,
 )
 
 
@@ -62,6 +66,7 @@ def create_app(doors: Doors, version: str = "0") -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.doors = doors
+    app.state.page = page = page_for(doors)
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(HTTPException, _not_routed)
@@ -75,6 +80,7 @@ def create_app(doors: Doors, version: str = "0") -> FastAPI:
         metrics=doors.metrics,
         is_traced=doors.tracing is not None,
     )
+    app.add_middleware(ErrorPages, rendering=page.rendering)
     needs_key = doors.keys is not None
 
     def openapi() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from toolrunner.api.http.audit import carried
 from toolrunner.api.http.callers import FromCaller
 from toolrunner.api.http.doors import FromDoors
 from toolrunner.api.http.errors import HttpError, RequestError
-from toolrunner.api.http.jobs import found, unsuccessful
+from toolrunner.api.http.own_jobs import found, unsuccessful
 from toolrunner.api.http.ranges import UnsatisfiableError, is_known, wanted_range
 from toolrunner.api.http.route import GovernedRoute
 from toolrunner.runner.errors import ErrorType

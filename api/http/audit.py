@@ -26,7 +26,12 @@ _AUDITED = {
     ("DELETE", "/v1/jobs"),
     ("POST", "/v1/reload"),
     ("POST", "/v1/plugins"),
+    ("POST", "/page/login"),
+    ("POST", "/page/logout"),
+    ("POST", "/page/jobs"),
+    ("POST", "/page/plugins"),
 }
+_WITH_NAMES = ("/v1/jobs", "/v1/plugins", "/page/jobs", "/page/plugins")
 _REFUSED_KEYS = {401, 403, 429}
 
 
@@ -82,4 +87,4 @@ def record(request: Request, response: Response, error: RequestError | None = No
 
 def _route(request: Request) -> str:
     path = request.scope["path"]
-    return next((one for one in ("/v1/jobs", "/v1/plugins") if path.startswith(f"{one}/")), path)
+    return next((one for one in _WITH_NAMES if path.startswith(f"{one}/")), path)

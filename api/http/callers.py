@@ -103,7 +103,7 @@ async def while_reading(doors: Doors, caller: Caller) -> AsyncIterator[None]:
     began = time.monotonic()
     yield
     if time.monotonic() - began >= LOOK_AGAIN_SECONDS and not await may_stay(doors, caller):
-        raise _no_key(Reason.REVOKED_KEY)
+        raise no_key(Reason.REVOKED_KEY)
 
 
 async def operator_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
@@ -141,20 +141,25 @@ async def _caller(request: Request, doors: Doors, *, free: Role | None) -> Calle
         return Caller(is_operator=_came_by_loopback(request))
     token = _token_of(request)
     if not token:
-        _count_keyless(request, doors)
+        count_keyless(request, doors)
         message = "a key is needed: send it as Authorization: Bearer KEY, or as X-API-Key"
-        raise _unauthorized(message, Reason.NO_KEY)
+        raise unauthorized(message, Reason.NO_KEY)
     try:
         key, seconds = await run_in_threadpool(_looked_up, doors.keys, token, free)
     except (sqlite3.Error, OSError) as error:
         key, seconds = doors.keys.remembered(token) if free is Role.OPERATOR else None, 0.0
         if key is None:
-            raise _unreadable() from error
+            raise unreadable() from error
     if key is None or key.revoked_at is not None:
         # Whose it was is for the logs. It is no key any more: what comes with it is no key's.
         request.state.caller = "" if key is None else key.name
-        _count_keyless(request, doors)
-        raise _no_key(Reason.UNKNOWN_KEY if key is None else Reason.REVOKED_KEY)
+        count_keyless(request, doors)
+        raise no_key(Reason.UNKNOWN_KEY if key is None else Reason.REVOKED_KEY)
+    return admitted(request, key, seconds)
+
+
+def admitted(request: Request, key: Key, seconds: float) -> Caller:
+    """Return who asks with a valid key; raises RequestError if it has to wait for so long."""
     # Known to the audit of whatever comes next, a refusal included.
     request.state.caller, request.state.key = key.name, key.id
     if seconds > 0:
@@ -195,7 +200,7 @@ def _came_by_loopback(request: Request) -> bool:
     return address is not None and address.is_loopback
 
 
-def _count_keyless(request: Request, doors: Doors) -> None:
+def count_keyless(request: Request, doors: Doors) -> None:
     """Raise RequestError when too many requests without a key have come from an address."""
     seconds = doors.clients.take(request.client.host if request.client else "")
     if seconds > 0:
@@ -249,17 +254,20 @@ def _token_of(request: Request) -> str:
     return request.headers.get("x-api-key", "").strip()
 
 
-def _unreadable() -> RequestError:
+def unreadable() -> RequestError:
+    """Return the refusal of everybody while keys cannot be read."""
     message = "the server cannot read its keys, and so lets nobody in; its /readyz says why"
     return RequestError(ErrorType.OVERLOADED, message, details={"retry_after_seconds": 10})
 
 
-def _no_key(reason: Reason) -> RequestError:
+def no_key(reason: Reason) -> RequestError:
+    """Return the refusal of a key that is none, or none any more."""
     message = "the key is unknown or has been revoked; ask the operator for another one"
-    return _unauthorized(message, reason)
+    return unauthorized(message, reason)
 
 
-def _unauthorized(message: str, reason: Reason) -> RequestError:
+def unauthorized(message: str, reason: Reason) -> RequestError:
+    """Return the refusal of who has not said who it is."""
     headers = {"WWW-Authenticate": 'Bearer realm="toolrunner"'}
     return RequestError(HttpError.UNAUTHORIZED, message, headers=headers, reason=reason)
 

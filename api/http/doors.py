@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,7 @@ from toolrunner.api.http.held import MOST_HELD, Held
 from toolrunner.api.http.tracing import CallTracing
 from toolrunner.api.key import Keys
 from toolrunner.api.metrics.recording import Metrics
+from toolrunner.api.session import Sessions
 from toolrunner.runner.services.backend import Backend
 from toolrunner.runner.settings.changes import Reload
 from toolrunner.runner.threads import CallThreads
@@ -32,7 +34,8 @@ class Doors:
 
     ``draining``: whether it is about to end, which ``/readyz`` says. ``closing``: whether it waits
     for nothing but what it has begun. ``reload`` has the server read its settings and plugins anew,
-    unless it returns a refusal.
+    unless it returns a refusal. ``sessions``: of who has signed in to the page with a key.
+    ``secret``: what the workers of one server know alike, and nobody else.
     """
 
     backend: Backend
@@ -43,6 +46,8 @@ class Doors:
     reload: Callable[[], Reload] | None = None
     tracing: CallTracing | None = None
     closing: Callable[[], bool] = lambda: False
+    sessions: Sessions | None = None
+    secret: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
     threads: CallThreads = field(init=False)
     held: Held = field(init=False)
     writers: asyncio.Semaphore = field(init=False)

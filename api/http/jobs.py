@@ -5,16 +5,12 @@ The operator sees those of all callers.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from toolrunner.api.documents import job_document
 from toolrunner.api.http import request_schemas, schemas
 from toolrunner.api.http.answers import answer
 from toolrunner.api.http.audit import outcome
@@ -22,26 +18,28 @@ from toolrunner.api.http.bodies import Wanted, read_wanted
 from toolrunner.api.http.callers import Caller, FromCaller, while_reading
 from toolrunner.api.http.context import TRACEPARENT
 from toolrunner.api.http.doors import Doors, FromDoors
-from toolrunner.api.http.errors import HttpError, RequestError, kept
+from toolrunner.api.http.errors import HttpError, RequestError
 from toolrunner.api.http.events import UNBUFFERED, stream
-from toolrunner.api.http.following import following
+from toolrunner.api.http.own_jobs import (
+    cancelled,
+    found,
+    full_queue,
+    retried,
+    shown,
+    unsuccessful,
+)
 from toolrunner.api.http.route import GovernedRoute
-from toolrunner.api.shown import public
-from toolrunner.runner.errors import CANCELLED_BY, CancelledBy, ErrorType
+from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.jobs.job import (
     IdempotencyConflictError,
     Job,
     JobStatus,
-    NotDeadError,
     QueueFullError,
     Submission,
-    TooLargeError,
 )
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=GovernedRoute)
 
-_CANCEL_SECONDS = 5.0
-_LEAST_SECONDS = 0.02
 _MOST_LISTED = 1000
 _MOST_EVENTS = 2**53
 _IDEMPOTENCY_KEY = r"^[\x20-\x7e]{1,200}$"
@@ -87,7 +85,7 @@ async def create_job(
     caller.insist(wanted.plugin)
     job = await run_in_threadpool(_stored, doors, caller, wanted, idempotency_key)
     outcome(request, job.status)
-    return JSONResponse(_shown(job, caller), 202, {"Location": f"/v1/jobs/{job.id}"})
+    return JSONResponse(shown(job, caller), 202, {"Location": f"/v1/jobs/{job.id}"})
 
 
 @router.get(
@@ -133,7 +131,7 @@ async def list_jobs(
         limit=limit,
         before=before,
     )
-    return JSONResponse([_shown(job, caller) for job in listed])
+    return JSONResponse([shown(job, caller) for job in listed])
 
 
 @router.get(
@@ -146,7 +144,7 @@ async def list_jobs(
 )
 async def get_job(job_id: str, doors: FromDoors, caller: FromCaller) -> JSONResponse:
     """A job as it is now."""
-    return JSONResponse(_shown(await found(job_id, doors, caller), caller))
+    return JSONResponse(shown(await found(job_id, doors, caller), caller))
 
 
 @router.get(
@@ -224,19 +222,8 @@ async def cancel_job(
     request: Request, job_id: str, doors: FromDoors, caller: FromCaller
 ) -> JSONResponse:
     """Kill a job that runs, and forget one that waits. One that has ended stays as it is."""
-    job = await found(job_id, doors, caller)
-    request.state.plugin = job.plugin
-    by = CancelledBy.CALLER if job.caller == caller.id else CancelledBy.OPERATOR
-    cancel = partial(doors.backend.jobs.cancel_job, job_id, caller.scope, by=by)
-    with following(doors.backend.jobs, job_id, least_seconds=_LEAST_SECONDS) as changes:
-        await run_in_threadpool(cancel)
-        job = await found(job_id, doors, caller)
-        deadline = time.monotonic() + _CANCEL_SECONDS
-        while not job.status.has_ended and (left := deadline - time.monotonic()) > 0:
-            if await changes.wait(left):
-                job = await found(job_id, doors, caller)
-    outcome(request, job.status)
-    return JSONResponse(_shown(job, caller), 200 if job.status.has_ended else 202)
+    job = await cancelled(request, job_id, doors, caller)
+    return JSONResponse(shown(job, caller), 200 if job.status.has_ended else 202)
 
 
 @router.post(
@@ -258,28 +245,8 @@ async def retry_job(
     request: Request, job_id: str, doors: FromDoors, caller: FromCaller
 ) -> JSONResponse:
     """Run a job again that has failed by its plugin's or the host's fault, under the same id."""
-    job = await found(job_id, doors, caller)
-    request.state.plugin = job.plugin
-    caller.insist(job.plugin)
-    job = await run_in_threadpool(_retried, doors, caller, job)
-    outcome(request, job.status)
-    return JSONResponse(_shown(job, caller), 202, {"Location": f"/v1/jobs/{job.id}"})
-
-
-def _retried(doors: Doors, caller: Caller, job: Job) -> Job:
-    try:
-        retried = doors.backend.jobs.retry_job(job.id, caller.scope)
-    except NotDeadError as error:
-        raise RequestError(HttpError.CONFLICT, str(error), plugin=job.plugin) from None
-    except QueueFullError as full:
-        raise _full(full, job.plugin) from None
-    return job if retried is None else retried
-
-
-def _full(full: QueueFullError, plugin: str) -> RequestError:
-    if isinstance(full, TooLargeError):
-        return RequestError(HttpError.PAYLOAD_TOO_LARGE, str(full), plugin=plugin)
-    return RequestError(ErrorType.OVERLOADED, str(full), plugin=plugin, details=full.details)
+    job = await retried(request, job_id, doors, caller)
+    return JSONResponse(shown(job, caller), 202, {"Location": f"/v1/jobs/{job.id}"})
 
 
 def _stored(doors: Doors, caller: Caller, wanted: Wanted, idempotency_key: str | None) -> Job:
@@ -300,7 +267,7 @@ def _stored(doors: Doors, caller: Caller, wanted: Wanted, idempotency_key: str |
         message = "this Idempotency-Key belongs to a job that asks for something else; use another"
         raise RequestError(HttpError.CONFLICT, message, plugin=wanted.plugin) from None
     except QueueFullError as full:
-        raise _full(full, wanted.plugin) from None
+        raise full_queue(full, wanted.plugin) from None
 
 
 def _result(doors: Doors, job: Job) -> Response:
@@ -312,44 +279,3 @@ def _result(doors: Doors, job: Job) -> Response:
     if artifacts := doors.backend.jobs.job_artifacts(job.id):
         document["artifacts"] = [one.document() for one in artifacts]
     return answer(document)
-
-
-def unsuccessful(job: Job) -> Response | None:
-    """Return the answer to whoever wants what a job has brought and it has failed, else ``None``.
-
-    Raises RequestError for one that has not ended, or never ran.
-    """
-    if not job.status.has_ended:
-        message = f"the job is {job.status}; what it brings is there when it has ended"
-        raise RequestError(HttpError.CONFLICT, message, plugin=job.plugin)
-    if job.error is not None:
-        return kept(_told(job.error))
-    if job.status is JobStatus.CANCELLED:
-        is_own = job.cancelled_by is CancelledBy.CALLER
-        message = f"the job was cancelled{'' if is_own else ' by the operator'} before it ran"
-        details = {CANCELLED_BY: job.cancelled_by}
-        raise RequestError(ErrorType.CANCELLED, message, plugin=job.plugin, details=details)
-    return None
-
-
-async def found(job_id: str, doors: Doors, caller: Caller) -> Job:
-    """Return a job of the caller's; raises RequestError when there is none."""
-    job = await run_in_threadpool(doors.backend.jobs.get_job, job_id, caller.scope)
-    if job is None:
-        message = "there is no such job, or it is kept no longer"
-        raise RequestError(HttpError.NOT_FOUND, message)
-    return job
-
-
-def _shown(job: Job, caller: Caller) -> dict[str, Any]:
-    document = job_document(job)
-    if not caller.is_operator:
-        del document["caller"]
-    return {**document, "error": public(_told(job.error)) if job.error is not None else None}
-
-
-def _told(error: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a job's error without the names of other plugins, which its caller may not see."""
-    if error["type"] != ErrorType.PLUGIN_NOT_FOUND:
-        return error
-    return {**error, "message": f"there is no plugin {error.get('plugin')!r} any more"}

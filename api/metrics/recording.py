@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from toolrunner.api.metrics import families
 from toolrunner.api.metrics.exposition import exposition
 from toolrunner.api.metrics.families import Family
+from toolrunner.api.metrics.history import History
 from toolrunner.api.metrics.tables import Key, Tables
 from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.services.plugin_management import Executed
@@ -38,8 +39,9 @@ class Metrics:
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
-    def __init__(self, tables: Tables, number: int = 0) -> None:
-        """``number``: of the worker's place."""
+    def __init__(self, tables: Tables, number: int = 0, history: History | None = None) -> None:
+        """``number``: of the worker's place. ``history``: what all tables have been, if kept."""
+        self.history = history
         self._tables = tables
         self._table = tables.of_worker(number)
         self._boxes: Mapping[str, BoxFigures] = {}

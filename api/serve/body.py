@@ -7,11 +7,14 @@ its ``Upkeep``. Knows neither the HTTP API nor its libraries.
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 from toolrunner.api.http.tracing import CallTracing, is_possible, is_wanted
+from toolrunner.api.metrics.history import History
 from toolrunner.api.metrics.recording import Metrics
 from toolrunner.api.metrics.tables import Tables
 from toolrunner.api.serve.child import WorkerContext
@@ -36,7 +39,7 @@ class Body:
 
     ``settings`` change with a reload. ``load`` reads them anew, in the supervisor and in each
     worker. ``places`` are shared by all workers, where there are several. ``only``: the plugins
-    whose jobs are run, all if empty.
+    whose jobs are run, all if empty. ``secret``: what all of them know alike, and nobody else.
     """
 
     settings: Settings
@@ -47,6 +50,9 @@ class Body:
     # The plugins that there are, by name: the supervisor's, to tell what a reload changes.
     plugins: dict[str, Seen] = field(default_factory=dict)
     only: tuple[str, ...] = ()
+    # What the figures have been, for who looks at the page.
+    history: History = field(default_factory=History)
+    secret: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
 
     def reload(self) -> bool:
         """Read settings and plugins anew, for workers to come too; whether they can be used."""
@@ -61,7 +67,7 @@ class Body:
         tracing = _tracing(self.settings)
         if tracing is not None:
             stack.callback(tracing.close)  # after the backend, whose calls end with it
-        metrics = Metrics(self.figures, context.number)
+        metrics = Metrics(self.figures, context.number, self.history)
         backend = Backend(
             self.settings,
             plugin_paths=self.plugin_paths,

@@ -24,6 +24,7 @@ from toolrunner.api.serve.listening import RefusedError
 from toolrunner.api.serve.logs import DescriptorHandler, JsonFormatter, TextFormatter, install
 from toolrunner.api.serve.reloading import warn_of_unknown_names
 from toolrunner.api.serve.supervisor import Supervisor
+from toolrunner.api.serve.ticker import Ticker
 from toolrunner.runner.errors import one_line
 from toolrunner.runner.jobs.blob_choice import check_usable
 from toolrunner.runner.registry.plugin_state import Lack
@@ -64,6 +65,7 @@ class Prepared:
         on_ready: Callable[[], None],
         on_dead: Callable[[int, int | None], str],
         drain_delay_seconds: float = 0.0,
+        ticker: Ticker | None = None,
     ) -> int:
         """Run workers until a signal ends them, and return the exit status."""
         return Supervisor(
@@ -77,6 +79,7 @@ class Prepared:
             on_dead=on_dead,
             on_reload=self.body.reload,
             hung_seconds=self.body.settings.hung_seconds,
+            ticker=ticker,
         ).run()
 
 

@@ -12,9 +12,11 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from toolrunner.api.key_choice import kept_keys
+from toolrunner.api.metrics.history import STEP_SECONDS
 from toolrunner.api.metrics.recording import buried
 from toolrunner.api.serve.listening import Address, RefusedError, listening, resolved
 from toolrunner.api.serve.prepared import Options, checked, prepared
+from toolrunner.api.serve.ticker import Ticker
 from toolrunner.api.serve.worker import Worker
 
 _LOG = logging.getLogger("toolrunner.serve")
@@ -44,7 +46,7 @@ def serve(options: ServeOptions) -> int:
         if why_nobody:
             # Nobody is let in, and /readyz says why: whoever looks at night finds a server.
             _LOG.error("nobody is let in until the keys can be read: %s", why_nobody)
-        figures, url = ready.body.figures, address.url(listener)
+        figures, history, url = ready.body.figures, ready.body.history, address.url(listener)
 
         def on_dead(pid: int, status: int | None) -> str:
             return f"requests lost with it: {buried(figures, pid, status)}"
@@ -55,6 +57,7 @@ def serve(options: ServeOptions) -> int:
             drain_delay_seconds=common.settings.drain_delay_seconds,
             on_ready=lambda: _LOG.info("listening on %s", url),
             on_dead=on_dead,
+            ticker=Ticker(STEP_SECONDS, lambda: history.note(figures.read())),
         )
 
 

@@ -26,6 +26,7 @@ from toolrunner.api.serve.child import MOST_TOLD, WorkerContext, run_child
 from toolrunner.api.serve.logs import WorkerLog
 from toolrunner.api.serve.pipes import lifeline, nothing_left_open, signal_pipe
 from toolrunner.api.serve.silence import Silence
+from toolrunner.api.serve.ticker import Ticker
 from toolrunner.runner.errors import harmless
 
 _LOG = logging.getLogger("toolrunner.serve")
@@ -80,6 +81,7 @@ class Supervisor:
         on_dead: Callable[[int, int | None], str],
         on_reload: Callable[[], bool] = lambda: True,
         hung_seconds: float = 0.0,
+        ticker: Ticker | None = None,
     ) -> None:
         """``on_ready`` is called once, when all workers are.
 
@@ -87,7 +89,8 @@ class Supervisor:
         returns in words what was lost with it.
         ``on_reload`` says whether the workers are to reload; those to come are made after it.
         ``handler`` is where the log goes. ``hung_seconds``: of workers that say that they live, one
-        that could have, and has not for so long, is killed; 0 for none.
+        that could have, and has not for so long, is killed; 0 for none. ``ticker``: what is done
+        now and then, until the end.
         """
         self._listener = listener
         self._run_worker = run_worker
@@ -99,6 +102,7 @@ class Supervisor:
         self._on_dead = on_dead
         self._on_reload = on_reload
         self._hung_seconds = hung_seconds
+        self._ticker = ticker
         self._reloaded = 0.0
         self._fork = multiprocessing.get_context("fork")
         self._is_announced = False
@@ -133,6 +137,8 @@ class Supervisor:
         for woken in wait(self._sources(signals), self._timeout()):
             if woken == signals:
                 self._take_signals(signals)
+        if self._ticker is not None:
+            self._ticker.look()
         for place in self._places:
             self._hear(place)
             self._end_if_hung(place)
@@ -154,6 +160,7 @@ class Supervisor:
             times += [place.start_at for place in self._places if place.process is None]
             looks = [place.silence.look_seconds for place in self._places if place.silence]
             times += [time.monotonic() + seconds for seconds in looks]
+            times += [self._ticker.due] if self._ticker is not None else []
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _start_all(self, now: float) -> None:

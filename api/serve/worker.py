@@ -13,7 +13,7 @@ import math
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from toolrunner.api.audit_choice import audit_of
 from toolrunner.api.http.app import create_app
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.key import Keys
-from toolrunner.api.key_choice import served_keys
+from toolrunner.api.key_choice import served_keys, served_sessions
 from toolrunner.api.serve.body import NOTE_SECONDS, RESERVE_SECONDS, Body, Upkeep
 from toolrunner.api.serve.child import WorkerContext
 from toolrunner.api.serve.protocol import PatientProtocol
@@ -63,8 +63,10 @@ class Worker:
             backend, metrics = upkeep.backend, upkeep.metrics
             audit = audit_of(settings.state / AUDIT_FILE, backend.together)
             stack.callback(audit.close)
-            keys = None
+            keys = sessions = None
             if self.needs_keys:
+                sessions = served_sessions(settings, backend.together)
+                stack.callback(sessions.close)
                 keys = served_keys(settings, backend.together)
                 stack.callback(keys.close)
                 _rename_callers(backend, keys)
@@ -77,10 +79,13 @@ class Worker:
                 partial(self._reload, backend),
                 upkeep.tracing,
                 closing.is_set,
+                sessions,
+                self.body.secret,
             )
             stack.callback(doors.threads.close)
+            app = create_app(doors, version() or "0")
             config = uvicorn.Config(
-                create_app(doors, version() or "0"),
+                app,
                 log_config=None,
                 # What it warns of, clients can cause at will; the protocol tells it in sums.
                 log_level="error",
@@ -104,7 +109,8 @@ class Worker:
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
             )
-            server = _Server(config, context, upkeep, draining, closing)
+            prepare = app.state.page.rendering.prepare
+            server = _Server(config, context, upkeep, draining, closing, prepare)
             stack.callback(server.close)
             assert context.listener is not None
             server.run(sockets=[context.listener])
@@ -151,12 +157,15 @@ class _Server(uvicorn.Server):
         upkeep: Upkeep,
         draining: threading.Event,
         closing: threading.Event,
+        prepare: Callable[[], None],
     ) -> None:
+        """``prepare`` is done once the worker serves: what the first visitor would wait for."""
         super().__init__(config)
         self._context = context
         self._upkeep = upkeep
         self._draining = draining
         self._closing = closing
+        self._prepare = prepare
         # Made before a request is: when there is none left, it still ends and reloads.
         self._drainer = _one_thread("drain")
         self._reloader = _one_thread("reload")
@@ -181,6 +190,7 @@ class _Server(uvicorn.Server):
         self._note_now()
         self._keep_reserve_now()
         self._context.ready()
+        self._reloader.submit(self._prepare)
         self._live()
 
     def _live(self) -> None:

@@ -33,7 +33,6 @@ def chosen(
         f"caller = {mark}": ("caller", which.caller),
         f"status = {mark}": ("status", None if which.status is None else str(which.status)),
         f"plugin = {mark}": ("plugin", which.plugin),
-        f"(dead_bytes IS NOT NULL) = {mark}": ("is_dead", which.is_dead),
         f"ended < {mark}": (
             "ended_before",
             None if which.ended_before is None else which.ended_before.timestamp(),
@@ -43,6 +42,8 @@ def chosen(
     conditions = [
         words.format(name) for words, (name, value) in wanted.items() if value is not None
     ]
+    if which.is_dead is not None:  # by itself, so that there can be an index for it
+        conditions.append(DEAD if which.is_dead else "dead_bytes IS NULL")
     values = dict(wanted.values()) | {"limit": limit}
     words = f"WHERE {' AND '.join(conditions) or 'TRUE'} ORDER BY seq DESC LIMIT {mark}"
     return words.format("limit"), values

@@ -94,6 +94,11 @@ CREATE INDEX jobs_kept ON jobs (ended, result_bytes) WHERE ended IS NOT NULL AND
 CREATE INDEX jobs_dead ON jobs (dead_bytes) WHERE dead_bytes IS NOT NULL;
 """,
     sqlite_outbox.RESTING_STEP,
+    # By which those of one plugin, and the dead ones, are listed without a look at all others.
+    """
+CREATE INDEX jobs_plugin ON jobs (plugin, seq);
+CREATE INDEX jobs_dead_first ON jobs (seq) WHERE dead_bytes IS NOT NULL;
+""",
 )
 _STRANDED = (
     "status = 'PENDING' AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.plugin = jobs.plugin"

@@ -59,6 +59,7 @@ from toolrunner.runner.jobs.store import (
     JobFigures,
     StoreError,
     Stranded,
+    Unended,
 )
 from toolrunner.runner.state.database import FULL_DISK_SECONDS, is_full
 from toolrunner.runner.state.leases import Lease
@@ -241,6 +242,15 @@ class SqliteJobStore(RowStore[Connection]):
             for row in rows:
                 found[status_of(row["status"])] += int(row["n"])
         return dict(found)
+
+    def unended(self) -> Unended:
+        query = "SELECT count(*) AS jobs, min(created) AS oldest FROM jobs WHERE status = ?"
+        with self._reading() as database:
+            pending = database.execute(query, (JobStatus.PENDING,)).fetchone()
+            running = database.execute(query, (JobStatus.RUNNING,)).fetchone()
+        oldest = pending["oldest"]
+        waited = 0.0 if oldest is None else max(0.0, time.time() - oldest)
+        return Unended(pending["jobs"], running["jobs"], waited)
 
     def figures(self) -> JobFigures:
         with self._reading() as database:

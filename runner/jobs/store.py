@@ -69,6 +69,15 @@ class JobFigures:
     oldest_stranded_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Unended:
+    """How many jobs wait, and run, and how long the oldest has waited that waits; 0 if none."""
+
+    pending: int
+    running: int
+    oldest_pending_seconds: float
+
+
 class ArtifactReader(Protocol):
     """One artifact, open to be read in pieces, from any thread but one at a time. Close it."""
 
@@ -236,6 +245,10 @@ class JobStore(Protocol):
 
     def counts(self) -> dict[JobStatus, int]:
         """Return how many jobs there are of each status."""
+        ...
+
+    def unended(self) -> Unended:
+        """Return how many jobs wait and run: what can be told without a look at all others."""
         ...
 
     def figures(self) -> JobFigures:

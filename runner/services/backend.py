@@ -6,6 +6,7 @@ ToolRunner.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -50,6 +51,7 @@ NEEDED = ("jobs",)
 FORKED = "this Backend was made before a fork: make one in each process, after it"
 
 _SECONDS_AN_HOUR = 3600
+_APART = "call_isolation"
 # What ends with the server is told by it, as far as receivers are quick.
 _LAST_POSTS_SECONDS = 5.0
 
@@ -104,6 +106,17 @@ def _tool_runner(
     tool_runner = ToolRunner(registry, settings=settings, sandbox=sandbox)
     tool_runner.share_places(share)
     return tool_runner
+
+
+@dataclass(frozen=True, slots=True)
+class LayerStanding:
+    """One layer of isolation on this host: what was tried, and why it is off, if it is."""
+
+    layer: str
+    is_on: bool
+    operation: str
+    detail: str = ""
+    remedy: str = ""
 
 
 class Backend:
@@ -337,6 +350,21 @@ class Backend:
     def isolation_layers(self) -> list[str]:
         """Return the layers that confine calls here."""
         return list(self._tool_runner.isolation().layers)
+
+    def layers(self) -> list[LayerStanding]:
+        """Return how each layer stands here, and for one that is off why."""
+        found = [
+            LayerStanding(
+                one.layer,
+                one.ok,
+                one.operation,
+                "" if one.ok else one.detail or errno.errorcode.get(one.errno or 0, ""),
+                one.remedy,
+            )
+            for one in self._tool_runner.trials()
+        ]
+        is_apart = _APART not in self._tool_runner.isolation().missing
+        return [*found, LayerStanding(_APART, is_apart, "follows from the layers above")]
 
     def __enter__(self) -> Backend:
         return self

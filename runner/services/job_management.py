@@ -12,7 +12,7 @@ from toolrunner.runner.call import Call
 from toolrunner.runner.envelope import Envelope
 from toolrunner.runner.errors import CancelledBy
 from toolrunner.runner.jobs.job import Event, Job, JobFilter, JobStatus, Submission
-from toolrunner.runner.jobs.store import ArtifactReader, JobFigures, JobStore
+from toolrunner.runner.jobs.store import ArtifactReader, JobFigures, JobStore, Unended
 from toolrunner.runner.jobs.waiting import waits_for_the_end
 from toolrunner.runner.registry.suspensions import Standing, suspended
 from toolrunner.runner.services.plugin_management import PluginManagementService
@@ -191,6 +191,10 @@ class JobManagementService:
     def job_counts(self) -> dict[JobStatus, int]:
         """Return how many jobs of all callers there are of each status."""
         return self._store.counts()
+
+    def unended_jobs(self) -> Unended:
+        """Return how many jobs of all callers wait and run."""
+        return self._store.unended()
 
     def job_figures(self) -> JobFigures:
         """Return what else there is to tell of the jobs of all callers."""

@@ -172,6 +172,11 @@ CREATE TRIGGER jobs_told AFTER UPDATE OF ended ON jobs
 CREATE INDEX jobs_waiting ON jobs (caller, plugin, coalesce(version, E'\\x01'), tag, seq)
   WHERE status = 'PENDING';
 """,
+    # By which those of one plugin, and the dead ones, are listed without a look at all others.
+    """
+CREATE INDEX jobs_plugin ON jobs (plugin, seq);
+CREATE INDEX jobs_dead_first ON jobs (seq) WHERE dead_bytes IS NOT NULL;
+""",
 )
 # Any number that nobody else locks in this database.
 _MIGRATING = 0x746F6F6C

@@ -83,6 +83,7 @@ from toolrunner.runner.jobs.store import (
     JobFigures,
     StoreError,
     Stranded,
+    Unended,
 )
 from toolrunner.runner.settings.database_url import DatabaseUrl
 from toolrunner.runner.state.database import FULL_DISK_SECONDS, is_full
@@ -345,6 +346,17 @@ class PostgresJobStore(RowStore[Connection]):
             for row in rows:
                 found[status_of(row["status"])] += int(row["jobs"])
         return dict(found)
+
+    def unended(self) -> Unended:
+        with self._database.reading() as database:
+            row = database.execute(
+                "SELECT count(*) FILTER (WHERE status = 'PENDING') AS pending,"  # noqa: S608 - ours
+                " count(*) FILTER (WHERE status = 'RUNNING') AS running,"
+                f" {NOW} - min(created) FILTER (WHERE status = 'PENDING') AS waited"
+                " FROM jobs WHERE status IN ('PENDING', 'RUNNING')"
+            ).fetchone()
+        assert row is not None
+        return Unended(row["pending"], row["running"], max(0.0, row["waited"] or 0.0))
 
     def figures(self) -> JobFigures:
         with self._database.reading() as database:

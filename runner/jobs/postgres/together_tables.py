@@ -82,4 +82,13 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_caller ON audit (caller, seq);
 """
-TOGETHER = (_KEYS, _SWITCHES, _COUNTS, _RATES, _AUDIT)
+_SESSIONS = """
+-- Who has signed in to the page; it is read by the digest of what the browser has.
+CREATE TABLE sessions (
+  digest bytea PRIMARY KEY,
+  key text NOT NULL,
+  began double precision NOT NULL,
+  seen double precision NOT NULL
+);
+"""
+TOGETHER = (_KEYS, _SWITCHES, _COUNTS, _RATES, _AUDIT, _SESSIONS)

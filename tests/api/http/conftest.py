@@ -29,9 +29,11 @@ from toolrunner.api.audit import AuditLog
 from toolrunner.api.http.app import create_app
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.keys import KeyStore
+from toolrunner.api.metrics.history import History
 from toolrunner.api.metrics.recording import Metrics
 from toolrunner.api.metrics.tables import Tables
 from toolrunner.api.serve.protocol import PatientProtocol
+from toolrunner.api.sessions import SessionStore
 from toolrunner.runner.services.backend import Backend
 from toolrunner.runner.services.plugin_management import Executed
 from toolrunner.runner.settings.settings import Settings
@@ -224,7 +226,10 @@ def make_site(
             log = AuditLog(folder / "audit.log")
             stack.callback(log.close)
             draining = threading.Event()
-            metrics = Metrics(Tables(1)) if figures else None
+            sessions = SessionStore(folder) if keys else None
+            if sessions is not None:
+                stack.callback(sessions.close)
+            metrics = Metrics(Tables(1), history=History()) if figures else None
             doors = Doors(
                 backend,
                 keys=store,
@@ -232,6 +237,7 @@ def make_site(
                 metrics=metrics,
                 draining=draining.is_set,
                 closing=draining.is_set,
+                sessions=sessions,
             )
             stack.callback(doors.threads.close)
             config = uvicorn.Config(
