@@ -40,11 +40,20 @@ def doctor(
     if attack:
         return _attack(session, found, _chosen(only or [""]))
     said = _said(session)
+    is_callable = found.is_floor_met and said.settings is not None and not said.mistakes
+    taken = _costs(session) if is_callable else []
     if session.shared.as_json:
-        session.terminal.document(doctors.document(found, said))
+        session.terminal.document(doctors.document(found, said, taken))
     else:
-        session.terminal.show(doctors.view(found, said))
+        session.terminal.show(doctors.view(found, said, taken))
     return Exit.DONE if found.is_floor_met else Exit.HOST
+
+
+def _costs(session: Session) -> list[doctors.Cost]:
+    # It needs what runs plugins, which the other commands do not wait for.
+    from toolrunner.api.cli.costs import costs  # noqa: PLC0415 - see above
+
+    return costs(session)
 
 
 def _said(session: Session) -> doctors.Said:
