@@ -19,12 +19,16 @@ from toolrunner.runner.tool_runner import MaybeResult, ToolRunner
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """One call that has ended: ``outcome`` is "success" or the type of its error."""
+    """One call that has ended: ``outcome`` is "success" or the type of its error.
+
+    ``error``: the public half of its envelope, "" in ``plugin`` a name that nobody knows.
+    """
 
     plugin: str
     outcome: str
     seconds: float
     call: Call
+    error: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ class PluginManagementService:
         name = plugin_name if self._tool_runner.registry.get_state(plugin_name) else ""
         if ended is not None:
             ended(name, outcome)
-        self._observer(Executed(name, outcome, time.monotonic() - started, call))
+        seconds, public = time.monotonic() - started, None if error is None else error["error"]
+        self._observer(Executed(name, outcome, seconds, call, public))
         return result, error
 
     def list_plugins(self) -> list[PluginStatus]:
