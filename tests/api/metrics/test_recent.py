@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 from tests.api.metrics.test_tables import FORK, killed
@@ -79,7 +80,7 @@ def test_a_killed_worker_leaves_its_calls_and_the_next_goes_on() -> None:
     """In the same place, behind them."""
     tables = Tables(1)
     for number in range(3):
-        killed(lambda number=number: Metrics(tables).observe(succeeded(seconds=number)))
+        killed(partial(lambda seconds: Metrics(tables).observe(succeeded(seconds=seconds)), number))
     assert [one.ms for one in tables.last_calls("sample")] == [2000, 1000, 0]
 
 
