@@ -149,10 +149,10 @@ class Recent:
         if block := self._blocks.get(plugin, 0):
             return block
         name = plugin.encode()
-        [used] = _COUNT.unpack_from(self._memory, 0)
+        used: int = _COUNT.unpack_from(self._memory, 0)[0]
         if used >= self._most or len(name) > _MOST_NAME_BYTES:
             return 0
-        block: int = _PAGE + used * BLOCK_BYTES
+        block = _PAGE + used * BLOCK_BYTES
         _HEAD.pack_into(self._memory, block, 0, 0, 0, name)
         _COUNT.pack_into(self._memory, 0, used + 1)  # from now on it is read
         self._blocks[plugin] = block
