@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,8 @@ _PICTURES: Mapping[str, bytes] = {
     "image/gif": b"GIF8",
     "image/webp": b"RIFF",
 }
+# Numbers of a list, a line each. No text has a line break in it: JSON writes it as two characters.
+_ROW = re.compile(r"\[\n\s*(-?\d[^\s,\]]*(?:,\n\s*-?\d[^\s,\]]*)*)\n\s*\]")
 _DOWNLOAD = "application/octet-stream"
 
 
@@ -71,13 +74,17 @@ def tried(found: Answered, limits: Mapping[str, Any]) -> Tried:
         error = public(found.error)
         return Tried(*about, error=error, details=json.dumps(error["details"], indent=2))
     assert found.result is not None
-    text = json.dumps(found.result, indent=2, ensure_ascii=False)
+    text = _ROW.sub(_in_a_line, json.dumps(found.result, indent=2, ensure_ascii=False))
     drawing = drawing_of(found.result)
     artifacts = _shown(call.artifacts)
     pictures = {one.name: one.address for one in artifacts if one.is_picture and one.address}
     masks = [pictures[one.artifact] for one in drawing.masks if one.artifact in pictures]
     cut = text[:MOST_TEXT_BYTES]
     return Tried(*about, cut, len(cut) < len(text), drawing, artifacts, masks)
+
+
+def _in_a_line(found: re.Match[str]) -> str:
+    return f"[{', '.join(one.strip() for one in found[1].split(','))}]"
 
 
 def _shown(artifacts: Sequence[Artifact]) -> list[Shown]:

@@ -40,6 +40,9 @@ async def try_plugin(
     """Run a call and show what came of it, as a piece of the plugin's page."""
     async with while_reading(doors, visitor.caller):
         wanted = await read_wanted(request)
+        # Read already: this is the form as it was.
+        image = (await request.form()).get("image")
+        request.state.image_name = getattr(image, "filename", None)
     if wanted.plugin != name:
         message = f"this form is of another plugin than {name[:100]!r}"
         raise invalid(message)
@@ -79,7 +82,9 @@ def _sample(plugin: Plugin) -> tuple[str, str, bytes] | None:
 
 
 def example_of(plugin: Plugin) -> str:
-    """Return what a form for JSON begins with, as text."""
+    """Return what a form for JSON begins with, as text; "" where none is taken."""
+    if plugin.manifest.input != "json":
+        return ""
     payload, _ = sample_payload(plugin.manifest)
     return json.dumps(payload or {}, indent=2, ensure_ascii=False)
 
@@ -109,13 +114,15 @@ def _as_piece(request: Request, page: Page, doors: Doors, found: Answered) -> Re
 def asked(request: Request, doors: Doors, wanted: Wanted) -> snippets.Request:
     """Return what a request has asked for, to be written as others would ask for it."""
     payload: Mapping[str, Any] = wanted.payload
-    image, files = None, []
+    image = None
     if "image" in payload:
         mime_type = str(payload.get("mime_type", ""))
         name = getattr(request.state, "image_name", "") or "picture"
         image = snippets.Given(name, mime_type)
-    for one in payload.get("files", ()):
-        files.append(snippets.Given(str(one.get("name", "")), str(one.get("mime_type", ""))))
+    files = [
+        snippets.Given(str(one.get("name", "")), str(one.get("mime_type", "")))
+        for one in payload.get("files", ())
+    ]
     has_files = image is not None or bool(files)
     return snippets.Request(
         f"{request.url.scheme}://{request.url.netloc}",
