@@ -81,13 +81,12 @@
 
   // A file says how a camera was held. What a plugin gets is the file as it is; whether it has turned
   // the picture, the size that its result names tells, or else its reader does.
-  const sizes = async (image) => {
-    const size = async (upright) => {
-      image.classList.toggle("upright", upright);
-      await new Promise((done) => requestAnimationFrame(done));
-      return [image.naturalWidth, image.naturalHeight];
-    };
-    return { raw: await size(false), upright: await size(true) };
+  const sizes = (image) => {
+    const { naturalWidth: width, naturalHeight: height } = image; // turned already, whatever is shown
+    image.classList.remove("upright");
+    const isTurned = Math.abs(image.clientWidth * width - image.clientHeight * height) <
+      Math.abs(image.clientWidth * height - image.clientHeight * width);
+    return { raw: width !== height && isTurned ? [height, width] : [width, height], upright: [width, height] };
   };
 
   const draw = async (files) => {
@@ -108,7 +107,7 @@
       figure.hidden = true; // a kind of picture that this browser cannot show
       return;
     }
-    const known = await sizes(image);
+    const known = sizes(image);
     const said = [Number(figure.dataset.width), Number(figure.dataset.height)];
     const is = (size) => size[0] === said[0] && size[1] === said[1];
     turn.checked = is(known.raw) === is(known.upright) ? "upright" in figure.dataset : is(known.upright);
