@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolrunner.api.attack_report import keep
 from toolrunner.api.cli import doctor as doctors
 from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.progress import Progress
@@ -14,6 +16,9 @@ from toolrunner.api.cli.session import Session
 from toolrunner.plugins.corpus import Fault, faults
 from toolrunner.plugins.errors import DiscoveryError, suggestion
 from toolrunner.runner.settings.settings import SettingsError
+
+if TYPE_CHECKING:
+    from toolrunner.api.attack.campaign import Case
 
 
 def doctor(
@@ -54,6 +59,14 @@ def _costs(session: Session) -> list[doctors.Cost]:
     from toolrunner.api.cli.costs import costs  # noqa: PLC0415 - see above
 
     return costs(session)
+
+
+def _keep(session: Session, cases: Sequence[Case]) -> None:
+    """Keep the outcomes in the state folder, for the page of a server that has it."""
+    try:
+        keep(session.settings.kept_state(), cases)
+    except (OSError, SettingsError) as error:
+        session.terminal.say(f"The report is not kept for the page: {error}")
 
 
 def _said(session: Session) -> doctors.Said:
@@ -98,6 +111,8 @@ def _attack(session: Session, found: doctors.Examination, chosen: list[Fault]) -
             for found_out in results:
                 cases += found_out
                 progress.watcher.on_done()
+    if cases:
+        _keep(session, cases)
     if session.shared.as_json:
         session.terminal.document(view.document(cases))
     elif cases:
