@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import html
 
-from tests.api.http.conftest import MakeSite, kept, make_site
+from tests.api.http.conftest import MakeSite
 from tests.api.page.test_plugin_page import signed_in
 from tests.api.test_attack_report import Case
 from toolrunner.api.attack_report import FILE, keep
 from toolrunner.api.keys import Role
-
-__all__ = ["kept", "make_site"]
 
 
 def test_the_last_report_is_shown(make_site: MakeSite) -> None:

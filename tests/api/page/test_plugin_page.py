@@ -12,11 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.http.conftest import PATIENCE_SECONDS, MakeSite, Site, kept, make_site, spin
+from tests.api.http.conftest import PATIENCE_SECONDS, MakeSite, Site, spin
 from tests.conftest import WritePlugin
 from toolrunner.api.keys import Role
-
-__all__ = ["kept", "make_site"]
 
 PAGE = "/page/plugins/sample"
 HOSTILE = "<script>alert(1)</script>"

@@ -13,11 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.api.http.conftest import MakeSite, Site, kept, make_site
+from tests.api.http.conftest import MakeSite, Site
 from tests.conftest import WritePlugin
 from toolrunner.api.page.snippets import KEY_VARIABLE, Given, Request, as_curl, as_python
-
-__all__ = ["kept", "make_site"]
 
 ECHO = """
     def run(payload):
