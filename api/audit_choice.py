@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolrunner.api.audit import Audit, AuditLog
+from toolrunner.runner.jobs.cluster import open_together
+from toolrunner.runner.settings.settings import Settings
 
 if TYPE_CHECKING:
     from toolrunner.runner.jobs.postgres.together import Together
+
+FILE = "audit.jsonl"
 
 
 def audit_of(path: Path, together: Together | None) -> Audit:
@@ -19,3 +25,14 @@ def audit_of(path: Path, together: Together | None) -> Audit:
     from toolrunner.api.cluster_audit import ClusterAudit  # noqa: PLC0415 - needs the extra `cluster`
 
     return ClusterAudit(file, together)
+
+
+@contextmanager
+def kept_audit(settings: Settings) -> Iterator[Audit | None]:
+    """Hold the audit log for a command that reads it; ``None`` where none is kept yet."""
+    path = settings.kept_state() / FILE
+    if not settings.jobs and not path.exists():
+        yield None
+        return
+    with open_together(settings) as together, closing(audit_of(path, together)) as log:
+        yield log

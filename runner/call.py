@@ -40,7 +40,7 @@ class Call:
         self.isolation: Isolation = Isolation()
         self.log_tail: str = ""
         self.artifacts: tuple[Artifact, ...] = ()
-        # By which door it came, for the log: "analyze" or "job" of a server.
+        # By which door it came, for the log: "analyze", "page" or "job" of a server.
         self.door = ""
         # What the plugin is given of the trace that the call is in: set before it begins.
         self.traceparent = ""

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolrunner.api.cli.console import plain, table_of
+from toolrunner.api.cli.views.figures import Bar
 from toolrunner.plugins.errors import suggestion
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.runner.start_mode import Start
@@ -41,6 +42,8 @@ _MEANING = {
     "cgroup": "memory that no figure of /proc shows",
     "call_isolation": "calls cannot see or signal each other",
 }
+# The bundled plugin whose calls are measured: it does next to nothing itself.
+MEASURED = "text-stats"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,15 @@ class Examination:
     def all_gaps(self) -> tuple[str, ...]:
         """All that keeps calls from being taken here."""
         return (*self.gaps, self.user_gap) if self.user_gap else self.gaps
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The median of some calls that started so; ``None`` with the reason why there is none."""
+
+    mode: str
+    ms: float | None
+    why: str = ""
 
 
 def examine() -> Examination:
@@ -92,8 +104,10 @@ def misnamed(settings: Settings, known: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def document(found: Examination, said: Said | None = None) -> dict[str, Any]:
-    """Return it all as JSON shows it, with what the operator has said."""
+def document(
+    found: Examination, said: Said | None = None, costs: Sequence[Cost] = ()
+) -> dict[str, Any]:
+    """Return it all as JSON shows it, with what the operator has said, and what a call costs."""
     shown: dict[str, Any] = {
         "layers": [_layer(trial) for trial in _trials(found.host)],
         "floor": {"met": found.is_floor_met, "gaps": list(found.all_gaps)},
@@ -104,6 +118,8 @@ def document(found: Examination, said: Said | None = None) -> dict[str, Any]:
         shown["mistakes"] = list(said.mistakes)
     if said is not None and said.settings is not None:
         shown["residents"] = _residents(said.settings)
+    if costs:
+        shown["costs"] = [asdict(one) for one in costs]
     return shown
 
 
@@ -150,7 +166,9 @@ def _user() -> str:
         return f"uid {uid}"
 
 
-def view(found: Examination, said: Said | None = None) -> RenderableType:
+def view(
+    found: Examination, said: Said | None = None, costs: Sequence[Cost] = ()
+) -> RenderableType:
     """Return it all for a person."""
     shown = document(found, said)
     about = Table(box=None, show_header=False, pad_edge=False)
@@ -164,7 +182,7 @@ def view(found: Examination, said: Said | None = None) -> RenderableType:
         table.add_row(layer["layer"], state, meaning, plain(layer["operation"]), plain(words))
         if not layer["on"]:
             remedies.append(plain(f"{layer['layer']}: {layer['remedy']}"))
-    parts: list[RenderableType] = [about, table]
+    parts: list[RenderableType] = [about, table, _figures(shown["layers"], costs), Text()]
     if remedies:
         parts += [Text("What would help:", style="bold"), *remedies, Text()]
     parts += _floor(found)
@@ -172,6 +190,27 @@ def view(found: Examination, said: Said | None = None) -> RenderableType:
         parts.append(plain(_residents_words(shown["residents"])))
     parts += [plain(f"Settings: {words}", "yellow") for words in shown.get("mistakes", ())]
     return Group(*parts)
+
+
+def _figures(layers: Sequence[Mapping[str, Any]], costs: Sequence[Cost]) -> Table:
+    """Return how many layers are on, and what a call costs, drawn."""
+    grid = Table(box=None, show_header=False, pad_edge=False)
+    grid.add_column(style="cyan", no_wrap=True)
+    grid.add_column()
+    grid.add_column()
+    are_on = sum(one["on"] for one in layers)
+    style = "green" if are_on == len(layers) else "yellow"
+    words = f"{are_on} of {len(layers)} on"
+    grid.add_row("layers", words, Bar(are_on / max(1, len(layers)), style))
+    longest = max((one.ms or 0.0 for one in costs), default=0.0)
+    for one in costs:
+        name = f"a {one.mode} call"
+        if one.ms is None:
+            grid.add_row(name, plain(f"not measured: {one.why}", "yellow"), "")
+        else:
+            words = f"{one.ms:g} ms, of {MEASURED}"
+            grid.add_row(name, words, Bar(one.ms / longest if longest else 0, "cyan"))
+    return grid
 
 
 def _residents(settings: Settings) -> dict[str, Any]:

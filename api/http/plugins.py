@@ -45,7 +45,7 @@ async def list_plugins(doors: FromDoors, caller: FromCaller) -> JSONResponse:
 )
 async def get_plugin(name: str, doors: FromDoors, caller: FromCaller) -> JSONResponse:
     """One plugin's state, counts and times, of all workers together."""
-    return JSONResponse(_shown(await _found(name, doors, caller), caller))
+    return JSONResponse(_shown(await found_plugin(name, doors, caller), caller))
 
 
 @router.get(
@@ -55,7 +55,7 @@ async def get_plugin(name: str, doors: FromDoors, caller: FromCaller) -> JSONRes
 )
 async def get_health(name: str, doors: FromDoors, caller: FromCaller) -> JSONResponse:
     """Healthy unless it takes no calls, or its last call failed by its own fault."""
-    found = await _found(name, doors, caller)
+    found = await found_plugin(name, doors, caller)
     healthy = found.status.state not in _SICK and not found.status.suspended_by
     return JSONResponse({**_shown(found, caller), "healthy": healthy})
 
@@ -72,7 +72,8 @@ async def suspend_plugin(
     request: Request, name: str, doors: FromDoors, operator: FromOperator
 ) -> JSONResponse:
     """What `plugins disable` does: for all servers of this state folder, also after a restart."""
-    return await _switched(request, name, doors, operator, doors.backend.plugins.suspend)
+    found = await switched(request, name, doors, operator, doors.backend.plugins.suspend)
+    return JSONResponse(_shown(found, operator))
 
 
 @router.post(
@@ -87,14 +88,15 @@ async def resume_plugin(
     request: Request, name: str, doors: FromDoors, operator: FromOperator
 ) -> JSONResponse:
     """What `plugins enable` does, whoever has suspended it: the operator or the breaker."""
-    return await _switched(request, name, doors, operator, doors.backend.plugins.resume)
+    found = await switched(request, name, doors, operator, doors.backend.plugins.resume)
+    return JSONResponse(_shown(found, operator))
 
 
-async def _switched(
+async def switched(
     request: Request, name: str, doors: Doors, operator: Caller, switch: Callable[[str], bool]
-) -> JSONResponse:
-    """Suspend or resume a plugin that there is, and answer with how it stands then."""
-    await _found(name, doors, operator)
+) -> Located:
+    """Suspend or resume a plugin that there is; return how it stands then."""
+    await found_plugin(name, doors, operator)
     request.state.plugin = name
     try:
         await run_in_threadpool(switch, name)
@@ -103,13 +105,14 @@ async def _switched(
         # Of servers that share their jobs the operator's word is kept in their database.
         is_shared = isinstance(error, StoreError)
         raise (unusable_database() if is_shared else unusable_state(error)) from None
-    found = await _found(name, doors, operator)
+    found = await found_plugin(name, doors, operator)
     by = found.status.suspended_by
     outcome(request, f"suspended by {by}" if by else "resumed")
-    return JSONResponse(_shown(found, operator))
+    return found
 
 
-async def _found(name: str, doors: Doors, caller: Caller) -> Located:
+async def found_plugin(name: str, doors: Doors, caller: Caller) -> Located:
+    """Return a plugin that a caller may use; raises RequestError as if no other one existed."""
     # Those that a key does not name are to it as if they did not exist.
     found = None
     if caller.may_use(name):

@@ -10,6 +10,7 @@ from toolrunner.api.metrics import families
 from toolrunner.api.metrics.exposition import exposition
 from toolrunner.api.metrics.families import Family
 from toolrunner.api.metrics.history import History
+from toolrunner.api.metrics.recent import RecentCall
 from toolrunner.api.metrics.tables import Key, Tables
 from toolrunner.runner.errors import ErrorType
 from toolrunner.runner.services.plugin_management import Executed
@@ -44,6 +45,7 @@ class Metrics:
         self.history = history
         self._tables = tables
         self._table = tables.of_worker(number)
+        self._recent = tables.recent_of(number)
         self._boxes: Mapping[str, BoxFigures] = {}
         self._residents: Mapping[str, ResidentFigures] = {}
         self.waiting(0)
@@ -57,6 +59,11 @@ class Metrics:
         bound = next((f"{one:g}" for one in families.SECONDS if executed.seconds <= one), _INFINITE)
         self._table.add((*key, bound), 1)
         self._table.add((*key, "sum"), executed.seconds)
+        self._recent.note(executed)
+
+    def last_calls(self, plugin: str | None = None) -> list[RecentCall]:
+        """Return the last calls of a plugin, or of all, in all workers: the newest first."""
+        return self._tables.last_calls(plugin)
 
     def begun(self) -> None:
         """Count a request in."""

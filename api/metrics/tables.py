@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from toolrunner.api.metrics.recent import Recent, RecentCall
 from toolrunner.sandbox import forks
 
 Key = tuple[str, ...]  # a family's name, and the values of its labels
@@ -148,7 +149,19 @@ class Tables:
         self.own = Table(size)
         self.own.begin()
         self._workers = [Table(size) for _ in range(workers)]
+        self._recent = [Recent() for _ in range(workers)]
         self.deaths = Deaths()
+
+    def recent_of(self, number: int) -> Recent:
+        """Return the last calls of a worker's place, to go on with. To be called in that worker."""
+        recent = self._recent[number]
+        recent.take()
+        return recent
+
+    def last_calls(self, plugin: str | None = None) -> list[RecentCall]:
+        """Return the last calls of a plugin, or of all, in all workers: the newest first."""
+        found = [call for recent in self._recent for call in recent.read(plugin)]
+        return sorted(found, key=lambda call: call.at, reverse=True)
 
     def of_worker(self, number: int) -> Table:
         """Return the table of a worker's place, empty. To be called in that worker."""

@@ -1,4 +1,4 @@
-"""``/page/plugins``: all plugins that the visitor may use, and each of them."""
+"""``/page/plugins``: all plugins that the visitor may use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 
 from toolrunner.api.http.doors import Doors, FromDoors
-from toolrunner.api.http.errors import HttpError, RequestError
 from toolrunner.api.http.route import GovernedRoute
 from toolrunner.api.page.live import Pieces, Subject
 from toolrunner.api.page.page import FromPage, Page
@@ -26,19 +25,6 @@ async def all_plugins(page: FromPage, doors: FromDoors, visitor: FromVisitor) ->
     """A table of them."""
     rows = await run_in_threadpool(_rows, doors, visitor)
     return page.show(visitor, "plugins.html", live="of=plugins", plugins=rows)
-
-
-@router.get("/{name}")
-async def one_plugin(
-    page: FromPage, doors: FromDoors, visitor: FromVisitor, name: str
-) -> HTMLResponse:
-    """How one of them stands."""
-    rows = await run_in_threadpool(_rows, doors, visitor)
-    found = next((row for row in rows if row.status.name == name), None)
-    if found is None:
-        message = visitor.caller.unknown(name, (row.status.name for row in rows))
-        raise RequestError(HttpError.NOT_FOUND, message)
-    return page.show(visitor, "plugin.html", plugin=found)
 
 
 def subject(page: Page, doors: Doors, visitor: Visitor, _name: str) -> Subject:

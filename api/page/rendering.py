@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from toolrunner.api.page.static_files import StaticFiles
+from toolrunner.api.shown import without_paths
 from toolrunner.runner.errors import harmless
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -59,6 +60,7 @@ class Rendering:
             "moment": moment,
             "pretty": pretty,
             "rate": rate,
+            "without_paths": without_paths,
         }
 
     def prepare(self) -> None:

@@ -7,7 +7,17 @@ from fastapi.responses import Response
 
 from toolrunner.api.http.errors import HttpError, RequestError
 from toolrunner.api.http.route import GovernedRoute
-from toolrunner.api.page import job, jobs, overview, plugins, signing_in, streams
+from toolrunner.api.page import (
+    attacks,
+    job,
+    jobs,
+    overview,
+    plugin,
+    plugins,
+    signing_in,
+    streams,
+    trying,
+)
 from toolrunner.api.page.page import FromPage
 from toolrunner.api.page.static_files import PREFIX
 
@@ -32,5 +42,8 @@ ROUTERS = (
     plugins.router,
     jobs.router,
     job.router,
+    plugin.router,
+    trying.router,
+    attacks.router,
     streams.router,
 )

@@ -13,7 +13,7 @@ from toolrunner.api.http.doors import Doors, FromDoors
 from toolrunner.api.http.errors import HttpError, RequestError
 from toolrunner.api.http.events import UNBUFFERED
 from toolrunner.api.http.route import GovernedRoute
-from toolrunner.api.page import job, jobs, overview, plugins
+from toolrunner.api.page import job, jobs, overview, plugin, plugins
 from toolrunner.api.page.live import Subject
 from toolrunner.api.page.page import FromPage, Page
 from toolrunner.api.page.visitors import FromVisitor, Visitor
@@ -27,6 +27,7 @@ _SUBJECTS: dict[str, Subjects] = {
     "plugins": plugins.subject,
     "jobs": jobs.subject,
     "job": job.subject,
+    "plugin": plugin.subject,
 }
 
 

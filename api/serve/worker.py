@@ -22,6 +22,7 @@ from typing import cast
 
 import uvicorn
 
+from toolrunner.api.audit_choice import FILE as AUDIT_FILE
 from toolrunner.api.audit_choice import audit_of
 from toolrunner.api.http.app import create_app
 from toolrunner.api.http.doors import Doors
@@ -41,7 +42,6 @@ from toolrunner.runner.settings.settings import SettingsError
 from toolrunner.sandbox.shortage import submit
 
 _LOG = logging.getLogger("toolrunner.serve")
-AUDIT_FILE = "audit.jsonl"
 # Request line and headers together: more than any browser or proxy sends.
 _MAX_HEAD_BYTES = 32 * 1024
 _KEEP_ALIVE_SECONDS = 15

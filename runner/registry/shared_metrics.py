@@ -13,13 +13,13 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from toolrunner.runner.registry.counts import Counted, Uncounted, Unwritten, merged
 from toolrunner.runner.registry.plugin_state import AVERAGED_CALLS, PluginState, PluginStatus
-from toolrunner.runner.state.database import open_database, transaction
+from toolrunner.runner.state.database import connect, open_database, transaction
 from toolrunner.runner.state.leases import Lease
 from toolrunner.runner.state.reopened import Broken, Reopened, is_damaged, what_to_do
 from toolrunner.sandbox import forks
@@ -194,26 +194,7 @@ class SharedMetrics:
             return own
 
     def _read(self, own: list[PluginStatus]) -> list[PluginStatus]:
-        database = self._file.get()
-        counts = {row[0]: row[1:] for row in database.execute(_COUNTS)}
-        times: dict[str, list[int]] = {}
-        for name, ms in database.execute(_TIMES):
-            times.setdefault(name, []).append(ms)
-        running = dict(database.execute(_RUNNING))
-        failures = {row[0]: row[1:] for row in database.execute(_FAILURES)}
-        counted = {
-            name: Counted(
-                state,
-                reason,
-                successes,
-                errors,
-                last_used,
-                times.get(name, []),
-                running.get(name, 0),
-                *failures.get(name, ("", 0.0)),
-            )
-            for name, (state, successes, errors, last_used, reason) in counts.items()
-        }
+        counted = _counted(self._file.get())
         return [merged(status, counted.get(status.name)) for status in own]
 
     def close(self) -> None:
@@ -252,6 +233,40 @@ class SharedMetrics:
         if trouble != self._trouble:
             self._trouble = trouble
             _LOG.error("the counts are kept, and this process shows its own: %s", trouble)
+
+
+def kept_counts(folder: Path) -> dict[str, Counted]:
+    """Return what is counted in a state folder, by plugin, for who counts nothing; none of no file.
+
+    Raises OSError, and sqlite3.Error, for a file that cannot be read.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return {}
+    with closing(connect(path, synchronous="NORMAL", busy_seconds=_BUSY_SECONDS)) as database:
+        return _counted(database)
+
+
+def _counted(database: sqlite3.Connection) -> dict[str, Counted]:
+    counts = {row[0]: row[1:] for row in database.execute(_COUNTS)}
+    times: dict[str, list[int]] = {}
+    for name, ms in database.execute(_TIMES):
+        times.setdefault(name, []).append(ms)
+    running = dict(database.execute(_RUNNING))
+    failures = {row[0]: row[1:] for row in database.execute(_FAILURES)}
+    return {
+        name: Counted(
+            state,
+            reason,
+            successes,
+            errors,
+            last_used,
+            times.get(name, []),
+            running.get(name, 0),
+            *failures.get(name, ("", 0.0)),
+        )
+        for name, (state, successes, errors, last_used, reason) in counts.items()
+    }
 
 
 def _add(database: sqlite3.Connection, worker: str, name: str, counts: Uncounted) -> None:

@@ -7,24 +7,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from toolrunner.plugins.errors import ManifestError
+from toolrunner.plugins.plugin import Plugin
 from toolrunner.runner.call import Call
 from toolrunner.runner.envelope import Envelope
+from toolrunner.runner.environments.store import Environment
 from toolrunner.runner.registry.offers import MaybeOffers, Offer
 from toolrunner.runner.registry.plugin_changes import Seen
 from toolrunner.runner.registry.plugin_state import Lack, PluginStatus
 from toolrunner.runner.registry.suspensions import Standing
 from toolrunner.runner.settings.settings import Settings
+from toolrunner.runner.start_mode import Start
 from toolrunner.runner.tool_runner import MaybeResult, ToolRunner
 
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """One call that has ended: ``outcome`` is "success" or the type of its error."""
+    """One call that has ended: ``outcome`` is "success" or the type of its error.
+
+    ``error``: the public half of its envelope, "" in ``plugin`` a name that nobody knows.
+    """
 
     plugin: str
     outcome: str
     seconds: float
     call: Call
+    error: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,8 @@ class PluginManagementService:
         name = plugin_name if self._tool_runner.registry.get_state(plugin_name) else ""
         if ended is not None:
             ended(name, outcome)
-        self._observer(Executed(name, outcome, time.monotonic() - started, call))
+        seconds, public = time.monotonic() - started, None if error is None else error["error"]
+        self._observer(Executed(name, outcome, seconds, call, public))
         return result, error
 
     def list_plugins(self) -> list[PluginStatus]:
@@ -92,6 +101,24 @@ class PluginManagementService:
     def get_plugin(self, plugin_name: str) -> PluginStatus | None:
         """Return a plugin's status, ``None`` when unknown."""
         return self._tool_runner.registry.get_status(plugin_name)
+
+    def plugin(self, plugin_name: str) -> Plugin | None:
+        """Return what is known of a plugin's files; ``None`` when unknown, or of no use here."""
+        try:
+            return self._tool_runner.registry.plugin(plugin_name)
+        except (KeyError, ManifestError):
+            return None
+
+    def environment(self, plugin_name: str) -> Environment | None:
+        """Return the environment of a plugin's own; ``None`` if its calls use none."""
+        try:
+            return self._tool_runner.registry.choice(plugin_name).environment
+        except KeyError:
+            return None
+
+    def start(self, plugin_name: str) -> Start:
+        """Load a plugin now, and tell how its calls start and why; raises GovernedError."""
+        return self._tool_runner.start(plugin_name)
 
     def everywhere(self) -> list[Located]:
         """Return every plugin of this server, and those that others of its cluster have.

@@ -173,7 +173,7 @@ SERVICES = (
 
 HTTP = (
     b("traceback-when-asked", ROUTE, ANSWERED, ANSWERED + '        if request.headers.get("x-trace"):\n            response.headers["X-Trace"] = ascii([*envelope.values()][1])[:4000]\n'),
-    b("nulls-dropped-by-the-route", ROUTE, '{"result": result, "plugin"', '{"result": {k: v for k, v in result.items() if v is not None}, "plugin"'),
+    b("nulls-dropped-by-the-route", ROUTE, '{"result": found.result, "plugin"', '{"result": {k: v for k, v in found.result.items() if v is not None}, "plugin"'),
     b("paths-cut-from-results-of-jobs", "api/http/jobs.py", '    document: dict[str, Any] = {"result": result, "plugin": job.plugin}\n', '    from toolrunner.api.shown import without_paths\n    shown = {k: without_paths(v) if isinstance(v, str) else v for k, v in result.items()}\n    document: dict[str, Any] = {"result": shown, "plugin": job.plugin}\n'),
     b("nulls-dropped-by-jobs", "runner/jobs/files.py", "        data = dumps(result)\n", "        data = dumps({k: v for k, v in result.items() if v is not None})\n"),
     b("options-dropped-by-jobs", "runner/jobs/payloads.py", "    head, tail = dict(payload), b\"\"\n", "    head, tail = {k: v for k, v in payload.items() if v}, b\"\"\n"),

@@ -27,7 +27,10 @@ ANALYZED = "    result, envelope = doors.backend.analysis.analyze(wanted.plugin,
 JOB_RUN = (
     "        result, error = self._analysis.analyze(claim.job.plugin, payload, call=running.call)\n"
 )
-ANSWERED = '        response = governed(asking.told(wanted.plugin, envelope["error"], known))\n'
+ANSWERED = (
+    '        error = asking.told(wanted.plugin, envelope["error"], known)\n'
+    "        response = shown(Answered(wanted, call, error=error))\n"
+)
 ENDINGS = "runner/jobs/endings.py"
 KEPT = '    return for_the_caller(envelope["error"])\n'
 CHECK = "            checked = self._validate(plugin, payload, call)\n"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolrunner.api.attack_report import keep
 from toolrunner.api.cli import doctor as doctors
 from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.progress import Progress
@@ -14,6 +16,9 @@ from toolrunner.api.cli.session import Session
 from toolrunner.plugins.corpus import Fault, faults
 from toolrunner.plugins.errors import DiscoveryError, suggestion
 from toolrunner.runner.settings.settings import SettingsError
+
+if TYPE_CHECKING:
+    from toolrunner.api.attack.campaign import Case
 
 
 def doctor(
@@ -40,11 +45,28 @@ def doctor(
     if attack:
         return _attack(session, found, _chosen(only or [""]))
     said = _said(session)
+    is_callable = found.is_floor_met and said.settings is not None and not said.mistakes
+    taken = _costs(session) if is_callable else []
     if session.shared.as_json:
-        session.terminal.document(doctors.document(found, said))
+        session.terminal.document(doctors.document(found, said, taken))
     else:
-        session.terminal.show(doctors.view(found, said))
+        session.terminal.show(doctors.view(found, said, taken))
     return Exit.DONE if found.is_floor_met else Exit.HOST
+
+
+def _costs(session: Session) -> list[doctors.Cost]:
+    # It needs what runs plugins, which the other commands do not wait for.
+    from toolrunner.api.cli.costs import costs  # noqa: PLC0415 - see above
+
+    return costs(session)
+
+
+def _keep(session: Session, cases: Sequence[Case]) -> None:
+    """Keep the outcomes in the state folder, for the page of a server that has it."""
+    try:
+        keep(session.settings.kept_state(), cases)
+    except (OSError, SettingsError) as error:
+        session.terminal.say(f"The report is not kept for the page: {error}")
 
 
 def _said(session: Session) -> doctors.Said:
@@ -89,6 +111,8 @@ def _attack(session: Session, found: doctors.Examination, chosen: list[Fault]) -
             for found_out in results:
                 cases += found_out
                 progress.watcher.on_done()
+    if cases:
+        _keep(session, cases)
     if session.shared.as_json:
         session.terminal.document(view.document(cases))
     elif cases:

@@ -1,21 +1,26 @@
 """The ``plugins`` commands: list, show, check, new, disable and enable."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 
 from toolrunner.api import documents
 from toolrunner.api.cli.check import check as check_path
 from toolrunner.api.cli.completion import plugin_names
+from toolrunner.api.cli.console import plain
 from toolrunner.api.cli.debugging import debug as run_plainly
 from toolrunner.api.cli.exits import Exit, Refused
 from toolrunner.api.cli.misplaced import instead_of
 from toolrunner.api.cli.options import Commands, PluginName, command, examples, group
 from toolrunner.api.cli.outcomes import refuse_name
 from toolrunner.api.cli.session import Session
+from toolrunner.api.cli.stats import stats_document
 from toolrunner.api.cli.templates import Template, write_template
 from toolrunner.api.cli.views.check import report_view
 from toolrunner.api.cli.views.plugins import list_view, plugin_view
+from toolrunner.api.cli.views.stats import stats_view
 from toolrunner.api.typed_source import typed_source
 from toolrunner.plugins.discovery import Plugin
 from toolrunner.plugins.errors import shown, suggestion
@@ -48,6 +53,7 @@ plugins_app.callback(invoke_without_command=True)(group(list_plugins))
     "show",
     epilog=examples(
         "toolrunner plugins show barcode",
+        "toolrunner plugins show barcode --stats",
         "toolrunner plugins show my-plugin --sbom",
         "toolrunner plugins show my-plugin --types >my_plugin_types.py",
     ),
@@ -67,10 +73,32 @@ def show_plugin(
         bool,
         typer.Option("--types", help="Print Python source with types of what goes in and out."),
     ] = False,
+    stats: Annotated[
+        bool,
+        typer.Option("--stats", help="Draw what is known of its calls on servers of this state."),
+    ] = False,
 ) -> Exit:
     """Show one plugin: what it takes, its limits after the operator's caps, what it may reach."""
     with as_servers_have_it(session.settings, session.registry):
+        if stats:
+            return _show_stats(session, name)
         return _show(session, name, sbom=sbom, types=types)
+
+
+def _show_stats(session: Session, name: str) -> Exit:
+    """Show what is known of the calls of a plugin, or of each of its tools; nothing is loaded."""
+    for one in session.registry.tools_of(name) or [name]:
+        status = session.registry.get_status(one)
+        if status is None:
+            return _refuse_unknown(session, one, "plugins show --stats")
+        plugin = documents.plugin_of(session.registry, one)
+        limits = asdict(plugin.manifest.limits.capped(session.settings.caps)) if plugin else {}
+        found = stats_document(session.settings, status, limits)
+        if session.shared.as_json:
+            session.terminal.document({"plugin": one, "stats": found})
+        else:
+            session.terminal.show(Group(plain(one, "bold"), stats_view(found)))
+    return Exit.DONE
 
 
 def _show(session: Session, name: str, *, sbom: bool, types: bool) -> Exit:

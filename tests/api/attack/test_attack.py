@@ -16,6 +16,7 @@ from tests.conftest import skip_unless_taken
 from toolrunner.api.attack import surroundings
 from toolrunner.api.attack.apart import attacker
 from toolrunner.api.attack.campaign import Case, attack
+from toolrunner.api.attack_report import read
 from toolrunner.api.cli.commands import doctor as doctor_command
 from toolrunner.api.cli.console import Terminal
 from toolrunner.api.cli.doctor import Examination
@@ -58,12 +59,20 @@ def test_attacks_are_contained_here(cli: Cli) -> None:
     assert cases["python/abort"]["layer"] == "process"
 
 
-def test_the_view_for_people_counts_and_explains(cli: Cli) -> None:
-    """Every case has a line; the last ones sum it up."""
-    ended = cli("doctor", "--attack", "--only", "channel/forged_reply")
+def test_the_view_for_people_counts_and_explains(cli: Cli, tmp_path: Path) -> None:
+    """Every case has a line; the last ones sum it up. It is kept for the page."""
+    only = ("doctor", "--attack", "--only", "channel/forged_reply")
+    ended = cli(*only, "--state", tmp_path / "kept")
     assert "channel/forged_reply" in ended.out
     assert "1 cases: 1 contained." in ended.out
     assert "escaped: it got what it wanted" in ended.out
+    report = read(tmp_path / "kept")
+    assert report is not None
+    assert [case.name for case in report.cases] == ["channel/forged_reply"]
+    (tmp_path / "file").touch()
+    ended = cli(*only, "--state", tmp_path / "file")
+    assert ended.status == 0
+    assert "The report is not kept for the page" in ended.err
 
 
 @pytest.mark.parametrize(

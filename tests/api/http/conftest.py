@@ -211,11 +211,18 @@ def make_site(
             )
             folder = tmp_path / "state"
             executed: list[Executed] = []
+            metrics = Metrics(Tables(1), history=History()) if figures else None
+
+            def observe(ended: Executed) -> None:
+                executed.append(ended)
+                if metrics is not None:
+                    metrics.observe(ended)
+
             backend = stack.enter_context(
                 Backend(
                     Settings.load(state=folder, **kept, **settings),
                     plugin_paths=[str(path) for path in plugins],
-                    observer=executed.append,
+                    observer=observe,
                 )
             )
             if jobs:
@@ -223,13 +230,12 @@ def make_site(
             store = KeyStore(folder) if keys else None
             if store is not None:
                 stack.callback(store.close)
-            log = AuditLog(folder / "audit.log")
-            stack.callback(log.close)
-            draining = threading.Event()
             sessions = SessionStore(folder) if keys else None
             if sessions is not None:
                 stack.callback(sessions.close)
-            metrics = Metrics(Tables(1), history=History()) if figures else None
+            log = AuditLog(folder / "audit.log")
+            stack.callback(log.close)
+            draining = threading.Event()
             doors = Doors(
                 backend,
                 keys=store,

@@ -1,0 +1,164 @@
+// Tries a plugin: sends the form, shows what came of it, and draws the places of a result on its picture.
+"use strict";
+
+(() => {
+  const form = document.querySelector("form[data-try]");
+  if (!form) return;
+  const state = form.querySelector("[data-try-state]");
+  const cancel = form.querySelector("[data-cancel]");
+  const run = form.querySelector("button[type=submit]");
+  const shown = document.querySelector("[data-tried]");
+  const input = form.querySelector("input[type=file]");
+  const confirmation = document.querySelector('meta[name="confirmation"]')?.content ?? "";
+  let sample = null;
+  let running = null;
+  let picture = "";
+
+  const given = () => {
+    if (sample) return [sample];
+    return input ? [...input.files] : [];
+  };
+  const say = (words) => {
+    state.textContent = words;
+  };
+
+  const asked = () => {
+    const body = new FormData();
+    body.append("plugin", form.dataset.plugin);
+    if (form.dataset.input === "json") {
+      body.append("payload", form.elements.payload.value);
+      return body;
+    }
+    for (const file of given()) body.append(form.dataset.input === "image" ? "image" : "files", file, file.name);
+    const options = form.elements.options.value.trim();
+    if (options) body.append("options", options);
+    return body;
+  };
+
+  const send = async () => {
+    if (form.dataset.input === "image" && given().length !== 1) {
+      say("Choose an image, or use a sample.");
+      input.focus();
+      return;
+    }
+    if (form.dataset.input === "files" && !given().length) {
+      say("Choose files, or use a sample.");
+      input.focus();
+      return;
+    }
+    running?.abort();
+    const mine = new AbortController();
+    running = mine;
+    run.disabled = true;
+    cancel.hidden = false;
+    say("It runs …");
+    const files = given();
+    try {
+      const answer = await fetch(form.dataset.try, {
+        method: "POST",
+        body: asked(),
+        headers: { "X-Confirmation": confirmation, "HX-Request": "true" },
+        signal: mine.signal,
+      });
+      const to = answer.headers.get("HX-Redirect");
+      if (to) {
+        window.location.assign(to);
+        return;
+      }
+      shown.innerHTML = await answer.text();
+      say(answer.ok ? "It has ended." : "It was refused.");
+      draw(files);
+    } catch (error) {
+      say(mine.signal.aborted ? "It was cancelled." : "The server did not answer.");
+    } finally {
+      if (running === mine) {
+        running = null;
+        run.disabled = false;
+        cancel.hidden = true;
+      }
+    }
+  };
+
+  // A file says how a camera was held. What a plugin gets is the file as it is; whether it has turned
+  // the picture, the size that its result names tells, or else its reader does.
+  const sizes = (image) => {
+    const { naturalWidth: width, naturalHeight: height } = image; // turned already, whatever is shown
+    image.classList.remove("upright");
+    const isTurned = Math.abs(image.clientWidth * width - image.clientHeight * height) <
+      Math.abs(image.clientWidth * height - image.clientHeight * width);
+    return { raw: width !== height && isTurned ? [height, width] : [width, height], upright: [width, height] };
+  };
+
+  const draw = async (files) => {
+    const figure = shown.querySelector("[data-drawn]");
+    if (!figure) return;
+    if (picture) URL.revokeObjectURL(picture);
+    picture = "";
+    if (files.length !== 1 || !files[0].type.startsWith("image/") || files[0].type.includes("svg")) return;
+    picture = URL.createObjectURL(files[0]);
+    const image = figure.querySelector("[data-picture]");
+    const overlay = figure.querySelector("[data-overlay]");
+    const turn = figure.querySelector("[data-turn]");
+    figure.hidden = false;
+    image.src = picture;
+    try {
+      await image.decode();
+    } catch {
+      figure.hidden = true; // a kind of picture that this browser cannot show
+      return;
+    }
+    const known = sizes(image);
+    const said = [Number(figure.dataset.width), Number(figure.dataset.height)];
+    const is = (size) => size[0] === said[0] && size[1] === said[1];
+    turn.checked = is(known.raw) === is(known.upright) ? "upright" in figure.dataset : is(known.upright);
+    figure.querySelector("[data-turn-row]").hidden = false;
+    const place = () => {
+      image.classList.toggle("upright", turn.checked);
+      const [width, height] = turn.checked ? known.upright : known.raw;
+      overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
+      const unit = Math.max(width, height) / 100;
+      overlay.setAttribute("font-size", String(unit * 2.4));
+      overlay.querySelectorAll("text").forEach((text) => {
+        const y = Number(text.getAttribute("y"));
+        const isRight = Number(text.getAttribute("x")) > width * 0.6;
+        text.setAttribute("text-anchor", isRight ? "end" : "start");
+        text.setAttribute("dy", y < unit * 3 ? String(unit * 2.4) : String(-unit * 0.6));
+      });
+      overlay.querySelectorAll("[data-dot]").forEach((dot) => dot.setAttribute("r", String(unit * 0.7)));
+      figure.dataset.ready = "";
+    };
+    turn.addEventListener("change", place);
+    place();
+  };
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    send();
+  });
+  cancel.addEventListener("click", () => running?.abort());
+  input?.addEventListener("change", () => {
+    sample = null;
+    say("");
+  });
+  form.querySelector("[data-take-sample]")?.addEventListener("click", async () => {
+    const answer = await fetch(form.dataset.sample);
+    if (!answer.ok) {
+      say("There is no sample for this plugin.");
+      return;
+    }
+    const blob = await answer.blob();
+    sample = new File([blob], answer.headers.get("X-Sample-Name") ?? "sample", { type: blob.type });
+    input.value = "";
+    say(`${sample.name} is chosen.`);
+  });
+  document.addEventListener("click", async (event) => {
+    if (!event.target.matches("[data-copy]")) return;
+    const text = event.target.parentElement.querySelector("[data-copied]").textContent;
+    try {
+      await navigator.clipboard.writeText(text);
+      event.target.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(event.target.parentElement.querySelector("[data-copied]"));
+    }
+  });
+})();
