@@ -23,6 +23,7 @@ from toolrunner.api.http import (
     reloading,
     schemas,
 )
+from toolrunner.api.http.agents import route as agents
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.errors import STATUS, HttpError, RequestError, refusal
 from toolrunner.api.http.middleware import BodyLimit, Outermost, OwnHosts
@@ -42,6 +43,7 @@ ROUTERS = (
     operations.router,
     reloading.router,
     audit_log.router,
+    agents.router,
 )
 
 

@@ -24,6 +24,7 @@ import uvicorn
 
 from toolrunner.api.audit_choice import audit_of
 from toolrunner.api.http.app import create_app
+from toolrunner.api.http.changes import Changes
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.key import Keys
 from toolrunner.api.key_choice import served_keys
@@ -33,6 +34,7 @@ from toolrunner.api.serve.protocol import PatientProtocol
 from toolrunner.api.serve.reloading import ask_for_it, reread
 from toolrunner.api.serve.silence import BEAT_SECONDS
 from toolrunner.api.version import version
+from toolrunner.api.withdrawals import Wires, Withdrawals
 from toolrunner.plugins.discovery import DiscoveryError
 from toolrunner.runner.registry.plugin_changes import plugin_changes
 from toolrunner.runner.services.backend import Backend
@@ -49,11 +51,15 @@ _KEEP_ALIVE_SECONDS = 15
 
 @dataclass
 class Worker:
-    """What serves HTTP in each worker. ``supervisor`` is that one's process."""
+    """What serves HTTP in each worker. ``supervisor`` is that one's process.
+
+    By ``wires`` workers tell each other what is taken back.
+    """
 
     body: Body
     needs_keys: bool
     supervisor: int
+    wires: Wires
 
     def __call__(self, context: WorkerContext) -> None:
         """Serve until SIGTERM, and finish what runs."""
@@ -77,6 +83,7 @@ class Worker:
                 partial(self._reload, backend),
                 upkeep.tracing,
                 closing.is_set,
+                Withdrawals(self.wires.of(context.number)),
             )
             stack.callback(doors.threads.close)
             config = uvicorn.Config(
@@ -104,7 +111,7 @@ class Worker:
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
             )
-            server = _Server(config, context, upkeep, draining, closing)
+            server = _Server(config, context, upkeep, draining, closing, doors.changes)
             stack.callback(server.close)
             assert context.listener is not None
             server.run(sockets=[context.listener])
@@ -151,12 +158,14 @@ class _Server(uvicorn.Server):
         upkeep: Upkeep,
         draining: threading.Event,
         closing: threading.Event,
+        changes: Changes,
     ) -> None:
         super().__init__(config)
         self._context = context
         self._upkeep = upkeep
         self._draining = draining
         self._closing = closing
+        self._changes = changes
         # Made before a request is: when there is none left, it still ends and reloads.
         self._drainer = _one_thread("drain")
         self._reloader = _one_thread("reload")
@@ -176,12 +185,19 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._end)
-        loop.add_signal_handler(signal.SIGHUP, self._reloader.submit, self._upkeep.reload)
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.submit, self._reload, loop)
         self._upkeep.backend.start()
         self._note_now()
         self._keep_reserve_now()
         self._context.ready()
         self._live()
+
+    def _reload(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Reload, and have those hear of it who wait for that."""
+        changed = self._upkeep.reload()
+        if changed:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(self._changes.tell, changed)
 
     def _live(self) -> None:
         self._context.lives()
