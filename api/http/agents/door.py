@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -38,6 +38,8 @@ from toolrunner.runner.errors import CancelledBy, ErrorType, build_error_envelop
 
 # As of other answers, what is smaller is not counted.
 _SMALL_BYTES = 256 * 1024
+# As long before the end of a server as it may have been closing without being looked at, and more.
+_TO_TELL_SECONDS = 2 * LOOK_SECONDS
 
 
 @dataclass
@@ -96,12 +98,25 @@ class HttpDoor:
                 call_mark(asking.caller, asking.session, context.request_id),
             ]
         work = partial(contextvars.copy_context().run, self._ended, request, wanted, call)
+        ending = asyncio.ensure_future(self._end_in_time(call))
         with (
+            _cancelled(ending),
             doors.guests.during(asking.caller.key_id, partial(call.cancel, CancelledBy.OPERATOR)),
             doors.withdrawals.during(marks, call.cancel),
         ):
             ended = await doors.threads.run(work, partial(self._left, call))
         return self._held(request, asking, ended, call)
+
+    async def _end_in_time(self, call: Call) -> None:
+        """End a call while it can be told so: once the server's time is over, its stream breaks."""
+        await self._closing()
+        await asyncio.sleep(max(0.0, self._doors.backend.settings.drain_seconds - _TO_TELL_SECONDS))
+        call.cancel(CancelledBy.SERVER)
+
+    async def _closing(self) -> None:
+        """Wait until the server waits for nothing but what it has begun."""
+        while not self._doors.closing():  # noqa: ASYNC110 - a look each half second, as of jobs' events
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _left(self, call: Call) -> None:
         """End a call that nobody waits for any more: its client has gone, or the server ends."""
@@ -160,17 +175,23 @@ class HttpDoor:
         caller = _asking(context).caller
         handler = ListenHandler(_Bus(self._doors, caller), max_subscriptions=1)
         ending = asyncio.ensure_future(self._end_with_server(handler))
-        try:
+        with _cancelled(ending):
             async with self._doors.guests.while_allowed(caller.key_id):
                 return await handler(context, params)
-        finally:
-            ending.cancel()
         raise MCPError(types.INVALID_REQUEST, "the key has been revoked")
 
     async def _end_with_server(self, handler: ListenHandler) -> None:
-        while not self._doors.closing():  # noqa: ASYNC110 - a look each half second, as of jobs' events
-            await asyncio.sleep(LOOK_SECONDS)
+        await self._closing()
         handler.close()
+
+
+@contextmanager
+def _cancelled(task: asyncio.Future[None]) -> Iterator[None]:
+    """Have a task for as long as the block lasts."""
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 class _Bus:
