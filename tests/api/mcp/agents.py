@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import httpx2
 from mcp import StdioServerParameters, types
 from mcp.client.client import Client
+from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.api.conftest import COMMAND
@@ -75,7 +77,9 @@ async def over_stdio(
     program, *words = COMMAND
     given = [*words, *map(str, options)]
     server = StdioServerParameters(command=program, args=given, env=dict(environment))
-    async with Client(server, mode=mode, message_handler=heard) as client:
+    # By default what standard error was when the SDK was imported, which pytest may have closed.
+    transport = stdio_client(server, errlog=sys.__stderr__ or sys.stderr)
+    async with Client(transport, mode=mode, message_handler=heard) as client:
         yield client
 
 

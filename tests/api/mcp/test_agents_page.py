@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import Cli
-from tests.api.http.conftest import MakeSite, kept, make_site  # noqa: F401 - fixtures
+from tests.api.http.conftest import MakeSite, kept, make_site
 from tests.api.mcp.agents import over_stdio, run
 from tests.conftest import WritePlugin
 from toolrunner.api.mcp.results import MOST_FILES_BYTES, MOST_TEXT_BYTES
 from toolrunner.api.mcp.serving import PAGE
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.limits import MIB
+
+__all__ = ["kept", "make_site"]
 
 ROOT = Path(__file__).parents[3]
 PAGE_TEXT = (ROOT / "docs/agents.md").read_text(encoding="utf-8")
