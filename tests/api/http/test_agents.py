@@ -193,9 +193,9 @@ def test_what_is_no_message_is_refused(sites: MakeSite, monkeypatch: pytest.Monk
     detail_of(site.post("/mcp", b"{}", **HEADERS), 413, "PayloadTooLarge")
     detail_of(site.get("/mcp", Accept="application/json"), 405, "MethodNotAllowed")
     for method in ("PUT", "DELETE", "OPTIONS"):
-        answer = site.client.request(method, "/mcp")
-        detail_of(answer, 405, "MethodNotAllowed")
-        assert {"DELETE", "GET", "POST"} <= {*answer.headers["allow"].split(", ")}
+        refused = site.client.request(method, "/mcp")
+        detail_of(refused, 405, "MethodNotAllowed")
+        assert {"DELETE", "GET", "POST"} <= {*refused.headers["allow"].split(", ")}
     detail_of(site.get("/mcp", **{"Mcp-Session-Id": "x" * 200}), 404, "NotFound")
 
 

@@ -112,9 +112,9 @@ class Progress:
         self.begun = asyncio.Event()
         self.told: list[tuple[float, float | None, str | None]] = []
 
-    async def __call__(self, fraction: float, total: float | None, message: str | None) -> None:
+    async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
         """Take note of it."""
-        self.told.append((fraction, total, message))
+        self.told.append((progress, total, message))
         self.begun.set()
 
 

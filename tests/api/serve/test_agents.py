@@ -87,7 +87,7 @@ class Connection:
         port = self._socket.getsockname()[1]
         for pid in server.workers():
             for one in psutil.Process(pid).net_connections("tcp"):
-                if one.raddr and one.raddr[1] == port:
+                if one.raddr[1:] == (port,):
                     return pid
         pytest.fail("no worker has the connection")
 
