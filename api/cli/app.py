@@ -13,6 +13,7 @@ from toolrunner.api.cli.commands.config import config_app
 from toolrunner.api.cli.commands.doctor import doctor
 from toolrunner.api.cli.commands.jobs import jobs_app
 from toolrunner.api.cli.commands.keys import keys_app
+from toolrunner.api.cli.commands.mcp import mcp
 from toolrunner.api.cli.commands.migrate import migrate
 from toolrunner.api.cli.commands.plugins import plugins_app
 from toolrunner.api.cli.commands.replay import replay
@@ -133,4 +134,11 @@ app.command(
         "toolrunner worker --workers 2 --plugin ocr --plugin barcode --log-format json",
     )
 )(command(worker))
+app.command(
+    epilog=examples(
+        "toolrunner mcp",
+        "toolrunner --plugins my_plugin.py mcp --files ~/Pictures",
+        "claude mcp add toolrunner -- toolrunner mcp",
+    )
+)(command(mcp))
 app.command(epilog=examples("toolrunner migrate", "toolrunner migrate --json"))(command(migrate))

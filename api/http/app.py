@@ -23,6 +23,7 @@ from toolrunner.api.http import (
     reloading,
     schemas,
 )
+from toolrunner.api.http.agents import route as agents
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.errors import STATUS, HttpError, RequestError, refusal
 from toolrunner.api.http.middleware import BodyLimit, Outermost, OwnHosts
@@ -46,6 +47,7 @@ ROUTERS = (
     reloading.router,
     audit_log.router,
     *page_routes.ROUTERS,
+    agents.router,
 )
 
 

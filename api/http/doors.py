@@ -12,6 +12,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from toolrunner.api.audit import Audit
+from toolrunner.api.http.agents.agents import Agents
+from toolrunner.api.http.changes import Changes
 from toolrunner.api.http.clients import Clients
 from toolrunner.api.http.guests import Guests
 from toolrunner.api.http.held import MOST_HELD, Held
@@ -19,6 +21,7 @@ from toolrunner.api.http.tracing import CallTracing
 from toolrunner.api.key import Keys
 from toolrunner.api.metrics.recording import Metrics
 from toolrunner.api.session import Sessions
+from toolrunner.api.withdrawals import Withdrawals
 from toolrunner.runner.services.backend import Backend
 from toolrunner.runner.settings.changes import Reload
 from toolrunner.runner.threads import CallThreads
@@ -35,7 +38,8 @@ class Doors:
     ``draining``: whether it is about to end, which ``/readyz`` says. ``closing``: whether it waits
     for nothing but what it has begun. ``reload`` has the server read its settings and plugins anew,
     unless it returns a refusal. ``sessions``: of who has signed in to the page with a key.
-    ``secret``: what the workers of one server know alike, and nobody else.
+    ``secret``: what the workers of one server know alike, and nobody else. By ``withdrawals`` other
+    requests take calls back.
     """
 
     backend: Backend
@@ -48,6 +52,9 @@ class Doors:
     closing: Callable[[], bool] = lambda: False
     sessions: Sessions | None = None
     secret: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
+    withdrawals: Withdrawals = field(default_factory=Withdrawals)
+    changes: Changes = field(default_factory=Changes)
+    agents: Agents = field(default_factory=Agents)
     threads: CallThreads = field(init=False)
     held: Held = field(init=False)
     writers: asyncio.Semaphore = field(init=False)

@@ -136,6 +136,11 @@ def short_of(error: BaseException) -> RequestError:
     )
 
 
+def has_run_nothing(kind: str) -> bool:
+    """Whether an error is one before which nothing ran: those are counted as refusals."""
+    return kind in _NOTHING_RAN
+
+
 def status_of(kind: str, details: Mapping[str, Any] = MappingProxyType({})) -> int:
     """Return the status of an error; 400 for all that are the plugin's or the caller's."""
     if kind == ErrorType.CANCELLED and is_retryable(kind, details):
@@ -188,7 +193,7 @@ def governed(error: Mapping[str, Any]) -> JSONResponse:
     """Return the answer to a call that failed, from the public half of its envelope."""
     detail = public(error)
     kind = detail["type"]
-    made = Refusal if kind in _NOTHING_RAN else JSONResponse
+    made = Refusal if has_run_nothing(kind) else JSONResponse
     status = status_of(kind, detail["details"])
     answer = made({"detail": detail}, status, _waits(status, detail["details"]))
     if isinstance(answer, Refusal):

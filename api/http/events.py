@@ -18,8 +18,8 @@ from toolrunner.runner.services.job_management import JobManagementService
 from toolrunner.sandbox.shortage import NoThreadError, is_thread_refused
 
 # How soon a stream ends with its server, or with its caller's key.
-_LOOK_SECONDS = 0.5
-_KEEP_ALIVE_SECONDS = 15.0
+LOOK_SECONDS = 0.5
+KEEP_ALIVE_SECONDS = 15.0
 # nginx hands on what it gets at once only if it is told.
 UNBUFFERED = {"X-Accel-Buffering": "no"}
 
@@ -47,10 +47,10 @@ async def stream(doors: Doors, caller: Caller, job_id: str, after: int) -> Async
                         return
                 if doors.closing() or not await may_stay(doors, caller):
                     return
-                if time.monotonic() - spoken > _KEEP_ALIVE_SECONDS:
+                if time.monotonic() - spoken > KEEP_ALIVE_SECONDS:
                     spoken = time.monotonic()
                     yield b": still here\n\n"
-                is_due = await changes.wait(_LOOK_SECONDS)
+                is_due = await changes.wait(LOOK_SECONDS)
     except (StoreError, NoThreadError):  # whoever comes back is told, or goes on where he was
         return
     except RuntimeError as error:

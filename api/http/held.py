@@ -43,6 +43,10 @@ class Held:
         self._bytes = 0
         self._of: dict[str, int] = {}
 
+    def counted(self, size: int) -> int:
+        """Return what bytes count as that are held together: no more than a share."""
+        return min(size, self._share)
+
     @contextmanager
     def holding(self, caller: str, size: int) -> Iterator[None]:
         """Count bytes for as long as they are held; raises RequestError for too many.
@@ -50,7 +54,7 @@ class Held:
         What is larger than a share is held when its caller has nothing else, and counts as a
         share: so there are no more of these than shares.
         """
-        counted = min(size, self._share)
+        counted = self.counted(size)
         self.take(caller, counted)
         try:
             yield

@@ -21,7 +21,7 @@ from toolrunner.api.serve.child import WorkerContext
 from toolrunner.api.serve.reloading import decided
 from toolrunner.api.shown import public
 from toolrunner.plugins.discovery import DiscoveryError
-from toolrunner.runner.registry.plugin_changes import Seen
+from toolrunner.runner.registry.plugin_changes import Seen, plugin_changes
 from toolrunner.runner.services.backend import Backend
 from toolrunner.runner.settings.settings import Settings, SettingsError
 from toolrunner.runner.shared_places import SharedPlaces
@@ -101,8 +101,9 @@ class Upkeep:
         """Return what is wrong with each part that every worker has; "" if nothing."""
         return {**self.backend.problems(), "figures": self.metrics.problem()}
 
-    def reload(self) -> None:
-        """Read settings and plugins anew, or leave all as it was."""
+    def reload(self) -> frozenset[str]:
+        """Read settings and plugins anew, or leave all as it was; return which have changed."""
+        before = self.backend.plugins.seen()
         try:
             self.backend.reload(self.load())
         except (DiscoveryError, SettingsError, OSError) as error:
@@ -111,6 +112,8 @@ class Upkeep:
             _LOG.exception("plugins stay as they were: a bug")
         else:
             _LOG.info("plugins are loaded again")
+        after = self.backend.plugins.seen()
+        return frozenset(change.plugin for change in plugin_changes(before, after))
 
     def drain(self, delay_seconds: float = 0.0) -> None:
         """Begin no job from now on; wait for those that run for as long as they may take."""

@@ -18,6 +18,7 @@ from toolrunner.api.serve.listening import Address, RefusedError, listening, res
 from toolrunner.api.serve.prepared import Options, checked, prepared
 from toolrunner.api.serve.ticker import Ticker
 from toolrunner.api.serve.worker import Worker
+from toolrunner.api.withdrawals import Wires
 
 _LOG = logging.getLogger("toolrunner.serve")
 
@@ -42,7 +43,11 @@ def serve(options: ServeOptions) -> int:
     address = resolved(options.host, options.port, ("--host", "--port"))
     needs_keys, why_nobody = _needs_keys(options, address)
     registry = checked(common)
-    with closing(listening(address)) as listener, prepared(common, registry) as ready:
+    with (
+        closing(listening(address)) as listener,
+        prepared(common, registry) as ready,
+        closing(Wires(common.workers)) as wires,
+    ):
         if why_nobody:
             # Nobody is let in, and /readyz says why: whoever looks at night finds a server.
             _LOG.error("nobody is let in until the keys can be read: %s", why_nobody)
@@ -52,7 +57,7 @@ def serve(options: ServeOptions) -> int:
             return f"requests lost with it: {buried(figures, pid, status)}"
 
         return ready.supervise(
-            Worker(ready.body, needs_keys, os.getpid()),
+            Worker(ready.body, needs_keys, os.getpid(), wires),
             listener=listener,
             drain_delay_seconds=common.settings.drain_delay_seconds,
             on_ready=lambda: _LOG.info("listening on %s", url),

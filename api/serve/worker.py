@@ -25,6 +25,7 @@ import uvicorn
 from toolrunner.api.audit_choice import FILE as AUDIT_FILE
 from toolrunner.api.audit_choice import audit_of
 from toolrunner.api.http.app import create_app
+from toolrunner.api.http.changes import Changes
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.key import Keys
 from toolrunner.api.key_choice import served_keys, served_sessions
@@ -34,6 +35,7 @@ from toolrunner.api.serve.protocol import PatientProtocol
 from toolrunner.api.serve.reloading import ask_for_it, reread
 from toolrunner.api.serve.silence import BEAT_SECONDS
 from toolrunner.api.version import version
+from toolrunner.api.withdrawals import Wires, Withdrawals
 from toolrunner.plugins.discovery import DiscoveryError
 from toolrunner.runner.registry.plugin_changes import plugin_changes
 from toolrunner.runner.services.backend import Backend
@@ -49,11 +51,15 @@ _KEEP_ALIVE_SECONDS = 15
 
 @dataclass
 class Worker:
-    """What serves HTTP in each worker. ``supervisor`` is that one's process."""
+    """What serves HTTP in each worker. ``supervisor`` is that one's process.
+
+    By ``wires`` workers tell each other what is taken back.
+    """
 
     body: Body
     needs_keys: bool
     supervisor: int
+    wires: Wires
 
     def __call__(self, context: WorkerContext) -> None:
         """Serve until SIGTERM, and finish what runs."""
@@ -81,6 +87,7 @@ class Worker:
                 closing.is_set,
                 sessions,
                 self.body.secret,
+                Withdrawals(self.wires.of(context.number)),
             )
             stack.callback(doors.threads.close)
             app = create_app(doors, version() or "0")
@@ -110,7 +117,7 @@ class Worker:
                 timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
             )
             prepare = app.state.page.rendering.prepare
-            server = _Server(config, context, upkeep, draining, closing, prepare)
+            server = _Server(config, context, upkeep, draining, closing, doors.changes, prepare)
             stack.callback(server.close)
             assert context.listener is not None
             server.run(sockets=[context.listener])
@@ -157,6 +164,7 @@ class _Server(uvicorn.Server):
         upkeep: Upkeep,
         draining: threading.Event,
         closing: threading.Event,
+        changes: Changes,
         prepare: Callable[[], None],
     ) -> None:
         """``prepare`` is done once the worker serves: what the first visitor would wait for."""
@@ -166,6 +174,7 @@ class _Server(uvicorn.Server):
         self._draining = draining
         self._closing = closing
         self._prepare = prepare
+        self._changes = changes
         # Made before a request is: when there is none left, it still ends and reloads.
         self._drainer = _one_thread("drain")
         self._reloader = _one_thread("reload")
@@ -185,13 +194,20 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._end)
-        loop.add_signal_handler(signal.SIGHUP, self._reloader.submit, self._upkeep.reload)
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.submit, self._reload, loop)
         self._upkeep.backend.start()
         self._note_now()
         self._keep_reserve_now()
         self._context.ready()
         self._reloader.submit(self._prepare)
         self._live()
+
+    def _reload(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Reload, and have those hear of it who wait for that."""
+        changed = self._upkeep.reload()
+        if changed:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(self._changes.tell, changed)
 
     def _live(self) -> None:
         self._context.lives()

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 
 from toolrunner.plugins import discovery
 from toolrunner.plugins.discovery import Broken, Plugin
-from toolrunner.plugins.manifest import ManifestError
+from toolrunner.plugins.manifest import Manifest, ManifestError
 from toolrunner.runner.environments.choice import Choice, Environments
 from toolrunner.runner.registry.counts import SharedCounts
 from toolrunner.runner.registry.offers import MaybeOffers, Offer
@@ -285,6 +285,14 @@ class PluginRegistry:
         self._choose_anew(*self.list_plugins())
         with self._lock:
             return sorted(name for name, entry in self._entries.items() if entry.is_available)
+
+    def manifests(self) -> dict[str, Manifest]:
+        """Return the manifest of each plugin that can be called, by its name."""
+        names = self.list_available()
+        with self._lock:
+            entries = {name: self._entries.get(name) for name in names}
+        found = {name: entry.plugin for name, entry in entries.items() if entry is not None}
+        return {name: one.manifest for name, one in found.items() if one is not None}
 
     def list_all(self) -> list[PluginStatus]:
         """Return the status of every plugin, sorted by name, unavailable ones included."""

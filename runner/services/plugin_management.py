@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from toolrunner.plugins.errors import ManifestError
+from toolrunner.plugins.manifest import Manifest
 from toolrunner.plugins.plugin import Plugin
 from toolrunner.runner.call import Call
 from toolrunner.runner.envelope import Envelope
@@ -97,6 +98,10 @@ class PluginManagementService:
     def plugin_names(self) -> list[str]:
         """Return the name of every plugin, sorted; nothing is read from disk."""
         return self._tool_runner.registry.list_plugins()
+
+    def manifests(self) -> dict[str, Manifest]:
+        """Return the manifest of each plugin that can be called here, by its name."""
+        return self._tool_runner.registry.manifests()
 
     def get_plugin(self, plugin_name: str) -> PluginStatus | None:
         """Return a plugin's status, ``None`` when unknown."""

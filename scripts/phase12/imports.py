@@ -1,6 +1,6 @@
 """P12-IMPORTS: which module may import which, and that none comes round to itself.
 
-``cli, http, serve, page → services → tool_runner → {plugins, sandbox}``. An import inside a
+``cli, http, mcp, serve, page → services → tool_runner → {plugins, sandbox}``. An import inside a
 function counts like any other; one under ``if TYPE_CHECKING`` does not: it never happens.
 """
 

@@ -25,7 +25,7 @@ RULES: dict[str, str] = {
     services.TRY_AROUND: "Nobody puts try/except or suppress around ToolRunner.",
     errors.RULE: "No raw exception, traceback or internal half of an envelope is answered, and "
     "build_error_envelope makes every envelope.",
-    imports.RULE: "Imports go one way (cli, http, serve, page; services; tool_runner; plugins "
+    imports.RULE: "Imports go one way (cli, http, mcp, serve, page; services; tool_runner; plugins "
     "and sandbox), and never in a circle; what starts boxes is imported by ToolRunner.",
 }
 

@@ -52,6 +52,7 @@ from toolrunner.runner.jobs.postgres.operating import rename_caller, revive
 from toolrunner.runner.jobs.postgres.queue import JobQueue
 from toolrunner.runner.jobs.postgres.rows import (
     COUNT_STRANDED,
+    NOW,
     OLDEST_WAITING,
     SELECT_JOBS,
     Row,

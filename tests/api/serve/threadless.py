@@ -18,6 +18,7 @@ from toolrunner.api.metrics.tables import Tables
 from toolrunner.api.serve.body import Body
 from toolrunner.api.serve.child import WorkerContext, run_child
 from toolrunner.api.serve.worker import Worker
+from toolrunner.api.withdrawals import Wires
 from toolrunner.runner.settings.settings import Settings
 
 
@@ -40,7 +41,7 @@ def main(state: Path) -> None:
     lifeline, _held = os.pipe()
     _heard, words = multiprocessing.Pipe(duplex=False)
     body = Body(settings, (), Tables(1), lambda: settings)
-    worker = Worker(body, needs_keys=False, supervisor=os.getpid())
+    worker = Worker(body, needs_keys=False, supervisor=os.getpid(), wires=Wires(1))
     context = Context(0, listener, lifeline, words)
     run_child(context, worker, lambda: None, 60.0, logging.NullHandler())
 

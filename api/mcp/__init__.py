@@ -1,0 +1,1 @@
+"""Plugins as tools of the Model Context Protocol: what is the same at every door that speaks it."""

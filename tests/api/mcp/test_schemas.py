@@ -1,0 +1,91 @@
+"""What a host is told of a tool: its schemas, made of a manifest, and its hints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from toolrunner.api.mcp.schemas import input_schema, of_objects, output_schema
+from toolrunner.api.mcp.tools import tool_of
+from toolrunner.plugins.manifest import Manifest
+
+PNG = "iVBORw0KGgo="
+
+
+def manifest(**keys: Any) -> Manifest:
+    """Return a manifest."""
+    return Manifest.model_validate({"name": "sample", **keys})
+
+
+@pytest.mark.parametrize(
+    ("keys", "given", "is_right"),
+    [
+        ({"input": "image"}, {"image": PNG, "mime_type": "image/png"}, True),
+        ({"input": "image"}, {"image": PNG, "mime_type": "image/png", "options": {"a": 1}}, True),
+        ({"input": "image"}, {"image": PNG}, False),
+        ({"input": "image"}, {"image": PNG, "mime_type": "text/plain"}, False),
+        ({"input": "image"}, {"path": "a.png"}, False),
+        ({"input": "files"}, {"files": [{"name": "a", "data": "YQ=="}]}, True),
+        ({"input": "files"}, {"files": [{"path": "a"}]}, False),
+        ({"input": "files"}, {"files": []}, False),
+        ({"input": "json"}, {"any": "thing"}, True),
+    ],
+)
+def test_arguments_are_those_of_the_http_api(
+    keys: dict[str, Any], given: dict[str, Any], is_right: bool
+) -> None:
+    """An image or files in base64, options beside them; of JSON whatever the plugin says."""
+    schema = input_schema(manifest(**keys), with_paths=False)
+    Draft202012Validator.check_schema(schema)
+    assert schema["type"] == "object"
+    assert Draft202012Validator(schema).is_valid(given) is is_right
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [("image", {"path": "a.png"}), ("files", {"files": [{"path": "a/b.txt"}]})],
+)
+def test_a_path_may_be_named_where_a_folder_is_allowed(kind: str, given: dict[str, Any]) -> None:
+    """And only there."""
+    for with_paths in (False, True):
+        schema = input_schema(manifest(input=kind), with_paths=with_paths)
+        assert Draft202012Validator(schema).is_valid(given) is with_paths
+
+
+def test_an_authors_schema_is_handed_on() -> None:
+    """It says that it is an object, and has no word that hosts act upon."""
+    own: dict[str, Any] = {
+        "properties": {"a": {"type": "string", "x-mcp-header": "Secret"}},
+        "anyOf": [{"required": ["a"]}],
+    }
+    assert of_objects(own) == {
+        "properties": {"a": {"type": "string"}},
+        "anyOf": [{"required": ["a"]}],
+        "type": "object",
+    }
+    made = manifest(input="json", input_schema=own, output_schema={"required": ["b"]})
+    assert "x-mcp-header" not in str(input_schema(made, with_paths=False))
+    assert output_schema(made) == {"required": ["b"], "type": "object"}
+    assert output_schema(manifest()) is None
+
+
+def test_a_tool_says_what_it_can_do() -> None:
+    """Nothing but to answer; with the network, whatever can be reached by that."""
+    closed = tool_of("sample", manifest(description="Words"), with_paths=False)
+    assert (closed.name, closed.description) == ("sample", "Words")
+    hints = closed.annotations
+    assert hints is not None
+    assert (hints.read_only_hint, hints.destructive_hint, hints.open_world_hint) == (
+        True,
+        False,
+        False,
+    )
+    hints = tool_of("sample", manifest(network=True), with_paths=False).annotations
+    assert hints is not None
+    assert (hints.read_only_hint, hints.destructive_hint, hints.open_world_hint) == (
+        False,
+        None,
+        True,
+    )
