@@ -61,12 +61,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Visit]:
+def visit(browser: Browser, pytestconfig: pytest.Config) -> Iterator[Visit]:
     """Return a function that opens a tab, and fails after the test if it has complained.
 
     ``visit(site, path, width=WIDE, beside=None)``: each tab has cookies of its own, or those of the
     one that it is ``beside``.
     """
+    pictures = pytestconfig.getoption("--screenshots")
     with ExitStack() as stack:
         opened: list[Watched] = []
 
@@ -85,7 +86,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
                     reduced_motion="reduce",
                 )
                 stack.callback(context.close)
-            opened.append(Watched(context.new_page(), site.address))
+            opened.append(Watched(context.new_page(), site.address, pictures))
             return opened[-1].open(path)
 
         yield open_tab

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +19,6 @@ PATIENCE_MS = 120_000
 NARROW, WIDE = 400, 1600
 _HEIGHT = 900
 WIDTHS = (WIDE, NARROW)
-# Where to leave pictures of what tests have looked at; nowhere if it is not set.
-SCREENSHOTS = os.environ.get("TOOLRUNNER_SCREENSHOTS", "")
 SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
 # What a person with a screen reader or a keyboard cannot get past.
 GRAVE = {"serious", "critical"}
@@ -42,8 +39,10 @@ def _axe() -> str:
 class Watched:
     """A tab that shows pages of one server alone."""
 
-    def __init__(self, page: Page, address: str) -> None:
+    def __init__(self, page: Page, address: str, pictures: Path | None) -> None:
+        """``pictures``: where to leave some of what tests have looked at, if anywhere."""
         self.page = page
+        self._pictures = pictures
         self.address = address
         self.complaints: list[str] = []
         self._expected: list[re.Pattern[str]] = []
@@ -82,11 +81,18 @@ class Watched:
                 self.page.emulate_media(color_scheme=scheme)
                 self.check_fits()
                 self.check_accessible()
-                if SCREENSHOTS and name:
-                    path = Path(SCREENSHOTS) / f"{name}-{width}-{scheme}.png"
+                if self._pictures is not None and name:
+                    path = self._pictures / f"{name}-{width}-{scheme}.png"
                     self.page.screenshot(path=path, full_page=True)
         self.page.set_viewport_size({"width": WIDE, "height": _HEIGHT})
         self.page.emulate_media(color_scheme="light")
+
+    def keep_picture(self, name: str) -> None:
+        """Leave one picture of what is at the top now, as small a file as documents want."""
+        if self._pictures is not None:
+            self.page.set_viewport_size({"width": 1280, "height": 860})
+            path = self._pictures / f"{name}.jpg"
+            self.page.screenshot(path=path, type="jpeg", quality=70)
 
     def check_accessible(self) -> None:
         """Fail if axe-core finds anything grave in what is shown now."""
