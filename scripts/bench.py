@@ -10,6 +10,7 @@
     python scripts/bench.py environments             # installs some from the index; needs uv
     python scripts/bench.py cluster                  # starts a PostgreSQL of its own; best as root
     python scripts/bench.py scale --calls 200        # 10 to 10,000 workers, simulated
+    python scripts/bench.py page                     # by a browser too, where Chromium is
 
 All sides do the same: JSON in, a NumPy sum, JSON out. Each is measured in a process of its own,
 in turns, so that a noisy machine is noisy for all. Trust the ratios; milliseconds are this
@@ -31,11 +32,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cluster_section, plot, scale_section, sides
+from benchmarks import cluster_section, page_section, plot, scale_section, sides
 
 SECTIONS = (
     "compare", "payload", "concurrency", "http", "plugins", "size", "limits", "intake", "idle",
-    "soak", "libraries", "resident", "environments", "cluster", "scale",
+    "soak", "libraries", "resident", "environments", "cluster", "scale", "page",
 )  # fmt: skip
 OPTIONAL = (
     "soak",
@@ -44,6 +45,7 @@ OPTIONAL = (
     "environments",
     "cluster",
     "scale",
+    "page",
 )  # measured when they are asked for
 PAYLOADS = (1 << 10, 64 << 10, 1 << 20, 10_000_000, 64 << 20)
 THREADS = (1, 2, 4, 8, 16, 32)
@@ -82,7 +84,7 @@ def run_part(name: str, value: str, calls: int) -> None:
             sys.exit(NOT_INSTALLED)
     else:
         # Not above: it imports the project, which the sides that are no part of it must not have.
-        from benchmarks import door, environments, growth, intake, libraries, reused  # noqa: PLC0415 - see above
+        from benchmarks import door, environments, growth, intake, libraries, page, reused  # noqa: PLC0415 - see above
 
         if name in CLUSTER_PARTS:
             from benchmarks import cluster  # noqa: PLC0415 - it needs the extra of that name
@@ -99,7 +101,9 @@ def run_part(name: str, value: str, calls: int) -> None:
             work, side = value.split(",")
             figures = named[name](work, side, calls)
         else:
-            parts = {**growth.PARTS, **environments.PARTS, "intake": intake.intake}
+            parts = {
+                **growth.PARTS, **environments.PARTS, "intake": intake.intake, "page": page.page,
+            }  # fmt: skip
             figures = parts[name](int(value), calls)
         if figures is None:
             sys.exit(NOT_INSTALLED)
@@ -380,11 +384,18 @@ def scale(rounds: int, calls: int, tell: Progress) -> Table:
     return "scale", scale_section.rows(part, rounds, calls, tell)
 
 
+def page(_rounds: int, calls: int, tell: Progress) -> Table:
+    """The page of a server with many plugins and jobs, and calls beside it."""
+    tell("a server with 200 plugins and 100,000 jobs")
+    return "page", page_section.rows(part, calls)
+
+
 MEASURED = {
     "compare": compare, "payload": payload, "concurrency": concurrency, "http": http,
     "plugins": plugins, "size": size, "limits": limits, "intake": intake,
     "idle": idle, "soak": soak, "libraries": libraries, "resident": resident,
     "environments": environments, "cluster": cluster, "scale": scale,
+    "page": page,
 }  # fmt: skip
 
 

@@ -45,6 +45,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addoption(
         "--landlock", metavar="ABI", type=int, help="isolate as a kernel with this ABI at most"
     )
+    parser.addoption(
+        "--screenshots", metavar="FOLDER", type=Path, help="leave pictures of the page there"
+    )
     if not pluginmanager.hasplugin("timeout"):
         for name in ("timeout", "timeout_method"):
             parser.addini(name, "of pytest-timeout, which is not installed")

@@ -51,6 +51,7 @@ PARTS = {
     "reused": ("trivial,reused pool", "5", {"p50", "per_second"}),
     "http": ("image,2", "2", {"run_p50", "http_p50", "run_per_second", "http_per_second"}),
     "door": ("opencv_edges,toolrunner resident", "5", {"p50", "per_second"}),
+    "page": ("2", "3", {"answered", "opened", "calls"}),
 }
 
 

@@ -113,9 +113,10 @@ def _pieces(page: Page, doors: Doors, visitor: Visitor, name: str) -> Pieces:
     found = doors.backend.plugins.located(name) if visitor.caller.may_use(name) else None
     if found is None:
         return {}
-    text = page.rendering.text
+    text, row = page.rendering.text, _row(doors, found)
     return {
-        "figures": text("plugin/figures.html", plugin=_row(doors, found)),
+        "standing": text("plugin/standing.html", plugin=row),
+        "figures": text("plugin/figures.html", plugin=row),
         "calls": text("plugin/calls.html", **_calls(doors, visitor, name)),
     }
 

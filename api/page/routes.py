@@ -9,6 +9,7 @@ from toolrunner.api.http.errors import HttpError, RequestError
 from toolrunner.api.http.route import GovernedRoute
 from toolrunner.api.page import (
     attacks,
+    docs,
     job,
     jobs,
     overview,
@@ -37,6 +38,7 @@ async def static_file(page: FromPage, mark: str, name: str) -> Response:
 
 ROUTERS = (
     _router,
+    docs.router,
     signing_in.router,
     overview.router,
     plugins.router,

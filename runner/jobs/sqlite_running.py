@@ -22,14 +22,16 @@ from toolrunner.runner.jobs.sqlite_rows import tell, tell_status
 from toolrunner.runner.jobs.store import Claim
 
 # Of what a process can run, whose turn it is: the caller, then the plugin, with the fewest running
-# jobs; then the oldest.
-_NEXT = """
-SELECT waiting.seq FROM jobs AS waiting
+# jobs; then the oldest. Every process asks ten times a second: only those that wait are looked at,
+# which SQLite would not do by itself where nobody has counted rows for it (ANALYZE).
+NEXT = """
+WITH able AS MATERIALIZED (SELECT key, value FROM json_each(:runnable))
+SELECT waiting.seq FROM jobs AS waiting INDEXED BY jobs_pending
 LEFT JOIN (SELECT caller, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY caller)
   AS mine ON mine.caller = waiting.caller
 LEFT JOIN (SELECT plugin, count(*) AS n FROM jobs WHERE status = 'RUNNING' GROUP BY plugin)
   AS same ON same.plugin = waiting.plugin
-JOIN json_each(:runnable) AS able
+CROSS JOIN able
   ON able.key = waiting.plugin AND able.value = coalesce(waiting.version, able.value)
 WHERE waiting.status = 'PENDING'
 ORDER BY coalesce(mine.n, 0), coalesce(same.n, 0), waiting.seq LIMIT 1
@@ -63,7 +65,7 @@ def take(
     ``damaged`` is given those whose rows allow no such step, and ends them.
     """
     able = {"runnable": json.dumps(dict(runnable))}
-    while (found := database.execute(_NEXT, able).fetchone()) is not None:
+    while (found := database.execute(NEXT, able).fetchone()) is not None:
         seq = found["seq"]
         try:
             with alone(database):

@@ -69,7 +69,8 @@ def command_server() -> Server:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start what runs commands, before the processes are forked that share it."""
-    if any({"cli", "serve"} & {*getattr(item, "fixturenames", ())} for item in session.items):
+    needed = {"cli", "serve", "site_maker"}
+    if any(needed & {*getattr(item, "fixturenames", ())} for item in session.items):
         command_server()
 
 

@@ -131,7 +131,9 @@ def test_the_wheel_holds_one_package_and_no_tests(wheel: Path) -> None:
     for folder in FOLDERS:
         sources = [path for path in (ROOT / folder).rglob("*.py") if path.parts[-2] != "samples"]
         assert {str(path.relative_to(ROOT)) for path in sources} <= shipped
-    assert {"py.typed", "plugins/bundled/samples/coffee-label.jpg"} <= shipped
+    files = [*(ROOT / "api/page").rglob("*.*"), PHOTO]
+    assert {str(path.relative_to(ROOT)) for path in files if path.suffix != ".pyc"} <= shipped
+    assert {"py.typed", "api/page/static/vendor/swagger-ui/LICENSE"} <= shipped
 
 
 def test_the_command_works_among_other_peoples_packages(

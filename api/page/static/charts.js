@@ -19,6 +19,8 @@
     waiting: { unit: "", lines: (data) => [["waiting", data.waiting]] },
   };
   const charts = new Map();
+  // In UTC, as all times of the page.
+  const moment = (at, end) => new Date(at * 1000).toISOString().slice(11, end);
 
   const axis = () => ({
     stroke: colour("--soft"),
@@ -45,9 +47,12 @@
         legend: { live: true },
         cursor: { y: false },
         scales: { y: { range: (_, least, most) => [0, most > 0 ? most * 1.1 : 1] } },
-        axes: [axis(), { ...axis(), size: 46 }],
+        axes: [
+          { ...axis(), space: 70, values: (_, all, __, ___, step) => all.map((at) => moment(at, step < 60 ? 19 : 16)) },
+          { ...axis(), size: 46 },
+        ],
         series: [
-          { label: "time" },
+          { label: "time", value: (_, at) => (at === null ? "–" : moment(at, 19)) },
           ...lines.map(([label], place) => ({
             label,
             stroke: colour(`--chart-${(place % 6) + 1}`),

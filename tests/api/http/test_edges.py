@@ -52,7 +52,7 @@ def test_every_answer_has_an_id_of_its_own_and_the_headers(site: Site) -> None:
 
 def test_a_place_that_there_is_not_is_404(site: Site) -> None:
     """With or without a slash too many; and no page of anybody's."""
-    for path in ("/nothing", "/v1/analyze/", "/docs", "/redoc", "/v1", "/%2e%2e/etc/passwd"):
+    for path in ("/nothing", "/v1/analyze/", "/docs/", "/redoc", "/v1", "/%2e%2e/etc/passwd"):
         detail_of(site.get(path), 404, "NotFound")
 
 

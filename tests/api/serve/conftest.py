@@ -111,18 +111,19 @@ def serve(environment: dict[str, str], tmp_path: Path) -> Iterator[Serve]:
 
     A fork of an interpreter that has imported it, unless ``by`` says what starts it.
     """
-    yield from _starting(environment, tmp_path, "serve", "--port", "0")
+    yield from starting(environment, tmp_path, "serve", "--port", "0")
 
 
 @pytest.fixture
 def work(environment: dict[str, str], tmp_path: Path) -> Iterator[Serve]:
     """Return a function that starts a worker, as ``serve`` does a server."""
-    yield from _starting(environment, tmp_path, "worker")
+    yield from starting(environment, tmp_path, "worker")
 
 
-def _starting(
+def starting(
     environment: dict[str, str], tmp_path: Path, command: str, *options: str
 ) -> Iterator[Serve]:
+    """Yield what starts servers or workers with their state below ``tmp_path``; end all after."""
     servers: list[Server] = []
 
     def run(*arguments: str | Path, by: Start | None = None, **variables: str) -> Server:

@@ -15,6 +15,7 @@ from tests.runner.jobs.conftest import OpenStore, in_sqlite
 from tests.runner.jobs.test_store import added, claimed, ended, lost, seen
 from toolrunner.runner.jobs.job import JobStatus, Submission
 from toolrunner.runner.jobs.sqlite_rows import STEPS
+from toolrunner.runner.jobs.sqlite_running import NEXT
 from toolrunner.runner.jobs.store import StoreError
 
 FORK = multiprocessing.get_context("fork")
@@ -264,3 +265,16 @@ def test_a_worker_of_before_is_found_dead(old_file: Path, open_store: OpenStore)
     store = open_store()
     assert store.recover(lost) == 1
     assert seen(store, "waiting").status is JobStatus.FAILED
+
+
+def test_a_claim_looks_at_those_alone_that_wait(open_store: OpenStore, tmp_path: Path) -> None:
+    """However many jobs are kept: each process claims ten times a second."""
+    open_store().close()
+    values = {"runnable": '{"sample": "1.0.0"}'}
+    [path] = tmp_path.rglob("jobs.sqlite3")
+    with closing(sqlite3.connect(path)) as database:
+        plan = database.execute(f"EXPLAIN QUERY PLAN {NEXT}", values).fetchall()
+    looks = [row[3] for row in plan if " jobs " in row[3] or " waiting " in row[3]]
+    quick = ("jobs_status (status=?)", "jobs_pending (status=?)")
+    assert all(one.startswith("SEARCH") and one.endswith(quick) for one in looks), looks
+    assert any(one.endswith("jobs_pending (status=?)") for one in looks)

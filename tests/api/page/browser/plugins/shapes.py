@@ -1,0 +1,23 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# [tool.toolrunner]
+# name = "shapes"
+# version = "1.0.0"
+# description = "Places of every form that a picture of 200 by 100 pixels can have, always the same"
+# input = "image"
+# accepts = ["image/png", "image/jpeg"]
+# ///
+def run(payload):
+    return {
+        "width": 200,
+        "height": 100,
+        "codes": [
+            {"text": "corners", "corners": [[10, 10], [40, 12], [38, 42], [8, 40]]},
+            {"text": "a quad of points", "quad": [{"x": 60, "y": 10}, {"x": 90, "y": 10}, {"x": 90, "y": 40}, {"x": 60, "y": 40}]},
+        ],
+        "words": [{"label": "a box", "score": 0.5, "box": [110, 10, 40, 30]}],
+        "faces": [{"label": "a bbox", "bbox": {"x": 160, "y": 10, "width": 30, "height": 30}}],
+        "areas": [{"label": "a polygon", "polygon": [[10, 60], [50, 60], [30, 90]]}],
+        "stars": {"label": "points", "points": [[70, 70], [80, 80], [90, 70]]},
+    }
