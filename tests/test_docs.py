@@ -275,6 +275,7 @@ def test_links_between_documents_lead_somewhere() -> None:
         "docs/fast-plugins.md",
         "docs/environments.md",
         "docs/any-language.md",
+        "docs/agents.md",
         "docs/at-night.md",
     ):
         path = ROOT / name
