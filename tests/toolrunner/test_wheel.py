@@ -176,3 +176,23 @@ def test_an_application_embeds_it_and_type_checks(installed: Path, others_folder
     run([*command, "--python-executable", python, "."], others_folder)
     pyright = tool_in(others_folder)
     pyright("pyright", "--pythonpath", python, "main.py", "caller.py", "readme.py")
+
+
+PAGE = """
+from toolrunner.api.page import rendering, static_files
+
+files = static_files.StaticFiles()
+rendering.Rendering(files).prepare()
+print(files.address("page.css"))
+print(sorted(one.parent.name for one in static_files.FOLDER.rglob("LICENSE")))
+"""
+
+
+def test_the_page_has_all_of_its_files(installed: Path, tmp_path: Path) -> None:
+    """Templates, style and scripts, with the licences of what is others'."""
+    command = [str(installed / "bin" / "python"), "-P", "-c", PAGE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    address, licences = done.stdout.splitlines()
+    assert address.startswith("/page/static/")
+    assert licences == "['htmx', 'uplot']"
