@@ -31,16 +31,15 @@ def mask_of(value: object, label: str) -> Mask | None:
     if isinstance(value, dict):
         name = value.get("artifact")
         return Mask(0, 0, "", label, name) if isinstance(name, str) and name else None
-    rows = _rows(value)
-    if rows is None:
-        return None
-    step = math.ceil(max(len(rows), len(rows[0])) / _FINEST)
-    cells = [[row[x] for x in range(0, len(row), step)] for row in rows[::step]]
-    return Mask(len(cells[0]), len(cells), _path(cells), label)
+    cells = _cells(value)
+    return None if cells is None else Mask(len(cells[0]), len(cells), _path(cells), label)
 
 
-def _rows(value: object) -> list[list[bool]] | None:
-    """Return rows of one length, of what is marked; ``None`` for what is no such thing."""
+def _cells(value: object) -> list[list[bool]] | None:
+    """Return what is marked, as finely as it is drawn; ``None`` for what are no rows of numbers.
+
+    Only what is drawn is looked at: a mask may have millions of cells.
+    """
     if not isinstance(value, list) or not _LEAST_SIDE <= len(value) <= MOST_SIDE:
         return None
     first = value[0]
@@ -48,11 +47,12 @@ def _rows(value: object) -> list[list[bool]] | None:
     if not isinstance(first, list) or not _LEAST_SIDE <= len(first) <= MOST_SIDE:
         return None
     width, found = len(first), []
-    for row in value:
+    step = math.ceil(max(len(value), width) / _FINEST)
+    for row in value[::step]:
         if not isinstance(row, list) or len(row) != width:
             return None
         marked = []
-        for one in row:
+        for one in row[::step]:
             if not isinstance(one, int | float) or (isinstance(one, float) and math.isnan(one)):
                 return None
             # A number between 0 and 1 is how sure somebody is.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 from toolrunner.api.page.masks import Mask, mask_of
@@ -21,6 +22,7 @@ MOST_MASKS = 20
 MOST_POINTS = 1000  # of one shape
 _MOST_DEPTH = 12
 _MOST_VALUES = 50_000
+_MOST_KEYS = 2000  # of one object
 _FARTHEST = 1e6
 _OPPOSITE = 2  # corners say what a rectangle is
 _FEWEST_FLAT = 6  # numbers in a row that are an outline
@@ -113,13 +115,13 @@ def _look(value: object, found: _Found, depth: int) -> None:
     if isinstance(value, dict):
         _look_at_object(value, found, depth)
     elif isinstance(value, list):
-        for one in value:
+        for one in value[:_MOST_VALUES]:
             if isinstance(one, dict | list):
                 _look(one, found, depth + 1)
 
 
 def _look_at_object(value: dict[str, Any], found: _Found, depth: int) -> None:
-    named = {_plain(key): one for key, one in value.items()}
+    named = {_plain(key): one for key, one in islice(value.items(), _MOST_KEYS)}
     label = _label(named)
     if (own := _of_sides(named)) is not None:
         found.add("outline", own, label)
@@ -140,13 +142,14 @@ def _look_at_object(value: dict[str, Any], found: _Found, depth: int) -> None:
 
 def _mask(value: object, label: str, found: _Found) -> None:
     """Take a mask, or the outline of one."""
+    if len(found.masks) >= MOST_MASKS:
+        found.is_full = True
+        return
     mask = mask_of(value, label)
     if mask is None:
         _add(found, "outline", _outlines(value), label)
-    elif len(found.masks) < MOST_MASKS:
-        found.masks.append(mask)
     else:
-        found.is_full = True
+        found.masks.append(mask)
 
 
 def _many(

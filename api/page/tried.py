@@ -74,7 +74,9 @@ def tried(found: Answered, limits: Mapping[str, Any]) -> Tried:
         error = public(found.error)
         return Tried(*about, error=error, details=json.dumps(error["details"], indent=2))
     assert found.result is not None
-    text = _ROW.sub(_in_a_line, json.dumps(found.result, indent=2, ensure_ascii=False))
+    text = json.dumps(found.result, ensure_ascii=False)
+    if len(text) <= MOST_TEXT_BYTES:  # to write more of it over several lines takes long
+        text = _ROW.sub(_in_a_line, json.dumps(found.result, indent=2, ensure_ascii=False))
     drawing = drawing_of(found.result)
     artifacts = _shown(call.artifacts)
     pictures = {one.name: one.address for one in artifacts if one.is_picture and one.address}
