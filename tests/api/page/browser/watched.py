@@ -90,7 +90,7 @@ class Watched:
     def keep_picture(self, name: str) -> None:
         """Leave one picture of what is at the top now, as small a file as documents want."""
         if self._pictures is not None:
-            self.page.set_viewport_size({"width": 1280, "height": 860})
+            self.page.set_viewport_size({"width": 1280, "height": 1000})
             path = self._pictures / f"{name}.jpg"
             self.page.screenshot(path=path, type="jpeg", quality=70)
 
