@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+BROWSER = "tests/api/page/browser"
 CLI, HTTP, SERVE, FUZZ = "tests/api/cli", "tests/api/http", "tests/api/serve", "tests/faults/fuzz"
 
 # By why it is the same for everybody.
@@ -78,6 +79,7 @@ SAME = {
     ],
     "it is about what goes over the wire, not about who serves": [
         f"{HTTP}/clients",
+        *(f"{BROWSER}/test_{name}.py" for name in ("docs", "hostile", "jobs", "live", "trying")),
         f"{HTTP}/test_callers.py",
         f"{HTTP}/test_clients.py",
         f"{HTTP}/test_edges.py",

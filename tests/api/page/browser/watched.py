@@ -18,8 +18,12 @@ PATIENCE_MS = 120_000
 # What the page is made for: a telephone and a desk.
 NARROW, WIDE = 400, 1600
 _HEIGHT = 900
-WIDTHS = (WIDE, NARROW)
-SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
+_LOOKS: tuple[tuple[int, Literal["light", "dark"], bool], ...] = (
+    (WIDE, "light", True),
+    (WIDE, "dark", False),
+    (NARROW, "light", False),
+    (NARROW, "dark", True),
+)
 # What a person with a screen reader or a keyboard cannot get past.
 GRAVE = {"serious", "critical"}
 # One that the page has given up itself, by going elsewhere, is nobody's fault.
@@ -71,19 +75,22 @@ class Watched:
             pytest.fail("the browser complains:\n" + "\n".join(self.complaints))
 
     def look(self, name: str = "") -> None:
-        """Check what is shown now at each width, light and dark; leave pictures by a name.
+        """Check what is shown now at each width, and in each scheme; leave pictures by a name.
 
-        That nothing sticks out, and that axe-core finds nothing grave.
+        That nothing sticks out, and that axe-core finds nothing grave. What it finds depends on a
+        width or on a scheme, never on both.
         """
-        for width in WIDTHS:
+        for width, scheme, is_checked in _LOOKS:
+            picture = self._pictures / f"{name}-{width}-{scheme}.png" if self._pictures else None
+            if not is_checked and picture is None:
+                continue
             self.page.set_viewport_size({"width": width, "height": _HEIGHT})
-            for scheme in SCHEMES:
-                self.page.emulate_media(color_scheme=scheme)
+            self.page.emulate_media(color_scheme=scheme)
+            if is_checked:
                 self.check_fits()
                 self.check_accessible()
-                if self._pictures is not None and name:
-                    path = self._pictures / f"{name}-{width}-{scheme}.png"
-                    self.page.screenshot(path=path, full_page=True)
+            if picture is not None and name:
+                self.page.screenshot(path=picture, full_page=True)
         self.page.set_viewport_size({"width": WIDE, "height": _HEIGHT})
         self.page.emulate_media(color_scheme="light")
 
