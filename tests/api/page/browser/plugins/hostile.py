@@ -7,6 +7,8 @@
 # description = "<img src=x onerror=\"alert('description')\"></script><script>alert('description')</script>"
 # input = "json"
 # ///
+"""Say, return and make what would run in a browser that took it for more than text."""
+
 import sys
 
 SCRIPT = "</pre></script><script>alert('{0}')</script><img src=x onerror=\"alert('{0}')\"><svg onload=\"alert('{0}')\">"

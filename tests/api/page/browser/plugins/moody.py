@@ -8,6 +8,8 @@
 # input = "json"
 # limits = { wall_seconds = 20, memory_mb = 256 }
 # ///
+"""Do as the payload says, for tests of what fails."""
+
 import os
 import time
 

@@ -12,6 +12,9 @@
 # properties = { colour = { type = "string" }, steps = { type = "integer" } }
 # examples = [{ colour = "teal", steps = 3 }]
 # ///
+"""Make a picture, for a test of jobs that are followed."""
+
+
 def run(payload, context):
     from PIL import Image
 

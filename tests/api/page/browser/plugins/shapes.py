@@ -8,6 +8,9 @@
 # input = "image"
 # accepts = ["image/png", "image/jpeg"]
 # ///
+"""Name places of every form, for a test of what is drawn."""
+
+
 def run(payload):
     return {
         "width": 200,
