@@ -81,7 +81,10 @@ async def all_jobs(
 
 def subject(page: Page, doors: Doors, visitor: Visitor, name: str) -> Subject:
     """Return what keeps the first page live; ``name`` is its filter."""
-    given = dict(parse_qsl(name, max_num_fields=3))
+    try:
+        given = dict(parse_qsl(name, max_num_fields=3))
+    except ValueError:
+        given = {name: ""}
     if not given.keys() <= {"status", "plugin", "caller"}:
         message = "there is nothing live called that"
         raise RequestError(HttpError.NOT_FOUND, message)

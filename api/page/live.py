@@ -12,13 +12,17 @@ import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
+from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from toolrunner.api.http.doors import Doors
-from toolrunner.api.http.errors import HttpError, RequestError
+from toolrunner.api.http.errors import HttpError, RequestError, refusal
+from toolrunner.api.http.events import UNBUFFERED
 from toolrunner.api.page.visitors import Visitor, still_there
 from toolrunner.sandbox.shortage import is_shortage
 
@@ -75,19 +79,15 @@ class Live:
         """How many subjects somebody looks at."""
         return len(self._watched)
 
-    def open(self, visitor: Visitor, client: str, subject: Subject) -> AsyncIterator[bytes]:
-        """Return a stream of events; raises RequestError where there are too many."""
+    def open(self, visitor: Visitor, client: str, subject: Subject) -> Response:
+        """Return a stream of events, which is refused when it begins and there are too many."""
         of = visitor.caller.key_id or client
-        if self._streams[of] >= MOST_OF_A_VISITOR or self._streams.total() >= _MOST:
-            message = "too many pages are open at once: close some"
-            details = {"retry_after_seconds": _RETRY_MS // 1000}
-            raise RequestError(HttpError.RATE_LIMITED, message, details=details)
-        return self._stream(visitor, of, subject)
+        return _Stream(self._events(visitor, subject), partial(self._counted, of))
 
-    async def _stream(self, visitor: Visitor, of: str, subject: Subject) -> AsyncIterator[bytes]:
+    async def _events(self, visitor: Visitor, subject: Subject) -> AsyncIterator[bytes]:
         sent: dict[str, str] = {}
         spoken = asked = time.monotonic()
-        with self._counted(of), self._looking(subject) as (watched, changed):
+        with self._looking(subject) as (watched, changed):
             yield f"retry: {_RETRY_MS}\n\n".encode()
             while True:
                 changed.clear()
@@ -111,6 +111,10 @@ class Live:
 
     @contextmanager
     def _counted(self, of: str) -> Iterator[None]:
+        if self._streams[of] >= MOST_OF_A_VISITOR or self._streams.total() >= _MOST:
+            message = "too many pages are open at once: close some"
+            details = {"retry_after_seconds": _RETRY_MS // 1000}
+            raise RequestError(HttpError.RATE_LIMITED, message, details=details)
         self._streams[of] += 1
         try:
             yield
@@ -133,6 +137,24 @@ class Live:
             if not watched.viewers:
                 watched.task.cancel()
                 self._watched.pop(subject.key, None)
+
+
+class _Stream(StreamingResponse):
+    """Events, counted from before the first byte of the answer until its last."""
+
+    def __init__(
+        self, events: AsyncIterator[bytes], counted: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        super().__init__(events, headers=UNBUFFERED, media_type="text/event-stream")
+        self._counted = counted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them."""
+        try:
+            with self._counted():
+                await super().__call__(scope, receive, send)
+        except RequestError as too_many:
+            await refusal(too_many)(scope, receive, send)
 
 
 async def _watch(subject: Subject, watched: _Watched) -> None:

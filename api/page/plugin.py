@@ -139,7 +139,7 @@ def _row(doors: Doors, found: Located) -> PluginRow:
 def _values(doors: Doors, visitor: Visitor, found: Located) -> dict[str, object]:
     name = found.status.name
     plugins, settings = doors.backend.plugins, doors.backend.settings
-    plugin = plugins.plugin(name)
+    plugin = plugins.known(name)
     about = documents.plugin_document(found.status, plugin, settings, plugins.environment(name))
     if not visitor.is_operator:
         about = {key: value for key, value in about.items() if key not in _OPERATORS_ONLY}

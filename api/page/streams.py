@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from toolrunner.api.http.doors import Doors, FromDoors
 from toolrunner.api.http.errors import HttpError, RequestError
-from toolrunner.api.http.events import UNBUFFERED
 from toolrunner.api.http.route import GovernedRoute
 from toolrunner.api.page import job, jobs, overview, plugin, plugins
 from toolrunner.api.page.live import Subject
@@ -47,5 +46,4 @@ async def live(
         raise RequestError(HttpError.NOT_FOUND, message)
     subject = await run_in_threadpool(found, page, doors, visitor, name)
     client = request.client.host if request.client else ""
-    events = page.live.open(visitor, client, subject)
-    return StreamingResponse(events, headers=UNBUFFERED, media_type="text/event-stream")
+    return page.live.open(visitor, client, subject)

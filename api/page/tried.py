@@ -80,7 +80,9 @@ def tried(found: Answered, limits: Mapping[str, Any]) -> Tried:
     drawing = drawing_of(found.result)
     artifacts = _shown(call.artifacts)
     pictures = {one.name: one.address for one in artifacts if one.is_picture and one.address}
-    masks = [pictures[one.artifact] for one in drawing.masks if one.artifact in pictures]
+    # Each is in the page once more, so no name counts twice.
+    named = dict.fromkeys(one.artifact for one in drawing.masks)
+    masks = [pictures[name] for name in named if name in pictures]
     cut = text[:MOST_TEXT_BYTES]
     return Tried(*about, cut, len(cut) < len(text), drawing, artifacts, masks)
 

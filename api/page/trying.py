@@ -53,7 +53,7 @@ async def try_plugin(
 @router.get("/{name}/sample")
 async def sample(doors: FromDoors, visitor: FromVisitor, name: str) -> Response:
     """A picture or a file that the plugin takes, to try it on."""
-    plugin = doors.backend.plugins.plugin(name) if visitor.caller.may_use(name) else None
+    plugin = doors.backend.plugins.known(name) if visitor.caller.may_use(name) else None
     found = None if plugin is None else await run_in_threadpool(_sample, plugin)
     if found is None:
         message = "there is no sample for this plugin"
@@ -91,7 +91,7 @@ def example_of(plugin: Plugin) -> str:
 
 def limits_of(doors: Doors, name: str) -> Mapping[str, float]:
     """Return the limits of a plugin's calls that are in force; none of one that cannot run."""
-    plugin = doors.backend.plugins.plugin(name)
+    plugin = doors.backend.plugins.known(name)
     if plugin is None:
         return {}
     return asdict(plugin.manifest.limits.capped(doors.backend.settings.caps))
@@ -99,7 +99,7 @@ def limits_of(doors: Doors, name: str) -> Mapping[str, float]:
 
 def _as_piece(request: Request, page: Page, doors: Doors, found: Answered) -> Response:
     limits = limits_of(doors, found.wanted.plugin)
-    plugin = doors.backend.plugins.plugin(found.wanted.plugin)
+    plugin = doors.backend.plugins.known(found.wanted.plugin)
     same = asked(request, doors, found.wanted)
     text = page.rendering.text(
         "plugin/tried.html",

@@ -107,7 +107,7 @@ class PluginManagementService:
         """Return a plugin's status, ``None`` when unknown."""
         return self._tool_runner.registry.get_status(plugin_name)
 
-    def plugin(self, plugin_name: str) -> Plugin | None:
+    def known(self, plugin_name: str) -> Plugin | None:
         """Return what is known of a plugin's files; ``None`` when unknown, or of no use here."""
         try:
             return self._tool_runner.registry.plugin(plugin_name)

@@ -29,7 +29,9 @@ def added(name: str, body: str, path: str = DISPATCHER) -> Case:
     return innocent(name, append(path, body))
 
 
-FULL = "    except QueueFullError as full:\n        raise _full(full, wanted.plugin) from None\n"
+FULL = (
+    "    except QueueFullError as full:\n        raise full_queue(full, wanted.plugin) from None\n"
+)
 
 ALL: tuple[Case, ...] = (
     # What else is called run, or is called by table

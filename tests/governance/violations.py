@@ -237,8 +237,8 @@ RAW = (
     swapped("P12-RAW-ERROR", "envelope-by-a-key", ROUTE, ANSWERED, '        response = governed({k: v for part in envelope for k, v in envelope[part].items()})\n'),
     swapped("P12-RAW-ERROR", "envelope-by-another-name", ROUTE, ANALYZED, ANALYZED.replace("envelope", "failed") + "    request.state.failed = failed\n    envelope = failed\n"),
     swapped("P12-RAW-ERROR", "envelope-kept-with-a-job", ENDINGS, KEPT, '    return {**envelope["error"], "all": [*envelope.values()]}\n'),
-    mutant("P12-RAW-ERROR", "text", swap(JOB_ROUTE, "    except QueueFullError as full:\n        raise _full(full, wanted.plugin) from None\n", "    except OSError as error:\n        raise RequestError(ErrorType.INTERNAL_ERROR, str(error), plugin=wanted.plugin) from None\n")),
-    mutant("P12-RAW-ERROR", "f-string", swap(JOB_ROUTE, "    except QueueFullError as full:\n        raise _full(full, wanted.plugin) from None\n", '    except OSError as error:\n        message = f"the job could not be stored: {error}"\n        raise RequestError(ErrorType.INTERNAL_ERROR, message, plugin=wanted.plugin) from None\n')),
+    mutant("P12-RAW-ERROR", "text", swap(JOB_ROUTE, "    except QueueFullError as full:\n        raise full_queue(full, wanted.plugin) from None\n", "    except OSError as error:\n        raise RequestError(ErrorType.INTERNAL_ERROR, str(error), plugin=wanted.plugin) from None\n")),
+    mutant("P12-RAW-ERROR", "f-string", swap(JOB_ROUTE, "    except QueueFullError as full:\n        raise full_queue(full, wanted.plugin) from None\n", '    except OSError as error:\n        message = f"the job could not be stored: {error}"\n        raise RequestError(ErrorType.INTERNAL_ERROR, message, plugin=wanted.plugin) from None\n')),
     added("P12-RAW-ERROR", "traceback", "import traceback\n\n\ndef shown():\n    return JSONResponse({'detail': traceback.format_exc()})\n", "api/http/errors.py"),
     *(
         added("P12-RAW-ERROR", name, f"import sys\n\n\ndef told(path):\n    try:\n        return JSONResponse(path.read_text())\n    except OSError as error:\n        {body}\n", "api/http/errors.py")

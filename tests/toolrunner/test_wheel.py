@@ -195,4 +195,4 @@ def test_the_page_has_all_of_its_files(installed: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     address, licences = done.stdout.splitlines()
     assert address.startswith("/page/static/")
-    assert licences == "['htmx', 'uplot']"
+    assert licences == "['htmx', 'swagger-ui', 'uplot']"

@@ -116,7 +116,12 @@ def test_a_visitor_has_so_many_streams(site: Site) -> None:
     spin(has_room)
 
 
-@pytest.mark.parametrize("query", ["of=nothing", "of=job&name=none", "of=jobs&name=x%3Dy"])
+MANY_FIELDS = "of=jobs&name=a%3Db%26c%3Dd%26e%3Df%26g%3Dh"
+
+
+@pytest.mark.parametrize(
+    "query", ["of=nothing", "of=job&name=none", "of=jobs&name=x%3Dy", MANY_FIELDS]
+)
 def test_there_is_nothing_live_of_what_there_is_not(site: Site, query: str) -> None:
     """Not by any name."""
     is_page(visit(site).get(f"/page/live?{query}"), 404)

@@ -26,6 +26,9 @@ SAMPLE = """
             time.sleep(0.01)
         if payload.get("many"):
             return {"numbers": list(range(payload["many"]))}
+        if payload.get("masks"):
+            context.artifact("m.png", b"\\x89PNG\\r\\n\\x1a\\n" + bytes(1 << 20), "image/png")
+            return {"all": [{"mask": {"artifact": "m.png"}}] * payload["masks"]}
         if payload.get("fail"):
             raise ValueError("<img src=x onerror=alert(1)> in /srv/secret/place.py")
         return {
@@ -140,6 +143,13 @@ def test_a_large_result_is_cut(site: Site) -> None:
     answer = tried(site.client, payload='{"many": 300000}')
     assert "The result is longer: this is its beginning." in answer.text
     assert len(answer.text) < 1 << 20
+
+
+def test_a_mask_is_sent_once_however_often_it_is_named(site: Site) -> None:
+    """A small result would be a page of hundreds of megabytes."""
+    answer = tried(site.client, payload='{"masks": 20}')
+    assert answer.text.count('class="mask"') == 1
+    assert len(answer.text) < 5 << 20
 
 
 def test_a_failure_is_shown_with_its_envelope(site: Site) -> None:
