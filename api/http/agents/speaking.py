@@ -35,6 +35,19 @@ from toolrunner.runner.payloads.strict_json import JsonError, loads
 _SESSION = re.compile(r"[\x21-\x7e]{1,128}")
 _SMALL_BYTES = 1 << 18
 _INITIALIZE = "initialize"
+# Of what a client hears again, some of it with each notification of progress.
+_MOST_ECHOED = 1 << 10
+_ECHOES_MUCH = JSONResponse(
+    {
+        "jsonrpc": "2.0",
+        "id": None,
+        "error": {
+            "code": types.INVALID_REQUEST,
+            "message": f"id, method, requestId or progressToken is longer than {_MOST_ECHOED}",
+        },
+    },
+    status_code=400,
+)
 
 
 async def begun(doors: Doors) -> HttpSpeaker:
@@ -94,6 +107,9 @@ class HttpSpeaker:
             if isinstance(given, Response):
                 await given(scope, receive, send)
                 return
+            if _echoes_much(given):
+                await _ECHOES_MUCH(scope, receive, send)
+                return
             if is_of_sessions and not session and _is_beginning(given):
                 send = _with_session(send, uuid.uuid4().hex)
         asking = Asking(caller, session)
@@ -128,6 +144,17 @@ async def _parsed(message: bytes) -> Any:  # noqa: ANN401 - a JSON value, or a r
     except JsonError as error:
         wrong = {"code": types.PARSE_ERROR, "message": f"the message: {error}"}
         return JSONResponse({"jsonrpc": "2.0", "id": None, "error": wrong}, status_code=400)
+
+
+def _echoes_much(message: object) -> bool:
+    """Tell whether a message has a long text where an answer would repeat it."""
+    of = message if isinstance(message, dict) else {}
+    params = of.get("params")
+    params = params if isinstance(params, dict) else {}
+    meta = params.get("_meta")
+    meta = meta if isinstance(meta, dict) else {}
+    echoed = (of.get("id"), of.get("method"), params.get("requestId"), meta.get("progressToken"))
+    return any(isinstance(one, str) and len(one) > _MOST_ECHOED for one in echoed)
 
 
 def _is_beginning(message: object) -> bool:

@@ -414,3 +414,20 @@ def test_a_server_that_ends_ends_streams(sites: MakeSite) -> None:
     with httpx.stream("GET", url, headers={"Accept": "text/event-stream"}, timeout=60) as stream:
         run(main)
         assert stream.read() == b": here\n\n"
+
+
+def test_long_text_is_not_repeated(sites: MakeSite) -> None:
+    """What an answer would repeat has a bound."""
+    site = sites()
+    long, plain = "x" * 1025, called(n=1)
+    marked = {**plain["params"], "_meta": {"progressToken": long}}
+    for wrong in (
+        {**plain, "id": long},
+        {**plain, "method": long},
+        {**plain, "params": {"requestId": long}},
+        {**plain, "params": marked},
+    ):
+        answer = httpx.post(f"{address_of(site)}/mcp", json=wrong, headers=HEADERS)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["code"] == types.INVALID_REQUEST
+        assert long not in answer.text
