@@ -66,6 +66,18 @@ def test_the_cookie_is_for_this_server_and_no_script(closed: Site) -> None:
     }  # fmt: skip
 
 
+def test_who_signs_in_is_led_to_what_it_may_see(closed: Site) -> None:
+    """The overview is the operator's; a caller comes to its plugins."""
+    assert closed.doors.keys is not None
+    for role, path in ((Role.OPERATOR, "/"), (Role.CALLER, "/page/plugins")):
+        _, key = closed.doors.keys.create(role.value, role=role)
+        browser = visit(closed)
+        browser.client.follow_redirects = False
+        assert browser.post("/page/login", key=key).headers["location"] == path
+        answer = browser.post("/page/login", key=key, next="/page/jobs")
+        assert answer.headers["location"] == "/page/jobs"
+
+
 def test_the_cookie_behind_tls(make_site: MakeSite) -> None:
     """A trusted proxy says that it was; then it is Secure, and the plain one counts no more."""
     site = make_site(keys=True, trusted_proxies=["127.0.0.1"])
