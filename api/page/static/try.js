@@ -10,6 +10,7 @@
   const shown = document.querySelector("[data-tried]");
   const input = form.querySelector("input[type=file]");
   const confirmation = document.querySelector('meta[name="confirmation"]')?.content ?? "";
+  run.disabled = false; // without this script it stays so
   let sample = null;
   let running = null;
   let picture = "";
