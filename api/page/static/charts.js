@@ -14,7 +14,7 @@
   // What each chart shows: the names of its lines, and their figures.
   const KINDS = {
     rate: { unit: "/s", lines: (data) => [["calls", data.rate]] },
-    times: { unit: " ms", lines: (data) => [["median", data.p50], ["99 %", data.p99]] },
+    times: { unit: " ms", lines: (data) => [["median", data.p50], ["p99", data.p99]] },
     failures: { unit: "/s", lines: (data) => Object.entries(data.failures) },
     waiting: { unit: "", lines: (data) => [["waiting", data.waiting]] },
   };
@@ -49,7 +49,7 @@
         scales: { y: { range: (_, least, most) => [0, most > 0 ? most * 1.1 : 1] } },
         axes: [
           { ...axis(), space: 70, values: (_, all, __, ___, step) => all.map((at) => moment(at, step < 60 ? 19 : 16)) },
-          { ...axis(), size: 46 },
+          { ...axis(), size: 64 },
         ],
         series: [
           { label: "time", value: (_, at) => (at === null ? "–" : moment(at, 19)) },
