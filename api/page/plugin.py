@@ -58,6 +58,11 @@ class Ended:
     shares: Sequence[Share]
 
     @property
+    def has_run(self) -> bool:
+        """Whether anything ran for it, so that it has started somehow."""
+        return any(self.call.usage.values())
+
+    @property
     def most(self) -> Share | None:
         """The limit that it came the nearest to."""
         return max(self.shares, key=lambda share: share.fraction, default=None)
