@@ -34,6 +34,13 @@
     const values = [data.at, ...lines.map(([, one]) => one)];
     const names = lines.map(([name]) => name).join("\n");
     const known = charts.get(element);
+    if (!lines.length) {
+      known?.plot.destroy();
+      charts.delete(element);
+      element.textContent = "none";
+      return;
+    }
+    if (!known) element.textContent = "";
     if (known && known.names === names) {
       known.plot.setData(values);
       return;
