@@ -115,7 +115,7 @@ def test_two_lengths_of_a_body_end_the_connection(site: Site, first: str) -> Non
         (b"http://localhost/healthz", 200),
         (b"HTTP://localhost:80/healthz?", 200),
         (b"https://localhost/healthz", 200),
-        (b"http://localhost", 404),
+        (b"http://localhost", 200),
         (b"http://evil.example/healthz", 403),
         (b"http:///healthz", 400),
         (b"http://me@localhost/healthz", 400),

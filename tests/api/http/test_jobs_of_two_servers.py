@@ -84,7 +84,7 @@ def test_events_of_what_another_server_runs_arrive_without_asking(
     make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While nothing happens, nobody looks at the database, however long that lasts."""
-    monkeypatch.setattr(events, "_LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(events, "LOOK_SECONDS", 0.005)
     asked, _runs = make_site(jobs=False), make_site()
     job_id = created(asked, WAITING)
     made = looks(asked, monkeypatch)
