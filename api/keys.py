@@ -30,7 +30,7 @@ from toolrunner.api.key import (
 )
 from toolrunner.api.rates import Rates
 from toolrunner.runner.state.database import open_database, transaction
-from toolrunner.runner.state.reopened import Reopened, unusable
+from toolrunner.runner.state.reopened import Reopened
 
 __all__ = ["MOST_PER_MINUTE", "Key", "KeyRefusedError", "KeyStore", "Role"]
 
@@ -91,14 +91,8 @@ class KeyStore:
     @contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:
         """Hold the connection."""
-        with self._lock:
-            try:
-                yield self._file.get()
-            except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
-                raise  # of what was asked for, or a bug of ours: no fault of the file
-            except (sqlite3.Error, OSError) as error:
-                self._file.failed(error)
-                raise unusable(self._path, error) from error
+        with self._lock, self._file.using() as database:
+            yield database
 
     def problem(self) -> str:
         try:

@@ -6,11 +6,11 @@ left out, since whoever wrote them may be anybody.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from toolrunner.api.finite import finite
 from toolrunner.sandbox.limits import MIB
 
 _MS = 1000
@@ -61,10 +61,5 @@ def shares(usage: Mapping[str, Any], limits: Mapping[str, Any]) -> list[Share]:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
+    number = finite(value)
+    return number if number is not None and number >= 0 else None

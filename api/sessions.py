@@ -22,7 +22,7 @@ from toolrunner.api.session import (
     new_token,
 )
 from toolrunner.runner.state.database import open_database, transaction
-from toolrunner.runner.state.reopened import Reopened, UnusableError, unusable
+from toolrunner.runner.state.reopened import Reopened, UnusableError
 
 FILE = "sessions.sqlite3"
 _SCHEMA = """
@@ -63,14 +63,8 @@ class SessionStore:
     @contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:
         """Hold the connection."""
-        with self._lock:
-            try:
-                yield self._file.get()
-            except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
-                raise  # of what was asked for, or a bug of ours: no fault of the file
-            except (sqlite3.Error, OSError) as error:
-                self._file.failed(error)
-                raise unusable(self._path, error) from error
+        with self._lock, self._file.using() as database:
+            yield database
 
     def begin(self, key_id: str) -> str:
         token, now = new_token(), time.time()

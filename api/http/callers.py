@@ -213,14 +213,13 @@ def count_keyless(request: Request, doors: Doors) -> None:
 
 
 def _too_often(key: Key, seconds: float) -> RequestError:
-    refused = RequestError(
+    return RequestError(
         HttpError.RATE_LIMITED,
         f"the key allows {key.per_minute} requests a minute; try again later",
         details={"retry_after_seconds": math.ceil(seconds)},
         reason=Reason.RATE_OF_KEY,
+        words=f"{Reason.RATE_OF_KEY}: {key.per_minute} a minute",
     )
-    refused.words = f"{Reason.RATE_OF_KEY}: {key.per_minute} a minute"
-    return refused
 
 
 def _insist_on_own_pages(request: Request) -> None:

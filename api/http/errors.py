@@ -109,10 +109,11 @@ class RequestError(Exception):
         headers: Mapping[str, str] | None = None,
         details: Mapping[str, Any] | None = None,
         reason: Reason | None = None,
+        words: str = "",
     ) -> None:
         """``message`` says what to do; ``reason`` is for the operator alone.
 
-        So is ``words``, which says it in the log.
+        So is ``words``: what the log says, if that is not one of these.
         """
         super().__init__(message)
         self.kind = kind
@@ -120,7 +121,7 @@ class RequestError(Exception):
         self.headers = dict(headers or {})
         self.details = dict(details or {})
         self.reason = reason
-        self.words = str(reason or message)
+        self.words = words or str(reason or message)
 
 
 def invalid(message: str) -> RequestError:

@@ -19,12 +19,10 @@ from toolrunner.api.http.errors import HttpError, RequestError
 from toolrunner.api.http.route import GovernedRoute, unusable_database, unusable_state
 from toolrunner.api.shown import without_paths
 from toolrunner.runner.jobs.store import StoreError
-from toolrunner.runner.registry.registry import PluginState
 from toolrunner.runner.services.plugin_management import Located
 
 router = APIRouter(prefix="/v1/plugins", tags=["plugins"], route_class=GovernedRoute)
 _LOG = logging.getLogger("toolrunner.http")
-_SICK = {PluginState.FAILED, PluginState.UNAVAILABLE}
 
 
 @router.get(
@@ -56,8 +54,7 @@ async def get_plugin(name: str, doors: FromDoors, caller: FromCaller) -> JSONRes
 async def get_health(name: str, doors: FromDoors, caller: FromCaller) -> JSONResponse:
     """Healthy unless it takes no calls, or its last call failed by its own fault."""
     found = await found_plugin(name, doors, caller)
-    healthy = found.status.state not in _SICK and not found.status.suspended_by
-    return JSONResponse({**_shown(found, caller), "healthy": healthy})
+    return JSONResponse({**_shown(found, caller), "healthy": found.status.is_healthy})
 
 
 @router.post(

@@ -22,15 +22,13 @@ from starlette.types import Receive, Scope, Send
 
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.errors import HttpError, RequestError, refusal
-from toolrunner.api.http.events import UNBUFFERED
+from toolrunner.api.http.events import KEEP_ALIVE_SECONDS, LOOK_SECONDS, UNBUFFERED
 from toolrunner.api.page.visitors import Visitor, still_there
 from toolrunner.sandbox.shortage import is_shortage
 
 _LOG = logging.getLogger("toolrunner.http")
-# How soon a stream ends with its server, and with its visitor's session.
-_LOOK_SECONDS = 0.5
+# How soon a stream ends with its visitor's session.
 _SESSION_SECONDS = 2.0
-_KEEP_ALIVE_SECONDS = 15.0
 # A browser has no more connections to one server than six.
 MOST_OF_A_VISITOR = 12
 _MOST = 256
@@ -104,7 +102,7 @@ class Live:
                     if not await still_there(self._doors, visitor):
                         yield event("over", "")
                         return
-                if now - spoken > _KEEP_ALIVE_SECONDS:
+                if now - spoken > KEEP_ALIVE_SECONDS:
                     spoken = now
                     yield b": still here\n\n"
                 await _wait(changed)
@@ -172,7 +170,7 @@ async def _watch(subject: Subject, watched: _Watched) -> None:
 
 async def _wait(changed: asyncio.Event) -> None:
     try:
-        await asyncio.wait_for(changed.wait(), _LOOK_SECONDS)
+        await asyncio.wait_for(changed.wait(), LOOK_SECONDS)
     except TimeoutError:
         return
 

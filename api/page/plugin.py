@@ -119,10 +119,11 @@ def _pieces(page: Page, doors: Doors, visitor: Visitor, name: str) -> Pieces:
     if found is None:
         return {}
     text, row = page.rendering.text, _row(doors, found)
+    known = doors.backend.plugins.known(name)
     return {
         "standing": text("plugin/standing.html", plugin=row),
         "figures": text("plugin/figures.html", plugin=row),
-        "calls": text("plugin/calls.html", **_calls(doors, visitor, name)),
+        "calls": text("plugin/calls.html", **_calls(doors, visitor, name, known)),
     }
 
 
@@ -155,7 +156,7 @@ def _values(doors: Doors, visitor: Visitor, found: Located) -> dict[str, object]
         "asked": None if plugin is None else Start(*start_asked(plugin.manifest, settings)),
         "manifest": None if plugin is None else plugin.manifest,
         "example": "" if plugin is None else example_of(plugin),
-        **_calls(doors, visitor, name),
+        **_calls(doors, visitor, name, plugin),
     }
 
 
@@ -176,11 +177,11 @@ def _bounds(doors: Doors, plugin: Plugin | None) -> list[Bound]:
     ]
 
 
-def _calls(doors: Doors, visitor: Visitor, name: str) -> dict[str, Any]:
+def _calls(doors: Doors, visitor: Visitor, name: str, plugin: Plugin | None) -> dict[str, Any]:
     """Return the last calls and the last failures that a visitor may see."""
     if doors.metrics is None:
         return {"calls": [], "failures": [], "is_kept": False}
-    limits: Mapping[str, float] = limits_of(doors, name)
+    limits: Mapping[str, float] = limits_of(doors, plugin)
     seen = [
         Ended(call, shares(call.usage, limits))
         for call in doors.metrics.last_calls(name)

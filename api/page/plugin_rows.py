@@ -29,8 +29,7 @@ class PluginRow:
     @property
     def is_well(self) -> bool:
         """Whether nobody has to look after it."""
-        sick = {PluginState.FAILED, PluginState.UNAVAILABLE}
-        return not self.status.suspended_by and self.status.state not in sick
+        return self.status.is_healthy
 
 
 def rows_of(found: Iterable[Located], history: History | None) -> list[PluginRow]:

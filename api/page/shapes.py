@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
+from toolrunner.api.finite import finite
 from toolrunner.api.page.masks import Mask, mask_of
 from toolrunner.runner.errors import cut_end
 
@@ -304,13 +305,8 @@ def _numbers(value: object, count: int | None = None) -> list[float] | None:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) and abs(number) <= _FARTHEST else None
+    number = finite(value)
+    return number if number is not None and abs(number) <= _FARTHEST else None
 
 
 def _label(named: Mapping[str, Any]) -> str:

@@ -89,21 +89,19 @@ def example_of(plugin: Plugin) -> str:
     return json.dumps(payload or {}, indent=2, ensure_ascii=False)
 
 
-def limits_of(doors: Doors, name: str) -> Mapping[str, float]:
+def limits_of(doors: Doors, plugin: Plugin | None) -> Mapping[str, float]:
     """Return the limits of a plugin's calls that are in force; none of one that cannot run."""
-    plugin = doors.backend.plugins.known(name)
     if plugin is None:
         return {}
     return asdict(plugin.manifest.limits.capped(doors.backend.settings.caps))
 
 
 def _as_piece(request: Request, page: Page, doors: Doors, found: Answered) -> Response:
-    limits = limits_of(doors, found.wanted.plugin)
     plugin = doors.backend.plugins.known(found.wanted.plugin)
     same = asked(request, doors, found.wanted)
     text = page.rendering.text(
         "plugin/tried.html",
-        tried=tried(found, limits),
+        tried=tried(found, limits_of(doors, plugin)),
         curl=snippets.as_curl(same),
         python=snippets.as_python(same),
         is_upright=plugin is not None and plugin.origin == "bundled",

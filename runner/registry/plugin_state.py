@@ -72,6 +72,12 @@ class PluginStatus:
     last_failure: str = ""
     last_failure_at: datetime | None = None
 
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it takes calls, and its last one has not failed by its own fault."""
+        sick = {PluginState.FAILED, PluginState.UNAVAILABLE}
+        return not self.suspended_by and self.state not in sick
+
     def standing(self, standing: Standing) -> PluginStatus:
         """Return the same of a plugin that stands so."""
         left = standing.seconds_left(time.time())

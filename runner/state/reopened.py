@@ -11,8 +11,8 @@ import os
 import resource
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from toolrunner.runner.state.database import is_full
@@ -84,6 +84,17 @@ class Reopened:
         self._failed = None
         self._database, self._identity = database, _identity(self.path)
         return database
+
+    @contextmanager
+    def using(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection; raises UnusableError for what keeps it from being of use."""
+        try:
+            yield self.get()
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            raise  # of what was asked for, or a bug of ours: no fault of the file
+        except (sqlite3.Error, OSError) as error:
+            self.failed(error)
+            raise unusable(self.path, error) from error
 
     def failed(self, error: Broken) -> None:
         """Say that the connection was of no use; it is made anew if that may help."""

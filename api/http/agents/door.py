@@ -20,12 +20,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from toolrunner.api.http.agents.streams import LOOK_SECONDS, call_mark, session_mark
+from toolrunner.api.http.agents.streams import call_mark, session_mark
 from toolrunner.api.http.audit import carried, outcome, record
 from toolrunner.api.http.callers import Caller
 from toolrunner.api.http.context import PLUGIN, REQUEST_ID, TRACEPARENT
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.errors import REFUSED, HttpError, RequestError, has_run_nothing
+from toolrunner.api.http.events import LOOK_SECONDS
 from toolrunner.api.http.held import caller_in
 from toolrunner.api.mcp.calls import Ended, Error, Wanted, made
 from toolrunner.api.mcp.folders import Folders

@@ -18,8 +18,6 @@ from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.events import KEEP_ALIVE_SECONDS, LOOK_SECONDS, UNBUFFERED
 from toolrunner.api.withdrawals import mark_of
 
-__all__ = ["LOOK_SECONDS", "call_mark", "news", "session_mark"]
-
 _CHANGED = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
 _EVENT = f"event: message\ndata: {json.dumps(_CHANGED)}\n\n".encode()
 
