@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import functools
 import json
@@ -164,6 +165,8 @@ class Screen:
         self._master = master
         self.slave = slave
         self.text = ""
+        # What is read may end within a character.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def wait_for(self, words: str) -> None:
         """Read until ``words`` have appeared; fail when the terminal closes before."""
@@ -187,7 +190,7 @@ class Screen:
             data = os.read(self._master, 65536)
         except OSError:  # EIO: nobody holds the other side
             return False
-        self.text += data.decode("utf-8", "replace")
+        self.text += self._decoder.decode(data)
         return bool(data)
 
 
