@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
@@ -43,13 +44,13 @@ Visit = Callable[..., Watched]
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser() -> Iterator[Browser]:
     """The one browser of this process."""
     program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
         pytest.skip("chromium is not installed (on Debian: apt-get install chromium)")
-    home = str(tmp_path_factory.mktemp("browser"))
-    with sync_playwright() as playwright:
+    # The browser's socket lies in its folder, and a socket's path holds 107 bytes.
+    with TemporaryDirectory(dir="/tmp") as home, sync_playwright() as playwright:
         # As root it has no sandbox of its own, and what it shows here is ours.
         started = playwright.chromium.launch(
             executable_path=program,
