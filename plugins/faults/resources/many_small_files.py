@@ -4,7 +4,7 @@ import time
 
 from hostile import LONG, obtained
 
-LIMITS = {"wall_seconds": 3, "scratch_mb": 4}
+LIMITS = {"wall_seconds": 20, "scratch_mb": 4}
 FILES = 1500
 
 
