@@ -28,26 +28,13 @@ from toolrunner.api.http.agents.streams import news, session_mark
 from toolrunner.api.http.callers import Caller
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.errors import HttpError, RequestError, refusal
+from toolrunner.api.mcp.messages import Refused, message_in
 from toolrunner.api.mcp.serving import server_of
 from toolrunner.api.version import version
-from toolrunner.runner.payloads.strict_json import JsonError, loads
 
 _SESSION = re.compile(r"[\x21-\x7e]{1,128}")
 _SMALL_BYTES = 1 << 18
 _INITIALIZE = "initialize"
-# Of what a client hears again, some of it with each notification of progress.
-_MOST_ECHOED = 1 << 10
-_ECHOES_MUCH = JSONResponse(
-    {
-        "jsonrpc": "2.0",
-        "id": None,
-        "error": {
-            "code": types.INVALID_REQUEST,
-            "message": f"id, method, requestId or progressToken is longer than {_MOST_ECHOED}",
-        },
-    },
-    status_code=400,
-)
 
 
 async def begun(doors: Doors) -> HttpSpeaker:
@@ -103,14 +90,11 @@ class HttpSpeaker:
             await response(scope, receive, send)
             return
         if request.method == "POST":
-            given = await _parsed(message)
-            if isinstance(given, Response):
-                await given(scope, receive, send)
+            given = await _read(message)
+            if isinstance(given, Refused):
+                await JSONResponse(given.document(), status_code=400)(scope, receive, send)
                 return
-            if _echoes_much(given):
-                await _ECHOES_MUCH(scope, receive, send)
-                return
-            if is_of_sessions and not session and _is_beginning(given):
+            if is_of_sessions and not session and given.get("method") == _INITIALIZE:
                 send = _with_session(send, uuid.uuid4().hex)
         asking = Asking(caller, session)
         scope["state"]["asking"] = asking
@@ -135,30 +119,10 @@ class HttpSpeaker:
         return refusal(RequestError(HttpError.METHOD_NOT_ALLOWED, message, headers=headers))
 
 
-async def _parsed(message: bytes) -> Any:  # noqa: ANN401 - a JSON value, or a refusal
-    """Return a message as strict JSON, or the refusal of what is none."""
-    try:
-        if len(message) > _SMALL_BYTES:
-            return await run_in_threadpool(loads, message)
-        return loads(message)
-    except JsonError as error:
-        wrong = {"code": types.PARSE_ERROR, "message": f"the message: {error}"}
-        return JSONResponse({"jsonrpc": "2.0", "id": None, "error": wrong}, status_code=400)
-
-
-def _echoes_much(message: object) -> bool:
-    """Tell whether a message has a long text where an answer would repeat it."""
-    of = message if isinstance(message, dict) else {}
-    params = of.get("params")
-    params = params if isinstance(params, dict) else {}
-    meta = params.get("_meta")
-    meta = meta if isinstance(meta, dict) else {}
-    echoed = (of.get("id"), of.get("method"), params.get("requestId"), meta.get("progressToken"))
-    return any(isinstance(one, str) and len(one) > _MOST_ECHOED for one in echoed)
-
-
-def _is_beginning(message: object) -> bool:
-    return isinstance(message, dict) and message.get("method") == _INITIALIZE
+async def _read(message: bytes) -> dict[str, Any] | Refused:
+    if len(message) > _SMALL_BYTES:
+        return await run_in_threadpool(message_in, message)
+    return message_in(message)
 
 
 def _with_session(send: Send, session: str) -> Send:

@@ -187,7 +187,11 @@ def test_what_is_no_message_is_refused(sites: MakeSite, monkeypatch: pytest.Monk
         assert answer.status_code == 400, body
         assert answer.json()["error"]["code"] == types.PARSE_ERROR
     for body in (b"[]", b"{}", b"1", b'{"jsonrpc": "2.0", "id": {}, "method": 1}'):
-        assert site.post("/mcp", body, **HEADERS).status_code == 400, body
+        answer = site.post("/mcp", body, **HEADERS)
+        assert answer.status_code == 400, body
+        assert answer.json()["error"]["code"] == types.INVALID_REQUEST
+    answer = site.post("/mcp", {**message("ping"), "params": []}, **HEADERS)
+    assert answer.json()["id"] == 1
     assert site.post("/mcp", message("tools/list"), Accept="text/html").status_code == 406
     monkeypatch.setattr(toolrunner.api.http.agents.route, "MOST_MESSAGE_MB", 0)
     detail_of(site.post("/mcp", b"{}", **HEADERS), 413, "PayloadTooLarge")

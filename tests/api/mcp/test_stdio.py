@@ -31,6 +31,7 @@ from tests.api.mcp.agents import (
 )
 from tests.conftest import WritePlugin
 from tests.runner.waiting import spin
+from toolrunner.api.mcp.messages import MOST_MESSAGE_MB
 
 SAMPLES = Path("plugins/bundled/samples").resolve()
 PHOTO = SAMPLES / "coffee-label.jpg"
@@ -305,12 +306,30 @@ def test_the_end_of_input_ends_it_with_all_calls(
         assert b"Traceback" not in said
 
 
-def test_what_is_no_message_harms_nobody(environment: dict[str, str]) -> None:
-    """Lines of anything, and then one that is a message. A host that reads no more has gone."""
+def test_what_is_no_message_is_answered(environment: dict[str, str]) -> None:
+    """Lines of anything, each with an error, and then a message. Whose host has gone, ends."""
+    wrong = [b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 10000, b'{"jsonrpc": 1}', b'{"a":1,"a":2}']
+    wrong += [b'{"jsonrpc": "2.0", "id": 5, "method": "ping", "params": []}', b'{"a": NaN}']
     with raw(environment, "mcp") as process:
         assert process.stdin is not None
-        process.stdin.write(b"\n{}\n[]\nnull\n\xff\xfe\n" + b"[" * 10000 + b'\n{"jsonrpc": 1}\n')
+        process.stdin.write(b"\n \n" + b"\n".join(wrong) + b"\n")
+        process.stdin.write(b"x" * ((MOST_MESSAGE_MB << 20) + 1) + b"\n")
         say(process, INITIALIZE)
+        errors = [hear(process) for _ in [*wrong, "a long line"]]
+        assert {one["jsonrpc"] for one in errors} == {"2.0"}
+        assert [(one["error"]["code"], one["id"]) for one in errors] == [
+            (types.INVALID_REQUEST, None),
+            (types.INVALID_REQUEST, None),
+            (types.INVALID_REQUEST, None),
+            (types.PARSE_ERROR, None),
+            (types.PARSE_ERROR, None),
+            (types.INVALID_REQUEST, None),
+            (types.PARSE_ERROR, None),
+            (types.INVALID_REQUEST, 5),
+            (types.PARSE_ERROR, None),
+            (types.INVALID_REQUEST, None),
+        ]
+        assert errors[-1]["error"]["message"].startswith("a message is larger than 32 MB")
         assert hear(process)["id"] == 1
         assert process.stdout is not None
         process.stdout.close()
