@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
+from functools import partial
 from typing import Any
 
 from mcp import types
@@ -24,10 +25,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from toolrunner.api.http.agents.door import Asking, HttpDoor
-from toolrunner.api.http.agents.streams import news, session_mark
+from toolrunner.api.http.agents.streams import session_mark, streams, written
 from toolrunner.api.http.callers import Caller
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.errors import HttpError, RequestError, refusal
+from toolrunner.api.http.held import caller_in
+from toolrunner.api.http.open_streams import OpenStreams, Stream
 from toolrunner.api.mcp.messages import Refused, message_in
 from toolrunner.api.mcp.serving import server_of
 from toolrunner.api.version import version
@@ -39,7 +42,8 @@ _INITIALIZE = "initialize"
 
 async def begun(doors: Doors) -> HttpSpeaker:
     """Return what speaks to agents in this worker, and lives as long as its event loop."""
-    door = HttpDoor(doors)
+    open_streams = streams()
+    door = HttpDoor(doors, open_streams)
     server = server_of(door, version() or "0", door.listen)
     server.add_notification_handler(
         "notifications/cancelled", types.CancelledNotificationParams, door.withdrawn
@@ -47,7 +51,7 @@ async def begun(doors: Doors) -> HttpSpeaker:
     manager = StreamableHTTPSessionManager(
         server, stateless=True, max_request_body_size=doors.backend.settings.max_body_mb << 20
     )
-    speaker = HttpSpeaker(doors, manager)
+    speaker = HttpSpeaker(doors, manager, open_streams)
     await speaker.begin()
     return speaker
 
@@ -55,8 +59,11 @@ async def begun(doors: Doors) -> HttpSpeaker:
 class HttpSpeaker:
     """Serves requests by the SDK's transport."""
 
-    def __init__(self, doors: Doors, manager: StreamableHTTPSessionManager) -> None:
+    def __init__(
+        self, doors: Doors, manager: StreamableHTTPSessionManager, open_streams: OpenStreams
+    ) -> None:
         self._doors = doors
+        self._streams = open_streams
         self._manager = manager
         self._life: asyncio.Task[None] | None = None
 
@@ -108,7 +115,8 @@ class HttpSpeaker:
         if request.method == "GET":
             _, takes_events = check_accept_headers(request)
             if takes_events:
-                return news(self._doors, caller, session)
+                counted = partial(self._streams.counted, caller_in(request.scope))
+                return Stream(written(self._doors, caller, session), counted)
             message = "a GET is answered by a stream: send Accept: text/event-stream"
         elif session:
             self._doors.withdrawals.withdraw(session_mark(caller, session))
