@@ -181,7 +181,7 @@ def test_files_are_kept_for_good_by_their_content(site: Site) -> None:
     page = Elements(browser.get("/").text)
     addresses = [one["src"] for one in page.of("script")]
     addresses += [one["href"] for one in page.of("link")]
-    assert len(addresses) == 7
+    assert len(addresses) == 8
     for address in addresses:
         sent = browser.get(address)
         assert sent.status_code == 200, address
