@@ -135,8 +135,9 @@ def at_most(ms: float | None) -> str:
     """Return the time that so many calls took at most, which is known by the bounds of buckets."""
     if ms is None:
         return _NOTHING
-    last = milliseconds(families.SECONDS[-1] * _THOUSAND)
-    return f"> {last}" if math.isinf(ms) else f"\N{LESS-THAN OR EQUAL TO} {milliseconds(ms)}"
+    sign = ">" if math.isinf(ms) else "\N{LESS-THAN OR EQUAL TO}"
+    bound = milliseconds(min(ms, families.SECONDS[-1] * _THOUSAND))
+    return f"{sign} {bound.removesuffix(' 0 s')}"
 
 
 def duration(seconds: float | None) -> str:

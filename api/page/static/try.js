@@ -105,16 +105,26 @@
     return { raw: width !== height && isTurned ? [height, width] : [width, height], upright: [width, height] };
   };
 
-  // Whether it makes a difference, which a size does not tell of a square, or of one upside down.
-  const isTurnedBy = (image, known) => {
-    if (known.raw[0] !== known.upright[0]) return true;
-    const [raw, upright] = [false, true].map((isUpright) => {
-      image.classList.toggle("upright", isUpright);
-      const small = new OffscreenCanvas(32, 32).getContext("2d", { willReadFrequently: true });
-      small.drawImage(image, 0, 0, 32, 32);
-      return small.getImageData(0, 0, 32, 32).data;
-    });
-    return raw.some((value, place) => Math.abs(value - upright[place]) > 8);
+  // How a file says that its camera was held; 1 is upright, and also where nothing is said. Sizes do
+  // not tell it of a square or of one upside down, and what a canvas draws is turned always.
+  const orientationOf = async (file) => {
+    const view = new DataView(await file.arrayBuffer());
+    try {
+      for (let at = 0; at + 16 < view.byteLength; at += 1) {
+        if ((view.getUint32(at) | 0x20202020) !== 0x65786966) continue; // "exif", as each kind writes it
+        for (const start of [at + 4, at + 6, at + 8]) {
+          const isLittle = view.getUint32(start) === 0x49492a00;
+          if (!isLittle && view.getUint32(start) !== 0x4d4d002a) continue;
+          const table = start + view.getUint32(start + 4, isLittle);
+          for (let entry = table + 2; entry < table + 2 + 12 * view.getUint16(table, isLittle); entry += 12) {
+            if (view.getUint16(entry, isLittle) === 0x0112) return view.getUint16(entry + 8, isLittle);
+          }
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error; // it ends in the middle
+    }
+    return 1;
   };
 
   // Next to its shape, and inside of the picture: above it, or else below where it begins.
@@ -153,11 +163,12 @@
       figure.hidden = true; // a kind of picture that this browser cannot show
       return;
     }
+    const orientation = await orientationOf(files[0]);
     const known = sizes(image);
     const said = [Number(figure.dataset.width), Number(figure.dataset.height)];
     const is = (size) => size[0] === said[0] && size[1] === said[1];
     turn.checked = is(known.raw) === is(known.upright) ? "upright" in figure.dataset : is(known.upright);
-    figure.querySelector("[data-turn-row]").hidden = !isTurnedBy(image, known);
+    figure.querySelector("[data-turn-row]").hidden = orientation === 1;
     const place = () => {
       image.classList.toggle("upright", turn.checked);
       const [width, height] = turn.checked ? known.upright : known.raw;

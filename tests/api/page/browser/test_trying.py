@@ -90,12 +90,13 @@ _SEEN = """
 """
 
 
-# Of each label, how far it sticks out, and how far it is from the corner of the picture's part of its place.
+# Of each label, how far it sticks out of the picture, and how far it is from its place.
 _LABELS = """
 (figure) => {
   const picture = figure.querySelector("[data-picture]").getBoundingClientRect();
   const apart = (one, other) => Math.max(
-    one.left - other.right, other.left - one.right, one.top - other.bottom, other.top - one.bottom, 0);
+    one.left - other.right, other.left - one.right,
+    one.top - other.bottom, other.top - one.bottom, 0);
   return [...figure.querySelectorAll(".place")].map((place) => {
     const label = place.querySelector("text").getBoundingClientRect();
     const shape = place.querySelector("polygon").getBoundingClientRect();
