@@ -60,6 +60,20 @@ def shares(usage: Mapping[str, Any], limits: Mapping[str, Any]) -> list[Share]:
     return found
 
 
+def ended_by(error: Mapping[str, Any] | None) -> Share | None:
+    """Return the limit that a failed call says it has ended by, with what was seen of it."""
+    details = (error or {}).get("details")
+    limit = details.get("limit") if isinstance(details, Mapping) else None
+    if not isinstance(limit, Mapping):
+        return None
+    at_most, used = _number(limit.get("configured")), _number(limit.get("observed"))
+    if not at_most:
+        return None
+    # Less is seen where the kernel refused what would have passed it.
+    reached = at_most if used is None else used
+    return Share(str(limit.get("name", "")), reached, at_most, max(1.0, reached / at_most))
+
+
 def _number(value: object) -> float | None:
     number = finite(value)
     return number if number is not None and number >= 0 else None

@@ -9,6 +9,7 @@ it was read: whoever dies in the middle leaves one that nobody reads.
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import struct
 import time
@@ -47,9 +48,10 @@ Table = Iterable[tuple[Key, float]]
 class Sample:
     """What had been counted by a moment: calls by OUTCOMES, their times by BOUNDS; and gauges.
 
-    ``at`` is seconds since 1970, ``clock`` monotonic.
+    ``at`` is seconds since 1970, ``clock`` monotonic; ``number`` counts samples.
     """
 
+    number: int
     at: float
     clock: float
     calls: tuple[float, ...]
@@ -217,25 +219,24 @@ def _plugins(data: bytes) -> _Plugins:
 
 
 def _sample(data: bytes) -> Sample:
-    _, at, clock = _HEAD.unpack_from(data)
+    number, at, clock = _HEAD.unpack_from(data)
     values = _VALUES.unpack_from(data, _HEAD.size)
     calls, rest = values[: len(OUTCOMES)], values[len(OUTCOMES) :]
-    return Sample(at, clock, calls, rest[: len(BOUNDS)], *rest[len(BOUNDS) :])
+    return Sample(number, at, clock, calls, rest[: len(BOUNDS)], *rest[len(BOUNDS) :])
 
 
 def quantile(share: float, times: Sequence[float]) -> float | None:
-    """Return the seconds that a share of calls took at most, as Prometheus reckons it.
+    """Return the seconds that a share of calls took at most: the bound of a bucket, or infinity.
 
-    ``times``: how many took so long, by BOUNDS. ``None`` where there were none. What is beyond the
-    last bound counts as that.
+    ``times``: how many took so long, by BOUNDS. ``None`` where there were none. Nobody knows where
+    in its bucket a call was, so that any number between two bounds would be made up.
     """
     total = sum(times)
     if total <= 0:
         return None
-    wanted, before = share * total, 0.0
-    for place, number in enumerate(times[:-1]):
-        if number and before + number >= wanted:
-            lower = families.SECONDS[place - 1] if place else 0.0
-            return lower + (families.SECONDS[place] - lower) * (wanted - before) / number
-        before += number
-    return float(families.SECONDS[-1])
+    wanted, passed = share * total, 0.0
+    for bound, number in zip(families.SECONDS, times, strict=False):
+        passed += number
+        if number and passed >= wanted:
+            return float(bound)
+    return math.inf

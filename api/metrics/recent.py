@@ -205,8 +205,9 @@ def _shorter(error: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         if name in details and len(_dumped(details[name])) <= _MOST_SHORT_BYTES
     }
     yield {**whole, "details": {**short, "usage": usage}}
-    yield {**whole, "message": cut_end(message, _MOST_SHORT_BYTES), "details": {"usage": usage}}
-    yield {"type": whole["type"], "message": "", "details": {"usage": usage}}
+    least = {"blame": details.get("blame"), "usage": usage}
+    yield {**whole, "message": cut_end(message, _MOST_SHORT_BYTES), "details": least}
+    yield {"type": whole["type"], "message": "", "details": least}
 
 
 def _dumped(value: object) -> bytes:

@@ -17,28 +17,50 @@ from toolrunner.api.metrics.history import (
     Sample,
     quantile,
 )
+from toolrunner.runner.errors import Blame, ErrorType
 
 _MS = 1000
 _MOST_POINTS = 180
 # Figures of plugins are of this time; a call a minute is seen in it.
 RECENT_SECONDS = 300.0
+_CALLERS = frozenset(kind for kind in ErrorType if kind.blame is Blame.CALLER)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What happened in a while that ended ``at``, in seconds since 1970. Times in milliseconds."""
+    """What happened between two samples. Times in milliseconds: the most so many calls took."""
 
-    at: float
-    rate: float
+    before: Sample
+    after: Sample
+    calls: float
+    failures: Mapping[str, float]  # how many, by type
     p50_ms: float | None
     p99_ms: float | None
-    failures: Mapping[str, float]  # a second, by type
-    sample: Sample
 
     @property
-    def time(self) -> datetime:
+    def seconds(self) -> float:
+        """How long it was."""
+        return max(self.after.clock - self.before.clock, 1e-9)
+
+    @property
+    def rate(self) -> float:
+        """How many calls a second have ended."""
+        return self.calls / self.seconds
+
+    @property
+    def failed_rate(self) -> float:
+        """How many of them a second have failed."""
+        return sum(self.failures.values()) / self.seconds
+
+    @property
+    def since(self) -> datetime:
+        """When it began."""
+        return datetime.fromtimestamp(self.before.at, UTC)
+
+    @property
+    def until(self) -> datetime:
         """When it ended."""
-        return datetime.fromtimestamp(self.at, UTC)
+        return datetime.fromtimestamp(self.after.at, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +77,34 @@ class PluginFigures:
     residents: int = 0
     residents_bytes: int = 0
 
+    @property
+    def is_alarming(self) -> bool:
+        """Whether calls have failed by another fault than their callers' own."""
+        return any(not is_callers(kind) for kind in self.failures)
+
+
+def is_callers(kind: str) -> bool:
+    """Tell whether failures of a type are the fault of who has made the call."""
+    return kind in _CALLERS
+
 
 def points(history: History, seconds: float) -> list[Point]:
     """Return what happened in the last so many seconds, as many points as can be drawn."""
     every = max(1, round(seconds / STEP_SECONDS / _MOST_POINTS))
     found = history.samples(seconds, every=every)
     return [_between(before, after) for before, after in pairwise(found)]
+
+
+def spans(history: History, seconds: float, count: int) -> list[Point]:
+    """Return the same in about so many spans, which lie side by side: each call is in one of them.
+
+    Where one ends and the next begins does not change as time goes by.
+    """
+    found = history.samples(seconds)
+    every = max(1, round(seconds / STEP_SECONDS / count))
+    ends = {0, len(found) - 1}
+    kept = [one for place, one in enumerate(found) if place in ends or not one.number % every]
+    return [_between(before, after) for before, after in pairwise(kept)]
 
 
 def latest(history: History, seconds: float) -> Point | None:
@@ -80,30 +124,30 @@ def of_plugins(history: History | None) -> dict[str, PluginFigures]:
 
 def drawn(found: Sequence[Point]) -> dict[str, Any]:
     """Return points as the script that draws them takes them."""
-    kinds = sorted({kind for one in found for kind, rate in one.failures.items() if rate})
+    kinds = sorted({kind for one in found for kind in one.failures})
     return {
-        "at": [round(one.at, 1) for one in found],
+        "at": [round(one.after.at, 1) for one in found],
         "rate": [round(one.rate, 3) for one in found],
-        "p50": [None if one.p50_ms is None else round(one.p50_ms, 2) for one in found],
-        "p99": [None if one.p99_ms is None else round(one.p99_ms, 2) for one in found],
-        "waiting": [one.sample.waiting for one in found],
+        "p50": [_drawn_ms(one.p50_ms) for one in found],
+        "p99": [_drawn_ms(one.p99_ms) for one in found],
+        "waiting": [one.after.waiting for one in found],
         "failures": {
-            kind: [round(one.failures.get(kind, 0.0), 4) for one in found] for kind in kinds
+            kind: [round(one.failures.get(kind, 0.0) / one.seconds, 4) for one in found]
+            for kind in kinds
         },
     }
 
 
 def _between(before: Sample, after: Sample) -> Point:
-    passed = max(after.clock - before.clock, 1e-9)
     calls = _difference(before.calls, after.calls)
     times = _difference(before.times, after.times)
     return Point(
-        after.at,
-        sum(calls) / passed,
+        before,
+        after,
+        sum(calls),
+        {kind: number for kind, number in zip(OUTCOMES[1:], calls[1:], strict=True) if number},
         _ms(quantile(0.5, times)),
         _ms(quantile(0.99, times)),
-        {kind: n / passed for kind, n in zip(OUTCOMES[1:], calls[1:], strict=True) if n},
-        after,
     )
 
 
@@ -134,3 +178,8 @@ def _difference(before: Sequence[float], after: Sequence[float]) -> list[float]:
 
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else seconds * _MS
+
+
+def _drawn_ms(ms: float | None) -> float | None:
+    """Return a time as it is drawn: what is beyond all bounds is at the last of them."""
+    return min(ms, families.SECONDS[-1] * _MS) if ms is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -52,9 +53,13 @@ class Shown:
 
     @property
     def seconds(self) -> float | None:
-        """How long it has run; ``None`` before, and while it does."""
-        began, ended = self.job.started_at, self.job.ended_at
-        return None if began is None or ended is None else (ended - began).total_seconds()
+        """How long it has run, or has by now; ``None`` before."""
+        return _between(self.job.started_at, self.job.ended_at or datetime.now(UTC))
+
+    @property
+    def waited_seconds(self) -> float | None:
+        """How long it had waited when it was started; ``None`` before."""
+        return _between(self.job.created_at, self.job.started_at)
 
     @property
     def pictures(self) -> list[ArtifactInfo]:
@@ -142,6 +147,12 @@ def _looked_at(doors: Doors, visitor: Visitor, job: Job) -> Shown:
     text, is_cut = _written(jobs.job_result(job.id))
     brought = tuple(jobs.job_artifacts(job.id))
     return Shown(job, error, [_without_paths(one) for one in events], text, is_cut, brought)
+
+
+def _between(began: datetime | None, ended: datetime | None) -> float | None:
+    if began is None or ended is None:
+        return None
+    return max(0.0, (ended - began).total_seconds())  # not every host's clock is right
 
 
 def _without_paths(event: Event) -> Event:

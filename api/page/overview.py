@@ -117,12 +117,14 @@ def _values(doors: Doors, span: str) -> dict[str, Any]:
     history = doors.metrics.history if doors.metrics is not None else None
     everywhere = doors.backend.plugins.everywhere()
     rows = rows_of(everywhere, history)
-    found = figures.points(history, SPANS[span]) if history is not None else []
+    seconds = SPANS[span]
+    found = figures.points(history, seconds) if history is not None else []
+    past = figures.spans(history, seconds, _ROWS_OF_TABLE) if history is not None else []
     return {
         "readiness": _readiness(doors),
         "now": figures.latest(history, _NOW_SECONDS) if history is not None else None,
         "points": found,
-        "past": found[:: -max(1, len(found) // _ROWS_OF_TABLE)],
+        "past": past[::-1],
         "in_flight": sum(one.status.in_flight for one in everywhere),
         "plugins": needing_attention(rows)[:_MOST_PLUGINS],
         "plugins_in_all": len(rows),

@@ -19,7 +19,7 @@ from toolrunner.api import documents
 from toolrunner.api.http.doors import Doors, FromDoors
 from toolrunner.api.http.plugins import found_plugin, switched
 from toolrunner.api.http.route import GovernedRoute
-from toolrunner.api.limit_shares import Share, shares
+from toolrunner.api.limit_shares import Share, ended_by, shares
 from toolrunner.api.metrics.recent import RecentCall
 from toolrunner.api.page.live import Pieces, Subject
 from toolrunner.api.page.page import FromPage, Page
@@ -63,9 +63,14 @@ class Ended:
         return any(self.call.usage.values())
 
     @property
+    def hit(self) -> Share | None:
+        """The limit that has ended it, if one has."""
+        return ended_by(self.call.error)
+
+    @property
     def most(self) -> Share | None:
-        """The limit that it came the nearest to."""
-        return max(self.shares, key=lambda share: share.fraction, default=None)
+        """The limit that it came the nearest to: the one that has ended it, or else its share."""
+        return self.hit or max(self.shares, key=lambda share: share.fraction, default=None)
 
 
 @router.get("/{name}")
@@ -120,11 +125,14 @@ def _pieces(page: Page, doors: Doors, visitor: Visitor, name: str) -> Pieces:
         return {}
     text, row = page.rendering.text, _row(doors, found)
     known = doors.backend.plugins.known(name)
-    return {
+    pieces = {
         "standing": text("plugin/standing.html", plugin=row),
-        "figures": text("plugin/figures.html", plugin=row),
-        "calls": text("plugin/calls.html", **_calls(doors, visitor, name, known)),
+        "notices": text("plugin/notices.html", plugin=row, visitor=visitor),
+        "runs": text("plugin/runs.html", plugin=row),
     }
+    if visitor.is_operator:  # they are of all callers
+        pieces["figures"] = text("plugin/figures.html", plugin=row)
+    return {**pieces, "calls": text("plugin/calls.html", **_calls(doors, visitor, name, known))}
 
 
 def _back(name: str) -> Response:

@@ -27,6 +27,17 @@ class PluginRow:
         return "suspended" if self.status.suspended_by else self.status.state.lower()
 
     @property
+    def takes_none(self) -> str:
+        """Why it takes no calls now; "" while it does."""
+        status = self.status
+        is_over = status.retry_after_seconds == 0  # of the breaker: the next call tries
+        if status.suspended_by and not is_over:
+            return f"It takes no calls: suspended by the {status.suspended_by}."
+        if status.state == PluginState.UNAVAILABLE:
+            return "It takes no calls: it cannot run here."
+        return ""
+
+    @property
     def is_well(self) -> bool:
         """Whether nobody has to look after it."""
         return self.status.is_healthy

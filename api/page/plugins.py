@@ -29,12 +29,12 @@ async def all_plugins(page: FromPage, doors: FromDoors, visitor: FromVisitor) ->
 
 def subject(page: Page, doors: Doors, visitor: Visitor, _name: str) -> Subject:
     """Return what keeps the list live."""
-    key = ("plugins", visitor.caller.plugins)
+    key = ("plugins", visitor.is_operator, visitor.caller.plugins)
     return Subject(key, partial(_pieces, page, doors, visitor), _LIVE_SECONDS)
 
 
 def _pieces(page: Page, doors: Doors, visitor: Visitor) -> Pieces:
-    text = page.rendering.text("plugins/table.html", plugins=_rows(doors, visitor))
+    text = page.rendering.text("plugins/table.html", plugins=_rows(doors, visitor), visitor=visitor)
     return {"plugins": text}
 
 

@@ -6,6 +6,7 @@ A template gets values and marks them up; it decides nothing about them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from toolrunner.api.metrics import families
 from toolrunner.api.page.static_files import StaticFiles
 from toolrunner.api.shown import without_paths
 from toolrunner.runner.errors import harmless
@@ -54,6 +56,7 @@ class Rendering:
         self._templates.globals["static"] = files.address
         self._templates.filters |= {
             "amount": amount,
+            "at_most": at_most,
             "bytes": in_bytes,
             "duration": duration,
             "milliseconds": milliseconds,
@@ -99,10 +102,15 @@ def amount(number: float) -> str:
 
 
 def rate(per_second: float | None) -> str:
-    """Return how often something happens."""
+    """Return how often something happens, in the shortest time in which it does."""
     if per_second is None:
         return _NOTHING
-    return f"{per_second:,.0f}/s" if per_second >= _TEN else f"{per_second:.2g}/s"
+    often, unit = per_second, "s"
+    if 0 < often < 1:
+        often, unit = often * _MINUTE, "min"
+    if 0 < often < 1:
+        often, unit = often * _MINUTE, "h"
+    return f"{often:,.0f}/{unit}" if often >= _TEN else f"{often:.2g}/{unit}"
 
 
 def in_bytes(number: float) -> str:
@@ -121,6 +129,15 @@ def milliseconds(number: float | None) -> str:
     if number >= _THOUSAND:
         return duration(number / _THOUSAND)
     return f"{number:.0f} ms" if number >= _TEN else f"{number:.1f} ms"
+
+
+def at_most(ms: float | None) -> str:
+    """Return the time that so many calls took at most, which is known by the bounds of buckets."""
+    if ms is None:
+        return _NOTHING
+    sign = ">" if math.isinf(ms) else "\N{LESS-THAN OR EQUAL TO}"
+    bound = milliseconds(min(ms, families.SECONDS[-1] * _THOUSAND))
+    return f"{sign} {bound.removesuffix(' 0 s')}"
 
 
 def duration(seconds: float | None) -> str:

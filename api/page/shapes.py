@@ -1,15 +1,15 @@
 """What of a result can be drawn upon the picture that it is about: places, in pixels, with a label.
 
 A plugin names them as it likes, so this knows the usual names and forms, wherever in the result
-they stand. What is none of them, or beyond what anybody could look at, is left out without a word:
-the JSON stands beside it whole. A result may be hostile: depth, number and size of everything are
-bounded, and all that comes out of here are finite numbers and cut texts.
+they stand. What is none of them is left out without a word, and what is beyond what anybody could
+look at is counted: the JSON stands beside it whole. A result may be hostile: depth, number and size
+of everything are bounded, and all that comes out of here are finite numbers and cut texts.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
@@ -21,8 +21,10 @@ from toolrunner.runner.errors import cut_end
 MOST_SHAPES = 500
 MOST_MASKS = 20
 MOST_POINTS = 1000  # of one shape
+MOST_POINTS_IN_ALL = 10_000
 _MOST_DEPTH = 12
 _MOST_VALUES = 50_000
+_MOST_POINTS_SEEN = 200_000
 _MOST_KEYS = 2000  # of one object
 _FARTHEST = 1e6
 _OPPOSITE = 2  # corners say what a rectangle is
@@ -50,13 +52,22 @@ _CORNERS = ("topleft", "topright", "bottomright", "bottomleft")
 _SIZES = (("x", "y", "width", "height"), ("left", "top", "width", "height"), ("x", "y", "w", "h"))
 
 Point = tuple[float, float]
+Kind = Literal["outline", "points"]
+
+
+class _Points(list[Point]):
+    """The first points of a place; ``in_all``: how many it has."""
+
+    def __init__(self, points: Iterable[Point], in_all: int = 0) -> None:
+        super().__init__(points)
+        self.in_all = max(in_all, len(self))
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """A place of a picture, in its pixels. ``points`` are the corners, or each a place itself."""
 
-    kind: Literal["outline", "points"]
+    kind: Kind
     points: tuple[Point, ...]
     label: str = ""
 
@@ -73,12 +84,18 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """All that can be drawn of a result. ``size``: of the picture, if the result says it."""
+    """All that can be drawn of a result. ``size``: of the picture, if the result says it.
+
+    ``places_left_out`` and ``points_left_out``, of shapes that are drawn, are too many to be drawn;
+    with ``has_more`` nobody has counted them all.
+    """
 
     shapes: tuple[Shape, ...] = ()
     masks: tuple[Mask, ...] = ()
     size: tuple[int, int] | None = None
     has_more: bool = False
+    places_left_out: int = 0
+    points_left_out: int = 0
 
     @property
     def is_empty(self) -> bool:
@@ -90,7 +107,14 @@ def drawing_of(result: Mapping[str, Any]) -> Drawing:
     """Return what can be drawn of a result."""
     found = _Found()
     _look(result, found, 0)
-    return Drawing(tuple(found.shapes), tuple(found.masks), _size(result), found.is_full)
+    return Drawing(
+        tuple(found.shapes),
+        tuple(found.masks),
+        _size(result),
+        found.is_full,
+        found.places_left_out,
+        found.points_left_out,
+    )
 
 
 @dataclass
@@ -98,13 +122,25 @@ class _Found:
     shapes: list[Shape] = field(default_factory=list)
     masks: list[Mask] = field(default_factory=list)
     seen: int = 0
+    points: int = 0
+    points_seen: int = 0
     is_full: bool = False
+    places_left_out: int = 0
+    points_left_out: int = 0
 
-    def add(self, kind: Literal["outline", "points"], points: Sequence[Point], label: str) -> None:
-        if len(self.shapes) >= MOST_SHAPES:
-            self.is_full = True
+    def add(self, kind: Kind, points: _Points, label: str) -> None:
+        self.points_seen += len(points)
+        self.is_full |= self.points_seen > _MOST_POINTS_SEEN
+        room = MOST_POINTS_IN_ALL - self.points
+        # A part of an outline would be another one.
+        has_room = room > 0 if kind == "points" else room >= len(points)
+        if len(self.shapes) >= MOST_SHAPES or not has_room:
+            self.places_left_out += 1
             return
-        self.shapes.append(Shape(kind, tuple(points[:MOST_POINTS]), label))
+        drawn = tuple(points[:room])
+        self.points += len(drawn)
+        self.points_left_out += points.in_all - len(drawn)
+        self.shapes.append(Shape(kind, drawn, label))
 
 
 def _look(value: object, found: _Found, depth: int) -> None:
@@ -130,11 +166,11 @@ def _look_at_object(value: dict[str, Any], found: _Found, depth: int) -> None:
         if name in _MANY and isinstance(one, list):
             _many(_MANY[name], one, named, found, depth)
         elif name in _BOXES:
-            _add(found, "outline", _boxes(name, one, named), label)
+            _add(found, "outline", _boxes(name, one, named, found), label)
         elif name in _OUTLINES:
-            _add(found, "outline", _outlines(one), label)
+            _add(found, "outline", _outlines(one, found), label)
         elif name in _POINTS:
-            _add(found, "points", _outlines(one, least=1), label)
+            _add(found, "points", _outlines(one, found, least=1), label)
         elif name in _MASKS:
             _mask(one, label, found)
         elif isinstance(one, dict | list):
@@ -144,11 +180,11 @@ def _look_at_object(value: dict[str, Any], found: _Found, depth: int) -> None:
 def _mask(value: object, label: str, found: _Found) -> None:
     """Take a mask, or the outline of one."""
     if len(found.masks) >= MOST_MASKS:
-        found.is_full = True
+        found.places_left_out += 1
         return
     mask = mask_of(value, label)
     if mask is None:
-        _add(found, "outline", _outlines(value), label)
+        _add(found, "outline", _outlines(value, found), label)
     else:
         found.masks.append(mask)
 
@@ -163,20 +199,21 @@ def _many(
         for key in (f"{one}s", f"{one}es", f"{one.removesuffix('y')}ies")
         if isinstance(other := named.get(key), list) and len(other) == len(values)
     }
-    for place, value in enumerate(values[: MOST_SHAPES + 1]):
+    found.places_left_out += max(0, len(values) - MOST_SHAPES)
+    for place, value in enumerate(values[:MOST_SHAPES]):
         beside = {one: other[place] for one, other in lists.items()}
         if isinstance(value, dict):
             _look({**beside, **value}, found, depth + 1)
         elif name in _OUTLINES:
-            _add(found, "outline", _outlines(value), _label(beside))
+            _add(found, "outline", _outlines(value, found), _label(beside))
         else:
-            _add(found, "outline", _boxes(name, value, _formats(named)), _label(beside))
+            _add(found, "outline", _boxes(name, value, _formats(named), found), _label(beside))
 
 
 def _add(
     found: _Found,
-    kind: Literal["outline", "points"],
-    every: Iterator[Sequence[Point]],
+    kind: Kind,
+    every: Iterator[_Points],
     label: str,
 ) -> None:
     for points in every:
@@ -185,7 +222,7 @@ def _add(
             return
 
 
-def _boxes(name: str, value: object, beside: Mapping[str, Any]) -> Iterator[Sequence[Point]]:
+def _boxes(name: str, value: object, beside: Mapping[str, Any], found: _Found) -> Iterator[_Points]:
     """Yield the one place that a box is, whichever way it is written."""
     if isinstance(value, dict):
         if (own := _of_sides({_plain(key): one for key, one in value.items()})) is not None:
@@ -193,7 +230,7 @@ def _boxes(name: str, value: object, beside: Mapping[str, Any]) -> Iterator[Sequ
         return
     numbers = _numbers(value, 4)
     if numbers is None:
-        yield from _outlines(value, least=_OPPOSITE)
+        yield from _outlines(value, found, least=_OPPOSITE)
         return
     a, b, c, d = numbers
     if name == "xywh" or (name != "xyxy" and _is_size(numbers, beside)):
@@ -222,7 +259,7 @@ def _formats(named: Mapping[str, Any]) -> dict[str, Any]:
     return {name: named[name] for name in names if name in named}
 
 
-def _outlines(value: object, *, least: int = 3) -> Iterator[Sequence[Point]]:
+def _outlines(value: object, found: _Found, *, least: int = 3) -> Iterator[_Points]:
     """Yield the place that a list of points is, or each of a list of those."""
     if isinstance(value, dict):
         named = {_plain(key): one for key, one in value.items()}
@@ -233,30 +270,34 @@ def _outlines(value: object, *, least: int = 3) -> Iterator[Sequence[Point]]:
     if points is not None:
         if len(points) == least == _OPPOSITE:
             box = _rectangle(*points[0], *points[1])
-            points = list(box) if box is not None else []
+            points = box if box is not None else _Points([])
         if len(points) >= max(1, least):
             yield points
         return
+    are_places = False
     for one in value[:MOST_SHAPES]:
         inner = _points(one) if isinstance(one, list) else None
         if inner is not None and len(inner) >= least:
+            are_places = True
             yield inner
+    if are_places:
+        found.places_left_out += max(0, len(value) - MOST_SHAPES)
 
 
-def _points(value: list[Any]) -> list[Point] | None:
+def _points(value: list[Any]) -> _Points | None:
     """Return a list as points; ``None`` for one that is none."""
     flat = _numbers(value)
     if flat is not None:
         if len(flat) % 2 or len(flat) < _FEWEST_FLAT:
             return None
-        return list(zip(flat[::2], flat[1::2], strict=True))[:MOST_POINTS]
+        return _Points(zip(flat[::2], flat[1::2], strict=True), len(value) // 2)
     found = []
     for one in value[:MOST_POINTS]:
         point = _point(one)
         if point is None:
             return None
         found.append(point)
-    return found or None
+    return _Points(found, len(value)) if found else None
 
 
 def _point(value: object) -> Point | None:
@@ -270,7 +311,7 @@ def _point(value: object) -> Point | None:
     return None if x is None or y is None else (x, y)
 
 
-def _of_sides(named: Mapping[str, Any]) -> Sequence[Point] | None:
+def _of_sides(named: Mapping[str, Any]) -> _Points | None:
     """Return the rectangle that an object is by the names of its sides."""
     for names in _SIDES:
         sides = [_number(named.get(name)) for name in names]
@@ -285,10 +326,10 @@ def _of_sides(named: Mapping[str, Any]) -> Sequence[Point] | None:
     return None
 
 
-def _rectangle(left: float, top: float, right: float, bottom: float) -> Sequence[Point] | None:
+def _rectangle(left: float, top: float, right: float, bottom: float) -> _Points | None:
     if right < left or bottom < top:
         return None
-    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+    return _Points([(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
 def _numbers(value: object, count: int | None = None) -> list[float] | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolrunner.api.http.analyze import Answered
-from toolrunner.api.limit_shares import Share, shares
+from toolrunner.api.limit_shares import Share, ended_by, shares
 from toolrunner.api.page.shapes import Drawing, drawing_of
 from toolrunner.api.shown import public
 from toolrunner.sandbox.artifacts import Artifact
@@ -60,7 +60,11 @@ class Tried:
     artifacts: Sequence[Shown] = ()
     mask_pictures: Sequence[str] = ()
     error: Mapping[str, Any] | None = None
-    details: str = ""
+
+    @property
+    def hit(self) -> Share | None:
+        """The limit that has ended it, if one has."""
+        return ended_by(self.error)
 
 
 def tried(found: Answered, limits: Mapping[str, Any]) -> Tried:
@@ -71,8 +75,7 @@ def tried(found: Answered, limits: Mapping[str, Any]) -> Tried:
     usage |= {"processes": call.usage.processes, "output_bytes": call.usage.output_bytes}
     about = (call.call_id, call.usage.wall_ms, call.isolation.mode, shares(usage, limits))
     if found.error is not None:
-        error = public(found.error)
-        return Tried(*about, error=error, details=json.dumps(error["details"], indent=2))
+        return Tried(*about, error=public(found.error))
     assert found.result is not None
     text = json.dumps(found.result, ensure_ascii=False)
     if len(text) <= MOST_TEXT_BYTES:  # to write more of it over several lines takes long

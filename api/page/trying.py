@@ -64,7 +64,7 @@ async def sample(doors: FromDoors, visitor: FromVisitor, name: str) -> Response:
         media_type=mime_type,
         headers={
             "X-Sample-Name": file_name,
-            "Content-Disposition": "attachment",
+            "Content-Disposition": f'attachment; filename="{file_name}"',
             "Content-Security-Policy": "default-src 'none'; sandbox",
         },
     )

@@ -76,6 +76,16 @@ async def visitor_of(request: Request, doors: FromDoors) -> Visitor:
     return visitor
 
 
+async def visitor_if_any(request: Request, doors: Doors) -> Visitor | None:
+    """Return who looks at what is everybody's to see; ``None`` for who has not signed in."""
+    if doors.keys is not None and not _token_of(request):
+        return None
+    try:
+        return await _visitor(request, doors)
+    except RequestError:
+        return None
+
+
 async def uploader_of(request: Request, doors: FromDoors) -> Visitor:
     """Do the same, but leave it to the caller to read the form, and have its field confirmed.
 

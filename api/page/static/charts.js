@@ -11,12 +11,20 @@
     const digits = value >= 100 ? 0 : value >= 10 ? 1 : 2;
     return `${value.toFixed(digits)}${unit}`;
   };
+  // As the table and the tiles have it.
+  const often = (value) => {
+    if (!value || value >= 1) return figure(value, "/s");
+    return value * 60 >= 1 ? figure(value * 60, "/min") : figure(value * 3600, "/h");
+  };
+  const atMost = (value) => {
+    return value === null || value === undefined ? "–" : `≤ ${figure(value, " ms")}`;
+  };
   // What each chart shows: the names of its lines, and their figures.
   const KINDS = {
-    rate: { unit: "/s", lines: (data) => [["calls", data.rate]] },
-    times: { unit: " ms", lines: (data) => [["median", data.p50], ["p99", data.p99]] },
-    failures: { unit: "/s", lines: (data) => Object.entries(data.failures) },
-    waiting: { unit: "", lines: (data) => [["waiting", data.waiting]] },
+    rate: { say: often, lines: (data) => [["calls", data.rate]] },
+    times: { say: atMost, lines: (data) => [["median", data.p50], ["p99", data.p99]] },
+    failures: { say: often, lines: (data) => Object.entries(data.failures) },
+    waiting: { say: (value) => figure(value, ""), lines: (data) => [["waiting", data.waiting]] },
   };
   const charts = new Map();
   // In UTC, as all times of the page.
@@ -66,7 +74,7 @@
             width: 1.5,
             fill,
             points: { show: false },
-            value: (_, value) => figure(value, kind.unit),
+            value: (_, value) => kind.say(value),
           })),
         ],
       },

@@ -2,6 +2,7 @@
 "use strict";
 
 (() => {
+  const LEAST_LABEL_PX = 11;
   const form = document.querySelector("form[data-try]");
   if (!form) return;
   const state = form.querySelector("[data-try-state]");
@@ -10,11 +11,14 @@
   const shown = document.querySelector("[data-tried]");
   const input = form.querySelector("input[type=file]");
   const confirmation = document.querySelector('meta[name="confirmation"]')?.content ?? "";
-  run.disabled = false; // without this script it stays so
   let sample = null;
   let running = null;
   let picture = "";
 
+  // Without this script it stays disabled; with it, while the plugin takes no calls or one runs.
+  const allow = () => {
+    run.disabled = running !== null || form.querySelector("[data-takes-none]") !== null;
+  };
   const given = () => {
     if (sample) return [sample];
     return input ? [...input.files] : [];
@@ -50,10 +54,11 @@
     running?.abort();
     const mine = new AbortController();
     running = mine;
-    run.disabled = true;
+    allow();
     cancel.hidden = false;
     say("It runs …");
     const files = given();
+    const name = sample?.name;
     try {
       const answer = await fetch(form.dataset.try, {
         method: "POST",
@@ -68,16 +73,26 @@
       }
       shown.innerHTML = await answer.text();
       say(answer.ok ? "It has ended." : "It was refused.");
+      offer(name);
       draw(files);
     } catch (error) {
       say(mine.signal.aborted ? "It was cancelled." : "The server did not answer.");
     } finally {
       if (running === mine) {
         running = null;
-        run.disabled = false;
+        allow();
         cancel.hidden = true;
       }
     }
+  };
+
+  // Who copies the call has the sample nowhere.
+  const offer = (name) => {
+    const link = shown.querySelector("[data-save-sample]");
+    if (!link || !name) return;
+    link.href = form.dataset.sample;
+    link.download = name;
+    shown.querySelector("[data-of-sample]").hidden = false;
   };
 
   // A file says how a camera was held. What a plugin gets is the file as it is; whether it has turned
@@ -88,6 +103,46 @@
     const isTurned = Math.abs(image.clientWidth * width - image.clientHeight * height) <
       Math.abs(image.clientWidth * height - image.clientHeight * width);
     return { raw: width !== height && isTurned ? [height, width] : [width, height], upright: [width, height] };
+  };
+
+  // How a file says that its camera was held; 1 is upright, and also where nothing is said. Sizes do
+  // not tell it of a square or of one upside down, and what a canvas draws is turned always.
+  const orientationOf = async (file) => {
+    const view = new DataView(await file.arrayBuffer());
+    try {
+      for (let at = 0; at + 16 < view.byteLength; at += 1) {
+        if ((view.getUint32(at) | 0x20202020) !== 0x65786966) continue; // "exif", as each kind writes it
+        for (const start of [at + 4, at + 6, at + 8]) {
+          const isLittle = view.getUint32(start) === 0x49492a00;
+          if (!isLittle && view.getUint32(start) !== 0x4d4d002a) continue;
+          const table = start + view.getUint32(start + 4, isLittle);
+          for (let entry = table + 2; entry < table + 2 + 12 * view.getUint16(table, isLittle); entry += 12) {
+            if (view.getUint16(entry, isLittle) === 0x0112) return view.getUint16(entry + 8, isLittle);
+          }
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error; // it ends in the middle
+    }
+    return 1;
+  };
+
+  // Next to its shape, and inside of the picture: above it, or else below where it begins.
+  const putLabel = (text, width, height, line) => {
+    const edge = line * 0.2;
+    const [x, y] = [Number(text.dataset.x), Number(text.dataset.y)];
+    const within = (value, least, most) => Math.max(least, Math.min(value, most));
+    text.removeAttribute("textLength");
+    let length = text.getComputedTextLength();
+    if (length > width - 2 * edge) {
+      length = width - 2 * edge;
+      text.setAttribute("textLength", String(length));
+      text.setAttribute("lengthAdjust", "spacingAndGlyphs");
+    }
+    text.setAttribute("x", String(within(x, edge, width - length - edge)));
+    const above = y - line * 0.25;
+    const base = above < line ? y + line : above;
+    text.setAttribute("y", String(within(base, line, height - line * 0.25)));
   };
 
   const draw = async (files) => {
@@ -108,33 +163,34 @@
       figure.hidden = true; // a kind of picture that this browser cannot show
       return;
     }
+    const orientation = await orientationOf(files[0]);
     const known = sizes(image);
     const said = [Number(figure.dataset.width), Number(figure.dataset.height)];
     const is = (size) => size[0] === said[0] && size[1] === said[1];
     turn.checked = is(known.raw) === is(known.upright) ? "upright" in figure.dataset : is(known.upright);
-    figure.querySelector("[data-turn-row]").hidden = false;
+    figure.querySelector("[data-turn-row]").hidden = orientation === 1;
     const place = () => {
       image.classList.toggle("upright", turn.checked);
       const [width, height] = turn.checked ? known.upright : known.raw;
       overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
       const unit = Math.max(width, height) / 100;
-      overlay.setAttribute("font-size", String(unit * 2.4));
-      overlay.querySelectorAll("text").forEach((text) => {
-        const y = Number(text.getAttribute("y"));
-        const isRight = Number(text.getAttribute("x")) > width * 0.6;
-        text.setAttribute("text-anchor", isRight ? "end" : "start");
-        text.setAttribute("dy", y < unit * 3 ? String(unit * 2.4) : String(-unit * 0.6));
-      });
+      // Of a picture that is shown small, labels are to be read still.
+      const line = Math.max(unit * 2.4, (LEAST_LABEL_PX * width) / (overlay.clientWidth || width));
+      overlay.setAttribute("font-size", String(line));
+      overlay.querySelectorAll("text").forEach((text) => putLabel(text, width, height, line));
       overlay.querySelectorAll("[data-dot]").forEach((dot) => dot.setAttribute("r", String(unit * 0.7)));
       figure.dataset.ready = "";
     };
     turn.addEventListener("change", place);
+    new ResizeObserver(place).observe(image);
     place();
   };
 
+  allow();
+  document.addEventListener("live:runs", allow);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    send();
+    if (!run.disabled) send();
   });
   cancel.addEventListener("click", () => running?.abort());
   input?.addEventListener("change", () => {

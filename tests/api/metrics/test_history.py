@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import pytest
@@ -25,25 +26,33 @@ def times(**of: float) -> list[float]:
     ("share", "taken", "seconds"),
     [
         (0.5, times(), None),
-        (0.5, times(to_0_1=10), 0.075),  # the middle of 0.05 to 0.1
-        (0.99, times(to_0_1=10), 0.0995),
-        (0.5, times(to_0_001=4), 0.0005),
+        (0.5, times(to_0_1=10), 0.1),
+        (0.99, times(to_0_1=10), 0.1),
+        (0.5, times(to_0_001=4), 0.001),
+        (0.99, times(to_5=1), 5),  # of 3 s: nobody knows that it was not 4.98
         (0.5, times(to_0_1=50, to_1=50), 0.1),
         (0.99, times(to_0_1=99, to_1=1), 0.1),
-        (0.999, times(to_0_1=99, to_1=1), 0.95),
+        (0.999, times(to_0_1=99, to_1=1), 1),
     ],
 )
-def test_quantiles_are_those_of_prometheus(
+def test_quantiles_are_bounds_of_buckets(
     share: float, taken: list[float], seconds: float | None
 ) -> None:
-    """Evenly within a bucket, from the end of the one before."""
-    found = quantile(share, taken)
-    assert found == (None if seconds is None else pytest.approx(seconds))
+    """So long they took at most, and no number between two bounds is made up."""
+    assert quantile(share, taken) == seconds
 
 
-def test_what_is_beyond_the_last_bound_counts_as_that() -> None:
+def test_what_is_beyond_the_last_bound_is_drawn_there() -> None:
     """Nobody knows how much longer it was."""
-    assert quantile(0.5, [*[0.0] * (len(BOUNDS) - 1), 3.0]) == families.SECONDS[-1]
+    assert quantile(0.5, [*[0.0] * (len(BOUNDS) - 1), 3.0]) == math.inf
+    tables, history = Tables(1), History()
+    metrics = Metrics(tables, 0, history)
+    history.note(tables.read())
+    metrics.observe(Executed("p", "success", 100.0, Call()))
+    history.note(tables.read())
+    found = figures.points(history, 60)
+    assert found[0].p99_ms == math.inf
+    assert figures.drawn(found)["p99"] == [families.SECONDS[-1] * 1000]
 
 
 def test_a_ring_keeps_the_newest() -> None:
@@ -106,18 +115,16 @@ def test_another_process_reads_what_one_has_counted() -> None:
     point = figures.latest(history, 60)
     assert point is not None
     assert point.rate == pytest.approx(4 / passed)
-    assert {kind: round(often * passed) for kind, often in point.failures.items()} == {
-        "TimeLimitExceeded": 1,
-        "ExecutionError": 1,
-    }
+    assert point.failed_rate == pytest.approx(2 / passed)
+    assert point.failures == {"TimeLimitExceeded": 1, "ExecutionError": 1}
     assert point.p50_ms == pytest.approx(50)
-    assert point.sample.waiting == 3
-    assert point.sample.calls[0] == 3
+    assert point.after.waiting == 3
+    assert point.after.calls[0] == 3
     found = figures.of_plugins(history)
     assert found.keys() == {"old", "quick", "slow"}
     assert (found["old"].rate, found["old"].p50_ms) == (0, None)
     assert found["quick"].failures == {"TimeLimitExceeded": 1}
-    assert found["slow"].p99_ms == pytest.approx(2485)
+    assert found["slow"].p99_ms == pytest.approx(2500)
 
 
 def test_what_is_drawn_is_bounded() -> None:
@@ -145,3 +152,38 @@ def test_every_outcome_has_its_place() -> None:
     point = figures.latest(history, 60)
     assert point is not None
     assert point.failures.keys() == set(OUTCOMES[1:])
+
+
+@pytest.mark.parametrize("moments", [2, 3, 180, 500])
+def test_spans_lie_side_by_side(moments: int) -> None:
+    """Each call is in one of them, whenever it was; where they meet stays as time goes by."""
+    tables, history = Tables(1), History()
+    metrics = Metrics(tables, 0, history)
+    history.note(tables.read())
+    for moment in range(1, moments):
+        metrics.observe(Executed("p", OUTCOMES[moment % 2], 0.1, Call()))
+        history.note(tables.read())
+    found = figures.spans(history, 900, 8)
+    assert sum(one.calls for one in found) == moments - 1
+    assert sum(sum(one.failures.values()) for one in found) == moments // 2
+    assert [one.after for one in found[:-1]] == [one.before for one in found[1:]]
+    assert len(found) <= moments / 180 * 8 + 2
+    history.note(tables.read())
+    inner = [one.after for one in found[:-1]]
+    assert [one.after for one in figures.spans(history, 900, 8)][: len(inner)] == inner
+
+
+def test_only_failures_that_are_not_the_callers_alarm() -> None:
+    """What a caller sends is not for the operator to mend."""
+    tables, history = Tables(1), History()
+    metrics = Metrics(tables, 0, history)
+    history.note(tables.read())
+    metrics.observe(Executed("asked", "ValidationError", 0.1, Call()))
+    metrics.observe(Executed("asked", "Cancelled", 0.1, Call()))
+    metrics.observe(Executed("broken", "ValidationError", 0.1, Call()))
+    metrics.observe(Executed("broken", "ExecutionError", 0.1, Call()))
+    history._next_of_plugins = 0.0
+    history.note(tables.read())
+    found = figures.of_plugins(history)
+    assert found["asked"].failed_rate
+    assert (found["asked"].is_alarming, found["broken"].is_alarming) == (False, True)

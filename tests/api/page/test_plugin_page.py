@@ -21,7 +21,14 @@ HOSTILE = "<script>alert(1)</script>"
 SAMPLE = """
     import time
 
+    class InvalidInput(Exception):
+        pass
+
     def run(payload, context):
+        if payload.get("invalid"):
+            raise InvalidInput("not that one")
+        if payload.get("fills"):
+            (context.scratch / "a").write_bytes(bytes(payload["fills"]))
         while payload.get("wait"):
             time.sleep(0.01)
         if payload.get("many"):
@@ -48,12 +55,13 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture
-def plugins(write_plugin: WritePlugin) -> tuple[Path, Path]:
-    """One that takes JSON and says hostile things, and one that finds something in images."""
+def plugins(write_plugin: WritePlugin) -> tuple[Path, ...]:
+    """One that takes JSON and says hostile things, one that finds something, one of little disk."""
     schema = '{ type = "object", examples = [{ text = "</textarea><script>", n = 1 }] }'
     return (
         write_plugin(SAMPLE, input_schema=schema, limits="{ memory_mb = 64 }"),
         write_plugin(FINDS, name="finds", input="image"),
+        write_plugin(SAMPLE, name="fills", limits="{ memory_mb = 64, scratch_mb = 1 }"),
     )
 
 
@@ -90,6 +98,18 @@ def signed_in(site: Site, name: str, **key: Any) -> httpx.Client:
     client = site.stack.enter_context(httpx.Client(base_url=url, timeout=PATIENCE_SECONDS))
     assert client.post("/page/login", data={"key": token}).status_code == 303
     return client
+
+
+def events(stream: httpx.Response, last: str) -> set[str]:
+    """Return the names of the events of a stream until one of that name."""
+    found = set()
+    for line in stream.iter_lines():
+        kind, _, name = line.partition(": ")
+        if kind == "event":
+            found.add(name)
+        if name == last:
+            break
+    return found
 
 
 def test_a_page_has_what_is_known_of_a_plugin(site: Site) -> None:
@@ -167,6 +187,32 @@ def test_a_failure_is_shown_with_its_envelope(site: Site) -> None:
     assert [one.call.door for one in site.executed] == ["page"]
 
 
+def test_a_call_that_a_limit_has_ended_says_which(site: Site) -> None:
+    """Not the one of which it used the largest share otherwise."""
+    answer = tried(site.client, "fills", payload=f'{{"fills": {2 << 20}}}')
+    page = site.client.get("/page/plugins/fills")
+    assert "DiskLimitExceeded" in answer.text
+    assert "<dt>scratch_mb</dt>" in answer.text
+    [row] = re.findall(r"<tr><td>.*DiskLimitExceeded.*</tr>", page.text)
+    assert "ended by scratch_mb" in row
+    assert "of 1: ended by it" in page.text
+    tried(site.client, "fills", payload='{"masks": 1}')
+    page = site.client.get("/page/plugins/fills")
+    assert re.search(r"<tr>.*success.*memory_mb \d+ %", page.text)
+
+
+def test_what_is_a_callers_fault_is_no_alarm(site: Site) -> None:
+    """Neither where it is tried, nor among the last calls or in the figures; a plugin's own is."""
+    for payload, kind, mark in (
+        ('{"invalid": true}', "ValidationError", "refused"),
+        ('{"fail": true}', "ExecutionError", "failed"),
+    ):
+        answer = tried(site.client, payload=payload)
+        assert f'<span class="mark {mark}">{kind}</span>' in answer.text
+        assert ('class="notice bad"' in answer.text) == (mark == "failed")
+        assert f'<span class="mark {mark}">{kind}</span>' in site.client.get(PAGE).text
+
+
 def test_a_call_that_is_refused_says_why(site: Site) -> None:
     """A body that is no payload is the caller's, and so is a form of another plugin."""
     assert "has to be a JSON object" in tried(site.client, payload="[]").text
@@ -184,10 +230,14 @@ def test_a_plugin_is_suspended_and_resumed(site: Site) -> None:
     assert site.client.post(f"{PAGE}/suspend", data=form, headers=other).status_code == 403
     gone = site.client.post(f"{PAGE}/suspend", data=form)
     assert (gone.status_code, gone.headers["location"]) == (303, PAGE)
-    assert "Suspended by the operator" in site.client.get(PAGE).text
+    suspended = site.client.get(PAGE).text
+    assert "Suspended by the operator" in suspended
+    assert re.search(r"data-takes-none>It takes no calls: suspended by the operator", suspended)
     assert "PluginUnavailable" in tried(site.client, payload="{}").text
     site.client.post(f"{PAGE}/resume", data=form)
-    assert "Suspended by" not in site.client.get(PAGE).text
+    resumed = site.client.get(PAGE).text
+    assert "Suspended by" not in resumed
+    assert "data-takes-none" not in resumed
     outcomes = [one["outcome"] for one in site.audited() if one["plugin"] == "sample"]
     assert outcomes == ["suspended by operator", "PluginUnavailable", "resumed"]
 
@@ -232,7 +282,14 @@ def test_a_caller_sees_its_own(make_site: MakeSite, plugins: tuple[Path, ...]) -
     assert "ExecutionError" in operator.get(PAGE).text
     page = other.get(PAGE)
     assert page.status_code == 200
-    assert "ValueError: &lt;img" not in re.sub(r"Last failure.*", "", page.text)
+    assert "ValueError: &lt;img" not in page.text
+    live = "/page/live?of=plugin&name=sample"
+    for browser, sees_all in ((operator, True), (other, False), (shop, False)):
+        assert ("<dt>Failed</dt>" in browser.get(PAGE).text) == sees_all
+        assert (">in flight</th>" in browser.get("/page/plugins").text) == sees_all
+        with browser.stream("GET", live) as stream:
+            names = events(stream, "calls")
+        assert ("figures" in names) == sees_all
     assert "No call has ended yet, of those that are yours to see" in page.text
     assert str(site.folder.parent) not in page.text
     assert "Suspend" not in page.text
@@ -266,5 +323,5 @@ def test_there_is_a_sample_to_try_it_on(site: Site) -> None:
     assert sample.status_code == 200
     assert sample.content.startswith(b"\xff\xd8")
     assert sample.headers["x-sample-name"] == "sample.jpeg"
-    assert sample.headers["content-disposition"] == "attachment"
+    assert sample.headers["content-disposition"] == 'attachment; filename="sample.jpeg"'
     assert site.client.get(f"{PAGE}/sample").status_code == 404

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from toolrunner.api.page.shapes import MOST_MASKS, MOST_POINTS, MOST_SHAPES, drawing_of
+from toolrunner.api.page.shapes import (
+    MOST_MASKS,
+    MOST_POINTS,
+    MOST_POINTS_IN_ALL,
+    MOST_SHAPES,
+    drawing_of,
+)
 
 SQUARE = ((1.0, 2.0), (11.0, 2.0), (11.0, 22.0), (1.0, 22.0))
 CORNERS = [[1, 2], [11, 2], [11, 22], [1, 22]]
@@ -126,17 +132,31 @@ def test_what_is_no_place_is_left_out(name: str, value: object) -> None:
 def test_whatever_a_result_is_there_is_an_end_to_it() -> None:
     """Of shapes, points, masks and depth."""
     many = drawing_of({"a": [{"box": [1, 2, 11, 22]}] * (MOST_SHAPES + 1)})
-    assert (len(many.shapes), many.has_more) == (MOST_SHAPES, True)
-    assert len(drawing_of({"boxes": [[1, 2, 11, 22]] * 100_000}).shapes) == MOST_SHAPES
+    assert (len(many.shapes), many.places_left_out) == (MOST_SHAPES, 1)
+    many = drawing_of({"boxes": [[1, 2, 11, 22]] * 100_000})
+    assert (len(many.shapes), many.places_left_out) == (MOST_SHAPES, 100_000 - MOST_SHAPES)
     [outline] = drawing_of({"contour": [[1, 2]] * 100_000}).shapes
     assert len(outline.points) == MOST_POINTS
     masks = drawing_of({"a": [{"mask": [[1] * 9] * 9}] * 1000})
-    assert (len(masks.masks), masks.has_more) == (MOST_MASKS, True)
+    assert (len(masks.masks), masks.places_left_out) == (MOST_MASKS, 1000 - MOST_MASKS)
     deep: dict[str, Any] = {"box": [1, 2, 11, 22]}
     for _ in range(90):
         deep = {"a": deep}
     assert drawing_of(deep).is_empty
     assert drawing_of({"a": [[[]] * 1000] * 1000}).has_more
+
+
+def test_points_of_all_shapes_together_are_bounded() -> None:
+    """A browser that draws a hundred thousand circles hangs; what is left out is counted."""
+    drawing = drawing_of({"a": [{"points": [[1, 2]] * 2000}] * 60})
+    assert sum(len(one.points) for one in drawing.shapes) == MOST_POINTS_IN_ALL
+    left_out = drawing.points_left_out + 2000 * drawing.places_left_out
+    assert left_out == 2000 * 60 - MOST_POINTS_IN_ALL
+    assert not drawing.has_more
+    outlines = drawing_of({"polygons": [[[1, 2]] * 900] * 20})
+    assert {len(one.points) for one in outlines.shapes} == {900}
+    assert len(outlines.shapes) + outlines.places_left_out == 20
+    assert drawing_of({"a": [{"points": [[1, 2]] * 1000}] * 1000}).has_more
 
 
 def test_bundled_results_are_drawn() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.api.http.conftest import MakeSite, Site, spin
 from tests.api.page.conftest import Elements, SignIn, Visit, is_page, visit
 from tests.api.page.test_forms import left, status_of
 from tests.conftest import WritePlugin
+from toolrunner.api.page.visitors import COOKIE
 from toolrunner.runner.jobs.job import Submission
 
 HOSTILE = "</pre></textarea><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x1b[31m"
@@ -76,6 +78,39 @@ def test_a_caller_sees_its_own(closed: Site, operator: Visit, sign_in: SignIn) -
         "'sample'", ""
     )
     is_page(alice.get("/page/plugins/sample"), 200)
+
+
+def test_a_job_says_how_far_it_is_and_how_long_it_took(site: Site) -> None:
+    """In numbers, while it runs and after; also in the lists."""
+    job = left(site, {"progress": 0.25, "seconds": 0, "wait": True})
+    spin(lambda: (found := site.doors.backend.jobs.get_job(job, None)) and found.progress)
+    browser = visit(site)
+    page = browser.get(f"/page/jobs/{job}").text
+    assert ">25 %</span>" in page
+    assert re.search(r"<dt>Started</dt><dd><time [^<]*</time>, waited [\d.]+ s</dd>", page)
+    assert re.search(r"<dt>Ran for</dt><dd>[\d.]+ s so far</dd>", page)
+    for path in ("/", "/page/jobs"):
+        assert ">25 %</span>" in browser.get(path).text
+    browser.confirmed(f"/page/jobs/{job}/cancel")
+    spin(lambda: status_of(site, job) == "CANCELLED")
+    page = browser.get(f"/page/jobs/{job}").text
+    assert re.search(r"<dt>Ended</dt><dd><time [^<]*</time></dd>", page)
+    assert re.search(r"<dt>Ran for</dt><dd>[\d.]+ s</dd>", page)
+
+
+def test_the_document_of_the_api_leads_back(closed: Site, operator: Visit, sign_in: SignIn) -> None:
+    """Whoever has signed in, to what is theirs; anybody else, to signing in."""
+    views = {"/", "/page/plugins", "/page/jobs", "/docs", "/page/attacks"}
+    leads = {one["href"] for one in is_page(operator.get("/docs"), 200).of("a")}
+    assert views <= leads
+    leads = {one["href"] for one in is_page(sign_in("alice").get("/docs"), 200).of("a")}
+    assert views & leads == {"/page/plugins", "/page/jobs", "/docs"}
+    nobody = visit(closed)
+    assert "/page/login?next=/docs" in {
+        one["href"] for one in Elements(nobody.get("/docs").text).of("a")
+    }
+    nobody.client.cookies.set(COOKIE, "made up")
+    is_page(nobody.get("/docs"), 200)
 
 
 def test_jobs_are_filtered_and_paged(site: Site) -> None:
@@ -181,7 +216,7 @@ def test_files_are_kept_for_good_by_their_content(site: Site) -> None:
     page = Elements(browser.get("/").text)
     addresses = [one["src"] for one in page.of("script")]
     addresses += [one["href"] for one in page.of("link")]
-    assert len(addresses) == 7
+    assert len(addresses) == 8
     for address in addresses:
         sent = browser.get(address)
         assert sent.status_code == 200, address

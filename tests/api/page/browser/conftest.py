@@ -32,6 +32,7 @@ class Site:
     server: Server
     address: str
     keys: dict[str, str]
+    state: Path
 
     def client(self, key: str = "operator") -> httpx.Client:
         """Return a client of the API, of the name of a key."""
@@ -144,7 +145,7 @@ def _site(
         server = serve(*words)
         address = server.ready()
         server.drain_log()
-        yield Site(server, address, tokens)
+        yield Site(server, address, tokens, folder / "state")
 
 
 @pytest.fixture(scope="module")

@@ -43,11 +43,14 @@ def test_every_operation_is_shown_and_an_example_works(open_site: Site, visit: V
     assert status == "200", body
     assert '"result"' in body
     tab.look("docs")
+    tab.page.get_by_role("link", name="Plugins", exact=True).click()
+    expect(tab.page.get_by_role("link", name="barcode", exact=True)).to_be_visible()
 
 
 def test_a_key_that_is_typed_in_goes_along_and_is_not_kept(closed_site: Site, visit: Visit) -> None:
     """Without it what is tried out is refused, as it is once more after a reload."""
     tab = visit(closed_site, "/docs")
+    expect(tab.page.get_by_role("link", name="Sign in")).to_be_visible()
     block = opened(tab, "GET /v1/plugins")
     with tab.expecting("status of 401"):
         assert tried(block)[0] == "401"

@@ -46,6 +46,10 @@ def test_two_tabs_show_what_32_clients_do(open_site: Site, visit: Visit) -> None
         expect(tab.page.locator("[data-live-state]")).to_have_text("live")
         expect(tab.page.locator("body")).not_to_have_attribute("data-arrived", "0")
     expect(overview.page.locator("[data-chart=rate] canvas")).to_be_visible()
+    # Shadows stay at the edges, and what covers them goes along with the content.
+    expect(overview.page.locator(".scroll").first).to_have_css(
+        "background-attachment", "local, local, scroll, scroll"
+    )
     overview.look("overview")
     overview.page.get_by_text("The same as a table").click()
     overview.look()

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 from playwright.sync_api import Locator, expect
 
 from tests.api.page.browser.conftest import Site, Visit
-from tests.api.page.browser.watched import Watched
+from tests.api.page.browser.watched import NARROW, WIDE, Watched
 
 PHOTO = Path(__file__).parents[4] / "plugins/bundled/samples/coffee-label.jpg"
 # What the plugin ``shapes`` names, by the label that is drawn beside it: left, top, right, bottom.
@@ -27,13 +27,14 @@ PLACES = {
 SLACK = 2.5
 
 
-def picture(*, turned: bool = False) -> bytes:
-    """Return a photograph of 200 by 100 pixels; ``turned``: of a camera that was held upright."""
+def picture(orientation: int = 0, shown: Image.Image | None = None) -> bytes:
+    """Return a photograph of 200 by 100 pixels, of a camera that was held so; 6 is upright."""
     made = BytesIO()
     exif = Image.Exif()
-    if turned:
-        exif[ExifTags.Base.Orientation] = 6
-    Image.radial_gradient("L").resize((200, 100)).save(made, "JPEG", exif=exif)
+    if orientation:
+        exif[ExifTags.Base.Orientation] = orientation
+    shown = shown or Image.radial_gradient("L").resize((200, 100))
+    shown.save(made, "JPEG", exif=exif)
     return made.getvalue()
 
 
@@ -89,16 +90,63 @@ _SEEN = """
 """
 
 
+# Of each label, how far it sticks out of the picture, and how far it is from its place.
+_LABELS = """
+(figure) => {
+  const picture = figure.querySelector("[data-picture]").getBoundingClientRect();
+  const apart = (one, other) => Math.max(
+    one.left - other.right, other.left - one.right,
+    one.top - other.bottom, other.top - one.bottom, 0);
+  return [...figure.querySelectorAll(".place")].map((place) => {
+    const label = place.querySelector("text").getBoundingClientRect();
+    const shape = place.querySelector("polygon").getBoundingClientRect();
+    return {
+      text: place.textContent,
+      line: label.height,
+      outside: Math.max(picture.left - label.left, picture.top - label.top,
+        label.right - picture.right, label.bottom - picture.bottom),
+      away: apart(label, shape),
+    };
+  });
+}
+"""
+
+
 def test_places_are_drawn_where_they_are(open_site: Site, visit: Visit) -> None:
     """Of every form, and however the camera was held: the result is of the file's own pixels."""
     tab = visit(open_site, "/page/plugins/shapes")
-    for turned in (False, True):
-        figure = run_with(tab, picture(turned=turned))
+    for orientation in (0, 6):
+        figure = run_with(tab, picture(orientation))
         seen = drawn(figure, 200, 100)
         assert seen.keys() == PLACES.keys()
         for label, place in PLACES.items():
-            assert seen[label] == pytest.approx(place, abs=SLACK), (label, turned)
-        tab.page.evaluate("document.querySelector('[data-drawn]').removeAttribute('data-ready')")
+            assert seen[label] == pytest.approx(place, abs=SLACK), (label, orientation)
+        expect(figure.locator("[data-turn-row]")).to_be_visible(visible=orientation == 6)
+        forget(tab)
+    lying = Image.linear_gradient("L").resize((200, 100))
+    figure = run_with(tab, picture(3, lying))
+    expect(figure.locator("[data-turn-row]")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_labels_are_in_the_picture_next_to_their_places(
+    open_site: Site, visit: Visit, width: int
+) -> None:
+    """Long ones, at the edges and beyond them."""
+    tab = visit(open_site, "/page/plugins/shapes", width=width)
+    tab.page.get_by_text("Options", exact=True).click()
+    tab.page.get_by_label("Options").fill('{"edges": true}')
+    figure = run_with(tab, picture())
+    labels = figure.evaluate(_LABELS)
+    assert len(labels) == 6
+    for label in labels:
+        assert label["outside"] <= SLACK, label
+        assert label["away"] <= 2 * label["line"], label
+
+
+def forget(tab: Watched) -> None:
+    """Have the next picture waited for."""
+    tab.page.evaluate("document.querySelector('[data-drawn]').removeAttribute('data-ready')")
 
 
 def test_a_photograph_is_tried(open_site: Site, visit: Visit) -> None:
@@ -129,6 +177,11 @@ def test_a_sample_is_there_for_who_has_no_picture(open_site: Site, visit: Visit)
     expect(tab.page.locator("[data-try-state]")).to_contain_text("is chosen")
     tab.page.get_by_role("button", name="Run").click()
     expect(tab.page.get_by_label("Result", exact=True)).to_contain_text('"JPEG"')
+    with tab.page.expect_download() as saved:
+        tab.page.get_by_role("link", name="Save the sample").click()
+    assert saved.value.suggested_filename == "sample.jpeg"
+    expect(tab.page.get_by_label("As curl")).to_contain_text("sample.jpeg", use_inner_text=False)
+    tab.look("plugin-sample")
 
 
 def test_a_failing_plugin_is_suspended_and_resumed(open_site: Site, visit: Visit) -> None:
@@ -147,7 +200,14 @@ def test_a_failing_plugin_is_suspended_and_resumed(open_site: Site, visit: Visit
         expect(page.locator("main")).to_contain_text("Suspended by the operator")
         detail = client.post("/v1/analyze", json=body).json()["detail"]
         assert detail["type"] == "PluginUnavailable"
+        run = page.get_by_role("button", name="Run")
+        expect(run).to_be_disabled()
+        expect(page.locator("form[data-try]")).to_contain_text("suspended by the operator")
         tab.look("plugin-suspended")
+        client.post("/v1/plugins/moody/resume").raise_for_status()
+        expect(run).to_be_enabled()
+        client.post("/v1/plugins/moody/suspend").raise_for_status()
+        expect(run).to_be_disabled()
         page.get_by_role("button", name="Resume").click()
         expect(page.get_by_role("button", name="Suspend")).to_be_visible()
     page.get_by_label("Payload").fill('{"n": 7}')

@@ -10,8 +10,16 @@
 # ///
 """Name places of every form, for a test of what is drawn."""
 
+LONG = "a label that is as long as labels are"
+EDGES = [
+    {"label": LONG, "box": [left, top, left + 9, top + 9], "format": "xyxy"}
+    for left, top in [(-5, -5), (0, 0), (110, 50), (125, 5), (195, 95), (150, 99)]
+]
+
 
 def run(payload):
+    if payload.get("options", {}).get("edges"):
+        return {"width": 200, "height": 100, "found": EDGES}
     return {
         "width": 200,
         "height": 100,
