@@ -40,6 +40,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         "--spent", action="store_true", help="say where the time goes, with --parallel"
     )
     parser.addoption(
+        "--first-user", action="store_true", help="leave out what the second of two users runs"
+    )
+    parser.addoption(
         "--second-user", action="store_true", help="leave out what is the same for every user"
     )
     parser.addoption(
@@ -60,8 +63,9 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if (abi := config.getoption("--landlock")) is not None:
         AS_IF["landlock"] = abi
-    if config.getoption("--second-user"):
-        config.pluginmanager.register(second_user)
+    for name, is_first in {"--first-user": True, "--second-user": False}.items():
+        if config.getoption(name):
+            config.pluginmanager.register(second_user.Shared(is_first=is_first))
     if config.getoption("--parallel"):
         config.pluginmanager.register(parallel)
         if config.getoption("--spent"):

@@ -1,18 +1,18 @@
-"""Which tests a second user need not run again: ``pytest --second-user``.
+"""Which tests two users share between them: ``pytest --first-user`` and ``--second-user``.
 
 As root the suite runs twice, as root and as an ordinary user. What a call, a file or a process may
 do differs between the two, and both run what is about that. What stands here is the same for
-everybody; where the suite runs once, it runs whole.
+everybody, and the first runs it; where the suite runs once, it runs whole.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BROWSER = "tests/api/page/browser"
 CLI, HTTP, SERVE, FUZZ = "tests/api/cli", "tests/api/http", "tests/api/serve", "tests/faults/fuzz"
 MCP = "tests/api/mcp"
 MCP_SAME = ("agents_page", "conformance", "messages", "names", "results", "schemas")
@@ -28,12 +28,23 @@ SAME = {
         "tests/api/test_typed_source.py",
         "tests/api/metrics",
     ],
+    "what a plugin is told, and what of ours it is, does not care who calls it": [
+        "tests/plugins",
+        "tests/runner/test_error_types.py",
+        "tests/runner/test_errors.py",
+        "tests/runner/test_tools.py",
+        "tests/runner/test_tracebacks.py",
+        "tests/runner/test_verdict.py",
+        "tests/runner/test_where.py",
+        "tests/runner/replay",
+        "tests/sandbox/test_hints.py",
+        "tests/sandbox/test_result_forms.py",
+        "tests/toolrunner/test_pytest_plugin.py",
+    ],
     "it works on values, without a process": [
         "tests/runner/payloads",
         "tests/runner/settings",
         "tests/runner/webhooks",
-        "tests/plugins/test_manifest_mistakes.py",
-        "tests/plugins/test_nearly_right.py",
         f"{FUZZ}/test_bodies.py",
         f"{FUZZ}/test_frames.py",
         f"{FUZZ}/test_manifests.py",
@@ -52,9 +63,6 @@ SAME = {
         "tests/api/test_manifests.py",
         "tests/toolrunner/test_image.py",
         "tests/toolrunner/test_wheel.py",
-    ],
-    "a resident is a cell like any other, and its end does not depend on its user": [
-        "tests/faults/test_corpus.py::test_a_fault_harms_no_later_call_of_a_resident",
     ],
     "it is about many calls and many deaths, each of which is tried by itself as well": [
         "tests/faults/test_soak.py",
@@ -77,13 +85,18 @@ SAME = {
         f"{CLI}/test_replay.py",
         f"{CLI}/test_templates.py",
         f"{CLI}/test_terminal.py",
+        f"{CLI}/test_stats.py",
         f"{CLI}/test_tools.py",
+        f"{CLI}/test_views.py",
     ],
     "it is about what goes over the wire, not about who serves": [
         f"{HTTP}/clients",
-        *(f"{BROWSER}/test_{name}.py" for name in ("docs", "hostile", "jobs", "live", "trying")),
+        "tests/api/page",
         *(f"{MCP}/test_{name}.py" for name in MCP_SAME),
         f"{HTTP}/test_agents.py",
+        f"{HTTP}/test_analyze.py",
+        f"{HTTP}/test_annotated_picture.py",
+        f"{HTTP}/test_artifacts.py",
         f"{HTTP}/test_callers.py",
         f"{HTTP}/test_clients.py",
         f"{HTTP}/test_edges.py",
@@ -114,13 +127,42 @@ SAME = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave them out."""
-    same = tuple(name for names in SAME.values() for name in names)
-    by_both: list[pytest.Item] = []
-    left_out: list[pytest.Item] = []
-    for item in items:
-        (left_out if item.nodeid.startswith(same) else by_both).append(item)
-    items[:] = by_both
-    config.hook.pytest_deselected(items=left_out)
+# Each user runs each fault, and what would escape in both isolations; each way in which a call may
+# start and be isolated is some user's.
+_SHARED = re.compile(r"tests/faults/test_corpus\.py::.*\[(no-)?namespaces-(.*?)(-auto|-cold)?\]$")
+
+
+def is_the_firsts(name: str) -> bool | None:
+    """Return whose a test of the corpus is, by its id; ``None`` if it is both users', or none."""
+    found = _SHARED.match(name)
+    if found is None:
+        return None
+    without_namespaces, fault, start = found.groups()
+    if start == "-auto" and (not without_namespaces or fault.startswith("escape/")):
+        return None
+    return not without_namespaces
+
+
+class Shared:
+    """Leaves out what another user runs."""
+
+    def __init__(self, *, is_first: bool) -> None:
+        """``is_first``: whether this run has what is the same for everybody."""
+        self._is_first = is_first
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Leave them out."""
+        same = tuple(name for names in SAME.values() for name in names)
+        by_this: list[pytest.Item] = []
+        left_out: list[pytest.Item] = []
+        for item in items:
+            is_the_others = is_the_firsts(item.nodeid) is (not self._is_first)
+            if is_the_others or (not self._is_first and item.nodeid.startswith(same)):
+                left_out.append(item)
+            else:
+                by_this.append(item)
+        items[:] = by_this
+        config.hook.pytest_deselected(items=left_out)

@@ -23,8 +23,10 @@ from toolrunner.sandbox.profile import SCRATCH_PREFIX
 
 PATIENCE_SECONDS = 120
 _SCRATCH = re.compile(rf"{SCRATCH_PREFIX}\w{{8}}")
+# Python tries once where temporary files may be, by a file that a kill would leave behind.
 RUNNER = """
 import sys
+import tempfile
 from pathlib import Path
 from toolrunner.plugins.instance import plugin_at
 from toolrunner.runner.environments.install import Installer
@@ -32,6 +34,7 @@ from toolrunner.runner.environments.workshop import Options
 from toolrunner.runner.settings.settings import Settings
 from toolrunner.sandbox.probe import probe_host
 
+tempfile.gettempdir()
 state, wheels, plugin, isolation = sys.argv[1:]
 layers = probe_host().layers
 if isolation == "no-namespaces":
