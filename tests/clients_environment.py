@@ -31,7 +31,8 @@ def missing_environment(environment: Path = ENVIRONMENT) -> str:
         found = f"{environment} is not as its locks say"
     return (
         f"{found}. Make it with: scripts/clients\n"
-        "Or leave these tests out: pytest --ignore=tests/api/http/clients"
+        "Or leave these tests out: pytest --ignore=tests/api/http/clients "
+        " --ignore=tests/api/mcp/test_bundled.py --ignore=tests/api/mcp/test_conformance.py"
     )
 
 

@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BROWSER = "tests/api/page/browser"
 CLI, HTTP, SERVE, FUZZ = "tests/api/cli", "tests/api/http", "tests/api/serve", "tests/faults/fuzz"
+MCP = "tests/api/mcp"
+MCP_SAME = ("agents_page", "conformance", "messages", "names", "results", "schemas")
 
 # By why it is the same for everybody.
 SAME = {
@@ -80,6 +82,8 @@ SAME = {
     "it is about what goes over the wire, not about who serves": [
         f"{HTTP}/clients",
         *(f"{BROWSER}/test_{name}.py" for name in ("docs", "hostile", "jobs", "live", "trying")),
+        *(f"{MCP}/test_{name}.py" for name in MCP_SAME),
+        f"{HTTP}/test_agents.py",
         f"{HTTP}/test_callers.py",
         f"{HTTP}/test_clients.py",
         f"{HTTP}/test_edges.py",

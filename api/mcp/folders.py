@@ -44,10 +44,17 @@ class Folders:
             _refuse(given, f"there is no such file in {self._words()}")
         return data
 
+    def _insist_on_inside(self, given: str) -> None:
+        """Refuse what lies elsewhere by its words alone: nobody hears whether it is there."""
+        if all(_below(root, given) is None for root in self._roots):
+            why = f"it lies outside of the folders that are allowed, {self._words()}"
+            _refuse(given, f"{why}; the user allows another with toolrunner mcp --files DIR")
+
     def _found(self, given: str, most_bytes: int) -> bytes | None:
         steps = Path(given).parts
         if "\0" in given or ".." in steps or not steps:
             _refuse(given, "write a path without ..")
+        self._insist_on_inside(given)
         for root in self._roots:
             inside = _below(root, given)
             if inside is None:
@@ -68,7 +75,7 @@ def _below(root: Path, given: str) -> tuple[str, ...] | None:
     """Return the steps from a folder to a path, ``None`` if it leads elsewhere."""
     path = Path(given)
     if path.is_absolute():
-        if not path.is_relative_to(root) or path == root:
+        if not path.is_relative_to(root):
             return None
         path = path.relative_to(root)
     return path.parts

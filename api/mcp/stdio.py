@@ -20,7 +20,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, Too
 from toolrunner.api.mcp.calls import Wanted, made
 from toolrunner.api.mcp.folders import Folders
 from toolrunner.api.mcp.serving import Context, server_of
-from toolrunner.api.mcp.wire import Lines, Output, as_file, taken_streams
+from toolrunner.api.mcp.wire import Messages, Output, as_file, taken_streams
 from toolrunner.plugins.discovery import DiscoveryError
 from toolrunner.plugins.manifest import Manifest
 from toolrunner.runner.call import Call
@@ -93,11 +93,12 @@ async def _serve(
     door = LocalDoor(tool_runner, threads, folders)
     bus = InMemorySubscriptionBus()
     server = server_of(door, version, ListenHandler(bus))
-    lines, output = Lines(given), Output(taken)
+    output = Output(taken)
+    messages = Messages(given, output)
     loop = asyncio.get_running_loop()
 
     async def protocol() -> None:
-        async with stdio_server(as_file(lines), as_file(output)) as (read, write):
+        async with stdio_server(as_file(messages), as_file(output)) as (read, write):
             await server.run(read, write, server.create_initialization_options())
 
     async def reload() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import os
 import queue
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,8 @@ from typing import cast
 
 from anyio import AsyncFile
 
+from toolrunner.api.mcp.messages import INVALID_REQUEST, MOST_MESSAGE_MB, Refused, message_in
+from toolrunner.sandbox.limits import MIB
 from toolrunner.sandbox.shortage import started
 
 _PIECE_BYTES = 1 << 16
@@ -25,10 +28,11 @@ _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
 
 class Lines:
-    """The lines of a descriptor, for an event loop. What is not UTF-8 is replaced in them."""
+    """The lines of a descriptor, for an event loop. Of a long one: ``most_bytes``, and one more."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, most_bytes: int) -> None:
         self._descriptor = descriptor
+        self._most_bytes = most_bytes
         self._loop = asyncio.get_running_loop()
         self._read: asyncio.Queue[bytes] = asyncio.Queue()
         self._wanted: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -48,21 +52,25 @@ class Lines:
             except RuntimeError:  # the loop is closed
                 return
 
-    async def __aiter__(self) -> AsyncIterator[str]:
-        """Yield each line; what comes after the last one's end is none."""
-        pieces: list[bytes] = []
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield each line that is not blank; what comes after the last one's end is none."""
+        line = bytearray()
         while True:
             self._wanted.put(None)
             piece = await self._read.get()
             if not piece:
                 return
             *ended, rest = piece.split(b"\n")
-            for line in ended:
-                pieces.append(line)
-                whole, pieces = b"".join(pieces), []
-                if whole.strip():
-                    yield whole.decode(errors="replace")
-            pieces.append(rest)
+            for end in ended:
+                self._add(line, end)
+                if line.strip():
+                    yield bytes(line)
+                line.clear()
+            self._add(line, rest)
+
+    def _add(self, line: bytearray, piece: bytes) -> None:
+        """Make a line longer by no more than it may have."""
+        line += piece[: self._most_bytes + 1 - len(line)]
 
 
 class Output:
@@ -106,6 +114,31 @@ class Output:
             return
 
 
+class Messages:
+    """What a client sends by lines. Those that are no messages are answered, and left out."""
+
+    def __init__(self, descriptor: int, output: Output) -> None:
+        self._lines = Lines(descriptor, MOST_MESSAGE_MB * MIB)
+        self._output = output
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """Yield each message, as text."""
+        async for line in self._lines:
+            refused = _refusal_of(line)
+            if refused is None:
+                yield line.decode()
+            else:
+                await self._output.write(json.dumps(refused.document()) + "\n")
+
+
+def _refusal_of(line: bytes) -> Refused | None:
+    if len(line) > MOST_MESSAGE_MB * MIB:
+        words = f"a message is larger than {MOST_MESSAGE_MB} MB; name large files with --files"
+        return Refused(INVALID_REQUEST, words)
+    given = message_in(line)
+    return given if isinstance(given, Refused) else None
+
+
 def _done(written: asyncio.Future[None]) -> None:
     if not written.done():
         written.set_result(None)
@@ -131,6 +164,6 @@ def taken_streams() -> Iterator[tuple[int, int]]:
         os.dup2(taken, _STDOUT)
 
 
-def as_file(stream: Lines | Output) -> AsyncFile[str]:
+def as_file(stream: Messages | Output) -> AsyncFile[str]:
     """Return a stream as the kind of file that the SDK asks for: it uses no more than these do."""
     return cast("AsyncFile[str]", stream)

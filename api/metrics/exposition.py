@@ -6,8 +6,6 @@ now. A part of the server that does not work leaves its figures out, and the res
 
 from __future__ import annotations
 
-import logging
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -25,7 +23,6 @@ from toolrunner.runner.registry.suspensions import SuspendedBy
 if TYPE_CHECKING:
     from toolrunner.runner.services.backend import Backend
 
-_LOG = logging.getLogger("toolrunner.http")
 _INFINITE = "+Inf"
 _TYPES = {Kind.HIGHEST: "gauge"}
 Samples = dict[Key, float]  # by the values of labels alone
@@ -120,12 +117,10 @@ def _of_plugins(plugins: list[PluginStatus]) -> Iterator[Metric]:
 
 
 def _of_jobs(backend: Backend) -> Iterator[Metric]:
-    try:
-        kept, figures = backend.jobs.job_counts(), backend.jobs.job_figures()
-    except (OSError, sqlite3.Error) as error:
-        # The store has said it once, and /readyz says what to do about it.
-        _LOG.debug("the figures of jobs are left out: %s", error)
+    counted = backend.counted_jobs()
+    if counted is None:
         return
+    kept, figures = counted
     yield _metric(families.JOBS, {(str(status),): number for status, number in kept.items()})
     yield _metric(families.JOBS_OLDEST, {(): figures.oldest_pending_seconds})
     yield _metric(families.JOBS_STRANDED, {(): figures.oldest_stranded_seconds})

@@ -7,22 +7,20 @@ page cannot be seen.
 from __future__ import annotations
 
 import asyncio
-import collections
 import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
-from starlette.types import Receive, Scope, Send
 
 from toolrunner.api.http.doors import Doors
-from toolrunner.api.http.errors import HttpError, RequestError, refusal
-from toolrunner.api.http.events import KEEP_ALIVE_SECONDS, LOOK_SECONDS, UNBUFFERED
+from toolrunner.api.http.events import KEEP_ALIVE_SECONDS, LOOK_SECONDS
+from toolrunner.api.http.open_streams import RETRY_SECONDS, OpenStreams, Stream
 from toolrunner.api.page.visitors import Visitor, still_there
 from toolrunner.sandbox.shortage import is_shortage
 
@@ -31,8 +29,6 @@ _LOG = logging.getLogger("toolrunner.http")
 _SESSION_SECONDS = 2.0
 # A browser has no more connections to one server than six.
 MOST_OF_A_VISITOR = 12
-_MOST = 256
-_RETRY_MS = 2000
 
 # By the name of the event: a piece of the page, or data for a script of ours.
 Pieces = Mapping[str, str]
@@ -70,7 +66,8 @@ class Live:
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
         self._watched: dict[Hashable, _Watched] = {}
-        self._streams: collections.Counter[str] = collections.Counter()
+        words = "too many pages are open at once: close some"
+        self._streams = OpenStreams(MOST_OF_A_VISITOR, words)
 
     @property
     def watched(self) -> int:
@@ -80,13 +77,13 @@ class Live:
     def open(self, visitor: Visitor, client: str, subject: Subject) -> Response:
         """Return a stream of events, which is refused when it begins and there are too many."""
         of = visitor.caller.key_id or client
-        return _Stream(self._events(visitor, subject), partial(self._counted, of))
+        return Stream(self._events(visitor, subject), partial(self._streams.counted, of))
 
     async def _events(self, visitor: Visitor, subject: Subject) -> AsyncIterator[bytes]:
         sent: dict[str, str] = {}
         spoken = asked = time.monotonic()
         with self._looking(subject) as (watched, changed):
-            yield f"retry: {_RETRY_MS}\n\n".encode()
+            yield f"retry: {RETRY_SECONDS * 1000}\n\n".encode()
             while True:
                 changed.clear()
                 for name, text in watched.pieces.items():
@@ -108,20 +105,6 @@ class Live:
                 await _wait(changed)
 
     @contextmanager
-    def _counted(self, of: str) -> Iterator[None]:
-        if self._streams[of] >= MOST_OF_A_VISITOR or self._streams.total() >= _MOST:
-            message = "too many pages are open at once: close some"
-            details = {"retry_after_seconds": _RETRY_MS // 1000}
-            raise RequestError(HttpError.RATE_LIMITED, message, details=details)
-        self._streams[of] += 1
-        try:
-            yield
-        finally:
-            self._streams[of] -= 1
-            if self._streams[of] <= 0:
-                del self._streams[of]
-
-    @contextmanager
     def _looking(self, subject: Subject) -> Iterator[tuple[_Watched, asyncio.Event]]:
         watched = self._watched.setdefault(subject.key, _Watched())
         viewer = asyncio.Event()
@@ -135,24 +118,6 @@ class Live:
             if not watched.viewers:
                 watched.task.cancel()
                 self._watched.pop(subject.key, None)
-
-
-class _Stream(StreamingResponse):
-    """Events, counted from before the first byte of the answer until its last."""
-
-    def __init__(
-        self, events: AsyncIterator[bytes], counted: Callable[[], AbstractContextManager[None]]
-    ) -> None:
-        super().__init__(events, headers=UNBUFFERED, media_type="text/event-stream")
-        self._counted = counted
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send them."""
-        try:
-            with self._counted():
-                await super().__call__(scope, receive, send)
-        except RequestError as too_many:
-            await refusal(too_many)(scope, receive, send)
 
 
 async def _watch(subject: Subject, watched: _Watched) -> None:

@@ -4,7 +4,7 @@
 # [tool.toolrunner]
 # name = "python"
 # version = "1.0.0"
-# description = "Runs a piece of Python; off unless the operator allows it"
+# description = "Runs a piece of Python, and answers what it prints, comes to and writes"
 # input = "json"
 # limits = { wall_seconds = 30, cpu_seconds = 30, memory_mb = 1024, processes = 16 }
 #
@@ -12,6 +12,14 @@
 # type = "object"
 # required = ["code"]
 # additionalProperties = false
+# description = """
+# Each call is a new process: no variable, file or import of an earlier one is there. It has the \
+# standard library, NumPy and Pillow; try to import others, since none can be installed. To give \
+# back a value, end the code with an expression: lists, dicts, numbers, text, arrays and tables \
+# come back as JSON in "value", pictures of Pillow and Matplotlib as files, all else as its \
+# repr. To give back files, write them into the working directory, where those of "files" are as \
+# well: the first 64 come back. "stdout" and "stderr" have what was printed, and "error" has the \
+# type, message, line and traceback of an exception that has ended the code, or null."""
 # examples = [
 #     { code = "import numpy as np\nnp.arange(3) * 2" },
 #     { code = "print(input())", stdin = "one line\n" },
@@ -48,9 +56,10 @@
 ``value`` is what its last expression came to, if it ends with one: plain values, arrays and tables
 as they are, pictures as artifacts, anything else as its ``repr``. ``error`` is ``None``, or
 ``{type, message, line, traceback}`` of the exception that ended it, SystemExit with a status among
-them. ``files`` are those that it wrote, as artifacts: the first 64 by name. ``paths`` says where
-each of them lay, as an artifact's name has neither folders nor every character, and ``left_out``
-names the others. A limit that it passes ends the call as that of any plugin does.
+them; files stand in it by their names below the folder that they were imported from. ``files`` are
+those that it wrote, as artifacts: the first 64 by name. ``paths`` says where each of them lay, as
+an artifact's name has neither folders nor every character, and ``left_out`` names the others. A
+limit that it passes ends the call as that of any plugin does.
 """
 
 from __future__ import annotations
@@ -79,6 +88,8 @@ MOST_REPR = 10_000
 MOST_DEPTH = 50
 LONGEST_NAME = 200
 CUT = "… [cut]"
+# As it was before any code had it.
+IMPORTED_FROM = (*sys.path, str(Path(__file__).parent))
 # Pictures and tables, which a result can hold, by library and class.
 SHOWN = {
     ("PIL", "Image"),
@@ -115,7 +126,7 @@ def run(payload: dict[str, Any]) -> dict[str, Any]:
         except MemoryError:
             raise  # the limit of memory, which the host tells of
         except BaseException as raised:  # noqa: BLE001 - all that the code does wrong is its answer
-            error = told(raised)
+            error = told(raised, home)
     left = sorted(changed(home, given))
     return {
         "stdout": said[0],
@@ -225,7 +236,7 @@ def executed(code: str) -> object:
     return None
 
 
-def told(error: BaseException) -> dict[str, Any] | None:
+def told(error: BaseException, home: Path) -> dict[str, Any] | None:
     """Return what there is to tell of an exception; ``None`` for an end that is none."""
     line = None
     try:
@@ -239,13 +250,23 @@ def told(error: BaseException) -> dict[str, Any] | None:
         if isinstance(error, SyntaxError):
             is_line = type(error.lineno) is int and abs(error.lineno) <= MOST_CHARACTERS
             line = error.lineno if is_line else None
-        message = plain(str(error)[:MOST_REPR])
-        text = plain("".join(traceback.format_exception(error.with_traceback(frames)))[-MOST_REPR:])
+        message = plain(placeless(str(error)[:MOST_REPR], home))
+        lines_of = traceback.format_exception(error.with_traceback(frames))
+        text = plain(placeless("".join(lines_of), home)[-MOST_REPR:])
     except MemoryError:
         raise
     except BaseException as odd:  # noqa: BLE001 - what it does when it is looked at is the code's own
         message = text = f"an exception without words ({kind_of(odd)})"
     return {"type": kind_of(error), "message": message, "line": line, "traceback": text}
+
+
+def placeless(text: str, home: Path) -> str:
+    """Return a text in which no file of the code, Python or a library says where it lies here."""
+    # From the longest on: what lies in another is named from there.
+    for folder in sorted({str(home), *IMPORTED_FROM}, key=len, reverse=True):
+        if folder.startswith("/"):
+            text = text.replace(f"{folder.rstrip('/')}/", "")
+    return text
 
 
 def kind_of(error: BaseException) -> str:

@@ -7,6 +7,8 @@ ToolRunner.
 from __future__ import annotations
 
 import errno
+import logging
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -18,9 +20,10 @@ from toolrunner.runner.environments.store import EnvironmentStore
 from toolrunner.runner.jobs.blob_choice import blobs_of
 from toolrunner.runner.jobs.cluster import open_cluster_store
 from toolrunner.runner.jobs.dispatcher import JobDispatcher
+from toolrunner.runner.jobs.job import JobStatus
 from toolrunner.runner.jobs.rules import bounds_of
 from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
-from toolrunner.runner.jobs.store import JobStore, Stranded
+from toolrunner.runner.jobs.store import JobFigures, JobStore, Stranded
 from toolrunner.runner.registry.plugin_state import PluginStatus
 from toolrunner.runner.registry.registry import PluginRegistry
 from toolrunner.runner.services.analysis import AnalysisService
@@ -46,6 +49,7 @@ from toolrunner.runner.webhooks.signing import Secrets
 from toolrunner.sandbox import forks
 from toolrunner.sandbox.ending import BoxFigures, ResidentFigures
 
+_LOG = logging.getLogger("toolrunner.jobs")
 # Without these parts of the state folder what a server is for cannot be served: it is not ready.
 NEEDED = ("jobs",)
 FORKED = "this Backend was made before a fork: make one in each process, after it"
@@ -174,6 +178,7 @@ class Backend:
             )
             self._closing = stack.pop_all()
         self._looks = Looks(self._look, "toolrunner-look")
+        self._counting = Looks(self._count_jobs, "toolrunner-count")
         self._is_forked = False
         forks.in_each_child(self, Backend._in_child)
 
@@ -273,6 +278,22 @@ class Backend:
     def seen(self) -> Seen:
         """Return what ``problems`` has looked at last; nothing before that. It waits for nobody."""
         return self._looks.found or Seen()
+
+    def counted_jobs(self) -> tuple[dict[JobStatus, int], JobFigures] | None:
+        """Return how many jobs of all callers there are of each status, and what else to tell.
+
+        ``None`` while the store does not say it within a moment; ``problems`` has the reason.
+        """
+        known = self._counting.newest(_PATIENCE_SECONDS)
+        return None if known.waiting_seconds else known.found
+
+    def _count_jobs(self) -> tuple[dict[JobStatus, int], JobFigures] | None:
+        try:
+            return self.jobs.job_counts(), self.jobs.job_figures()
+        except (OSError, sqlite3.Error) as error:
+            # The store has said it once, and ``problems`` says what to do about it.
+            _LOG.debug("jobs cannot be counted: %s", error)
+            return None
 
     def counts_set_aside(self) -> str:
         """Return where the counts are that could not be used; "" if none are."""

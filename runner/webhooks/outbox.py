@@ -8,17 +8,19 @@ given up.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from toolrunner.runner.errors import ErrorType, build_error_envelope
 from toolrunner.runner.webhooks.message import Message
 
 # An attempt that nobody has reported the end of is made again after that: more than any lasts.
 HELD_SECONDS = 60.0
 MOST_WAITING = 100_000
 MOST_FAILED = 1_000
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
 TOO_MANY = "too many messages were waiting"
 
 
@@ -135,25 +137,41 @@ class Row(Protocol):
 
 
 def delivery_of(row: Row) -> Delivery:
-    """Return the message of a row, whichever database it is from."""
-    error: Mapping[str, Any] | None = None if row["error"] is None else json.loads(row["error"])
+    """Return the message of a row, whichever database it is from.
+
+    What cannot be read of it is told as that: it holds up no other message.
+    """
     message = Message(
         row["id"],
         row["job"],
         row["plugin"],
-        row["status"],
-        None if error is None else dict(error),
-        datetime.fromtimestamp(row["ended"], UTC),
+        str(row["status"]),
+        _error(row),
+        _time(row["ended"]) or _UNKNOWN,
     )
-    failed = row["failed"]
     return Delivery(
-        row["seq"],
-        row["url"],
-        row["attempts"],
-        message,
-        row["reason"],
-        None if failed is None else datetime.fromtimestamp(failed, UTC),
+        row["seq"], row["url"], row["attempts"], message, row["reason"], _time(row["failed"])
     )
+
+
+def _error(row: Row) -> dict[str, Any] | None:
+    if row["error"] is None:
+        return None
+    try:
+        return dict(json.loads(row["error"]))
+    except (ValueError, TypeError):
+        words = f"the error that was to be told is damaged: GET /v1/jobs/{row['job']} has the job's"
+        found = build_error_envelope(
+            ErrorType.SANDBOX_ERROR, words, plugin=row["plugin"], call_id=row["job"]
+        )
+        return {**found["error"]}
+
+
+def _time(seconds: float | None) -> datetime | None:
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, TypeError, OverflowError, OSError):
+        return _UNKNOWN
 
 
 def status_of(row: Row) -> AddressStatus:

@@ -28,6 +28,7 @@ from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.errors import REFUSED, HttpError, RequestError, has_run_nothing
 from toolrunner.api.http.events import LOOK_SECONDS
 from toolrunner.api.http.held import caller_in
+from toolrunner.api.http.open_streams import OpenStreams
 from toolrunner.api.mcp.calls import Ended, Error, Wanted, made
 from toolrunner.api.mcp.folders import Folders
 from toolrunner.api.mcp.names import plugins_by_tool
@@ -55,8 +56,10 @@ class Asking:
 class HttpDoor:
     """One worker's. What is known of who asks is with each request."""
 
-    def __init__(self, doors: Doors) -> None:
+    def __init__(self, doors: Doors, streams: OpenStreams) -> None:
+        """``streams``: those of who listens are counted there."""
         self._doors = doors
+        self._streams = streams
 
     @property
     def folders(self) -> Folders | None:
@@ -174,6 +177,16 @@ class HttpDoor:
     ) -> types.SubscriptionsListenResult:
         """Tell who asks of changes, until he goes, his key is revoked, or the server ends."""
         caller = _asking(context).caller
+        try:
+            with self._streams.counted(caller_in(_request(context).scope)):
+                return await self._listened(caller, context, params)
+        except RequestError as too_many:
+            message = str(too_many)
+            raise MCPError(types.INVALID_REQUEST, message, dict(too_many.details)) from None
+
+    async def _listened(
+        self, caller: Caller, context: Context, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
         handler = ListenHandler(_Bus(self._doors, caller), max_subscriptions=1)
         ending = asyncio.ensure_future(self._end_with_server(handler))
         with _cancelled(ending):

@@ -18,12 +18,11 @@ from toolrunner.api.http.callers import Caller, FromCaller, while_reading
 from toolrunner.api.http.doors import Doors, FromDoors
 from toolrunner.api.http.errors import HttpError, RequestError
 from toolrunner.api.http.route import GovernedRoute
+from toolrunner.api.mcp.messages import MOST_MESSAGE_MB
 from toolrunner.api.mcp_extra import MISSING, is_installed
 from toolrunner.sandbox.limits import MIB
 
 router = APIRouter(route_class=GovernedRoute)
-# What is larger is for the other routes, which read it without stopping anybody.
-MOST_MESSAGE_MB = 32
 
 
 @router.api_route("/mcp", methods=["GET", "POST", "DELETE"], include_in_schema=False)

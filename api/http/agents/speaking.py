@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
+from functools import partial
 from typing import Any
 
 from mcp import types
@@ -24,35 +25,25 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from toolrunner.api.http.agents.door import Asking, HttpDoor
-from toolrunner.api.http.agents.streams import news, session_mark
+from toolrunner.api.http.agents.streams import session_mark, streams, written
 from toolrunner.api.http.callers import Caller
 from toolrunner.api.http.doors import Doors
 from toolrunner.api.http.errors import HttpError, RequestError, refusal
+from toolrunner.api.http.held import caller_in
+from toolrunner.api.http.open_streams import OpenStreams, Stream
+from toolrunner.api.mcp.messages import Refused, message_in
 from toolrunner.api.mcp.serving import server_of
 from toolrunner.api.version import version
-from toolrunner.runner.payloads.strict_json import JsonError, loads
 
 _SESSION = re.compile(r"[\x21-\x7e]{1,128}")
 _SMALL_BYTES = 1 << 18
 _INITIALIZE = "initialize"
-# Of what a client hears again, some of it with each notification of progress.
-_MOST_ECHOED = 1 << 10
-_ECHOES_MUCH = JSONResponse(
-    {
-        "jsonrpc": "2.0",
-        "id": None,
-        "error": {
-            "code": types.INVALID_REQUEST,
-            "message": f"id, method, requestId or progressToken is longer than {_MOST_ECHOED}",
-        },
-    },
-    status_code=400,
-)
 
 
 async def begun(doors: Doors) -> HttpSpeaker:
     """Return what speaks to agents in this worker, and lives as long as its event loop."""
-    door = HttpDoor(doors)
+    open_streams = streams()
+    door = HttpDoor(doors, open_streams)
     server = server_of(door, version() or "0", door.listen)
     server.add_notification_handler(
         "notifications/cancelled", types.CancelledNotificationParams, door.withdrawn
@@ -60,7 +51,7 @@ async def begun(doors: Doors) -> HttpSpeaker:
     manager = StreamableHTTPSessionManager(
         server, stateless=True, max_request_body_size=doors.backend.settings.max_body_mb << 20
     )
-    speaker = HttpSpeaker(doors, manager)
+    speaker = HttpSpeaker(doors, manager, open_streams)
     await speaker.begin()
     return speaker
 
@@ -68,8 +59,11 @@ async def begun(doors: Doors) -> HttpSpeaker:
 class HttpSpeaker:
     """Serves requests by the SDK's transport."""
 
-    def __init__(self, doors: Doors, manager: StreamableHTTPSessionManager) -> None:
+    def __init__(
+        self, doors: Doors, manager: StreamableHTTPSessionManager, open_streams: OpenStreams
+    ) -> None:
         self._doors = doors
+        self._streams = open_streams
         self._manager = manager
         self._life: asyncio.Task[None] | None = None
 
@@ -103,14 +97,11 @@ class HttpSpeaker:
             await response(scope, receive, send)
             return
         if request.method == "POST":
-            given = await _parsed(message)
-            if isinstance(given, Response):
-                await given(scope, receive, send)
+            given = await _read(message)
+            if isinstance(given, Refused):
+                await JSONResponse(given.document(), status_code=400)(scope, receive, send)
                 return
-            if _echoes_much(given):
-                await _ECHOES_MUCH(scope, receive, send)
-                return
-            if is_of_sessions and not session and _is_beginning(given):
+            if is_of_sessions and not session and given.get("method") == _INITIALIZE:
                 send = _with_session(send, uuid.uuid4().hex)
         asking = Asking(caller, session)
         scope["state"]["asking"] = asking
@@ -124,7 +115,8 @@ class HttpSpeaker:
         if request.method == "GET":
             _, takes_events = check_accept_headers(request)
             if takes_events:
-                return news(self._doors, caller, session)
+                counted = partial(self._streams.counted, caller_in(request.scope))
+                return Stream(written(self._doors, caller, session), counted)
             message = "a GET is answered by a stream: send Accept: text/event-stream"
         elif session:
             self._doors.withdrawals.withdraw(session_mark(caller, session))
@@ -135,30 +127,10 @@ class HttpSpeaker:
         return refusal(RequestError(HttpError.METHOD_NOT_ALLOWED, message, headers=headers))
 
 
-async def _parsed(message: bytes) -> Any:  # noqa: ANN401 - a JSON value, or a refusal
-    """Return a message as strict JSON, or the refusal of what is none."""
-    try:
-        if len(message) > _SMALL_BYTES:
-            return await run_in_threadpool(loads, message)
-        return loads(message)
-    except JsonError as error:
-        wrong = {"code": types.PARSE_ERROR, "message": f"the message: {error}"}
-        return JSONResponse({"jsonrpc": "2.0", "id": None, "error": wrong}, status_code=400)
-
-
-def _echoes_much(message: object) -> bool:
-    """Tell whether a message has a long text where an answer would repeat it."""
-    of = message if isinstance(message, dict) else {}
-    params = of.get("params")
-    params = params if isinstance(params, dict) else {}
-    meta = params.get("_meta")
-    meta = meta if isinstance(meta, dict) else {}
-    echoed = (of.get("id"), of.get("method"), params.get("requestId"), meta.get("progressToken"))
-    return any(isinstance(one, str) and len(one) > _MOST_ECHOED for one in echoed)
-
-
-def _is_beginning(message: object) -> bool:
-    return isinstance(message, dict) and message.get("method") == _INITIALIZE
+async def _read(message: bytes) -> dict[str, Any] | Refused:
+    if len(message) > _SMALL_BYTES:
+        return await run_in_threadpool(message_in, message)
+    return message_in(message)
 
 
 def _with_session(send: Send, session: str) -> Send:

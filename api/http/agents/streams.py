@@ -11,13 +11,14 @@ import json
 import time
 from collections.abc import AsyncIterator, Collection
 
-from starlette.responses import StreamingResponse
-
 from toolrunner.api.http.callers import Caller
 from toolrunner.api.http.doors import Doors
-from toolrunner.api.http.events import KEEP_ALIVE_SECONDS, LOOK_SECONDS, UNBUFFERED
+from toolrunner.api.http.events import KEEP_ALIVE_SECONDS, LOOK_SECONDS
+from toolrunner.api.http.open_streams import OpenStreams
 from toolrunner.api.withdrawals import mark_of
 
+# Each host with a key has one; so many may share a key, or without keys an address.
+MOST_OF_A_CALLER = 32
 _CHANGED = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
 _EVENT = f"event: message\ndata: {json.dumps(_CHANGED)}\n\n".encode()
 
@@ -32,13 +33,14 @@ def call_mark(caller: Caller, session: str, request_id: str | int) -> bytes:
     return mark_of("mcp", caller.key_id, session, str(request_id))
 
 
-def news(doors: Doors, caller: Caller, session: str) -> StreamingResponse:
-    """Return a stream that ends with its client, its session, its key, or the server."""
-    stream = _written(doors, caller, session)
-    return StreamingResponse(stream, media_type="text/event-stream", headers=UNBUFFERED)
+def streams() -> OpenStreams:
+    """Return what counts the streams of one worker: of who hears of changes, in any version."""
+    words = "too many streams of changes are open to this caller, or at all: close some"
+    return OpenStreams(MOST_OF_A_CALLER, words)
 
 
-async def _written(doors: Doors, caller: Caller, session: str) -> AsyncIterator[bytes]:
+async def written(doors: Doors, caller: Caller, session: str) -> AsyncIterator[bytes]:
+    """Yield a stream that ends with its client, its session, its key, or the server."""
     due, over = asyncio.Event(), asyncio.Event()
 
     def heard(plugins: Collection[str]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import threading
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import httpx
@@ -27,6 +28,7 @@ from tests.api.mcp.agents import (
     run,
 )
 from tests.conftest import WritePlugin
+from toolrunner.api.http.agents.streams import MOST_OF_A_CALLER
 from toolrunner.api.http.held import Held
 
 LOOKS = """
@@ -187,7 +189,11 @@ def test_what_is_no_message_is_refused(sites: MakeSite, monkeypatch: pytest.Monk
         assert answer.status_code == 400, body
         assert answer.json()["error"]["code"] == types.PARSE_ERROR
     for body in (b"[]", b"{}", b"1", b'{"jsonrpc": "2.0", "id": {}, "method": 1}'):
-        assert site.post("/mcp", body, **HEADERS).status_code == 400, body
+        answer = site.post("/mcp", body, **HEADERS)
+        assert answer.status_code == 400, body
+        assert answer.json()["error"]["code"] == types.INVALID_REQUEST
+    answer = site.post("/mcp", {**message("ping"), "params": []}, **HEADERS)
+    assert answer.json()["id"] == 1
     assert site.post("/mcp", message("tools/list"), Accept="text/html").status_code == 406
     monkeypatch.setattr(toolrunner.api.http.agents.route, "MOST_MESSAGE_MB", 0)
     detail_of(site.post("/mcp", b"{}", **HEADERS), 413, "PayloadTooLarge")
@@ -309,6 +315,43 @@ def test_a_cancel_is_of_its_own_session_alone(sites: MakeSite) -> None:
     result = types.CallToolResult.model_validate(document["result"])
     error = error_of(result, "Cancelled")
     assert error["details"]["cancelled_by"] == "caller"
+
+
+@pytest.mark.parametrize("mode", ERAS)
+def test_a_caller_has_so_many_streams(sites: MakeSite, mode: str) -> None:
+    """One too many is refused, another key has its own, and one that is closed makes room."""
+    site = sites(keys=True)
+    url, key, other = f"{address_of(site)}/mcp", key_of(site), key_of(site, "other")
+    stream = {"Accept": "text/event-stream", "X-API-Key": key}
+
+    def opened(client: httpx.Client, **headers: str) -> AbstractContextManager[httpx.Response]:
+        return client.stream("GET", url, headers={**stream, **headers})
+
+    async def main() -> None:
+        async with over_http(address_of(site), key=key) as client:
+            with pytest.raises(MCPError, match="too many streams of changes"):
+                async with client.listen(tools_list_changed=True):
+                    pass
+
+    with httpx.Client(timeout=60, limits=httpx.Limits(max_connections=None)) as client:
+        with ExitStack() as stack:
+            for _ in range(MOST_OF_A_CALLER):
+                assert stack.enter_context(opened(client)).status_code == 200
+            if mode == "legacy":
+                refused = client.get(url, headers=stream)
+                detail = detail_of(refused, 429, "RateLimited")
+                assert "too many streams of changes" in detail["message"]
+                assert refused.headers["retry-after"] == "2"
+            else:
+                run(main)
+            with opened(client, **{"X-API-Key": other}) as news:
+                assert news.status_code == 200
+
+        def has_room() -> bool:
+            with opened(client) as news:
+                return news.status_code == 200
+
+        spin(has_room)
 
 
 def test_a_session_that_is_over_ends_what_it_began(sites: MakeSite) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
+import signal
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
+import psutil
 from mcp import StdioServerParameters, types
 from mcp.client.client import Client
 from mcp.client.stdio import stdio_client
@@ -22,6 +26,16 @@ from tests.api.conftest import COMMAND
 # The newest version of the protocol, and the last one that begins with a handshake.
 ERAS = ("auto", "legacy")
 SECONDS = 120.0
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    },
+}
 T = TypeVar("T")
 
 OBEDIENT = """
@@ -64,6 +78,66 @@ class Heard:
         while method not in self.messages:
             self.news.clear()
             await self.news.wait()
+
+
+def command_in(folder: Path, environment: Mapping[str, str] | None = None) -> Path:
+    """Write a command ``toolrunner`` as an installation has it; return where it is.
+
+    ``environment``: what it has beside that of whoever starts it, who may hand on next to nothing.
+    """
+    folder.mkdir()
+    command = folder / "toolrunner"
+    given = (environment or {}).items()
+    lines = [f"export {name}={shlex.quote(one)}" for name, one in given if name.isidentifier()]
+    words = shlex.join(COMMAND)
+    command.write_text("\n".join(["#!/bin/sh", *lines, f'exec {words} "$@"', ""]))
+    command.chmod(0o755)
+    return command
+
+
+def busy_below(process: psutil.Process) -> list[psutil.Process]:
+    """Return the processes that use a processor: those of a call that was not killed do."""
+    return [one for one in process.children(recursive=True) if _is_busy(one)]
+
+
+def _is_busy(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_RUNNING
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextmanager
+def raw(environment: dict[str, str], *options: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start ``toolrunner mcp``, to be spoken to in lines."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [*COMMAND, *map(str, options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        yield process
+        process.kill()
+
+
+def say(process: subprocess.Popen[bytes], *messages: dict[str, Any]) -> None:
+    """Send messages."""
+    assert process.stdin is not None
+    for message in messages:
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+    process.stdin.flush()
+
+
+def hear(process: subprocess.Popen[bytes]) -> Any:
+    """Return the next message."""
+    assert process.stdout is not None
+    return json.loads(process.stdout.readline())
 
 
 @asynccontextmanager

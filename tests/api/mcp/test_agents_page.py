@@ -16,7 +16,7 @@ import pytest
 
 from tests.api.conftest import Cli
 from tests.api.http.conftest import MakeSite, kept, make_site
-from tests.api.mcp.agents import over_stdio, run
+from tests.api.mcp.agents import INITIALIZE, command_in, hear, raw, say
 from tests.conftest import WritePlugin
 from toolrunner.api.mcp.results import MOST_FILES_BYTES, MOST_TEXT_BYTES
 from toolrunner.api.mcp.serving import PAGE
@@ -28,6 +28,7 @@ __all__ = ["kept", "make_site"]
 ROOT = Path(__file__).parents[3]
 PAGE_TEXT = (ROOT / "docs/agents.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE_TEXT, re.DOTALL)
+LOCAL, REMOTE = [text for kind, text in BLOCKS if kind == "python"]
 COMMANDS = [
     shlex.split(line) for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()
 ]
@@ -58,15 +59,14 @@ def test_hosts_that_start_it_are_told_a_command_that_works(
         "/home/me/Pictures": str(tmp_path),
         "${workspaceFolder}": str(tmp_path),
     }
-
-    async def main(arguments: list[str]) -> set[str]:
-        async with over_stdio(environment, *arguments) as client:
-            return {tool.name for tool in (await client.list_tools()).tools}
-
+    listing = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
     for words in given:
         arguments = [places.get(word, word) for word in words]
         assert not any("/home/me" in word for word in arguments)
-        names = run(lambda arguments=arguments: main(arguments))  # type: ignore[misc]  # bound
+        with raw(environment, *arguments) as process:
+            say(process, INITIALIZE, listing)
+            assert hear(process)["id"] == INITIALIZE["id"]
+            names = {tool["name"] for tool in hear(process)["result"]["tools"]}
         assert names >= {"palette", "text-stats"}
         assert ("sample" in names) is ("--plugins" in words)
 
@@ -107,19 +107,31 @@ def test_its_commands_are_ones(cli: Cli) -> None:
     assert cli("mcp", "--help").status == 0
 
 
-def test_its_python_runs(environment: dict[str, str], tmp_path: Path) -> None:
-    """As a program of one's own."""
-    [code] = [text for kind, text in BLOCKS if kind == "python"]
-    command = tmp_path / "bin/toolrunner"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m toolrunner "$@"\n')
-    command.chmod(0o755)
-    # A client of this SDK hands on no more of its environment than a path and a home.
-    own = {**environment, "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}"}
+def said_by(code: str, environment: dict[str, str]) -> str:
+    """Return what a program of one's own prints."""
     said = subprocess.run(
-        [sys.executable, "-c", code], env=own, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
-    assert said.stdout == "3\n", said.stderr
+    assert said.returncode == 0, said.stderr
+    return said.stdout
+
+
+def test_its_python_starts_a_server(environment: dict[str, str], tmp_path: Path) -> None:
+    """As a program of one's own."""
+    command = command_in(tmp_path / "bin", environment)
+    # A client of this SDK hands on no more of its environment than a path and a home.
+    path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
+    assert said_by(LOCAL, {**environment, "PATH": path}) == "3\n"
+
+
+def test_its_python_asks_a_server(environment: dict[str, str], make_site: MakeSite) -> None:
+    """With a key of it."""
+    site = make_site(keys=True)
+    assert site.doors.keys is not None
+    code = REMOTE.replace("tr_KEY", site.doors.keys.create("program")[1])
+    code = code.replace("https://tools.example.org", f"http://127.0.0.1:{site.address[1]}")
+    assert code.count("127.0.0.1") == 1
+    assert said_by(code, environment) == "3\n"
 
 
 def test_its_settings_are_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,23 @@ def test_nothing_else_is(folder: Path, name: str) -> None:
     assert "secret" not in str(refused.value).replace(name, "")
 
 
+def test_what_lies_outside_is_told_so(folder: Path) -> None:
+    """With the option that allows it; in the same words whether it is there or not."""
+    folders = Folders([str(folder)])
+
+    def told(path: Path) -> str:
+        with pytest.raises(GovernedError) as refused:
+            folders.read(str(path), MOST)
+        return str(refused.value).replace(path.name, "NAME")
+
+    there, gone = folder.parent / "secret.txt", folder.parent / "gone.txt"
+    assert told(there) == told(gone)
+    assert "outside of the folders that are allowed" in told(there)
+    assert "toolrunner mcp --files DIR" in told(there)
+    assert "there is no such file in" in told(folder / "gone.txt")
+    assert "it is no file" in told(folder)
+
+
 def test_no_more_is_read_than_a_plugin_takes(folder: Path) -> None:
     """Of several files all together."""
     folders = Folders([str(folder)])

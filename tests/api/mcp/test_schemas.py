@@ -12,6 +12,8 @@ from toolrunner.api.mcp.tools import tool_of
 from toolrunner.plugins.manifest import Manifest
 
 PNG = "iVBORw0KGgo="
+BOUNDS = "A call has 20 s, of which 1.5 s of processor time; 1,024 MiB of memory"
+LIMITS = {"wall_seconds": 20, "cpu_seconds": 1.5, "memory_mb": 1024}
 
 
 def manifest(**keys: Any) -> Manifest:
@@ -73,8 +75,9 @@ def test_an_authors_schema_is_handed_on() -> None:
 
 def test_a_tool_says_what_it_can_do() -> None:
     """Nothing but to answer; with the network, whatever can be reached by that."""
-    closed = tool_of("sample", manifest(description="Words"), with_paths=False)
-    assert (closed.name, closed.description) == ("sample", "Words")
+    closed = tool_of("sample", manifest(description="Words", limits=LIMITS), with_paths=False)
+    assert closed.name == "sample"
+    assert closed.description == f"Words\n\n{BOUNDS}; no network."
     hints = closed.annotations
     assert hints is not None
     assert (hints.read_only_hint, hints.destructive_hint, hints.open_world_hint) == (
@@ -82,10 +85,25 @@ def test_a_tool_says_what_it_can_do() -> None:
         False,
         False,
     )
-    hints = tool_of("sample", manifest(network=True), with_paths=False).annotations
+    reaching = tool_of("sample", manifest(network=True, limits=LIMITS), with_paths=False)
+    assert reaching.description == f"{BOUNDS}; the network."
+    hints = reaching.annotations
     assert hints is not None
     assert (hints.read_only_hint, hints.destructive_hint, hints.open_world_hint) == (
         False,
         None,
         True,
     )
+
+
+def test_what_a_schema_says_of_the_whole_stands_before_the_model() -> None:
+    """Once: hosts that show no more than properties would leave it out."""
+    own = manifest(
+        input="json",
+        description="Words",
+        input_schema={"description": "How to call it.", "properties": {"a": {}}},
+    )
+    tool = tool_of("sample", own, with_paths=False)
+    assert tool.description is not None
+    assert tool.description.startswith("Words\n\nHow to call it.\n\nA call has ")
+    assert tool.input_schema == {"properties": {"a": {}}, "type": "object"}

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import psutil
@@ -21,72 +17,22 @@ from mcp.shared.exceptions import MCPError
 from tests.api.conftest import COMMAND, Cli
 from tests.api.mcp.agents import (
     ERAS,
+    INITIALIZE,
     OBEDIENT,
     Heard,
     Progress,
+    busy_below,
     error_of,
+    hear,
     over_stdio,
+    raw,
     run,
+    say,
     text_of,
 )
 from tests.conftest import WritePlugin
 from tests.runner.waiting import spin
-
-SAMPLES = Path("plugins/bundled/samples").resolve()
-PHOTO = SAMPLES / "coffee-label.jpg"
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-06-18",
-        "capabilities": {},
-        "clientInfo": {"name": "test", "version": "1"},
-    },
-}
-
-
-@pytest.mark.parametrize("mode", ERAS)
-def test_every_bundled_plugin_is_a_tool(
-    environment: dict[str, str], tmp_path: Path, mode: str
-) -> None:
-    """Listed, and called: with an image in base64 or by its path, with JSON, with code."""
-    settings = tmp_path / "config.toml"
-    settings.write_text('allow_bundled = ["python"]\n')
-    own = {**environment, "TOOLRUNNER_CONFIG": str(settings)}
-    image = {"image": base64.b64encode(PHOTO.read_bytes()).decode(), "mime_type": "image/jpeg"}
-
-    async def main() -> None:
-        async with over_stdio(own, "mcp", "--files", SAMPLES, mode=mode) as client:
-            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-            assert {*tools} - {"ocr"} == {
-                "barcode",
-                "image-info",
-                "palette",
-                "python",
-                "text-stats",
-            }
-            hints = tools["python"].annotations
-            assert hints is not None
-            assert hints.read_only_hint
-            assert tools["text-stats"].input_schema["required"] == ["text"]
-            for name in {*tools} - {"text-stats", "python"}:
-                shown = await client.call_tool(name, image)
-                named = await client.call_tool(name, {"path": PHOTO.name})
-                assert not shown.is_error, text_of(shown)
-                assert shown.structured_content == named.structured_content
-                assert json.loads(text_of(shown)) == shown.structured_content
-            counted = await client.call_tool("text-stats", {"text": "One two."})
-            assert counted.structured_content["words"] == 2
-            code = "open('a.csv', 'w').write('a,b\\n')\n6 * 7"
-            ran = await client.call_tool("python", {"code": code})
-            assert ran.structured_content["value"] == 42
-            file = ran.content[1]
-            assert isinstance(file, types.EmbeddedResource)
-            assert isinstance(file.resource, types.TextResourceContents)
-            assert file.resource.text == "a,b\n"
-
-    run(main)
+from toolrunner.api.mcp.messages import MOST_MESSAGE_MB
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -124,21 +70,9 @@ def test_a_call_is_followed_and_cancelled(
             again = await client.call_tool("sample", {"n": 1})
             assert again.structured_content == {"got": 1}
             [server] = [one for one in psutil.Process().children() if "toolrunner" in one.cmdline()]
-            await anyio.to_thread.run_sync(spin, lambda: not _calls_below(server))
+            await anyio.to_thread.run_sync(spin, lambda: not busy_below(server))
 
     run(main)
-
-
-def _calls_below(server: psutil.Process) -> list[psutil.Process]:
-    """Return the processes that use a processor: those of a call that was not killed do."""
-    return [one for one in server.children(recursive=True) if _is_busy(one)]
-
-
-def _is_busy(process: psutil.Process) -> bool:
-    try:
-        return process.status() == psutil.STATUS_RUNNING
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_what_goes_wrong_is_told_to_the_model(
@@ -221,39 +155,6 @@ def test_a_reload_is_told(
     run(main)
 
 
-@contextmanager
-def raw(environment: dict[str, str], *options: str | Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start ``toolrunner mcp``, to be spoken to in lines."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            [*COMMAND, *map(str, options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-    with process:
-        yield process
-        process.kill()
-
-
-def say(process: subprocess.Popen[bytes], *messages: dict[str, Any]) -> None:
-    """Send messages."""
-    assert process.stdin is not None
-    for message in messages:
-        process.stdin.write(json.dumps(message).encode() + b"\n")
-    process.stdin.flush()
-
-
-def hear(process: subprocess.Popen[bytes]) -> Any:
-    """Return the next message."""
-    assert process.stdout is not None
-    return json.loads(process.stdout.readline())
-
-
 CALL = {
     "jsonrpc": "2.0",
     "id": 2,
@@ -305,12 +206,30 @@ def test_the_end_of_input_ends_it_with_all_calls(
         assert b"Traceback" not in said
 
 
-def test_what_is_no_message_harms_nobody(environment: dict[str, str]) -> None:
-    """Lines of anything, and then one that is a message. A host that reads no more has gone."""
+def test_what_is_no_message_is_answered(environment: dict[str, str]) -> None:
+    """Lines of anything, each with an error, and then a message. Whose host has gone, ends."""
+    wrong = [b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 10000, b'{"jsonrpc": 1}', b'{"a":1,"a":2}']
+    wrong += [b'{"jsonrpc": "2.0", "id": 5, "method": "ping", "params": []}', b'{"a": NaN}']
     with raw(environment, "mcp") as process:
         assert process.stdin is not None
-        process.stdin.write(b"\n{}\n[]\nnull\n\xff\xfe\n" + b"[" * 10000 + b'\n{"jsonrpc": 1}\n')
+        process.stdin.write(b"\n \n" + b"\n".join(wrong) + b"\n")
+        process.stdin.write(b"x" * ((MOST_MESSAGE_MB << 20) + 1) + b"\n")
         say(process, INITIALIZE)
+        errors = [hear(process) for _ in [*wrong, "a long line"]]
+        assert {one["jsonrpc"] for one in errors} == {"2.0"}
+        assert [(one["error"]["code"], one["id"]) for one in errors] == [
+            (types.INVALID_REQUEST, None),
+            (types.INVALID_REQUEST, None),
+            (types.INVALID_REQUEST, None),
+            (types.PARSE_ERROR, None),
+            (types.PARSE_ERROR, None),
+            (types.INVALID_REQUEST, None),
+            (types.PARSE_ERROR, None),
+            (types.INVALID_REQUEST, 5),
+            (types.PARSE_ERROR, None),
+            (types.INVALID_REQUEST, None),
+        ]
+        assert errors[-1]["error"]["message"].startswith("a message is larger than 32 MB")
         assert hear(process)["id"] == 1
         assert process.stdout is not None
         process.stdout.close()

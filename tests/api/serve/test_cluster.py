@@ -178,13 +178,23 @@ def test_a_probe_does_not_wait_for_a_postgresql_that_says_nothing(
     server = serve("--workers", "1", "--plugins", write_plugin(TOLD), **cluster)
     address = server.ready()
     assert httpx.get(f"{address}/readyz").status_code == 200
+    jobs = "toolrunner_jobs_oldest_pending_seconds "
 
     def reasons() -> list[str]:
         found: list[str] = httpx.get(f"{address}/readyz", timeout=4).json()["reasons"]
         return found
 
+    def figures() -> str:
+        return httpx.get(f"{address}/metrics", timeout=4).text
+
+    assert jobs in figures()
     with silent(postgres):
         wait_until(lambda: "the job store: " in str(reasons()), "it says so")
+        found = figures()
+        assert 'toolrunner_problem{part="jobs"} 1.0' in found
+        assert 'toolrunner_plugin_state{plugin="sample"' in found
+        assert jobs not in found
+    wait_until(lambda: jobs in figures(), "they are known again")
     wait_until(lambda: not reasons(), "it is ready again")
     assert server.end() == 0
 

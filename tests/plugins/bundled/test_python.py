@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -170,6 +171,34 @@ def test_an_exception_is_an_answer(code: str, kind: str, line: int, run: Run) ->
     assert "python.py" not in answer["error"]["traceback"]
     assert answer["value"] is None
     assert run("print(1)\nraise SystemExit")["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import json\njson.loads('{')", 'File "json/decoder.py", line '),
+        ("import numpy\nnumpy.linalg.inv(numpy.zeros((2, 2)))", 'File "numpy/linalg/_linalg.py"'),
+        ("from numpy import nothing", "(numpy/__init__.py)"),
+        (
+            "import sys\nsys.path.insert(0, '.')\nopen('own.py', 'w').write('1 / 0')\nimport own",
+            'File "own.py", line 1',
+        ),
+    ],
+)
+def test_a_traceback_shows_no_path_of_the_host(code: str, told: str, run: Run) -> None:
+    """Libraries and files of the code stand in it by their names."""
+    error = run(code)["error"]
+    assert told in error["traceback"]
+    for text in (error["message"], error["traceback"]):
+        assert not re.search(r"(?<![\w.])/\w", text), text
+
+
+def test_what_its_schema_says_is_there_is(tool_runner: ToolRunner, run: Run) -> None:
+    """The libraries that a model is told of."""
+    schema = tool_runner.registry.plugin("python").manifest.input_schema
+    assert schema is not None
+    assert "NumPy and Pillow" in schema["description"]
+    assert run("import numpy, PIL.Image\nPIL.Image.__name__")["value"] == "PIL.Image"
 
 
 @pytest.mark.parametrize(

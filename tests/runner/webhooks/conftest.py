@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from toolrunner.runner.jobs.job import Job, JobStatus, Submission
+from toolrunner.runner.jobs.postgres.connections import SCHEMA
 from toolrunner.runner.jobs.postgres.store import PostgresJobStore
 from toolrunner.runner.jobs.sqlite_store import SqliteJobStore
 from toolrunner.runner.jobs.store import Claim
@@ -91,6 +94,23 @@ def make_sending(
     folder.mkdir(mode=0o700)
     with ExitStack() as stack:
         yield lambda: Sending(folder, stack, url)
+
+
+@pytest.fixture
+def execute(tmp_path: Path, kept_in: str, request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Return a function that changes the database as no toolrunner does."""
+
+    def change(statement: str) -> None:
+        if kept_in == "postgres":
+            url = str(request.getfixturevalue("database"))
+            options = f"-c search_path={SCHEMA}"
+            with psycopg.connect(url, options=options) as database:
+                database.execute(statement.encode())
+        else:
+            with closing(sqlite3.connect(tmp_path / "state" / "jobs.sqlite3")) as file, file:
+                file.execute(statement)
+
+    return change
 
 
 @pytest.fixture

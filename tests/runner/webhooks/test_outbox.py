@@ -225,3 +225,27 @@ def test_a_secret_is_replaced_without_a_gap(make_sending: Callable[[], Sending])
     with pytest.raises(ValueError, match="a secret is whsec_ and 24 to 64 bytes in base64"):
         one.replace(URL, "whsec_")
     assert one.of(URL) == (given, new)
+
+
+@pytest.mark.parametrize("values", ["error = '{'", "error = '[1]'", "ended = 1e300"])
+def test_a_damaged_message_holds_up_no_other(
+    make_sending: Callable[[], Sending], execute: Callable[[str], None], values: str
+) -> None:
+    """It is posted with what can be read of it, and says what cannot."""
+    sending = make_sending()
+    sending.outbox.set_addresses([URL])
+    failed = sending.claimed()
+    sending.store.finish(failed, JobStatus.FAILED, error=ERROR)
+    execute(f"UPDATE messages SET {values}")
+    sending.store.finish(sending.claimed(), JobStatus.SUCCESS, result={})
+    first, second = took(sending), took(sending)
+    assert [first.message.status, second.message.status] == ["FAILED", "SUCCESS"]
+    error = first.message.error
+    assert error is not None
+    if "error" in values:
+        assert error["details"]["blame"] == "host"
+        assert f"/v1/jobs/{failed.job.id} has the job's" in error["message"]
+    assert first.message.body(dict)
+    sending.outbox.give_up(first, "gone")
+    [kept] = sending.outbox.failed(9)
+    assert kept.message.id == first.message.id
