@@ -132,7 +132,8 @@ class Recent:
             data = self._memory[at : at + ring.size]  # a copy: what is checked is what is read
             number, length, checksum = _SLOT.unpack_from(data)
             text = data[_SLOT.size : _SLOT.size + length]
-            is_whole = number and (number - 1) % ring.slots == place and len(text) == length
+            # Where the number is written and the length not yet, the sum of nothing is right.
+            is_whole = length and (number - 1) % ring.slots == place and len(text) == length
             if is_whole and zlib.crc32(text) == checksum:
                 yield _read(text, plugin)
 

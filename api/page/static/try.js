@@ -182,7 +182,7 @@
       figure.dataset.ready = "";
     };
     turn.addEventListener("change", place);
-    new ResizeObserver(place).observe(image);
+    new ResizeObserver(() => requestAnimationFrame(place)).observe(image);
     place();
   };
 

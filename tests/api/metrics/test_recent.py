@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from tests.api.metrics.test_tables import FORK, killed
-from toolrunner.api.metrics.recent import BLOCK_BYTES, FAILED, REFUSED, SUCCEEDED, Recent
+from toolrunner.api.metrics.recent import _SLOT, BLOCK_BYTES, FAILED, REFUSED, SUCCEEDED, Recent
 from toolrunner.api.metrics.recording import Metrics
 from toolrunner.api.metrics.tables import Tables
 from toolrunner.runner.call import Call
@@ -113,6 +113,10 @@ def test_a_slot_that_is_not_whole_is_passed_over() -> None:
     at = memory.find(b'"ms":1000')
     memory[at + 5 : at + 6] = b"2"
     assert sorted(call.ms for call in recent.read("sample")) == [0, 2000]
+    slot = memory.rfind(b'"ms":2000')
+    slot = memory.rfind(b"{", 0, slot) - _SLOT.size
+    _SLOT.pack_into(memory, slot, 3, 0, 0)  # its number is there already: nothing has the sum 0
+    assert [call.ms for call in recent.read("sample")] == [0]
 
 
 def test_more_plugins_than_there_is_room_for_are_not_noted() -> None:
