@@ -12,8 +12,9 @@ import gc
 import itertools
 import os
 import signal
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import Pipe, connection
 from typing import Any
 
@@ -26,6 +27,10 @@ from _pytest.runner import runtestprotocol
 from tests import spent
 
 STRETCH = 16  # tests; long enough for what they share, short enough for all processors to be busy
+# A test has its own time, after which it fails. What has not said anything for so long does not hear
+# that: it is ended, with its stack shown, so that no run hangs without a word.
+_SILENT_SECONDS = 900.0
+_LOOK_SECONDS = 10.0
 Reports = list[dict[str, Any]]
 
 
@@ -49,11 +54,16 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 
 @dataclass
 class _Child:
-    """A process; ``places``: of the tests that it has not reported yet."""
+    """A process; ``places``: of the tests that it has not reported yet.
+
+    ``pidfd`` tells its end: the other end of ``source`` may be held by what it has left behind.
+    """
 
     pid: int
+    pidfd: int
     source: connection.Connection
     places: collections.deque[int]
+    heard: float = field(default_factory=time.monotonic)
 
 
 class _Loop:
@@ -77,9 +87,15 @@ class _Loop:
             if self._stretches and len(self._children) < self._most:
                 self._start(self._stretches.popleft())
                 continue
-            ready = connection.wait([child.source for child in self._children])
-            for child in [child for child in self._children if child.source in ready]:
-                self._hear(child)
+            waiting = [each for child in self._children for each in (child.source, child.pidfd)]
+            ready = connection.wait(waiting, _LOOK_SECONDS)
+            for child in list(self._children):
+                if child.source in ready:
+                    self._hear(child)
+                elif child.pidfd in ready:
+                    self._ended(child)
+                elif time.monotonic() - child.heard > _SILENT_SECONDS:
+                    os.kill(child.pid, signal.SIGABRT)
 
     def _start(self, places: collections.deque[int]) -> None:
         source, sink = Pipe(duplex=False)
@@ -89,7 +105,7 @@ class _Loop:
                 source_of_another.close()
             _run_in_child(self._session, [self._items[place] for place in places], sink)
         sink.close()
-        self._children.append(_Child(pid, source, places))
+        self._children.append(_Child(pid, os.pidfd_open(pid), source, places))
 
     def _hear(self, child: _Child) -> None:
         try:
@@ -97,12 +113,14 @@ class _Loop:
         except EOFError:
             self._ended(child)
             return
+        child.heard = time.monotonic()
         self._take(child.places.popleft(), reports)
 
     def _ended(self, child: _Child) -> None:
         """Leave what a process has not done to another; a test that ended it has failed."""
         self._children.remove(child)
         child.source.close()
+        os.close(child.pidfd)
         _, status = os.waitpid(child.pid, 0)
         if status:
             place = child.places.popleft()
