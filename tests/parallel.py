@@ -27,7 +27,7 @@ from _pytest.runner import runtestprotocol
 from tests import spent
 
 STRETCH = 16  # tests; long enough for what they share, short enough for all processors to be busy
-# A test has its own time, after which it fails. What has not said anything for so long does not hear
+# A test has its own time, after which it fails. What has said nothing for so long does not hear of
 # that: it is ended, with its stack shown, so that no run hangs without a word.
 _SILENT_SECONDS = 900.0
 _LOOK_SECONDS = 10.0
