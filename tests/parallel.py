@@ -11,11 +11,13 @@ import contextlib
 import gc
 import itertools
 import os
+import pickle
 import signal
+import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing import Pipe, connection
+from multiprocessing import connection
 from typing import Any
 
 import pytest
@@ -31,6 +33,8 @@ STRETCH = 16  # tests; long enough for what they share, short enough for all pro
 # that: it is ended, with its stack shown, so that no run hangs without a word.
 _SILENT_SECONDS = 900.0
 _LOOK_SECONDS = 10.0
+_LENGTH = struct.Struct("Q")  # before each report
+_PIECE_BYTES = 1 << 20
 Reports = list[dict[str, Any]]
 
 
@@ -56,14 +60,29 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 class _Child:
     """A process; ``places``: of the tests that it has not reported yet.
 
-    ``pidfd`` tells its end: the other end of ``source`` may be held by what it has left behind.
+    ``pidfd`` tells its end: the other end of ``source`` may be held by what it has left behind, or
+    be closed by a test. Nobody waits for the rest of what has been ``read``.
     """
 
     pid: int
     pidfd: int
-    source: connection.Connection
+    source: int
     places: collections.deque[int]
     heard: float = field(default_factory=time.monotonic)
+    read: bytearray = field(default_factory=bytearray)
+    is_closed: bool = False
+
+    def reports(self) -> Iterator[Reports]:
+        """Read what has come, and yield what has come whole."""
+        piece = os.read(self.source, _PIECE_BYTES)
+        self.is_closed = not piece
+        self.read += piece
+        while len(self.read) >= _LENGTH.size:
+            end = _LENGTH.size + _LENGTH.unpack_from(self.read)[0]
+            if len(self.read) < end:
+                return
+            yield pickle.loads(self.read[_LENGTH.size : end])
+            del self.read[:end]
 
 
 class _Loop:
@@ -87,7 +106,8 @@ class _Loop:
             if self._stretches and len(self._children) < self._most:
                 self._start(self._stretches.popleft())
                 continue
-            waiting = [each for child in self._children for each in (child.source, child.pidfd)]
+            waiting = [child.pidfd for child in self._children]
+            waiting += [child.source for child in self._children if not child.is_closed]
             ready = connection.wait(waiting, _LOOK_SECONDS)
             for child in list(self._children):
                 if child.source in ready:
@@ -98,28 +118,24 @@ class _Loop:
                     os.kill(child.pid, signal.SIGABRT)
 
     def _start(self, places: collections.deque[int]) -> None:
-        source, sink = Pipe(duplex=False)
+        source, sink = os.pipe()
         pid = os.fork()
         if pid == 0:
             for source_of_another in (source, *(child.source for child in self._children)):
-                source_of_another.close()
+                os.close(source_of_another)
             _run_in_child(self._session, [self._items[place] for place in places], sink)
-        sink.close()
+        os.close(sink)
         self._children.append(_Child(pid, os.pidfd_open(pid), source, places))
 
     def _hear(self, child: _Child) -> None:
-        try:
-            reports: Reports = child.source.recv()
-        except EOFError:
-            self._ended(child)
-            return
-        child.heard = time.monotonic()
-        self._take(child.places.popleft(), reports)
+        for reports in child.reports():
+            child.heard = time.monotonic()
+            self._take(child.places.popleft(), reports)
 
     def _ended(self, child: _Child) -> None:
         """Leave what a process has not done to another; a test that ended it has failed."""
         self._children.remove(child)
-        child.source.close()
+        os.close(child.source)
         os.close(child.pidfd)
         _, status = os.waitpid(child.pid, 0)
         if status:
@@ -163,7 +179,7 @@ class _Loop:
 class _Reporter:
     """In a child: sends what tests report instead of showing it."""
 
-    def __init__(self, sink: connection.Connection) -> None:
+    def __init__(self, sink: int) -> None:
         self._sink = sink
 
     @pytest.hookimpl(tryfirst=True)
@@ -173,13 +189,14 @@ class _Reporter:
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
         reports[-1].user_properties.append((spent.WORKED, spent.worked_seconds() - before))
         to_data = item.ihook.pytest_report_to_serializable
-        self._sink.send([to_data(config=item.config, report=report) for report in reports])
+        data = pickle.dumps([to_data(config=item.config, report=report) for report in reports])
+        left = memoryview(_LENGTH.pack(len(data)) + data)
+        while left:
+            left = left[os.write(self._sink, left) :]
         return True
 
 
-def _run_in_child(
-    session: pytest.Session, items: list[pytest.Item], sink: connection.Connection
-) -> None:
+def _run_in_child(session: pytest.Session, items: list[pytest.Item], sink: int) -> None:
     """Run the tests, and end this process."""
     status = 1
     try:

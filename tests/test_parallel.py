@@ -66,6 +66,23 @@ def test_what_a_test_leaves_behind_holds_up_nobody(tmp_path: Path) -> None:
     assert status == 0
 
 
+def test_a_test_that_closes_what_is_not_its_own_is_the_one_that_fails(tmp_path: Path) -> None:
+    """Nobody waits for the end of its process meanwhile."""
+    tests = """
+        import os
+
+        def test_closes_all():
+            os.closerange(3, 256)
+
+        def test_comes_after_it():
+            pass
+        """
+    status, printed = ran(tmp_path, tests)
+    assert "1 failed, 1 passed" in printed
+    assert "test_it.py::test_closes_all" in printed
+    assert status == 1
+
+
 def test_what_hears_nothing_is_ended_and_said(tmp_path: Path) -> None:
     """By its name; the others of its process are run in another."""
     tests = """
