@@ -8,6 +8,7 @@ everybody, and the first runs it; where the suite runs once, it runs whole.
 from __future__ import annotations
 
 import re
+import zlib
 from pathlib import Path
 
 import pytest
@@ -127,20 +128,19 @@ SAME = {
 }
 
 
-# Each user runs each fault, and what would escape in both isolations; each way in which a call may
-# start and be isolated is some user's.
-_SHARED = re.compile(r"tests/faults/test_corpus\.py::.*\[(no-)?namespaces-(.*?)(-auto|-cold)?\]$")
+# Tests in which calls are isolated with namespaces and without: each user runs each of them in one
+# way, which differs from test to test, and attacks by which a call would escape in both.
+_ISOLATED = re.compile(r"(\[|-)(no-)?namespaces(?=[-\]])")
+_ATTACK = "-escape/"
 
 
 def is_the_firsts(name: str) -> bool | None:
-    """Return whose a test of the corpus is, by its id; ``None`` if it is both users', or none."""
-    found = _SHARED.match(name)
-    if found is None:
+    """Return whose a test is that is run with namespaces and without; ``None`` if all others'."""
+    found = _ISOLATED.search(name)
+    if found is None or _ATTACK in name:
         return None
-    without_namespaces, fault, start = found.groups()
-    if start == "-auto" and (not without_namespaces or fault.startswith("escape/")):
-        return None
-    return not without_namespaces
+    both = name.replace(found[0], found[1])
+    return bool(zlib.crc32(both.encode()) & 1) is (found[2] is None)
 
 
 class Shared:
@@ -159,10 +159,8 @@ class Shared:
         by_this: list[pytest.Item] = []
         left_out: list[pytest.Item] = []
         for item in items:
-            is_the_others = is_the_firsts(item.nodeid) is (not self._is_first)
-            if is_the_others or (not self._is_first and item.nodeid.startswith(same)):
-                left_out.append(item)
-            else:
-                by_this.append(item)
+            is_the_firsts_alone = item.nodeid.startswith(same) or is_the_firsts(item.nodeid)
+            is_anothers = is_the_firsts_alone is (not self._is_first)
+            (left_out if is_anothers else by_this).append(item)
         items[:] = by_this
         config.hook.pytest_deselected(items=left_out)

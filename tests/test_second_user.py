@@ -15,15 +15,16 @@ def test_what_is_left_out_exists() -> None:
     assert len(names) == len(set(names))
 
 
-def test_no_test_of_the_corpus_is_left_out_by_both_users() -> None:
-    """Those that call it as a plugin's calls start by themselves are both users'."""
-    corpus = "tests/faults/test_corpus.py::test_a_fault_harms_nobody"
-    assert is_the_firsts(f"{corpus}[namespaces-escape/files-auto]") is None
-    assert is_the_firsts(f"{corpus}[no-namespaces-escape/files-auto]") is None
-    assert is_the_firsts(f"{corpus}[no-namespaces-resources/huge_file-auto]") is False
-    assert is_the_firsts(f"{corpus}[namespaces-escape/files-cold]")
-    assert is_the_firsts(f"{corpus}[no-namespaces-escape/files-cold]") is False
-    resident = "tests/faults/test_corpus.py::test_a_fault_harms_no_later_call_of_a_resident"
-    assert is_the_firsts(f"{resident}[namespaces-escape/files]")
-    assert is_the_firsts(f"{resident}[no-namespaces-escape/files]") is False
-    assert is_the_firsts("tests/faults/test_corpus.py::test_variants_of_the_table_exist") is None
+def test_each_way_of_isolation_is_some_users() -> None:
+    """Of each test one way is one user's, and the other way the other's; which one varies."""
+    firsts = []
+    for number in range(100):
+        for id_ in ("[{}namespaces]", "[{}namespaces-b]", "[a-{}namespaces]", "[a-{}namespaces-b]"):
+            name = f"tests/sandbox/test_it.py::test_{number}{id_}"
+            found = is_the_firsts(name.format(""))
+            assert found is not None
+            assert is_the_firsts(name.format("no-")) is (not found), name
+            firsts.append(found)
+    assert 100 < sum(firsts) < 300
+    assert is_the_firsts("tests/faults/test_it.py::test_it[namespaces-escape/files-auto]") is None
+    assert is_the_firsts("tests/faults/test_it.py::test_namespaces[a]") is None
